@@ -1,0 +1,29 @@
+//! What the program tells the daemon about sessions.
+
+/// Values of [`FlowEvent::kind`].
+pub mod kind {
+    /// The client's first ACK was seen.
+    pub const OPENED: u8 = 1;
+    /// FIN or RST of the client was seen.
+    pub const CLOSED: u8 = 2;
+}
+
+/// An entry of `EVENTS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FlowEvent {
+    /// Four words in memory order; an IPv4 address is in word 0.
+    pub source: [u32; 4],
+    /// Network byte order.
+    pub port_be: u16,
+    /// [`crate::vip::VipPort::id`].
+    pub vip_id: u16,
+    /// Backend id.
+    pub backend: u16,
+    /// 4 or 6.
+    pub family: u8,
+    /// One of [`kind`].
+    pub kind: u8,
+}
+
+const _: () = assert!(size_of::<FlowEvent>() == 24);

@@ -1,0 +1,166 @@
+//! The flow table: cache-line buckets in a BPF array, two candidate buckets a flow.
+//!
+//! A slot is a key and one 8-byte [`FlowWord`] that is read and replaced whole. The protocol that
+//! keeps a reader from ever taking another flow's backend:
+//!
+//! - *claim*: compare-and-swap the word from a free (or displaceable) value to `CLAIMING` with the
+//!   new flow's tag; then write the key; then store the final word.
+//! - *read*: compare the key, load the word, accept it only if it is live and its tag is the
+//!   reader's own, then compare the key once more.
+//! - *change* (promote, close, touch, expire): compare-and-swap the word. Who wins counts `LOAD`.
+
+/// Values of [`FlowWord::state`].
+pub mod state {
+    /// Nothing here.
+    pub const FREE: u8 = 0;
+    /// Being written: nobody reads the key, the sweep frees it when it stays so.
+    pub const CLAIMING: u8 = 1;
+    /// A SYN was steered; the client has not answered yet. May be displaced by another SYN.
+    pub const HALF_OPEN: u8 = 2;
+    /// The client's first ACK was seen.
+    pub const ESTABLISHED: u8 = 3;
+    /// FIN or RST of the client was seen: trailing frames follow it, a SYN starts anew.
+    pub const CLOSING: u8 = 4;
+    /// Denied or dead: the next frame is answered with RST.
+    pub const DOOMED: u8 = 5;
+}
+
+/// Bits of [`FlowWord::flags`].
+pub mod flag {
+    /// This flow is counted in `LOAD`. Cleared, by compare-and-swap, by whoever un-counts it.
+    pub const COUNTED: u8 = 1;
+    /// Came from a peer over the cluster channel.
+    pub const FROM_PEER: u8 = 2;
+    /// A mid-flow frame made it, not a SYN.
+    pub const ADOPTED: u8 = 4;
+}
+
+/// `FlowWord::seen` counts in units of 2^30 ns (1.07 s) of `CLOCK_MONOTONIC`, and wraps after 19.5 h.
+pub const SEEN_SHIFT: u32 = 30;
+
+/// All that is known of a flow but its key. Read and replaced whole, as a `u64`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FlowWord {
+    /// Backend id.
+    pub backend: u16,
+    /// One of [`state`].
+    pub state: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
+    /// Bits of the key's hash that do not choose the bucket.
+    pub tag: u16,
+    /// When the client was last heard: see [`SEEN_SHIFT`].
+    pub seen: u16,
+}
+
+impl FlowWord {
+    /// The word as the table's atomic operations take it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.backend as u64
+            | (self.state as u64) << 16
+            | (self.flags as u64) << 24
+            | (self.tag as u64) << 32
+            | (self.seen as u64) << 48
+    }
+
+    /// The inverse of [`Self::to_bits`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self {
+            backend: bits as u16,
+            state: (bits >> 16) as u8,
+            flags: (bits >> 24) as u8,
+            tag: (bits >> 32) as u16,
+            seen: (bits >> 48) as u16,
+        }
+    }
+}
+
+/// An IPv4 flow: source address, source port and VIP id in 8 bytes (see [`hash4`]).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Slot4 {
+    /// Memory order, as in the IP header.
+    pub source: u32,
+    /// Network byte order.
+    pub port_be: u16,
+    /// [`crate::vip::VipPort::id`].
+    pub vip_id: u16,
+    /// The rest.
+    pub word: FlowWord,
+}
+
+/// An IPv6 flow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Slot6 {
+    /// Memory order, as in the IP header.
+    pub source: [u32; 4],
+    /// Network byte order.
+    pub port_be: u16,
+    /// [`crate::vip::VipPort::id`].
+    pub vip_id: u16,
+    /// Reserved, 0.
+    pub reserved: u32,
+    /// The rest.
+    pub word: FlowWord,
+}
+
+/// One cache line of `FLOWS4`.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Bucket4 {
+    /// Four flows.
+    pub slots: [Slot4; 4],
+}
+
+/// One cache line of `FLOWS6`.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Bucket6 {
+    /// Two flows.
+    pub slots: [Slot6; 2],
+}
+
+const _: () = assert!(size_of::<FlowWord>() == 8 && align_of::<FlowWord>() == 8);
+const _: () = assert!(size_of::<Bucket4>() == 64 && size_of::<Bucket6>() == 64);
+
+/// Buckets of `FLOWS4` by default: room for 2,097,152 flows, so that 1,000,000 find their place.
+pub const BUCKETS4: u32 = 1 << 19;
+/// Buckets of `FLOWS6` by default: room for 2,097,152 flows.
+pub const BUCKETS6: u32 = 1 << 20;
+
+/// The hash of an IPv4 flow: chooses its buckets, its tag and its ring candidates.
+#[inline(always)]
+#[must_use]
+pub const fn hash4(source: u32, port_be: u16, vip_id: u16) -> u64 {
+    crate::hash::mix((source as u64) << 32 | (port_be as u64) << 16 | vip_id as u64)
+}
+
+/// The hash of an IPv6 flow.
+#[inline(always)]
+#[must_use]
+pub const fn hash6(source: [u32; 4], port_be: u16, vip_id: u16) -> u64 {
+    let high = crate::hash::mix((source[0] as u64) << 32 | source[1] as u64);
+    let low = (source[2] as u64) << 32 | source[3] as u64;
+    let rest = crate::hash::mix(high ^ low);
+    crate::hash::mix(rest ^ ((port_be as u64) << 16 | vip_id as u64))
+}
+
+/// The two candidate buckets in a table of `mask + 1` buckets.
+#[inline(always)]
+#[must_use]
+pub const fn buckets(hash: u64, mask: u32) -> (u32, u32) {
+    (hash as u32 & mask, (hash >> 32) as u32 & mask)
+}
+
+/// The tag: the hash's bits 22 to 31 and 54 to 59, above those that choose a default bucket.
+#[inline(always)]
+#[must_use]
+pub const fn tag(hash: u64) -> u16 {
+    (((hash >> 22) & 0x3ff) | ((hash >> 44) & 0xfc00)) as u16
+}

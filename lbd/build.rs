@@ -1,0 +1,25 @@
+//! Compiles the XDP program and puts the object where `lbd::dataplane` includes it.
+use std::{env, path::PathBuf};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let out_dir = PathBuf::from(env::var("OUT_DIR")?);
+    let workspace = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
+    for input in ["lbd-ebpf", "lbd-common", "Cargo.toml"] {
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(input).display()
+        );
+    }
+    let objects = match xtask::ebpf::build(&workspace, &xtask::ebpf::target_dir_above(&out_dir)) {
+        Ok(objects) => objects,
+        Err(error) => {
+            println!(
+                "cargo::error={}",
+                error.to_string().replace('\n', "\ncargo::error=")
+            );
+            return Ok(());
+        }
+    };
+    xtask::ebpf::copy_if_changed(&objects.join("lbd-xdp"), &out_dir.join("lbd-xdp"))?;
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! The configuration file: what it may say, and one clear error for each thing it may not.

@@ -1,0 +1,1 @@
+//! The tasks, clocks and sockets around the cores.

@@ -1,0 +1,1 @@
+//! The one place that owns the XDP program and its maps.

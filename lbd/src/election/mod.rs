@@ -1,0 +1,1 @@
+//! Who is master: a machine without a clock.

@@ -1,0 +1,1 @@
+//! The flow tables, shared with the XDP program through memory.

@@ -1,0 +1,1 @@
+//! The one place that owns netlink, and the list of what lbd changes on the box.

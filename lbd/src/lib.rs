@@ -1,0 +1,31 @@
+//! lbd: pure cores in a thin shell.
+//!
+//! The cores take `now` and inputs and return outputs; there is no clock, socket, task or log in
+//! them: [`config`], [`vrrp`], [`election`], [`table`], [`policy`], [`smtp`], [`stats`],
+//! [`simulate`]. The shell around them owns every clock, socket, netlink handle and map:
+//! [`flows`] and [`dataplane`] the maps, [`host`] netlink and what lbd changes on the box,
+//! [`agent`] the box's own figures, [`daemon`] the tasks, [`commands`] the command line.
+//!
+//! A module imports from those above it in this list, never back.
+
+pub mod units;
+
+pub mod config;
+pub mod vrrp;
+
+pub mod election;
+pub mod policy;
+pub mod smtp;
+pub mod stats;
+pub mod table;
+
+pub mod simulate;
+
+pub mod dataplane;
+pub mod flows;
+pub mod host;
+
+pub mod agent;
+pub mod daemon;
+
+pub mod commands;

@@ -1,0 +1,1 @@
+//! The simulator: the very policy and selection code over simulated SMTP traffic.

@@ -1,0 +1,1 @@
+//! The health check's SMTP dialogue, without a socket.

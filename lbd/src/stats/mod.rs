@@ -1,0 +1,1 @@
+//! What a backend reports, and the formats it may come in.

@@ -1,0 +1,1 @@
+//! From weights to the Maglev ring, and keys to open-addressed slots.

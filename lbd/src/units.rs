@@ -1,0 +1,55 @@
+//! Ids and quantities as types, so that a priority is never taken for a weight.
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The index of a backend in every map.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BackendId(pub u16);
+
+/// A configured weight: a share relative to the other backends'. 0 takes no new session.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Weight(pub u16);
+
+impl Weight {
+    /// The largest weight a config may give.
+    pub const MAX: Self = Self(10_000);
+
+    /// The effective weight when nothing lowers it.
+    #[must_use]
+    pub fn full(self) -> WeightPermille {
+        WeightPermille(u32::from(self.0) * 1000)
+    }
+}
+
+/// An effective weight, in thousandths of a [`Weight`]'s unit: what the data plane compares.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct WeightPermille(pub u32);
+
+/// A VRRP priority: 1 to 254, 255 for the owner of the VIP, 0 on the wire for "I stop".
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    /// Sent by a master that stops.
+    pub const STOPPING: Self = Self(0);
+    /// The VIP's owner.
+    pub const OWNER: Self = Self(255);
+}
+
+/// A link-layer address.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}

@@ -1,0 +1,4 @@
+//! The project's own build steps, as a library without dependencies: `lbd`'s build script
+//! compiles the eBPF object through [`ebpf::build`], and the `xtask` command line calls the same.
+pub mod ebpf;
+pub mod toolchain;

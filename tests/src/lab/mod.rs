@@ -1,0 +1,290 @@
+//! Hosts from network namespaces, on one bridge.
+//!
+//! ```text
+//!   client1     mx1      mx2      mx3        each a namespace with an eth0
+//!      |         |        |        |
+//!      +---------+- br0 --+--------+         in the namespace of the switch
+//! ```
+//! Frames arrive at the nodes as from a NIC: with full checksums, and the bridge's ports run a
+//! pass-all XDP program, so that native `XDP_TX` works on veth. Addresses are those of
+//! [`addresses`]; MACs are fixed.
+//!
+//! A lab goes away with its [`Lab`], after a panic too; when the process dies otherwise, a small
+//! shell that waits for that removes it; and a new lab first removes those of dead processes.
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use anyhow::{Context, Result, ensure};
+use lbd::units::Mac;
+
+pub mod addresses;
+mod host;
+mod janitor;
+mod netns;
+mod pass;
+mod process;
+
+pub use host::{Host, INTERFACE};
+pub use process::Process;
+
+/// What a lab is made of.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Hosts that send mail.
+    pub clients: u8,
+    /// Boxes of the cluster.
+    pub nodes: u8,
+    /// Source addresses of each client host and family, at most [`addresses::MAX_SOURCES`].
+    pub sources: u16,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            clients: 1,
+            nodes: 3,
+            sources: 1,
+        }
+    }
+}
+
+/// How a link is cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// The cable is pulled: the host sees its carrier go.
+    Carrier,
+    /// Somewhere beyond the next switch: the host's carrier stays.
+    Silent,
+}
+
+/// A lab; dropping it removes all of it.
+#[derive(Debug)]
+pub struct Lab {
+    /// The hosts that send mail.
+    pub clients: Vec<Host>,
+    /// The boxes of the cluster, `mx1` and on.
+    pub nodes: Vec<Host>,
+    /// The host with the bridge.
+    pub switch: Host,
+    prefix: String,
+    folder: PathBuf,
+    /// None for a lab that outlives its process.
+    janitor: Option<janitor::Janitor>,
+}
+
+/// The prefix of a lab that outlives the process which built it (`lbd-lab up`).
+pub const KEPT_PREFIX: &str = "lbd-lab";
+
+static LABS: AtomicU32 = AtomicU32::new(0);
+
+impl Lab {
+    /// Builds a lab that goes away with this handle or with this process.
+    pub fn new(spec: &Spec) -> Result<Self> {
+        janitor::clean_stale();
+        let nth = LABS.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("lbd-{}-{nth}", std::process::id());
+        let folder = std::env::temp_dir().join(&prefix);
+        let janitor = janitor::Janitor::start(&prefix, &folder)?;
+        Self::build(spec, prefix, folder, Some(janitor))
+    }
+
+    /// Builds the one lab that stays after this process; see [`remove_kept`].
+    pub fn keep(spec: &Spec) -> Result<()> {
+        let kept = netns::names()
+            .iter()
+            .any(|name| name.starts_with(&format!("{KEPT_PREFIX}-")));
+        ensure!(!kept, "there is a lab already; `down` removes it");
+        let folder = std::env::temp_dir().join(KEPT_PREFIX);
+        let mut lab = Self::build(spec, KEPT_PREFIX.to_owned(), folder, None)?;
+        // Nothing may be removed when the handle goes.
+        lab.prefix.clear();
+        Ok(())
+    }
+
+    fn build(
+        spec: &Spec,
+        prefix: String,
+        folder: PathBuf,
+        janitor: Option<janitor::Janitor>,
+    ) -> Result<Self> {
+        ensure!(
+            spec.sources <= addresses::MAX_SOURCES && spec.clients <= 4 && spec.nodes <= 64,
+            "a lab has at most 4 clients, 64 nodes and {} sources",
+            addresses::MAX_SOURCES
+        );
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let switch = bare_host(&prefix, "switch", Mac::default())?;
+        let mut lab = Self {
+            clients: Vec::new(),
+            nodes: Vec::new(),
+            switch,
+            prefix,
+            folder,
+            janitor,
+        };
+        // From here on an error drops `lab`, which removes what is there.
+        lab.switch.ip_batch(
+            "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n\
+             link set br0 up\n",
+        )?;
+        for index in 0..spec.nodes {
+            let mut host = bare_host(
+                &lab.prefix,
+                &format!("mx{}", index + 1),
+                addresses::mac(1, index),
+            )?;
+            host.addresses4.push(addresses::node4(index));
+            host.addresses6.push(addresses::node6(index));
+            lab.connect(&host)?;
+            host.set_sysctls(&[("net.core.somaxconn", "4096")])?;
+            lab.nodes.push(host);
+        }
+        for index in 0..spec.clients {
+            let mut host = bare_host(
+                &lab.prefix,
+                &format!("client{}", index + 1),
+                addresses::mac(2, index),
+            )?;
+            host.addresses4 = (0..spec.sources)
+                .map(|nth| addresses::client4(index, nth))
+                .collect();
+            host.addresses6 = (0..spec.sources)
+                .map(|nth| addresses::client6(index, nth))
+                .collect();
+            lab.connect(&host)?;
+            // Room for thousands of sessions, one after the other, from one address.
+            host.set_sysctls(&[
+                ("net.ipv4.ip_local_port_range", "2048 65000"),
+                ("net.ipv4.tcp_tw_reuse", "1"),
+            ])?;
+            lab.clients.push(host);
+        }
+        lab.make_ports_like_nics()?;
+        Ok(lab)
+    }
+
+    /// The lab's folder for logs, sockets and configs; removed with the lab.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What the names of its namespaces and pins start with: `lbd-<pid>-<n>`.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The first client.
+    #[must_use]
+    pub fn client(&self) -> &Host {
+        &self.clients[0]
+    }
+
+    /// Cuts a host off.
+    pub fn cut(&self, host: &Host, how: Cut) -> Result<()> {
+        let port = port(host);
+        match how {
+            Cut::Carrier => self.switch.ip(&format!("link set {port} down"))?,
+            Cut::Silent => self.switch.ip(&format!("link set {port} nomaster"))?,
+        };
+        Ok(())
+    }
+
+    /// Undoes either [`Cut`].
+    pub fn restore(&self, host: &Host) -> Result<()> {
+        let port = port(host);
+        self.switch.ip(&format!("link set {port} master br0 up"))?;
+        Ok(())
+    }
+
+    /// Connects a host to the bridge and gives it its addresses.
+    fn connect(&self, host: &Host) -> Result<()> {
+        // No duplicate address detection: its second of silence would be one of every test.
+        host.set_sysctls(&[
+            ("net.ipv6.conf.all.disable_ipv6", "0"),
+            ("net.ipv6.conf.default.disable_ipv6", "0"),
+            ("net.ipv6.conf.default.accept_dad", "0"),
+            ("net.ipv6.conf.default.accept_ra", "0"),
+            ("net.ipv4.conf.all.rp_filter", "0"),
+            ("net.ipv4.conf.default.rp_filter", "0"),
+        ])?;
+        let (port, mac) = (port(host), host.mac);
+        let namespace = &host.namespace;
+        self.switch.ip_batch(&format!(
+            "link add {port} type veth peer name {INTERFACE} address {mac} netns {namespace}\n\
+             link set {port} master br0 up\n"
+        ))?;
+        let mut lines = format!("link set {INTERFACE} up\n");
+        for address in &host.addresses4 {
+            let prefix = addresses::PREFIX4;
+            let _ = writeln!(lines, "addr add {address}/{prefix} dev {INTERFACE}");
+        }
+        for address in &host.addresses6 {
+            let prefix = addresses::PREFIX6;
+            let _ = writeln!(lines, "addr add {address}/{prefix} dev {INTERFACE} nodad");
+        }
+        host.ip_batch(&lines)
+    }
+
+    /// XDP forgets that a checksum is still to be filled in (`CHECKSUM_PARTIAL`), so what goes to
+    /// a node has to have it; and `XDP_TX` needs an XDP program on the other end (see [`pass`]).
+    fn make_ports_like_nics(&self) -> Result<()> {
+        let ports: Vec<String> = self.nodes.iter().map(port).collect();
+        for port in &ports {
+            self.switch.output("ethtool", &["-K", port, "tx", "off"])?;
+        }
+        if ports.is_empty() {
+            return Ok(());
+        }
+        pass::attach(&self.switch, &ports)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !self.prefix.is_empty() {
+            janitor::clean(&self.prefix, Some(&self.folder));
+        }
+        self.janitor = None;
+    }
+}
+
+/// Removes the lab that [`Lab::keep`] built.
+pub fn remove_kept() {
+    let folder = std::env::temp_dir().join(KEPT_PREFIX);
+    janitor::clean(KEPT_PREFIX, Some(&folder));
+}
+
+/// The namespace of a host of the kept lab.
+#[must_use]
+pub fn kept_namespace(host: &str) -> PathBuf {
+    netns::path(&format!("{KEPT_PREFIX}-{host}"))
+}
+
+/// The bridge's port that faces a host.
+fn port(host: &Host) -> String {
+    format!("p-{}", host.name)
+}
+
+fn bare_host(prefix: &str, name: &str, mac: Mac) -> Result<Host> {
+    let namespace = format!("{prefix}-{name}");
+    let file = netns::add(&namespace)?;
+    let host = Host {
+        name: name.to_owned(),
+        namespace,
+        mac,
+        addresses4: Vec::new(),
+        addresses6: Vec::new(),
+        file: Arc::new(file),
+    };
+    host.ip("link set lo up")?;
+    Ok(host)
+}

@@ -4,6 +4,7 @@
 //! however the process ends. It needs root; [`root_or_skip`] is how a test says so.
 
 pub mod lab;
+pub mod smtp;
 
 /// Whether this process may make namespaces; when not, says on stderr that `test` was skipped.
 ///

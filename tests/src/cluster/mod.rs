@@ -1,0 +1,309 @@
+//! The real `lbd` on every node of a lab.
+use std::{
+    fs::{self, File},
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Output},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+mod binary;
+mod settings;
+mod status;
+
+pub use binary::lbd_binary;
+pub use settings::Settings;
+pub use status::{Backend, Interface, Reported, Status};
+
+use crate::lab::{Host, INTERFACE, Lab, Process};
+
+/// How long anything may take to settle before it counts as broken. No figure hangs on it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a state that is waited for is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Lines of each daemon's log that a failed test shows.
+const SHOWN_LOG_LINES: usize = 40;
+
+/// The daemons of a lab's nodes; dropping it kills them, the lab removes what they made.
+#[derive(Debug)]
+pub struct Cluster {
+    /// What the configuration files say; [`Self::write_configs`] after a change.
+    pub settings: Settings,
+    members: Vec<Member>,
+    binary: PathBuf,
+}
+
+/// One node.
+#[derive(Debug)]
+struct Member {
+    host: Host,
+    folder: PathBuf,
+    pin_dir: PathBuf,
+    daemon: Option<Process>,
+}
+
+impl Member {
+    fn config(&self) -> PathBuf {
+        self.folder.join("lbd.yaml")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("lbd.log")
+    }
+}
+
+impl Cluster {
+    /// Writes the configuration files; starts nothing yet.
+    pub fn new(lab: &Lab, settings: Settings) -> Result<Self> {
+        let member = |host: &Host| {
+            let pin = format!("{}-{}", lab.prefix(), host.name);
+            Member {
+                host: host.clone(),
+                folder: lab.folder().join(&host.name),
+                pin_dir: Path::new("/sys/fs/bpf").join(pin),
+                daemon: None,
+            }
+        };
+        let cluster = Self {
+            settings,
+            members: lab.nodes.iter().map(member).collect(),
+            binary: lbd_binary()?,
+        };
+        for member in &cluster.members {
+            fs::create_dir_all(member.folder.join("state"))?;
+            fs::create_dir_all(member.folder.join("spool"))?;
+        }
+        cluster.write_configs()?;
+        Ok(cluster)
+    }
+
+    /// A cluster whose daemons run, agree on a master and take sessions.
+    pub fn started(lab: &Lab, settings: Settings) -> Result<Self> {
+        let mut cluster = Self::new(lab, settings)?;
+        for index in 0..cluster.members.len() {
+            cluster.start(index)?;
+        }
+        cluster.wait_ready()?;
+        Ok(cluster)
+    }
+
+    /// Writes every node's configuration file anew, each in one move.
+    pub fn write_configs(&self) -> Result<()> {
+        let hosts: Vec<Host> = self.members.iter().map(|m| m.host.clone()).collect();
+        for (index, member) in self.members.iter().enumerate() {
+            let places = settings::Places {
+                pin_dir: &member.pin_dir,
+                state_dir: &member.folder.join("state"),
+                control: &member.folder.join("lbd.sock"),
+                spool: &self.spool(index),
+            };
+            let text = self.settings.config(&hosts, index, &places);
+            let (config, new) = (member.config(), member.folder.join("lbd.yaml.new"));
+            fs::write(&new, text)?;
+            fs::rename(&new, &config)?;
+        }
+        Ok(())
+    }
+
+    /// Nodes in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether it has no node.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The spool folder whose queue node `index` reports.
+    #[must_use]
+    pub fn spool(&self, index: usize) -> PathBuf {
+        self.members[index].folder.join("spool")
+    }
+
+    /// The configuration file of node `index`.
+    #[must_use]
+    pub fn config(&self, index: usize) -> PathBuf {
+        self.members[index].config()
+    }
+
+    /// Where node `index` pins its maps.
+    #[must_use]
+    pub fn pin_dir(&self, index: usize) -> &Path {
+        &self.members[index].pin_dir
+    }
+
+    /// What the daemon of node `index` has logged so far.
+    #[must_use]
+    pub fn log(&self, index: usize) -> String {
+        fs::read_to_string(self.members[index].log()).unwrap_or_default()
+    }
+
+    /// Starts the daemon of node `index`.
+    pub fn start(&mut self, index: usize) -> Result<()> {
+        let member = &mut self.members[index];
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(member.log())?;
+        let mut command = member.host.command(&self.binary);
+        command
+            .args(["run", "--config"])
+            .arg(member.config())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        member.daemon = Some(member.host.spawn(&mut command)?);
+        Ok(())
+    }
+
+    /// A command with the `lbd` program and the configuration of node `index`, inside it.
+    #[must_use]
+    pub fn command(&self, index: usize, arguments: &[&str]) -> Command {
+        let member = &self.members[index];
+        let mut command = member.host.command(&self.binary);
+        command.args(arguments).arg("--config").arg(member.config());
+        command
+    }
+
+    /// Runs `lbd` with `arguments` on node `index` to its end.
+    pub fn lbd(&self, index: usize, arguments: &[&str]) -> Result<Output> {
+        let output = self.command(index, arguments).output();
+        output.with_context(|| format!("cannot run {}", self.binary.display()))
+    }
+
+    /// `kill -9` of the daemon of node `index`.
+    pub fn kill(&mut self, index: usize) {
+        if let Some(mut daemon) = self.members[index].daemon.take() {
+            daemon.kill();
+        }
+    }
+
+    /// SIGTERM to the daemon of node `index`, and waits for its end.
+    pub fn stop(&mut self, index: usize) -> Result<ExitStatus> {
+        let member = &mut self.members[index];
+        let name = &member.host.name;
+        let daemon = member.daemon.take();
+        let mut daemon = daemon.with_context(|| format!("lbd does not run on {name}"))?;
+        daemon
+            .stop(PATIENCE)
+            .with_context(|| format!("lbd on {name} ignored SIGTERM"))
+    }
+
+    /// Whether the daemon of node `index` runs.
+    pub fn is_running(&mut self, index: usize) -> bool {
+        let daemon = self.members[index].daemon.as_mut();
+        daemon.is_some_and(|daemon| daemon.status().is_none())
+    }
+
+    /// Sends a signal to the daemon of node `index`.
+    pub fn signal(&mut self, index: usize, signal: libc::c_int) -> Result<()> {
+        let daemon = self.members[index].daemon.as_mut();
+        Ok(daemon.context("lbd does not run there")?.signal(signal)?)
+    }
+
+    /// What `lbd status --json` says on node `index`.
+    pub fn status(&self, index: usize) -> Result<Status> {
+        let output = self.lbd(index, &["status", "--json"])?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "lbd status on {}: {}",
+            self.members[index].host.name,
+            stderr.trim()
+        );
+        serde_json::from_slice(&output.stdout).context("lbd status --json has another form")
+    }
+
+    /// The node that says it is the master, when exactly one does.
+    #[must_use]
+    pub fn master(&self) -> Option<usize> {
+        let is_master = |index: &usize| self.status(*index).is_ok_and(|status| status.is_master());
+        let mut masters = (0..self.len()).filter(is_master);
+        let first = masters.next()?;
+        masters.next().is_none().then_some(first)
+    }
+
+    /// The nodes that have `address` on their interface, and so answer for it.
+    pub fn holders(&self, address: IpAddr) -> Result<Vec<usize>> {
+        let mut holders = Vec::new();
+        for (index, member) in self.members.iter().enumerate() {
+            let shown = member.host.ip(&format!("-o addr show dev {INTERFACE}"))?;
+            let wanted = format!(" {address}/");
+            if shown.lines().any(|line| line.contains(&wanted)) {
+                holders.push(index);
+            }
+        }
+        Ok(holders)
+    }
+
+    /// Waits until one node is the master and takes sessions to every backend, and returns it.
+    pub fn wait_ready(&mut self) -> Result<usize> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for index in 0..self.len() {
+                let daemon = self.members[index].daemon.as_mut();
+                if let Some(status) = daemon.and_then(Process::status) {
+                    let name = &self.members[index].host.name;
+                    bail!("lbd on {name} ended with {status}:\n{}", self.log(index));
+                }
+            }
+            if let Some(master) = self.master() {
+                let status = self.status(master)?;
+                if status.backends.iter().all(|backend| backend.accepting) {
+                    return Ok(master);
+                }
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "no master with all backends within {PATIENCE:?}"
+            );
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until `condition` holds for what node `index` says, and returns that.
+    pub fn wait_status(
+        &self,
+        index: usize,
+        what: &str,
+        condition: impl Fn(&Status) -> bool,
+    ) -> Result<Status> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status(index);
+            if let Ok(status) = &status
+                && condition(status)
+            {
+                return Ok(status.clone());
+            }
+            if Instant::now() >= deadline {
+                let name = &self.members[index].host.name;
+                bail!("{name}: not within {PATIENCE:?}: {what}; status: {status:?}");
+            }
+            thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        // A failed test is understood from what the daemons said.
+        for (index, member) in self.members.iter().enumerate() {
+            let log = self.log(index);
+            let lines: Vec<&str> = log.lines().collect();
+            let from = lines.len().saturating_sub(SHOWN_LOG_LINES);
+            eprintln!("--- log of lbd on {}:", member.host.name);
+            eprintln!("{}", lines[from..].join("\n"));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What the lab's clusters differ in, and the configuration files that come of it.
+use std::{fmt::Write, path::Path};
+
+use crate::lab::{Host, INTERFACE, addresses};
+
+/// A cluster of all nodes of a lab. Durations are written as in the file: `200ms`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The weight of each node; a node beyond the list has 100.
+    pub weights: Vec<u32>,
+    /// The priority of each node; a node beyond the list has 10 less than the one before it.
+    pub priorities: Vec<u8>,
+    /// Between two advertisements.
+    pub advertisement_interval: &'static str,
+    /// Between two polls and two rounds of the policy.
+    pub stats_interval: &'static str,
+    /// The value of `cluster.policy`, in braces.
+    pub policy: String,
+    /// The value of `cluster.health`, in braces.
+    pub health: String,
+    /// Whether there is an IPv6 VIP.
+    pub ipv6: bool,
+    /// More lines for `cluster:`, indented by two blanks.
+    pub more: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            weights: Vec::new(),
+            priorities: Vec::new(),
+            advertisement_interval: "200ms",
+            stats_interval: "1s",
+            policy: "{kind: seed}".to_owned(),
+            health: "{interval: 1s, timeout: 5s, rise: 1, fall: 3}".to_owned(),
+            ipv6: true,
+            more: String::new(),
+        }
+    }
+}
+
+/// The places that a node's daemon uses.
+#[derive(Clone, Debug)]
+pub(super) struct Places<'a> {
+    pub(super) pin_dir: &'a Path,
+    pub(super) state_dir: &'a Path,
+    pub(super) control: &'a Path,
+    pub(super) spool: &'a Path,
+}
+
+impl Settings {
+    /// The weight of node `index`, from 0.
+    #[must_use]
+    pub fn weight(&self, index: usize) -> u32 {
+        self.weights.get(index).copied().unwrap_or(100)
+    }
+
+    /// The priority of node `index`, from 0.
+    #[must_use]
+    pub fn priority(&self, index: usize) -> u8 {
+        let beyond = u8::try_from(200 - 10 * index.min(19)).unwrap_or(10);
+        self.priorities.get(index).copied().unwrap_or(beyond)
+    }
+
+    /// The configuration file of node `index`.
+    pub(super) fn config(&self, nodes: &[Host], index: usize, places: &Places<'_>) -> String {
+        let (node, priority) = (&nodes[index], self.priority(index));
+        let Places {
+            pin_dir,
+            state_dir,
+            control,
+            spool,
+        } = places;
+        let mut text = format!(
+            "node:\n  name: {}\n  interfaces: [{INTERFACE}]\n  priority: {priority}\n  \
+             xdp: native\n  flows: 100000\n  pin_dir: {}\n  state_dir: {}\n  control: {}\n  \
+             http: null\n  channel: {}:9426\n  queue: {{system: postfix, spool: {}}}\n",
+            node.name,
+            pin_dir.display(),
+            state_dir.display(),
+            control.display(),
+            node.address4(),
+            spool.display(),
+        );
+        let _ = write!(
+            text,
+            "cluster:\n  virtual_router_id: 51\n  virtual_addresses: [{}/{}{}]\n  ports: [25]\n  \
+             advertisement_interval: {}\n  stats: {{interval: {}, source: lbd}}\n  \
+             health: {}\n  policy: {}\n{}  sites:\n    - name: lab\n      backends:\n",
+            addresses::VIP4,
+            addresses::PREFIX4,
+            if self.ipv6 {
+                format!(", \"{}/{}\"", addresses::VIP6, addresses::PREFIX6)
+            } else {
+                String::new()
+            },
+            self.advertisement_interval,
+            self.stats_interval,
+            self.health,
+            self.policy,
+            self.more,
+        );
+        for (index, node) in nodes.iter().enumerate() {
+            let (name, address, weight) = (&node.name, node.address4(), self.weight(index));
+            let _ = writeln!(
+                text,
+                "        - {{name: {name}, address: {address}, weight: {weight}}}"
+            );
+        }
+        text
+    }
+}

@@ -1,0 +1,78 @@
+//! What scripts read of `lbd status --json`; whatever else it prints is ignored here.
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The state of one node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    /// `master` or `backup`.
+    pub role: String,
+    /// The master's name, when this node knows one.
+    pub master: Option<String>,
+    /// Every backend of every site.
+    pub backends: Vec<Backend>,
+    /// Where XDP is attached.
+    pub interfaces: Vec<Interface>,
+    /// The data plane's, by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A backend as a node sees it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Backend {
+    /// As in the configuration.
+    pub name: String,
+    /// The effective weight, in thousandths of a weight's unit.
+    pub weight_permille: u32,
+    /// Whether new sessions go to it.
+    pub accepting: bool,
+    /// Live sessions in this node's flow table.
+    pub sessions: u64,
+    /// Why the weight is what it is.
+    pub reason: String,
+    /// What its agent reported last.
+    pub reported: Option<Reported>,
+}
+
+/// A backend's own figures.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Reported {
+    /// Messages that wait.
+    pub queued: Option<u64>,
+    /// Open SMTP sessions.
+    pub sessions: Option<u64>,
+    /// Different client addresses among them.
+    pub unique_ips: Option<u64>,
+}
+
+/// An interface with XDP.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Interface {
+    /// `eth0`.
+    pub name: String,
+    /// `native` or `generic`.
+    pub xdp_mode: String,
+}
+
+impl Status {
+    /// The backend of that name.
+    #[must_use]
+    pub fn backend(&self, name: &str) -> Option<&Backend> {
+        self.backends.iter().find(|backend| backend.name == name)
+    }
+
+    /// Whether this node is the master.
+    #[must_use]
+    pub fn is_master(&self) -> bool {
+        self.role == "master"
+    }
+}
+
+impl Backend {
+    /// Messages that its agent counted.
+    #[must_use]
+    pub fn queued(&self) -> Option<u64> {
+        self.reported.as_ref()?.queued
+    }
+}

@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod lab;
 pub mod smtp;
+pub mod xdp;
 
 /// Whether this process may make namespaces; when not, says on stderr that `test` was skipped.
 ///

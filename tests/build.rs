@@ -1,0 +1,17 @@
+//! Compiles the floor programs and puts the object where `lbd_tests::xdp::floor` includes it.
+use std::{env, path::PathBuf};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let out_dir = PathBuf::from(env::var("OUT_DIR")?);
+    let workspace = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
+    for input in ["lbd-ebpf", "lbd-common", "Cargo.toml"] {
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(input).display()
+        );
+    }
+    // The build script of lbd reports what is wrong with the toolchain or the code.
+    let objects = xtask::ebpf::build(&workspace, &xtask::ebpf::target_dir_above(&out_dir))?;
+    xtask::ebpf::copy_if_changed(&objects.join("lbd-floor"), &out_dir.join("lbd-floor"))?;
+    Ok(())
+}

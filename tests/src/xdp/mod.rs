@@ -1,0 +1,3 @@
+//! The XDP program under test, packet by packet.
+
+pub mod floor;

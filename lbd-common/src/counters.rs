@@ -1,9 +1,167 @@
 //! Why packets went where they went.
+//!
+//! A frame that was steered to a backend counts once in [`crate::backend::BackendStats`] and not
+//! here, so that an open session touches one per-CPU line and not two.
 
-/// The one entry of `COUNTERS`, per CPU. A sentence each says whether an operator should worry.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counters {
+/// Declares [`Counters`], [`Reason`] and the names from one list, so that they cannot disagree.
+macro_rules! counters {
+    ($(#[doc = $doc:literal] $field:ident $reason:ident,)+) => {
+        /// The one entry of `COUNTERS`, per CPU. A sentence each says whether an operator should worry.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+        pub struct Counters {
+            $(#[doc = $doc] pub $field: u64,)+
+        }
+
+        /// A field of [`Counters`], by its index.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Reason {
+            $(#[doc = $doc] $reason,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the fields.
+            pub const ALL: &'static [Self] = &[$(Self::$reason),+];
+            /// How many there are.
+            pub const COUNT: u32 = Self::ALL.len() as u32;
+
+            /// The name of the counter.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => stringify!($field),)+
+                }
+            }
+
+            /// What the counter means, and whether an operator should worry.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $doc.trim_ascii(),)+
+                }
+            }
+        }
+
+        impl Counters {
+            /// The counter of a reason.
+            #[must_use]
+            pub const fn get(&self, reason: Reason) -> u64 {
+                match reason {
+                    $(Reason::$reason => self.$field,)+
+                }
+            }
+
+            /// Adds another CPU's counters, or another interval's.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field = self.$field.wrapping_add(other.$field);)+
+            }
+        }
+    };
+}
+
+counters! {
     /// Frames for no VIP, passed untouched. Expected: everything else the box does.
-    pub pass_not_ours: u64,
+    pass_not_ours PassNotOurs,
+    /// Frames too short or broken to read, for no VIP, passed untouched. Expected in small numbers.
+    pass_malformed PassMalformed,
+    /// Frames for a VIP that are not TCP on a served port (ping, other services). Expected.
+    pass_other_service PassOtherService,
+    /// Frames for a VIP that another node of the cluster steered to this box. Expected.
+    pass_from_node PassFromNode,
+    /// ARP requests and neighbour solicitations for a VIP, answered by this box as the master. Expected.
+    pass_neighbour PassNeighbour,
+    /// ARP requests and neighbour solicitations for a VIP that this box must not answer. Expected on a backup.
+    drop_neighbour DropNeighbour,
+    /// New sessions that reached a box which is not the master or lost its lease. Expected for a moment after a failover; steady growth means that a switch or a router still sends the VIP here.
+    drop_not_master DropNotMaster,
+    /// Frames for a VIP with impossible lengths or headers. Worry when it grows: a broken sender or an attack.
+    drop_malformed DropMalformed,
+    /// Fragments for a VIP. TCP avoids them; growth means an attack or a broken path MTU.
+    drop_fragment DropFragment,
+    /// Frames whose backend's MAC is not known yet; TCP sends them again. Worry when it keeps growing: the backend does not answer ARP or ND.
+    drop_unresolved DropUnresolved,
+    /// Frames for which the ring has no backend. Worry: no backend is configured or alive.
+    drop_no_backend DropNoBackend,
+    /// Frames of denied sources. Expected when there is a deny list.
+    drop_denied DropDenied,
+    /// New connections above the rate a source may open. Expected when a rate is set; a customer among them means that it is too low.
+    drop_rate_limited DropRateLimited,
+    /// Frames that could not be changed for their backend (no room before them). Worry: the driver leaves no headroom.
+    drop_rewrite_failed DropRewriteFailed,
+    /// Encapsulated frames that did not come from a node of the cluster. Worry: somebody guesses the tunnel.
+    drop_tunnel_stranger DropTunnelStranger,
+    /// Frames that would be reset but are resets themselves. Expected.
+    drop_no_reset_for_reset DropNoResetForReset,
+    /// New sessions reset because all weights are 0. Worry: no backend takes sessions; senders try their next MX.
+    reset_no_weight ResetNoWeight,
+    /// Open sessions reset because their backend died. Expected after a backend's death.
+    reset_dead ResetDead,
+    /// Open sessions reset because their source was denied meanwhile. Expected after a new denial.
+    reset_doomed ResetDoomed,
+    /// New sessions of denied sources, reset as `on_deny: reset` says. Expected then.
+    reset_denied ResetDenied,
+    /// Sessions whose client answered. Expected: every session.
+    flow_opened FlowOpened,
+    /// Sessions that the client ended by FIN or RST. Expected: nearly every session.
+    flow_closed FlowClosed,
+    /// Half-open, closing or expired flows whose place a new one took. Expected in a SYN flood only; otherwise the table is too small.
+    flow_displaced FlowDisplaced,
+    /// New flows that found no place and were steered by the ring alone. Worry: raise the table's size.
+    flow_no_room FlowNoRoom,
+    /// Flows made from a frame in mid-session, after a failover. Expected then.
+    flow_adopted FlowAdopted,
+    /// Frames in mid-session without a flow, steered by the ring. Expected after a failover and in floods.
+    stateless_mid_flow StatelessMidFlow,
+    /// New sessions steered by the ring alone while a SYN flood lasts. Expected in a flood.
+    stateless_flood StatelessFlood,
+    /// Frames handed on to the other ring candidate because this box does not have the session. Expected after a failover.
+    second_chance SecondChance,
+    /// ICMP errors steered to the backend of the session they are about. Expected.
+    icmp_steered IcmpSteered,
+    /// ICMP errors for a VIP about no known session, passed to this box. Expected in small numbers.
+    pass_icmp_unknown PassIcmpUnknown,
+    /// Frames too big for a tunnel, answered with ICMP. Expected once a session and path.
+    icmp_too_big IcmpTooBig,
+    /// Frames taken out of a tunnel. Expected on a backend with `forwarding: ipip`.
+    decapsulated Decapsulated,
+    /// Replies of NAT backends translated back. Expected with `forwarding: nat`.
+    nat_reply NatReply,
+    /// Replies of NAT backends with no route or neighbour in the kernel, passed to it to find one. Expected once a while.
+    pass_nat_unrouted PassNatUnrouted,
+    /// Flow events that found the ring buffer full. Worry: peers know less than they should; the daemon is too slow or dead.
+    event_lost EventLost,
+}
+
+const _: () = assert!(size_of::<Counters>() == Reason::COUNT as usize * 8);
+
+#[cfg(test)]
+mod tests {
+    use super::{Counters, Reason};
+
+    #[test]
+    fn a_reason_is_the_index_of_its_field() {
+        for (index, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+        let mut counters = Counters {
+            event_lost: 3,
+            ..Counters::default()
+        };
+        assert_eq!(counters.get(Reason::EventLost), 3);
+        counters.add(&counters.clone());
+        assert_eq!(counters.event_lost, 6);
+    }
+
+    #[test]
+    fn every_counter_says_whether_to_worry() {
+        for reason in Reason::ALL {
+            let text = reason.sentence();
+            assert!(
+                text.contains("Worry") || text.contains("xpected") || text.contains("means"),
+                "{}: {text}",
+                reason.name()
+            );
+        }
+    }
 }

@@ -12,6 +12,12 @@ pub mod role {
 pub mod flag {
     /// SYN flood: one candidate, no flow inserted, so that a choice repeats statelessly.
     pub const FLOOD: u32 = 1;
+    /// A denied source's SYN is answered with RST instead of silence.
+    pub const RESET_DENIED: u32 = 2;
+    /// All sessions of one source go to one backend, within `affinity_skew_permille`.
+    pub const AFFINITY: u32 = 4;
+    /// `ALLOW4`, `DENY4`, `ALLOW6` or `DENY6` have entries. Without it no list is looked at.
+    pub const LISTS: u32 = 8;
 }
 
 /// The one entry of `DIRECTOR`. Each field has one writer and is stored whole.
@@ -31,8 +37,20 @@ pub struct Director {
     pub flags: u32,
     /// [`crate::ABI_VERSION`] of the daemon that wrote this.
     pub abi_version: u32,
+    /// Mid-session frames without a flow that become one, each second on each CPU; 0 adopts none.
+    pub adopt_per_second: u32,
+    /// New connections that one source (IPv4 /32, IPv6 /64) may open each second; 0 is no limit.
+    pub new_per_second: u32,
+    /// SYNs without a flow, each second on each CPU, from which on a flood is on; 0 is never.
+    pub flood_per_second: u32,
+    /// Flows not heard for so long may be displaced, in units of 2^30 ns
+    /// ([`crate::flow::SEEN_SHIFT`]); 0 is never.
+    pub idle_units: u32,
+    /// Affinity: how far `(load + 1) / weight` of a source's backend may lie above that of its
+    /// second one before new sessions go there.
+    pub affinity_skew_permille: u32,
     /// Reserved, 0.
-    pub reserved: [u32; 9],
+    pub reserved: [u32; 4],
 }
 
 const _: () = assert!(size_of::<Director>() == 64 && align_of::<Director>() == 8);

@@ -20,10 +20,12 @@ pub mod flow;
 pub mod hash;
 pub mod maps;
 pub mod node;
+#[cfg(feature = "user")]
+mod pod;
 pub mod ring;
 pub mod vip;
 
 /// The version of every layout here. A pinned map of another version is never reused.
 ///
 /// Raise it with each change to a struct, to a map's size or to the meaning of a field.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

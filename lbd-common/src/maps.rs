@@ -22,7 +22,7 @@ pub const FLOWS6: &str = "FLOWS6";
 pub const COUNTERS: &str = "COUNTERS";
 /// [`crate::backend::BackendStats`] by backend id, per CPU.
 pub const BACKEND_STATS: &str = "BACKEND_STATS";
-/// Interfaces to redirect to, by ifindex.
+/// Interfaces to redirect to: a devmap hash, key and value are the ifindex.
 pub const DEVICES: &str = "DEVICES";
 /// Ring buffer of [`crate::event::FlowEvent`].
 pub const EVENTS: &str = "EVENTS";
@@ -35,3 +35,5 @@ pub const NODE_SLOTS: u32 = 256;
 pub const MAX_BACKENDS: u32 = 1024;
 /// Bytes of the `EVENTS` ring buffer.
 pub const EVENT_BYTES: u32 = 1 << 22;
+/// Interfaces that frames can be redirected to.
+pub const MAX_DEVICES: u32 = 64;

@@ -1,6 +1,6 @@
 //! Programs to compare with and to test with: the least that XDP can do.
 //!
-//! `pass` is also the peer program of a veth pair: XDP_TX over veth works only when the other end
+//! `pass` is also the peer program of a veth pair: `XDP_TX` over veth works only when the other end
 //! has a native XDP program too.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 

@@ -1,0 +1,26 @@
+//! Lets aya copy these types into and out of maps.
+use crate::{backend, counters, director, event, flow, node, vip};
+
+macro_rules! pod {
+    ($($of:ty),+ $(,)?) => {
+        $(
+            // SAFETY: `#[repr(C)]` of integers without padding (the layouts are asserted beside
+            // the types), so every byte is initialised and every bit pattern is valid.
+            unsafe impl aya::Pod for $of {}
+        )+
+    };
+}
+
+pod!(
+    backend::Backend,
+    backend::BackendStats,
+    counters::Counters,
+    director::Director,
+    event::FlowEvent,
+    flow::Bucket4,
+    flow::Bucket6,
+    flow::Slot4,
+    flow::Slot6,
+    node::Node,
+    vip::Vip,
+);

@@ -1,1 +1,10 @@
 //! From weights to the Maglev ring, and keys to open-addressed slots.
+mod dead_band;
+mod maglev;
+mod select;
+#[cfg(test)]
+mod tests;
+
+pub use dead_band::worth_rebuilding;
+pub use maglev::{Entry, Ring, SLOTS};
+pub use select::{Standing, choose};

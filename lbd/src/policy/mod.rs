@@ -1,1 +1,89 @@
 //! From what the backends report to the weight each gets, with the reason.
+//!
+//! Pure: [`Policy::step`] takes the time and everything that is known, and returns every
+//! backend's weight. Only smoothed figures stay between two steps. The order of authority:
+//!
+//! 1. health and the backend's own agent: what is dead takes nothing (`operator`);
+//! 2. the operator's drain or weight (`operator`);
+//! 3. the policy: `seed` or `queue_aware`, within the `guard` of half a site's servers;
+//! 4. the spill from a site that can take no more to its stand-in (`spill`), and in
+//!    active-passive mode the choice of the one box that takes everything (`mode`).
+//!
+//! The figures come as [`Figures`], not as `stats::Sample`: the two modules are at one level and
+//! do not import each other, so whoever polls translates.
+mod fast_fail;
+mod guard;
+mod input;
+mod mode;
+mod operator;
+mod output;
+mod queue_aware;
+mod reason;
+mod seed;
+mod site;
+mod spill;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+pub use input::{
+    AgentState, BackendInput, Count, Figures, Health, HealthState, Input, Kind, Live, Mode,
+    Override, Polled, Settings, SiteInput, Tuning,
+};
+pub use output::{Basis, Decision, Output, SiteOutput};
+pub use reason::{Connections, Reason};
+
+use crate::units::BackendId;
+use site::{Judged, Site};
+
+/// The policy with what it remembers: smoothed figures a backend, and which sites spill.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    queue_aware: HashMap<BackendId, queue_aware::Memory>,
+    spill: HashMap<String, spill::Memory>,
+}
+
+impl Policy {
+    /// A policy that has seen nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Judges every backend. Sites and backends come out in the order they went in.
+    ///
+    /// To be called once every `stats.interval`: smoothing counts steps, not seconds.
+    pub fn step(&mut self, input: &Input) -> Output {
+        self.forget_removed(input);
+        let mut output = Output {
+            sites: Vec::with_capacity(input.sites.len()),
+        };
+        let mut saturated = Vec::with_capacity(input.sites.len());
+        for site_input in &input.sites {
+            let site = Site::new(input, site_input);
+            let judged = match input.settings.kind {
+                Kind::Seed => seed::judge(&site),
+                Kind::QueueAware => queue_aware::judge(&site, &mut self.queue_aware),
+            };
+            saturated.push(judged.iter().all(Judged::can_take_no_more));
+            output.sites.push(site.into_output(judged));
+        }
+        spill::apply(&input.sites, &saturated, &mut self.spill, &mut output);
+        mode::apply(input, &mut output);
+        output
+    }
+
+    /// Ids are reused: a new backend must not inherit the past of a removed one.
+    fn forget_removed(&mut self, input: &Input) {
+        let known = |id: &BackendId| {
+            let mut backends = input.sites.iter().flat_map(|site| &site.backends);
+            backends.any(|backend| backend.id == *id)
+        };
+        if self.queue_aware.len() > input.backend_count() {
+            self.queue_aware.retain(|id, _| known(id));
+        }
+        self.spill
+            .retain(|name, _| input.sites.iter().any(|site| site.name == *name));
+    }
+}

@@ -1,0 +1,134 @@
+//! Boxes that end their sessions at once: a broken filter, a full disk, a lost database.
+//!
+//! Such a box has the fewest open sessions of all, so that least-connection feeds it more and more.
+//! Lifetimes tell: those of one box are a small part of the others'. At least two others are needed
+//! to tell who is the odd one.
+use super::Tuning;
+use super::site::to_f64;
+use crate::policy::Live;
+
+/// What part of the earlier sessions still counts after a step.
+const KEPT_PER_STEP: f64 = 0.7;
+
+/// Smoothed lifetime of a backend's sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Lifetime {
+    pub(super) mean_ns: f64,
+    sessions: f64,
+    failing: bool,
+}
+
+impl Lifetime {
+    /// Takes in the sessions that ended since the last step.
+    pub(super) fn observe(&mut self, live: &Live) {
+        let old = self.sessions * KEPT_PER_STEP;
+        let new = to_f64(live.completed);
+        self.sessions = old + new;
+        if self.sessions > 0.0 {
+            self.mean_ns =
+                (self.mean_ns * old + to_f64(live.mean_lifetime_ns) * new) / self.sessions;
+        }
+    }
+
+    /// Enough sessions were seen to judge by.
+    pub(super) fn known(&self, tuning: &Tuning) -> bool {
+        self.sessions >= tuning.fast_fail_sessions
+    }
+
+    /// Whether it fails fast, given the median of the others; with hysteresis.
+    ///
+    /// Little is sent to one that fails, so its cure is judged by few sessions; when none at all
+    /// came for some steps it gets another chance.
+    pub(super) fn fails(&mut self, others_median_ns: Option<f64>, tuning: &Tuning) -> bool {
+        let Some(median_ns) = others_median_ns else {
+            self.failing = false;
+            return false;
+        };
+        let part = self.mean_ns / median_ns.max(1.0);
+        self.failing = if self.failing {
+            self.sessions >= 1.0 && part < 2.0 * tuning.fast_fail_lifetime
+        } else {
+            self.known(tuning)
+                && part < tuning.fast_fail_lifetime
+                && self.mean_ns <= to_f64(tuning.fast_fail_max_ns)
+        };
+        self.failing
+    }
+}
+
+/// The median, for at least two values.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
+    if values.len() < 2 {
+        return None;
+    }
+    values.sort_by(f64::total_cmp);
+    Some(f64::midpoint(
+        values[(values.len() - 1) / 2],
+        values[values.len() / 2],
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(completed: u64, mean_lifetime_ns: u64) -> Lifetime {
+        let mut lifetime = Lifetime::default();
+        lifetime.observe(&Live {
+            completed,
+            mean_lifetime_ns,
+            ..Live::default()
+        });
+        lifetime
+    }
+
+    #[test]
+    fn many_short_sessions_are_failures_and_few_are_not() {
+        let tuning = Tuning::default();
+        for (completed, lifetime_ms, others_ms, expected) in [
+            (100, 200, Some(4000.0), true),
+            (10, 200, Some(4000.0), false),
+            (100, 1500, Some(4000.0), false),
+            (100, 3000, Some(40_000.0), false),
+            (100, 200, None, false),
+        ] {
+            let mut lifetime = after(completed, lifetime_ms * 1_000_000);
+            let others = others_ms.map(|ms: f64| ms * 1e6);
+            assert_eq!(
+                lifetime.fails(others, &tuning),
+                expected,
+                "{completed} of {lifetime_ms} ms against {others_ms:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cure_is_noticed_and_silence_ends() {
+        let tuning = Tuning::default();
+        let mut failing = after(100, 200_000_000);
+        assert!(failing.fails(Some(4e9), &tuning));
+        let mut cured = failing;
+        for _ in 0..8 {
+            cured.observe(&Live {
+                completed: 10,
+                mean_lifetime_ns: 4_000_000_000,
+                ..Live::default()
+            });
+        }
+        assert!(!cured.fails(Some(4e9), &tuning));
+        let mut steps = 0;
+        while failing.fails(Some(4e9), &tuning) {
+            failing.observe(&Live::default());
+            steps += 1;
+            assert!(steps < 30);
+        }
+        assert!(steps > 5, "one quiet step is no cure");
+    }
+
+    #[test]
+    fn the_median_needs_two() {
+        assert_eq!(median(vec![1.0]), None);
+        assert_eq!(median(vec![3.0, 1.0]), Some(2.0));
+        assert_eq!(median(vec![3.0, 100.0, 1.0]), Some(3.0));
+    }
+}

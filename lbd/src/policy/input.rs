@@ -1,0 +1,270 @@
+//! Everything a step of the policy looks at.
+use serde::{Deserialize, Serialize};
+
+use crate::units::{BackendId, Weight};
+
+/// One step's input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Any monotonic clock, in nanoseconds; every `since_ns` is of the same clock.
+    pub now_ns: u64,
+    /// The rule and its numbers.
+    pub settings: Settings,
+    /// Who may take sessions at all.
+    pub mode: Mode,
+    /// The sites, in the config's order.
+    pub sites: Vec<SiteInput>,
+}
+
+impl Input {
+    /// Backends of all sites.
+    #[must_use]
+    pub fn backend_count(&self) -> usize {
+        self.sites.iter().map(|site| site.backends.len()).sum()
+    }
+}
+
+/// The cluster's `mode`, with who is master.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Mode {
+    /// Every box takes a share.
+    #[default]
+    ActiveActive,
+    /// The master's own box takes everything.
+    ActivePassive {
+        /// The master's backend; `None` when nobody, or no backend, is master.
+        master: Option<BackendId>,
+    },
+}
+
+/// Which rule judges.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The rule of the `ExchangeDefender` balancer, exactly.
+    Seed,
+    /// Weights that follow queues and unique sources.
+    #[default]
+    QueueAware,
+}
+
+/// What counts as a node's connections.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Count {
+    /// Open conversations with unique addresses: one message may hold four connections open.
+    #[default]
+    UniqueIps,
+    /// Every open session.
+    Sessions,
+}
+
+/// The policy's numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Which rule judges.
+    pub kind: Kind,
+    /// What counts as a node's connections.
+    pub count: Count,
+    /// A node this many connections above its site's average is shut off.
+    pub above_average: f64,
+    /// A node above this many connections is shut off.
+    pub high_threshold: f64,
+    /// The part of a site's servers that stays active whatever the figures say, 0 to 1.
+    pub min_active: f64,
+    /// `stats.interval`: the unit in which the age of polled figures is judged.
+    pub poll_interval_ns: u64,
+    /// The numbers of `queue-aware` that the config does not name.
+    pub tuning: Tuning,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            kind: Kind::QueueAware,
+            count: Count::UniqueIps,
+            above_average: 50.0,
+            high_threshold: 200.0,
+            min_active: 0.5,
+            poll_interval_ns: 10_000_000_000,
+            tuning: Tuning::default(),
+        }
+    }
+}
+
+/// The numbers of `queue-aware` that were found with the simulator's tuning scenarios.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tuning {
+    /// The excess load, in conversations and queued messages, that halves a weight.
+    pub scale: f64,
+    /// The lowest part of its weight that load alone leaves to a backend.
+    pub floor: f64,
+    /// The part of the way towards a lower target that one step goes, 0 to 1; towards a higher
+    /// one a step goes half of that.
+    pub smoothing: f64,
+    /// How long a backend that returned takes to reach its weight.
+    pub slow_start_ns: u64,
+    /// A shut-off ends below this part of the limit that began it, 0 to 1.
+    pub hysteresis: f64,
+    /// A backend whose sessions live shorter than this part of the others' median fails fast, 0
+    /// to 1; its cure is believed at twice that.
+    pub fast_fail_lifetime: f64,
+    /// Longer sessions than this are never fast failures.
+    pub fast_fail_max_ns: u64,
+    /// Sessions to be seen before a backend is called fast-failing.
+    pub fast_fail_sessions: f64,
+    /// The part of its weight that a fast-failing backend keeps, so that its cure is noticed.
+    pub fast_fail_floor: f64,
+    /// Polls without an answer after which figures decay towards the configured weight.
+    pub stale_polls: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            scale: 50.0,
+            floor: 0.1,
+            smoothing: 0.5,
+            slow_start_ns: 60_000_000_000,
+            hysteresis: 0.6,
+            fast_fail_lifetime: 0.25,
+            fast_fail_max_ns: 2_000_000_000,
+            fast_fail_sessions: 20.0,
+            fast_fail_floor: 0.02,
+            stale_polls: 3,
+        }
+    }
+}
+
+/// A site: backends that are compared with each other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SiteInput {
+    /// The site's name in the config.
+    pub name: String,
+    /// The sites that take over while this one can take no more.
+    pub spill: Vec<String>,
+    /// Its backends, in the config's order.
+    pub backends: Vec<BackendInput>,
+}
+
+/// All that is known of a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendInput {
+    /// Index in every map.
+    pub id: BackendId,
+    /// The name in the config.
+    pub name: String,
+    /// The configured weight.
+    pub weight: Weight,
+    /// The operator's word, which outranks the policy.
+    pub operator: Option<Override>,
+    /// By the SMTP dialogue.
+    pub health: Health,
+    /// The last good answer of its stats source; `None` before the first, and without a source.
+    pub polled: Option<Polled>,
+    /// What our own flow table says.
+    pub live: Live,
+}
+
+impl BackendInput {
+    /// A healthy backend of which nothing else is known.
+    #[must_use]
+    pub fn new(id: BackendId, name: impl Into<String>, weight: Weight) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            weight,
+            operator: None,
+            health: Health::default(),
+            polled: None,
+            live: Live::default(),
+        }
+    }
+}
+
+/// What an operator said of a backend; kept in `state_dir` until it is taken back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Override {
+    /// `lbd drain`: no new sessions.
+    Drain,
+    /// `lbd weight NODE N`: this weight, whatever the figures say.
+    Weight(Weight),
+}
+
+/// What the health check last decided.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// Not decided yet, or not checked: taken for up, as nothing speaks against it.
+    #[default]
+    Unknown,
+    /// The dialogue works.
+    Up,
+    /// It answers 421 or 4xx: alive, with no room.
+    Full,
+    /// It does not answer.
+    Down,
+}
+
+/// The state and since when.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Health {
+    /// The state.
+    pub state: HealthState,
+    /// When it began, on the clock of [`Input::now_ns`].
+    pub since_ns: u64,
+}
+
+/// A stats source's last good answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Polled {
+    /// How long ago it was measured.
+    pub age_ns: u64,
+    /// What it said.
+    pub figures: Figures,
+}
+
+/// What a source may say; no source says everything.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Messages that wait for delivery now (active and incoming).
+    pub queued: Option<u64>,
+    /// Messages that wait for their next attempt: the far end's fault, so no load here.
+    pub deferred: Option<u64>,
+    /// Open SMTP sessions.
+    pub sessions: Option<u64>,
+    /// Distinct client addresses among them.
+    pub unique_ips: Option<u64>,
+    /// Connections that the MTA has not accepted yet.
+    pub not_accepted: Option<u64>,
+    /// What the agent wants.
+    pub state: Option<AgentState>,
+    /// The part of its configured weight that the agent asks for, in percent.
+    pub weight_percent: Option<u32>,
+}
+
+/// What an agent may ask for itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// Nothing special.
+    Ready,
+    /// No new sessions.
+    Drain,
+    /// Out of service.
+    Down,
+}
+
+/// What our own flow table says of a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Live {
+    /// Open sessions.
+    pub sessions: u64,
+    /// Distinct client addresses among them; `None` before the first sweep.
+    pub unique_sources: Option<u64>,
+    /// Sessions that ended since the last step.
+    pub completed: u64,
+    /// Their mean lifetime; 0 when none ended.
+    pub mean_lifetime_ns: u64,
+}

@@ -1,1 +1,115 @@
-//! The configuration file: what it may say, and one clear error for each thing it may not.
+//! The configuration: one YAML file, every key with its default, and every mistake in it at once.
+//!
+//! `node:` is this box, `cluster:` is the same on every box. [`Config::parse`] is pure: it reads
+//! text and touches no file. Whether the file fits the box is asked apart, with [`check_host`].
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+mod access;
+mod address;
+mod check;
+mod choice;
+mod cluster;
+pub mod duration;
+mod error;
+mod health;
+mod host;
+mod node;
+mod parse;
+mod policy;
+mod reader;
+mod site;
+mod stats;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod values;
+mod yaml;
+
+pub use access::{Access, OnDeny};
+pub use address::{Network, PrefixError, VirtualAddress};
+pub use cluster::{
+    Affinity, Announce, AtDeadline, Authentication, Cluster, Drain, Idle, Mode, NoHealthyBackend,
+    Selection, VrrpChecksum,
+};
+pub use error::{ConfigError, Place};
+pub use health::{Check, Health};
+pub use host::{HostFacts, check_host};
+pub use node::{MailSystem, Node, Queue, StartAs, Xdp};
+pub use policy::{Connections, Kind as PolicyKind, Policy};
+pub use site::{Backend, Forwarding, Site};
+pub use stats::{AGENT_CHECK_PORT, CHANNEL_PORT, Fields, Source, Stats};
+
+/// Where the configuration is when no `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/lbd/lbd.yaml";
+
+/// A configuration without mistakes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Config {
+    /// This box.
+    pub node: Node,
+    /// The same on every box.
+    pub cluster: Cluster,
+    #[serde(skip)]
+    warnings: Vec<ConfigError>,
+    #[serde(skip)]
+    source: reader::Source,
+}
+
+/// Two files that say the same are equal, however they are written.
+impl PartialEq for Config {
+    fn eq(&self, other: &Self) -> bool {
+        self.node == other.node && self.cluster == other.cluster
+    }
+}
+
+impl Config {
+    /// Reads a file's text. `origin` is its name for messages.
+    ///
+    /// The error has every mistake that was found, in the order of the file, at least one.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, Vec<ConfigError>> {
+        parse::parse(text, origin)
+    }
+
+    /// What is allowed but likely not meant.
+    #[must_use]
+    pub fn warnings(&self) -> &[ConfigError] {
+        &self.warnings
+    }
+
+    /// An error about a key (`node.http`, `cluster.sites[0].backends[1].address`) that was found
+    /// only when its value was used, with the place of the value.
+    #[must_use]
+    pub fn error_at(&self, path: &str, problem: &str, hint: &str) -> ConfigError {
+        self.error(path, reader::Complaint::new(problem, hint))
+    }
+
+    /// The backend that is this box; `None` on a pure director.
+    #[must_use]
+    pub fn own_backend(&self) -> Option<&Backend> {
+        let mut backends = self.cluster.backends();
+        let own = backends.find(|(_, backend)| backend.name == self.node.name);
+        own.map(|(_, backend)| backend)
+    }
+
+    /// Where the figures of a backend are asked for, for the sources that are asked by address:
+    /// what its `stats.address` says, else its own address with the source's usual port (for `lbd`
+    /// the port of this box's channel, when it has one: a cluster uses one port).
+    #[must_use]
+    pub fn stats_address(&self, backend: &Backend) -> Option<SocketAddr> {
+        let (address, port) = match &backend.stats {
+            Source::Lbd { address } => {
+                let own = self.node.channel.map(|channel| channel.port());
+                (address, own.unwrap_or(CHANNEL_PORT))
+            }
+            Source::AgentCheck { address } => (address, AGENT_CHECK_PORT),
+            _ => return None,
+        };
+        Some(address.unwrap_or_else(|| SocketAddr::new(backend.address, port)))
+    }
+
+    fn error(&self, path: &str, complaint: reader::Complaint) -> ConfigError {
+        self.source.error(path, complaint)
+    }
+}

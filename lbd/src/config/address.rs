@@ -1,0 +1,124 @@
+//! Addresses with a prefix length.
+use std::{fmt, net::IpAddr};
+
+use serde::{Serialize, Serializer};
+
+/// A virtual address and the prefix length it is added with.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct VirtualAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Bits: 0 to 32, or to 128.
+    pub prefix_len: u8,
+}
+
+/// A network: what an allow or deny list holds. The bits beyond the prefix are 0.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Network {
+    address: IpAddr,
+    prefix_len: u8,
+}
+
+impl Network {
+    /// The network of `prefix_len` bits that holds `address`; longer prefixes are cut to the family's.
+    #[must_use]
+    pub fn of(address: IpAddr, prefix_len: u8) -> Self {
+        let prefix_len = prefix_len.min(bits(address));
+        let address = match address {
+            IpAddr::V4(a) => {
+                let mask = u32::MAX
+                    .checked_shl(32 - u32::from(prefix_len))
+                    .unwrap_or(0);
+                IpAddr::V4((a.to_bits() & mask).into())
+            }
+            IpAddr::V6(a) => {
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(prefix_len))
+                    .unwrap_or(0);
+                IpAddr::V6((a.to_bits() & mask).into())
+            }
+        };
+        Self {
+            address,
+            prefix_len,
+        }
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        self.address
+    }
+
+    /// Bits: 0 to 32, or to 128.
+    #[must_use]
+    pub fn prefix_len(self) -> u8 {
+        self.prefix_len
+    }
+
+    /// Whether it holds `address`.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        Self::of(address, self.prefix_len) == self
+    }
+}
+
+/// Why a text is no address with a prefix.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PrefixError {
+    /// The part before the slash.
+    #[error("it is no IPv4 or IPv6 address")]
+    Address,
+    /// The part after the slash.
+    #[error("the prefix length is no number from 0 to {0}")]
+    Length(u8),
+}
+
+/// Reads `192.0.2.25/24`; without a slash the prefix is the whole address.
+pub(super) fn parse(text: &str) -> Result<(IpAddr, u8), PrefixError> {
+    let (address, prefix_len) = match text.split_once('/') {
+        Some((address, prefix_len)) => (address, Some(prefix_len)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| PrefixError::Address)?;
+    let most = bits(address);
+    let prefix_len = match prefix_len {
+        None => most,
+        // `+24` is a number to Rust, not to a person.
+        Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => text
+            .parse()
+            .ok()
+            .filter(|len| *len <= most)
+            .ok_or(PrefixError::Length(most))?,
+        Some(_) => return Err(PrefixError::Length(most)),
+    };
+    Ok((address, prefix_len))
+}
+
+fn bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+impl fmt::Display for VirtualAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+impl Serialize for VirtualAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

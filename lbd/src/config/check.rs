@@ -1,0 +1,412 @@
+//! What must agree between the keys of a file.
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    net::{IpAddr, SocketAddr},
+};
+
+use lbd_common::{
+    maps::{MAX_BACKENDS, VIP_SLOTS},
+    vip::MAX_PORTS,
+};
+
+use super::{
+    cluster::{Authentication, Cluster, Mode},
+    error::ConfigError,
+    health::Check,
+    node::{Node, StartAs},
+    reader::{Complaint, Reader},
+    site::{Backend, Forwarding},
+    stats::Source,
+    suggest,
+};
+use crate::units::{Priority, Weight};
+
+/// Reports every contradiction to `reader` and returns what is allowed but likely not meant.
+pub(super) fn check(node: &Node, cluster: &Cluster, reader: &Reader) -> Vec<ConfigError> {
+    let check = Checker {
+        node,
+        cluster,
+        reader,
+    };
+    check.box_itself();
+    check.counts();
+    check.election();
+    check.polling();
+    check.names();
+    check.addresses();
+    check.forwarding();
+    check.warnings()
+}
+
+struct Checker<'a> {
+    node: &'a Node,
+    cluster: &'a Cluster,
+    reader: &'a Reader,
+}
+
+impl Checker<'_> {
+    fn complain(&self, path: &str, problem: impl Into<String>, hint: impl Into<String>) {
+        self.reader
+            .complain_once(path, Complaint::new(problem, hint));
+    }
+
+    /// Every backend with its path.
+    fn backends(&self) -> impl Iterator<Item = (String, &Backend)> {
+        self.cluster.sites.iter().enumerate().flat_map(|(s, site)| {
+            let path = move |b| format!("cluster.sites[{s}].backends[{b}]");
+            let backends = site.backends.iter().enumerate();
+            backends.map(move |(b, backend)| (path(b), backend))
+        })
+    }
+
+    fn is_this_box(&self, backend: &Backend) -> bool {
+        backend.name == self.node.name
+    }
+
+    fn box_itself(&self) {
+        if self.node.priority == Priority::OWNER && self.node.start_as == StartAs::Backup {
+            self.complain(
+                "node.priority",
+                "255 owns the VIP and always starts as master",
+                "say `start_as: master` too, or give a priority from 1 to 254",
+            );
+        }
+        if let (Some(http), Some(channel)) = (self.node.http, self.node.channel)
+            && collide(http, channel)
+        {
+            self.complain(
+                "node.channel",
+                format!("{channel} is where node.http listens"),
+                "give them two ports",
+            );
+        }
+        let is_backend = self
+            .backends()
+            .any(|(_, backend)| self.is_this_box(backend));
+        if self.cluster.mode == Mode::ActivePassive && !is_backend {
+            self.complain(
+                "node.name",
+                format!(
+                    "no backend is named {:?}, so this box has nothing to serve as an active one",
+                    self.node.name
+                ),
+                "name the backend that is this box, or use `mode: active-active`",
+            );
+        }
+    }
+
+    fn counts(&self) {
+        let at_most = |path: &str, count: usize, most: usize, what: &str| {
+            if count == 0 {
+                self.complain(path, format!("it has no {what}"), "give at least one");
+            } else if count > most {
+                self.complain(
+                    path,
+                    format!("{count} are too many"),
+                    format!("give at most {most}"),
+                );
+            }
+        };
+        at_most(
+            "node.interfaces",
+            self.node.interfaces.len(),
+            16,
+            "interface",
+        );
+        at_most(
+            "cluster.virtual_addresses",
+            self.cluster.virtual_addresses.len(),
+            // The table in the kernel is kept half empty.
+            VIP_SLOTS as usize / 2,
+            "address",
+        );
+        at_most("cluster.ports", self.cluster.ports.len(), MAX_PORTS, "port");
+        at_most(
+            "cluster.sites",
+            self.cluster.sites.len(),
+            MAX_BACKENDS as usize,
+            "site",
+        );
+        for (s, site) in self.cluster.sites.iter().enumerate() {
+            if site.backends.is_empty() {
+                self.complain(
+                    &format!("cluster.sites[{s}].backends"),
+                    "it has no backends",
+                    "give at least one, for example `- {name: mx1, address: 192.0.2.11}`",
+                );
+            }
+        }
+        let backends = self.cluster.backends().count();
+        if backends > MAX_BACKENDS as usize {
+            self.complain(
+                "cluster.sites",
+                format!("{backends} backends are too many"),
+                format!("give at most {MAX_BACKENDS}"),
+            );
+        }
+    }
+
+    fn election(&self) {
+        let cluster = self.cluster;
+        if !cluster.preempt && !cluster.preempt_delay.is_zero() {
+            self.complain(
+                "cluster.preempt_delay",
+                "it has no effect without preemption",
+                "remove it, or say `preempt: true`",
+            );
+        }
+        if cluster.authentication != Authentication::Off && cluster.secret_file.is_none() {
+            self.complain(
+                "cluster.authentication",
+                format!("{} needs a key", cluster.authentication),
+                "name a secret_file, or use `off`",
+            );
+        }
+        let peers = &cluster.unicast_peers;
+        for (has, name) in [
+            (IpAddr::is_ipv4 as fn(&IpAddr) -> bool, "IPv4"),
+            (IpAddr::is_ipv6, "IPv6"),
+        ] {
+            let has_vip = cluster
+                .virtual_addresses
+                .iter()
+                .any(|vip| has(&vip.address));
+            let has_peer = peers.iter().any(has);
+            if has_peer && !has_vip {
+                self.complain(
+                    "cluster.unicast_peers",
+                    format!("it has an {name} address, but there is no {name} VIP"),
+                    "each family elects its own master: list peers of the VIPs' families",
+                );
+            } else if has_vip && !has_peer && !peers.is_empty() {
+                self.complain(
+                    "cluster.unicast_peers",
+                    format!("it has no {name} address, but there is an {name} VIP"),
+                    "each family elects its own master: list peers of the VIPs' families",
+                );
+            }
+        }
+        if let Some(peer) = peers.iter().find(|peer| self.is_vip(**peer)) {
+            self.complain(
+                "cluster.unicast_peers",
+                format!("{peer} is a VIP"),
+                "give each box's own address",
+            );
+        }
+    }
+
+    fn polling(&self) {
+        let stats = &self.cluster.stats;
+        if stats.timeout > stats.interval {
+            self.complain(
+                "cluster.stats.timeout",
+                "it is longer than the interval",
+                "give at most the interval, so that a poll ends before the next begins",
+            );
+        }
+        let asks_for = match &stats.source {
+            Source::HttpJson { url, .. } | Source::Prometheus { url, .. } => {
+                Some(("url", names_the_backend(url)))
+            }
+            Source::Command { command } => Some((
+                "command",
+                command.iter().any(|word| names_the_backend(word)),
+            )),
+            _ => None,
+        };
+        let users = self
+            .cluster
+            .backends()
+            .filter(|(_, b)| b.stats == stats.source)
+            .count();
+        if let Some((key, false)) = asks_for
+            && users > 1
+        {
+            self.complain(
+                &format!("cluster.stats.{key}"),
+                format!("it would give {users} backends the same figures"),
+                "put {address} or {name} into it, or give each backend its own stats",
+            );
+        }
+        let health = &self.cluster.health;
+        for (key, given) in [
+            ("helo", health.helo.is_some()),
+            ("starttls", health.starttls),
+            ("recipient", health.recipient.is_some()),
+        ] {
+            if given && health.check != Check::Smtp {
+                self.complain(
+                    &format!("cluster.health.{key}"),
+                    format!("it has no meaning for `check: {}`", health.check),
+                    "remove it, or use `check: smtp`",
+                );
+            }
+        }
+    }
+
+    fn names(&self) {
+        let sites = &self.cluster.sites;
+        let site_paths = (0..sites.len()).map(|s| format!("cluster.sites[{s}].name"));
+        self.once_each(site_paths.zip(sites.iter().map(|site| &site.name)));
+        self.once_each(
+            self.backends()
+                .map(|(path, b)| (format!("{path}.name"), &b.name)),
+        );
+        let known: Vec<&str> = sites.iter().map(|site| site.name.as_str()).collect();
+        for (s, site) in sites.iter().enumerate() {
+            for spill in &site.spill {
+                let path = format!("cluster.sites[{s}].spill");
+                if *spill == site.name {
+                    self.complain(&path, "it names its own site", "name other sites only");
+                } else if !known.contains(&spill.as_str()) {
+                    let hint = match suggest::nearest(spill, &known) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("the sites are: {}", known.join(", ")),
+                    };
+                    self.complain(&path, format!("there is no site {spill:?}"), hint);
+                }
+            }
+        }
+    }
+
+    fn once_each<'a, T: Eq + Hash + std::fmt::Display + 'a>(
+        &self,
+        values: impl Iterator<Item = (String, &'a T)>,
+    ) {
+        let mut seen: HashMap<&T, String> = HashMap::new();
+        for (path, value) in values {
+            if self.reader.is_doubtful(&path) {
+                continue;
+            }
+            if let Some(first) = seen.get(value) {
+                self.complain(
+                    &path,
+                    format!("{value} is taken by {first}"),
+                    "give each its own",
+                );
+            } else {
+                seen.insert(value, path);
+            }
+        }
+    }
+
+    fn addresses(&self) {
+        self.once_each(
+            self.backends()
+                .map(|(path, b)| (format!("{path}.address"), &b.address)),
+        );
+        for (path, backend) in self.backends() {
+            if self.is_vip(backend.address) {
+                self.complain(
+                    &format!("{path}.address"),
+                    format!("{} is a VIP, which moves from box to box", backend.address),
+                    "give the box's own address",
+                );
+            }
+        }
+    }
+
+    fn forwarding(&self) {
+        let vips = &self.cluster.virtual_addresses;
+        if vips.is_empty() || self.reader.is_doubtful("cluster.virtual_addresses") {
+            return;
+        }
+        for (path, backend) in self.backends() {
+            let same = |ip: &IpAddr| ip.is_ipv4() == backend.address.is_ipv4();
+            let address = format!("{path}.address");
+            let vip = vips.iter().map(|vip| vip.address).find(|ip| !same(ip));
+            match (backend.forwarding, vip) {
+                (Forwarding::Nat, Some(vip)) => self.complain(
+                    &address,
+                    format!(
+                        "nat cannot translate {vip} to {} of the other family",
+                        backend.address
+                    ),
+                    "give an address of the VIP's family, or use dsr or ipip",
+                ),
+                (Forwarding::Dsr, Some(_)) if !vips.iter().any(|vip| same(&vip.address)) => self
+                    .complain(
+                        &address,
+                        format!("{} is of another family than every VIP", backend.address),
+                        "give an address of the VIP's family, or add a VIP of this one",
+                    ),
+                _ => {}
+            }
+            if backend.port.is_some() && backend.forwarding != Forwarding::Nat {
+                self.complain(
+                    &format!("{path}.port"),
+                    format!("{} cannot change the port", backend.forwarding),
+                    "remove it, or use `forwarding: nat`",
+                );
+            }
+            let served = |port| self.cluster.ports.contains(&port);
+            if self.is_this_box(backend) && backend.port.is_some_and(|port| !served(port)) {
+                self.complain(
+                    &format!("{path}.port"),
+                    "this box serves the VIP from its own stack, where no port is changed",
+                    "let its mail server listen on the VIP's port and remove this",
+                );
+            }
+        }
+    }
+
+    fn warnings(&self) -> Vec<ConfigError> {
+        let mut warnings = Vec::new();
+        let mut warn = |path: &str, problem: String, hint: &str| {
+            warnings.push(self.reader.warning(path, Complaint::new(problem, hint)));
+        };
+        let names: HashSet<&str> = self
+            .cluster
+            .backends()
+            .map(|(_, b)| b.name.as_str())
+            .collect();
+        if !names.contains(self.node.name.as_str()) {
+            warn(
+                "node.name",
+                format!(
+                    "no backend is named {:?}: this box steers sessions and serves none",
+                    self.node.name
+                ),
+                "for a pure director that is right; else give the backend's name",
+            );
+        }
+        if self.cluster.backends().all(|(_, b)| b.weight == Weight(0)) {
+            warn(
+                "cluster.sites",
+                "every weight is 0: each new session is reset".to_owned(),
+                "give at least one backend a weight",
+            );
+        }
+        if self.cluster.secret_file.is_none()
+            && self
+                .node
+                .channel
+                .is_some_and(|channel| !channel.ip().is_loopback())
+        {
+            warn(
+                "node.channel",
+                "without a key it answers stats and takes part in nothing else".to_owned(),
+                "name a secret_file to share flows, drains and configuration",
+            );
+        }
+        warnings
+    }
+
+    fn is_vip(&self, address: IpAddr) -> bool {
+        self.cluster
+            .virtual_addresses
+            .iter()
+            .any(|vip| vip.address == address)
+    }
+}
+
+/// Whether two listeners cannot both be opened.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && (a.ip() == b.ip() || any)
+}
+
+fn names_the_backend(text: &str) -> bool {
+    text.contains("{address}") || text.contains("{name}")
+}

@@ -1,0 +1,44 @@
+//! `cluster.health`: how a backend's health is found out.
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{choice::choice, duration};
+
+choice! {
+    /// What a health check does.
+    pub enum Check {
+        /// An SMTP dialogue: 220, EHLO, QUIT.
+        Smtp = "smtp",
+        /// Connects and closes.
+        Tcp = "tcp",
+        /// Nothing: a backend is always taken for healthy.
+        Off = "off",
+    }
+}
+
+/// The health check. It never sends a message.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Health {
+    /// Default `smtp`.
+    pub check: Check,
+    /// Between two checks of a backend. Default 5 s.
+    #[serde(serialize_with = "duration::serialize")]
+    pub interval: Duration,
+    /// For the whole dialogue; patient enough for postscreen's greeting after 6 s. Default 10 s.
+    #[serde(serialize_with = "duration::serialize")]
+    pub timeout: Duration,
+    /// Good checks in a row that make a backend healthy, 1 to 100. Default 2.
+    pub rise: u8,
+    /// Bad checks in a row that make it dead, 1 to 100. Default 3.
+    pub fall: u8,
+    /// The port that is checked. Default `null`: the backend's, else the first of the cluster's.
+    pub port: Option<u16>,
+    /// The name given in EHLO. Default `null`: `node.name`.
+    pub helo: Option<String>,
+    /// Whether STARTTLS is asked for: a backend that does not offer or refuses it is not healthy.
+    /// Default false.
+    pub starttls: bool,
+    /// A recipient to ask for by MAIL FROM:<> and RCPT TO, then QUIT. Default `null`: not asked.
+    pub recipient: Option<String>,
+}

@@ -1,0 +1,99 @@
+//! `node:`, what is true of this box only.
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::Serialize;
+
+use super::choice::choice;
+use crate::units::Priority;
+
+choice! {
+    /// What a node does with the VIP when its daemon starts.
+    pub enum StartAs {
+        /// Waits, and takes over only after it heard an advertisement of lower priority.
+        Backup = "backup",
+        /// Advertises at once, which makes every node of lower priority yield.
+        Master = "master",
+    }
+}
+
+choice! {
+    /// How the XDP program is attached.
+    pub enum Xdp {
+        /// Native where the driver has it, else generic.
+        Auto = "auto",
+        /// In the driver; an error where it cannot.
+        Native = "native",
+        /// In the network stack, after the frame was copied: works everywhere, slower.
+        Generic = "generic",
+    }
+}
+
+choice! {
+    /// The mail system whose queue this box has.
+    pub enum MailSystem {
+        /// The first that is found in its usual place: Postfix, Exim, Sendmail.
+        Auto = "auto",
+        /// Postfix: `active`, `incoming`, `maildrop` and `deferred` below the spool.
+        Postfix = "postfix",
+        /// Exim: `input` below the spool.
+        Exim = "exim",
+        /// Sendmail: the queue folder itself.
+        Sendmail = "sendmail",
+        /// No queue on this box: 0 is reported.
+        None = "none",
+    }
+}
+
+/// This box.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Node {
+    /// The backend of this name is this box. A name that no backend has makes a pure director.
+    pub name: String,
+    /// The interfaces that frames for the VIP arrive on; the first carries the VIP and the
+    /// advertisements. At least one.
+    pub interfaces: Vec<String>,
+    /// 1 to 254; 255 owns the VIP. Default 100.
+    pub priority: Priority,
+    /// Default `backup`.
+    pub start_as: StartAs,
+    /// Default `auto`.
+    pub xdp: Xdp,
+    /// IPv4 sessions, and as many IPv6 ones, that the flow table is sized for. Default 1,000,000.
+    pub flows: u32,
+    /// Where the maps are pinned, on a BPF file system. Default `/sys/fs/bpf/lbd`.
+    pub pin_dir: PathBuf,
+    /// Where drains, weights and history are kept. Default `/var/lib/lbd`.
+    pub state_dir: PathBuf,
+    /// The control socket. Default `/run/lbd/lbd.sock`.
+    pub control: PathBuf,
+    /// Metrics, API and dashboard, read-only. Default `127.0.0.1:9425`; `null` turns it off.
+    pub http: Option<SocketAddr>,
+    /// Where peers find this box: the cluster channel and its stats. Default `null`, off.
+    /// Without [`super::Cluster::secret_file`] it answers stats only.
+    pub channel: Option<SocketAddr>,
+    /// The queue that the agent counts.
+    pub queue: Queue,
+}
+
+impl Node {
+    /// Buckets of `FLOWS4`: the power of two that leaves two slots a flow, four slots a bucket.
+    #[must_use]
+    pub fn buckets4(&self) -> u32 {
+        (self.flows / 2).next_power_of_two()
+    }
+
+    /// Buckets of `FLOWS6`: the power of two that leaves two slots a flow, two slots a bucket.
+    #[must_use]
+    pub fn buckets6(&self) -> u32 {
+        self.flows.next_power_of_two()
+    }
+}
+
+/// `node.queue`: where the agent finds what is queued.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Queue {
+    /// Default `auto`.
+    pub system: MailSystem,
+    /// The spool folder. Default `null`: the mail system's usual one.
+    pub spool: Option<PathBuf>,
+}

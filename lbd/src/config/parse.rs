@@ -1,0 +1,464 @@
+//! The sections of the file, key by key, with their defaults.
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    Config,
+    access::{Access, OnDeny},
+    check, choice,
+    cluster::{
+        Affinity, Announce, AtDeadline, Authentication, Cluster, Drain, Idle, Mode,
+        NoHealthyBackend, Selection, VrrpChecksum,
+    },
+    error::ConfigError,
+    health::{Check, Health},
+    node::{MailSystem, Node, Queue, StartAs, Xdp},
+    policy::{Connections, Kind, Policy},
+    reader::{Complaint, Reader, Source as File, Table},
+    site::{Backend, Forwarding, Site},
+    stats::{Fields, Source, Stats},
+    values, yaml,
+};
+use crate::units::{Priority, Weight};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// Reads a whole file: see [`Config::parse`].
+pub(super) fn parse(text: &str, origin: &str) -> Result<Config, Vec<ConfigError>> {
+    let file = File::new(text, origin);
+    if text.len() > yaml::MAX_BYTES {
+        let complaint = Complaint::new(
+            format!("its {} bytes are more than {}", text.len(), yaml::MAX_BYTES),
+            "put long lists into access.allow_file and access.deny_file",
+        );
+        return Err(vec![file.error_at(None, "", complaint)]);
+    }
+    let root = yaml::parse(text).map_err(|error| {
+        let complaint = Complaint::new(error.problem, "mend the YAML here, then check again");
+        vec![file.error_at(error.place, "", complaint)]
+    })?;
+    let reader = Reader::new(file);
+    let mut table = reader.root(&root);
+    let node = table
+        .required_table("node", "{name: mx1, interfaces: [eth0]}")
+        .map(node);
+    let cluster = table
+        .required_table("cluster", "{virtual_router_id: 51, ...}")
+        .map(cluster);
+    table.finish();
+    let warnings = match (&node, &cluster) {
+        (Some(node), Some(cluster)) => check::check(node, cluster, &reader),
+        _ => Vec::new(),
+    };
+    let (source, errors) = reader.finish();
+    match (node, cluster) {
+        (Some(node), Some(cluster)) if errors.is_empty() => Ok(Config {
+            node,
+            cluster,
+            warnings,
+            source,
+        }),
+        _ => Err(errors),
+    }
+}
+
+fn node(mut t: Table<'_>) -> Node {
+    let node = Node {
+        name: t.required("name", "mx1", values::name).unwrap_or_default(),
+        interfaces: t
+            .required_list("interfaces", "[eth0]")
+            .unique_list("interfaces", values::interface, String::clone)
+            .unwrap_or_default(),
+        priority: Priority(t.or("priority", 100, priority)),
+        start_as: t.or("start_as", StartAs::Backup, choice::read),
+        xdp: t.or("xdp", Xdp::Auto, choice::read),
+        flows: t.or("flows", 1_000_000, values::number(1_024..=16_777_216)),
+        pin_dir: t.or("pin_dir", "/sys/fs/bpf/lbd".into(), values::path),
+        state_dir: t.or("state_dir", "/var/lib/lbd".into(), values::path),
+        control: t.or("control", "/run/lbd/lbd.sock".into(), values::socket_path),
+        http: t.optional("http", Some(([127, 0, 0, 1], 9425).into()), values::socket),
+        channel: t.optional("channel", None, values::socket),
+        queue: queue(t.table("queue")),
+    };
+    t.finish();
+    node
+}
+
+fn priority(text: &str) -> Result<u8, Complaint> {
+    values::number(0..=255)(text)
+        .ok()
+        .filter(|p| *p != 0)
+        .ok_or_else(|| {
+            let problem = if text == "0" {
+                "0 is what a master sends when it stops".to_owned()
+            } else {
+                format!("{text:?} is no priority")
+            };
+            Complaint::new(
+                problem,
+                "give a whole number from 1 to 254, or 255 on the box that owns the VIP",
+            )
+        })
+}
+
+fn queue(mut t: Table<'_>) -> Queue {
+    let queue = Queue {
+        system: t.or("system", MailSystem::Auto, choice::read),
+        spool: t.optional("spool", None, values::path),
+    };
+    t.finish();
+    queue
+}
+
+fn cluster(mut t: Table<'_>) -> Cluster {
+    let forwarding = t.or("forwarding", Forwarding::Dsr, choice::read);
+    let stats = stats(t.table("stats"));
+    let cluster = Cluster {
+        virtual_router_id: t
+            .required("virtual_router_id", "51", values::number(1..=255))
+            .unwrap_or(0),
+        virtual_addresses: t
+            .required_list("virtual_addresses", "[192.0.2.25/24]")
+            .unique_list("virtual_addresses", values::virtual_address, |vip| {
+                vip.address
+            })
+            .unwrap_or_default(),
+        ports: t
+            .unique_list("ports", values::port, |port| *port)
+            .unwrap_or_else(|| vec![25]),
+        mode: t.or("mode", Mode::ActiveActive, choice::read),
+        forwarding,
+        advertisement_interval: t.or("advertisement_interval", SECOND, advertisement_interval),
+        preempt: t.or("preempt", true, values::boolean),
+        preempt_delay: t.or(
+            "preempt_delay",
+            Duration::ZERO,
+            values::time(Duration::ZERO..=HOUR),
+        ),
+        sync_timeout: t.or(
+            "sync_timeout",
+            10 * SECOND,
+            values::time(Duration::ZERO..=HOUR),
+        ),
+        unicast_peers: t
+            .unique_list("unicast_peers", values::host_address, |peer| *peer)
+            .unwrap_or_default(),
+        vrrp_checksum: t.or("vrrp_checksum", VrrpChecksum::Rfc5798, choice::read),
+        authentication: t.or("authentication", Authentication::Off, choice::read),
+        announce: announce(t.table("announce")),
+        no_healthy_backend: t.or(
+            "no_healthy_backend",
+            NoHealthyBackend::LowerPriority,
+            choice::read,
+        ),
+        secret_file: t.optional("secret_file", None, values::path),
+        health: health(t.table("health")),
+        policy: policy(t.table("policy")),
+        access: access(t.table("access")),
+        selection: selection(t.table("selection")),
+        idle: idle(t.table("idle")),
+        drain: drain(t.table("drain")),
+        sites: t
+            .required_list(
+                "sites",
+                "[{name: here, backends: [{name: mx1, address: 192.0.2.11}]}]",
+            )
+            .tables("sites")
+            .unwrap_or_default()
+            .into_iter()
+            .map(|table| site(table, forwarding, &stats.source))
+            .collect(),
+        stats,
+    };
+    t.finish();
+    cluster
+}
+
+/// 12 bits of centiseconds (RFC 9568, 5.2.7), and none of them 0.
+fn advertisement_interval(text: &str) -> Result<Duration, Complaint> {
+    let value = values::time(10 * MS..=40_950 * MS)(text)?;
+    if value.as_millis().is_multiple_of(10) {
+        return Ok(value);
+    }
+    Err(Complaint::new(
+        format!("{text} is no whole number of centiseconds"),
+        "VRRPv3 counts in steps of 10ms: give a multiple of 10ms",
+    ))
+}
+
+fn announce(mut t: Table<'_>) -> Announce {
+    let announce = Announce {
+        count: t.or("count", 5, values::number(1..=100)),
+        gap: t.or("gap", 100 * MS, values::time(Duration::ZERO..=10 * SECOND)),
+        repeat: t.or("repeat", 60 * SECOND, values::time(Duration::ZERO..=DAY)),
+    };
+    t.finish();
+    announce
+}
+
+fn stats(mut t: Table<'_>) -> Stats {
+    let interval = t.or("interval", 10 * SECOND, values::time(100 * MS..=HOUR));
+    let timeout = t.or(
+        "timeout",
+        interval.min(2 * SECOND),
+        values::time(10 * MS..=HOUR),
+    );
+    let source = source(&mut t, Level::Cluster);
+    t.finish();
+    Stats {
+        interval,
+        timeout,
+        source,
+    }
+}
+
+/// Where a source is configured.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Level {
+    /// For all backends: one address would ask one box for the figures of all.
+    Cluster,
+    /// For one.
+    Backend,
+}
+
+/// The keys of a source, which stand beside those of its table.
+fn source(t: &mut Table<'_>, level: Level) -> Source {
+    let kind = t.or("source", SourceKind::Lbd, choice::read);
+    let address = |t: &mut Table<'_>| match level {
+        Level::Cluster => None,
+        Level::Backend => t.optional("address", None, values::socket),
+    };
+    match kind {
+        SourceKind::Lbd => Source::Lbd {
+            address: address(t),
+        },
+        SourceKind::AgentCheck => Source::AgentCheck {
+            address: address(t),
+        },
+        SourceKind::HttpJson => Source::HttpJson {
+            url: t
+                .required("url", "http://{address}:8080/stats", values::url)
+                .unwrap_or_default(),
+            fields: fields(t, json_pointer, "/queue/active"),
+        },
+        SourceKind::Prometheus => Source::Prometheus {
+            url: t
+                .required("url", "http://{address}:9154/metrics", values::url)
+                .unwrap_or_default(),
+            fields: fields(t, values::text, "showq_queue_depth"),
+        },
+        SourceKind::Command => Source::Command {
+            command: command(t),
+        },
+        SourceKind::None => Source::None,
+    }
+}
+
+choice::choice! {
+    /// The names of [`Source`]'s variants.
+    enum SourceKind {
+        /// [`Source::Lbd`].
+        Lbd = "lbd",
+        /// [`Source::HttpJson`].
+        HttpJson = "http-json",
+        /// [`Source::Prometheus`].
+        Prometheus = "prometheus",
+        /// [`Source::AgentCheck`].
+        AgentCheck = "agent-check",
+        /// [`Source::Command`].
+        Command = "command",
+        /// [`Source::None`].
+        None = "none",
+    }
+}
+
+fn fields(
+    t: &mut Table<'_>,
+    read: impl Fn(&str) -> Result<String, Complaint> + Copy,
+    example: &str,
+) -> Fields {
+    let fields = Fields {
+        queued: t.optional("queued", None, read),
+        deferred: t.optional("deferred", None, read),
+        sessions: t.optional("sessions", None, read),
+        unique_ips: t.optional("unique_ips", None, read),
+        not_accepted: t.optional("not_accepted", None, read),
+    };
+    let names = [
+        "queued",
+        "deferred",
+        "sessions",
+        "unique_ips",
+        "not_accepted",
+    ];
+    if !names.iter().any(|name| t.has(name)) {
+        t.complain(
+            "source",
+            Complaint::new(
+                "none of its figures is asked for",
+                format!(
+                    "add at least one of {}, for example `queued: {example}`",
+                    names.join(", ")
+                ),
+            ),
+        );
+    }
+    fields
+}
+
+fn json_pointer(text: &str) -> Result<String, Complaint> {
+    if text.starts_with('/') {
+        return values::text(text);
+    }
+    Err(Complaint::new(
+        format!("{text:?} is no JSON pointer"),
+        "begin it with `/`: /queue/active",
+    ))
+}
+
+fn command(t: &mut Table<'_>) -> Vec<String> {
+    let Some(command) = t.list("command", values::text) else {
+        t.missing("command", "[/usr/local/bin/queue-figures, \"{address}\"]");
+        return Vec::new();
+    };
+    if !command
+        .first()
+        .is_some_and(|program| program.starts_with('/'))
+    {
+        t.complain(
+            "command",
+            Complaint::new(
+                "it does not begin with the absolute path of a program",
+                "write [/path/to/program, argument]; no shell reads it",
+            ),
+        );
+    }
+    command
+}
+
+fn health(mut t: Table<'_>) -> Health {
+    let health = Health {
+        check: t.or("check", Check::Smtp, choice::read),
+        interval: t.or("interval", 5 * SECOND, values::time(100 * MS..=HOUR)),
+        timeout: t.or("timeout", 10 * SECOND, values::time(100 * MS..=HOUR)),
+        rise: t.or("rise", 2, values::number(1..=100)),
+        fall: t.or("fall", 3, values::number(1..=100)),
+        port: t.optional("port", None, values::port),
+        helo: t.optional("helo", None, values::protocol_word),
+        starttls: t.or("starttls", false, values::boolean),
+        recipient: t.optional("recipient", None, values::protocol_word),
+    };
+    t.finish();
+    health
+}
+
+fn policy(mut t: Table<'_>) -> Policy {
+    let policy = Policy {
+        kind: t.or("kind", Kind::QueueAware, choice::read),
+        connections: t.or("connections", Connections::UniqueIps, choice::read),
+        above_average: t.or("above_average", 50, values::number(0..=1_000_000)),
+        high_threshold: t.or("high_threshold", 200, values::number(0..=1_000_000)),
+        min_active: t.or("min_active", 0.5, values::fraction(0.0..=1.0)),
+        scale: t.or("scale", 50.0, values::fraction(0.01..=1_000_000.0)),
+        smoothing: t.or("smoothing", 0.5, values::fraction(0.01..=1.0)),
+        return_below: t.or("return_below", 0.8, values::fraction(0.0..=1.0)),
+        slow_start: t.or(
+            "slow_start",
+            30 * SECOND,
+            values::time(Duration::ZERO..=HOUR),
+        ),
+    };
+    t.finish();
+    policy
+}
+
+fn access(mut t: Table<'_>) -> Access {
+    let access = Access {
+        allow: t.list("allow", values::network).unwrap_or_default(),
+        deny: t.list("deny", values::network).unwrap_or_default(),
+        allow_file: t.optional("allow_file", None::<PathBuf>, values::path),
+        deny_file: t.optional("deny_file", None::<PathBuf>, values::path),
+        on_deny: t.or("on_deny", OnDeny::Drop, choice::read),
+        new_per_second: t.optional("new_per_second", None, values::number(1..=1_000_000)),
+    };
+    t.finish();
+    access
+}
+
+fn selection(mut t: Table<'_>) -> Selection {
+    let selection = Selection {
+        affinity: t.or("affinity", Affinity::Off, choice::read),
+        max_skew: t.or("max_skew", 1.5, values::fraction(1.0..=100.0)),
+    };
+    t.finish();
+    selection
+}
+
+fn idle(mut t: Table<'_>) -> Idle {
+    // The flow table counts in units of 1.07 s, and wraps after 19.5 h.
+    let range = 2 * SECOND..=18 * HOUR;
+    let idle = Idle {
+        half_open: t.or("half_open", 10 * SECOND, values::time(range.clone())),
+        established: t.or("established", 900 * SECOND, values::time(range.clone())),
+        closing: t.or("closing", 30 * SECOND, values::time(range)),
+    };
+    t.finish();
+    idle
+}
+
+fn drain(mut t: Table<'_>) -> Drain {
+    let drain = Drain {
+        deadline: t.optional("deadline", None, values::time(SECOND..=30 * DAY)),
+        at_deadline: t.or("at_deadline", AtDeadline::Keep, choice::read),
+    };
+    t.finish();
+    drain
+}
+
+fn site(mut t: Table<'_>, forwarding: Forwarding, stats: &Source) -> Site {
+    let site = Site {
+        name: t.required("name", "here", values::name).unwrap_or_default(),
+        spill: t
+            .unique_list("spill", values::name, String::clone)
+            .unwrap_or_default(),
+        backends: t
+            .required_list("backends", "[{name: mx1, address: 192.0.2.11}]")
+            .tables("backends")
+            .unwrap_or_default()
+            .into_iter()
+            .map(|table| backend(table, forwarding, stats))
+            .collect(),
+    };
+    t.finish();
+    site
+}
+
+fn backend(mut t: Table<'_>, forwarding: Forwarding, stats: &Source) -> Backend {
+    let backend = Backend {
+        name: t.required("name", "mx1", values::name).unwrap_or_default(),
+        address: t
+            .required("address", "192.0.2.11", values::host_address)
+            .unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        port: t.optional("port", None, values::port),
+        weight: Weight(t.or("weight", 100, values::number(0..=Weight::MAX.0))),
+        forwarding: t.or("forwarding", forwarding, choice::read),
+        stats: if t.has("stats") {
+            own_source(t.table("stats"))
+        } else {
+            stats.clone()
+        },
+    };
+    t.finish();
+    backend
+}
+
+fn own_source(mut t: Table<'_>) -> Source {
+    if !t.has("source") {
+        t.missing("source", "prometheus");
+    }
+    let source = source(&mut t, Level::Backend);
+    t.finish();
+    source
+}

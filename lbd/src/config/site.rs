@@ -1,0 +1,48 @@
+//! `cluster.sites`: the backends, and what each may override.
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::{choice::choice, stats::Source};
+use crate::units::Weight;
+
+choice! {
+    /// How a frame reaches a backend on another box.
+    pub enum Forwarding {
+        /// Destination MAC rewritten; the VIP sits on the backend's loopback, which answers the
+        /// client itself. Same segment.
+        Dsr = "dsr",
+        /// Addresses translated; the backend's route to the client leads through the director.
+        Nat = "nat",
+        /// Encapsulated in IPv4 or IPv6, for a backend on another subnet or site.
+        Ipip = "ipip",
+    }
+}
+
+/// A site: judged by its own averages.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Site {
+    /// Unique in the cluster.
+    pub name: String,
+    /// The sites that take over, in this order, what this one can take no more. Default none.
+    pub spill: Vec<String>,
+    /// At least one.
+    pub backends: Vec<Backend>,
+}
+
+/// A mail node.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Backend {
+    /// Unique in the cluster. The box whose `node.name` it is serves it from its own stack.
+    pub name: String,
+    /// The box's own address, never a VIP. Unique in the cluster.
+    pub address: IpAddr,
+    /// `nat` only: the port of the box. Default `null`: the VIP's.
+    pub port: Option<u16>,
+    /// 0 to 10,000, relative to the other backends' weights; 0 takes no new session. Default 100.
+    pub weight: Weight,
+    /// Default: the cluster's.
+    pub forwarding: Forwarding,
+    /// Where its figures come from. Default: the cluster's.
+    pub stats: Source,
+}

@@ -1,0 +1,91 @@
+//! Everything that can go wrong between lbd and the box, each with what to do.
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Why the box could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// No netlink socket.
+    #[error("cannot open a netlink socket: {0}")]
+    Socket(#[source] io::Error),
+    /// The kernel refused a request.
+    #[error("the kernel refused to {request}: {source}{}", hint(source))]
+    Refused {
+        /// What was asked, as the end of a sentence: "add 192.0.2.25 to interface 3".
+        request: String,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The kernel did not answer in time: something holds its configuration lock for seconds.
+    #[error("the kernel did not answer the request to {request}: {source}")]
+    Unanswered {
+        /// What was asked.
+        request: String,
+        /// How the wait ended.
+        source: io::Error,
+    },
+    /// An answer that is not what rtnetlink(7) says.
+    #[error("the kernel's answer to the request to {request} makes no sense: {reason}")]
+    Malformed {
+        /// What was asked.
+        request: String,
+        /// What was wrong with the answer.
+        reason: String,
+    },
+    /// An interface that is not there.
+    #[error(
+        "there is no interface {0} here: `ip link` lists those that are, node.interfaces names those to use"
+    )]
+    NoInterface(String),
+    /// A VIP that cannot be put on an interface.
+    #[error("{0} is not an address a VIP can have: it must be a unicast address of one host")]
+    NotAnAddress(IpAddr),
+    /// A sysctl that cannot be read or written.
+    #[error("cannot {verb} the sysctl {key}: {source}{}", hint(source))]
+    Sysctl {
+        /// "read" or "write".
+        verb: &'static str,
+        /// The sysctl's path below /proc/sys.
+        key: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// A sysctl that is not a number.
+    #[error("the sysctl {key} is \"{value}\", and lbd knows only numbers there")]
+    SysctlValue {
+        /// The sysctl's path below /proc/sys.
+        key: String,
+        /// What it holds.
+        value: String,
+    },
+    /// The journal cannot be read or written. Nothing is changed that cannot be recorded.
+    #[error("cannot {verb} the journal {path}, which lists what to undo: {source}")]
+    Journal {
+        /// "open", "read" or "write".
+        verb: &'static str,
+        /// The journal.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// Another process holds the journal.
+    #[error("{0} is in use by another lbd on this box: stop that one first")]
+    JournalBusy(PathBuf),
+    /// A pin or a file that cannot be removed.
+    #[error("cannot remove {path}: {source}{}", hint(source))]
+    Remove {
+        /// What was to go.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+/// What to do about the one reason that people meet most.
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => " (lbd needs root, or CAP_NET_ADMIN)",
+        _ => "",
+    }
+}

@@ -1,0 +1,337 @@
+//! Interfaces: what lbd needs to know of one, and what changed between two looks.
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp};
+
+use super::HostError;
+use super::netlink::Netlink;
+use crate::units::Mac;
+
+/// One interface as it is now.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Link {
+    /// Its name in this network namespace.
+    pub name: String,
+    /// Its number, unique in this network namespace.
+    pub ifindex: u32,
+    /// Its MAC; None for what is not Ethernet (a tunnel).
+    pub mac: Option<Mac>,
+    /// The largest IP packet in bytes.
+    pub mtu: u32,
+    /// Set up by the operator.
+    pub up: bool,
+    /// The other end is there.
+    pub carrier: bool,
+    /// It is the loopback.
+    pub loopback: bool,
+    /// The id of the XDP program attached to it, by whomever.
+    pub xdp_program_id: Option<u32>,
+    /// Its addresses, by family and value.
+    pub addresses: Vec<LinkAddress>,
+}
+
+impl Link {
+    /// Whether frames can be sent and received now.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.up && self.carrier
+    }
+
+    /// Whether `address` is one of its own.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.address == address)
+    }
+}
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct LinkAddress {
+    /// The address itself.
+    pub address: IpAddr,
+    /// The length of its subnet's prefix in bits.
+    pub prefix_bits: u8,
+    /// Seconds until the kernel removes it; None stays until it is deleted.
+    pub valid_s: Option<u32>,
+}
+
+/// What happened to an interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LinkChange {
+    /// It is new, or something about it differs: this is how it is now.
+    Now(Link),
+    /// It is no longer there (deleted, renamed, or moved to another namespace).
+    Gone {
+        /// The name it had.
+        name: String,
+        /// The number it had.
+        ifindex: u32,
+    },
+}
+
+/// All interfaces of this network namespace.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Links {
+    by_index: BTreeMap<u32, Link>,
+}
+
+impl Links {
+    /// Reads them from the kernel: two requests, well under a millisecond on an ordinary box.
+    pub fn read() -> Result<Self, HostError> {
+        read(&mut Netlink::open()?)
+    }
+
+    /// The interface of this name.
+    pub fn named(&self, name: &str) -> Result<&Link, HostError> {
+        self.by_index
+            .values()
+            .find(|link| link.name == name)
+            .ok_or_else(|| HostError::NoInterface(name.to_owned()))
+    }
+
+    /// The interface of this number.
+    #[must_use]
+    pub fn numbered(&self, ifindex: u32) -> Option<&Link> {
+        self.by_index.get(&ifindex)
+    }
+
+    /// All of them, by number.
+    pub fn iter(&self) -> impl Iterator<Item = &Link> {
+        self.by_index.values()
+    }
+
+    /// Whether any interface has this address: is it this box's own?
+    #[must_use]
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        self.by_index.values().any(|link| link.has(address))
+    }
+
+    /// What changed from `self` to `now` on the interfaces of these names.
+    ///
+    /// A lease that was renewed is no change: `valid_s` counts down by itself and is not compared.
+    #[must_use]
+    pub fn changes(&self, now: &Self, names: &[String]) -> Vec<LinkChange> {
+        let watched = |link: &&Link| names.contains(&link.name);
+        let gone = self
+            .iter()
+            .filter(watched)
+            .filter(|old| {
+                now.numbered(old.ifindex)
+                    .is_none_or(|new| new.name != old.name)
+            })
+            .map(|old| LinkChange::Gone {
+                name: old.name.clone(),
+                ifindex: old.ifindex,
+            });
+        let changed = now
+            .iter()
+            .filter(watched)
+            .filter(|new| {
+                self.numbered(new.ifindex)
+                    .is_none_or(|old| without_lifetimes(old) != without_lifetimes(new))
+            })
+            .map(|new| LinkChange::Now(new.clone()));
+        gone.chain(changed).collect()
+    }
+
+    /// Takes the kernel's word for one interface. Its addresses come by messages of their own.
+    pub(super) fn set_link(&mut self, message: &LinkMessage) {
+        let mut link = link_of(message);
+        if let Some(known) = self.by_index.remove(&link.ifindex) {
+            link.addresses = known.addresses;
+        }
+        self.by_index.insert(link.ifindex, link);
+    }
+
+    /// Takes the kernel's word for one address.
+    pub(super) fn set_address(&mut self, message: &AddressMessage) {
+        let Some((ifindex, address)) = address_of(message) else {
+            return;
+        };
+        if let Some(link) = self.by_index.get_mut(&ifindex) {
+            link.addresses.retain(|other| !same(other, &address));
+            link.addresses.push(address);
+            link.addresses.sort_unstable();
+        }
+    }
+}
+
+/// Reads all interfaces over a connection that is open already.
+pub(super) fn read(netlink: &mut Netlink) -> Result<Links, HostError> {
+    let mut links = Links::default();
+    let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    for message in netlink.dump(&request, || "list the interfaces".to_owned())? {
+        if let RouteNetlinkMessage::NewLink(link) = message {
+            links.set_link(&link);
+        }
+    }
+    let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    for message in netlink.dump(&request, || "list the addresses".to_owned())? {
+        if let RouteNetlinkMessage::NewAddress(address) = message {
+            links.set_address(&address);
+        }
+    }
+    Ok(links)
+}
+
+fn same(a: &LinkAddress, b: &LinkAddress) -> bool {
+    (a.address, a.prefix_bits) == (b.address, b.prefix_bits)
+}
+
+fn without_lifetimes(link: &Link) -> Link {
+    let mut link = link.clone();
+    for address in &mut link.addresses {
+        address.valid_s = address.valid_s.map(|_| 0);
+    }
+    link
+}
+
+fn link_of(message: &LinkMessage) -> Link {
+    let flags = message.header.flags;
+    let mut link = Link {
+        ifindex: message.header.index,
+        up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
+        loopback: flags.contains(LinkFlags::Loopback),
+        ..Link::default()
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Address(bytes) if !link.loopback => link.mac = mac_of(bytes),
+            LinkAttribute::Xdp(attributes) => link.xdp_program_id = xdp_program_id(attributes),
+            _ => {}
+        }
+    }
+    link
+}
+
+/// The attached program, whichever hook it is on.
+fn xdp_program_id(attributes: &[LinkXdp]) -> Option<u32> {
+    attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id)
+        | LinkXdp::DrvProgId(id)
+        | LinkXdp::SkbProgId(id)
+        | LinkXdp::HwProgId(id) => Some(*id),
+        _ => None,
+    })
+}
+
+/// Six bytes that are not all zero.
+pub(super) fn mac_of(bytes: &[u8]) -> Option<Mac> {
+    let mac = Mac(bytes.try_into().ok()?);
+    (mac != Mac::default()).then_some(mac)
+}
+
+/// The lifetime that stands for "for ever" in `struct ifa_cacheinfo`.
+const FOREVER: u32 = u32::MAX;
+
+/// The interface's number and the address. `IFA_LOCAL` is the box's own end; `IFA_ADDRESS` is the
+/// peer's on a point-to-point link, and the only one IPv6 sends.
+fn address_of(message: &AddressMessage) -> Option<(u32, LinkAddress)> {
+    let mut own = None;
+    let mut peer = None;
+    let mut valid_s = None;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => own = Some(*address),
+            AddressAttribute::Address(address) => peer = Some(*address),
+            AddressAttribute::CacheInfo(info) if info.ifa_valid != FOREVER => {
+                valid_s = Some(info.ifa_valid);
+            }
+            _ => {}
+        }
+    }
+    Some((
+        message.header.index,
+        LinkAddress {
+            address: own.or(peer)?,
+            prefix_bits: message.header.prefix_len,
+            valid_s,
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Edit = fn(&mut Link);
+
+    fn links(links: &[Link]) -> Links {
+        Links {
+            by_index: links.iter().map(|l| (l.ifindex, l.clone())).collect(),
+        }
+    }
+
+    fn eth0() -> Link {
+        Link {
+            name: "eth0".into(),
+            ifindex: 2,
+            mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            addresses: vec![LinkAddress {
+                address: [192, 0, 2, 11].into(),
+                prefix_bits: 24,
+                valid_s: Some(60),
+            }],
+            ..Link::default()
+        }
+    }
+
+    #[test]
+    fn each_difference_of_a_watched_interface_is_one_change() {
+        let names = ["eth0".to_owned()];
+        let edits: [(&str, Edit); 5] = [
+            ("down", |l| l.up = false),
+            ("no carrier", |l| l.carrier = false),
+            ("another MAC", |l| l.mac = Some(Mac([2, 0, 0, 0, 0, 2]))),
+            ("another MTU", |l| l.mtu = 9000),
+            ("no address", |l| l.addresses.clear()),
+        ];
+        for (what, edit) in edits {
+            let mut new = eth0();
+            edit(&mut new);
+            let changes = links(&[eth0()]).changes(&links(&[new.clone()]), &names);
+            assert_eq!(changes, [LinkChange::Now(new)], "{what}");
+        }
+    }
+
+    #[test]
+    fn a_lease_counting_down_is_no_change() {
+        let mut later = eth0();
+        later.addresses[0].valid_s = Some(59);
+        let changes = links(&[eth0()]).changes(&links(&[later]), &["eth0".to_owned()]);
+        assert_eq!(changes, []);
+    }
+
+    #[test]
+    fn an_interface_that_is_not_watched_is_no_change() {
+        let changes = links(&[eth0()]).changes(&links(&[]), &["eth1".to_owned()]);
+        assert_eq!(changes, []);
+    }
+
+    #[test]
+    fn a_renamed_interface_is_gone_and_one_made_again_is_both() {
+        let names = ["eth0".to_owned()];
+        let gone = LinkChange::Gone {
+            name: "eth0".into(),
+            ifindex: 2,
+        };
+        let mut renamed = eth0();
+        renamed.name = "lan".into();
+        let changes = links(&[eth0()]).changes(&links(&[renamed]), &names);
+        assert_eq!(changes, std::slice::from_ref(&gone));
+
+        let mut again = eth0();
+        again.ifindex = 9;
+        let changes = links(&[eth0()]).changes(&links(&[again.clone()]), &names);
+        assert_eq!(changes, [gone, LinkChange::Now(again)]);
+    }
+}

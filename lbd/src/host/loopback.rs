@@ -1,0 +1,56 @@
+//! The VIP on a backend: on `lo`, so that the box takes what the director sends it, and silent, so
+//! that only the master answers for it.
+//!
+//! **IPv4.** Linux answers ARP for any of its addresses on any interface. `arp_ignore` 1 makes an
+//! interface answer only for its own, so a VIP on `lo` is never answered for, and a VIP that is also
+//! a lease on eth0 is answered for on eth0 while the lease lasts. `arp_announce` 2 keeps the VIP out
+//! of the sender field of the box's own ARP requests, which neighbours learn from: a backend that
+//! answers a client from the VIP would otherwise draw the VIP to itself. The kernel takes the larger
+//! of `all` and the interface's own value (Documentation/networking/ip-sysctl.rst). `all` is raised
+//! because the VIP is local to the whole box, so no interface may answer for it, and each interface
+//! of lbd's besides, so that a stray write to `all` does not make two masters.
+//!
+//! **IPv6** needs no sysctl: a neighbour solicitation is answered only for an address of the
+//! interface it came in on (`ndisc_recv_ns`, net/ipv6/ndisc.c), and a solicitation is sent from an
+//! address of the outgoing interface (`ndisc_solicit`).
+//!
+//! `rp_filter` is left alone: frames for the VIP come in on the interface that the replies to their
+//! sender leave by, which is what even its strict mode asks for.
+use std::net::IpAddr;
+
+use super::{Change, Host, HostError};
+
+/// Answer only for addresses of the interface that was asked.
+const ARP_IGNORE: u32 = 1;
+/// Ask with the best address of one's own for that neighbour.
+const ARP_ANNOUNCE: u32 = 2;
+
+impl Host {
+    /// Keeps the box from answering or announcing what is only on `lo`: for itself (`all`) and for
+    /// each of lbd's interfaces, where the value is lower. Call this *before* [`Host::hold_vip`].
+    pub fn suppress_arp(&mut self, interfaces: &[String]) -> Result<(), HostError> {
+        for scope in std::iter::once("all").chain(interfaces.iter().map(String::as_str)) {
+            for (name, at_least) in [("arp_ignore", ARP_IGNORE), ("arp_announce", ARP_ANNOUNCE)] {
+                self.raise_sysctl(&format!("net/ipv4/conf/{scope}/{name}"), at_least)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a VIP on `lo`, as a /32 or /128 of scope host, for as long as lbd runs.
+    pub fn hold_vip(&mut self, vip: IpAddr) -> Result<(), HostError> {
+        self.make(&on_loopback(vip))
+    }
+
+    /// Takes a VIP off `lo` that the configuration no longer has.
+    pub fn drop_vip(&mut self, vip: IpAddr) -> Result<(), HostError> {
+        self.release(&on_loopback(vip)).map(drop)
+    }
+}
+
+fn on_loopback(vip: IpAddr) -> Change {
+    Change::Address {
+        address: vip,
+        interface: "lo".to_owned(),
+    }
+}

@@ -1,0 +1,257 @@
+//! The dialogue: banner, EHLO, perhaps MAIL and RCPT, QUIT.
+
+use std::time::Duration;
+
+use super::reply::{Reader, Reply};
+use super::verdict::{Reason, Stage, Verdict};
+
+/// What a health check says and expects.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// Our name in EHLO.
+    pub helo: String,
+    /// Whether EHLO must offer STARTTLS. TLS itself is not started.
+    pub starttls: bool,
+    /// A sender and a recipient that the backend must accept; RSET follows, never DATA.
+    pub probe: Option<Envelope>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+}
+
+/// The addresses of a MAIL/RCPT probe, without angle brackets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Envelope {
+    /// Empty for the null sender, `<>`.
+    pub from: String,
+    /// The recipient.
+    pub to: String,
+}
+
+/// How long to wait for each answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Timeouts {
+    /// For the whole banner. Postscreen's `postscreen_greet_wait` holds its last line back for 6 s.
+    pub banner: Duration,
+    /// For each other reply.
+    pub reply: Duration,
+    /// For the reply to QUIT, once the verdict is known.
+    pub quit: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            banner: Duration::from_secs(10),
+            reply: Duration::from_secs(10),
+            quit: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            helo: "localhost".into(),
+            starttls: false,
+            probe: None,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// What the shell is to do next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Write these bytes, then ask again.
+    Send(Vec<u8>),
+    /// Read, and call [`Dialogue::feed`], or [`Dialogue::closed`] at the end of the stream, or
+    /// [`Dialogue::timed_out`] when `within` has passed since this action was first given.
+    Read {
+        /// From the last send (or the connect) on, not from the last byte.
+        within: Duration,
+    },
+    /// Close the connection.
+    Done(Verdict),
+}
+
+/// One health check on one connection.
+///
+/// Whatever happens after the banner, QUIT is sent and its answer awaited for a moment, so that the
+/// backend's log has no "lost connection". Before the banner nothing may be sent: RFC 5321 section
+/// 4.3.1, and postscreen bans who speaks first.
+#[derive(Clone, Debug)]
+pub struct Dialogue {
+    settings: Settings,
+    reader: Reader,
+    stage: Stage,
+    /// HELO was sent because EHLO is not known there.
+    helo: bool,
+    /// What to send next.
+    outgoing: Option<Vec<u8>>,
+    verdict: Option<Verdict>,
+    over: bool,
+}
+
+impl Dialogue {
+    /// A dialogue on a connection that was just made.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            reader: Reader::default(),
+            stage: Stage::Banner,
+            helo: false,
+            outgoing: None,
+            verdict: None,
+            over: false,
+        }
+    }
+
+    /// What to do now.
+    pub fn next_action(&mut self) -> Action {
+        if let Some(bytes) = self.outgoing.take() {
+            return Action::Send(bytes);
+        }
+        if self.over {
+            let fallback = Verdict::Down(Reason::Closed { stage: self.stage });
+            return Action::Done(self.verdict.clone().unwrap_or(fallback));
+        }
+        Action::Read {
+            within: self.timeout(),
+        }
+    }
+
+    /// How long the current reply may take.
+    fn timeout(&self) -> Duration {
+        let timeouts = &self.settings.timeouts;
+        match self.stage {
+            Stage::Banner => timeouts.banner,
+            Stage::Quit => timeouts.quit,
+            _ => timeouts.reply,
+        }
+    }
+
+    /// Bytes that arrived.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.over {
+            match self.reader.take(bytes) {
+                Ok((taken, reply)) => {
+                    bytes = &bytes[taken..];
+                    if let Some(reply) = reply {
+                        self.replied(&reply);
+                    }
+                }
+                Err(what) => {
+                    let stage = self.stage;
+                    self.quit(Verdict::Down(Reason::Malformed { stage, what }));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The backend closed the connection.
+    pub fn closed(&mut self) {
+        let stage = self.stage;
+        self.end(Verdict::Down(Reason::Closed { stage }));
+    }
+
+    /// The connection broke: the operating system's words.
+    pub fn failed(&mut self, error: &str) {
+        self.end(Verdict::Down(Reason::Connect(error.to_owned())));
+    }
+
+    /// The time of the last [`Action::Read`] has passed.
+    pub fn timed_out(&mut self) {
+        let (stage, after) = (self.stage, self.timeout());
+        let verdict = Verdict::Down(Reason::TimedOut { stage, after });
+        if stage == Stage::Banner {
+            self.end(verdict);
+        } else {
+            self.quit(verdict);
+        }
+    }
+
+    fn replied(&mut self, reply: &Reply) {
+        let stage = self.stage;
+        match (stage, reply.code) {
+            (Stage::Banner, 220) => {
+                let hello = format!("EHLO {}", self.settings.helo);
+                self.send(Stage::Ehlo, &hello);
+            }
+            (Stage::Ehlo, 250) => self.greeted(reply),
+            // RFC 5321 section 3.2: a server that does not know EHLO is asked by HELO.
+            (Stage::Ehlo, 500 | 502) if !self.helo => {
+                self.helo = true;
+                let hello = format!("HELO {}", self.settings.helo);
+                self.send(Stage::Ehlo, &hello);
+            }
+            (Stage::Mail, 250) => {
+                let to = self.settings.probe.as_ref().map_or("", |probe| &probe.to);
+                let rcpt = format!("RCPT TO:<{to}>");
+                self.send(Stage::Rcpt, &rcpt);
+            }
+            (Stage::Rcpt, 250 | 251) => {
+                self.verdict = Some(Verdict::Up);
+                self.send(Stage::Rset, "RSET");
+            }
+            (Stage::Rset, _) => self.quit(Verdict::Up),
+            (Stage::Quit, _) => self.over = true,
+            (stage, code) => {
+                let text = reply.text();
+                let verdict = if (400..500).contains(&code) {
+                    Verdict::Full { stage, code, text }
+                } else {
+                    Verdict::Down(Reason::Refused { stage, code, text })
+                };
+                if stage == Stage::Rcpt {
+                    self.verdict = Some(verdict);
+                    self.send(Stage::Rset, "RSET");
+                } else {
+                    self.quit(verdict);
+                }
+            }
+        }
+    }
+
+    fn greeted(&mut self, reply: &Reply) {
+        if self.settings.starttls && !reply.offers("STARTTLS") {
+            self.quit(Verdict::Down(Reason::NoStartTls));
+        } else if let Some(probe) = &self.settings.probe {
+            let mail = format!("MAIL FROM:<{}>", probe.from);
+            self.send(Stage::Mail, &mail);
+        } else {
+            self.quit(Verdict::Up);
+        }
+    }
+
+    fn send(&mut self, stage: Stage, command: &str) {
+        // A line break in a configured name must not become a second command.
+        let mut line: String = command.chars().filter(|c| !c.is_control()).collect();
+        line.push_str("\r\n");
+        self.stage = stage;
+        self.outgoing = Some(line.into_bytes());
+    }
+
+    /// The verdict is known: leave politely. The first verdict stays.
+    fn quit(&mut self, verdict: Verdict) {
+        if self.stage == Stage::Quit {
+            self.over = true;
+            return;
+        }
+        self.verdict.get_or_insert(verdict);
+        self.reader = Reader::default();
+        self.send(Stage::Quit, "QUIT");
+    }
+
+    /// The connection is of no use any more.
+    fn end(&mut self, verdict: Verdict) {
+        self.verdict.get_or_insert(verdict);
+        self.outgoing = None;
+        self.over = true;
+    }
+}
+
+#[cfg(test)]
+#[path = "dialogue_tests.rs"]
+mod tests;

@@ -1,0 +1,231 @@
+//! What the machine is told, and what it wants done.
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::Config;
+use crate::units::Priority;
+use crate::vrrp::Interval;
+
+/// What was found on the box at the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// No virtual address.
+    #[default]
+    Nothing,
+    /// A virtual address whose data-plane lease has not ended: the daemon was away for less than
+    /// any backup waits, so it is master still.
+    LeaseHeld,
+    /// A virtual address without a lease: somebody else may be master by now.
+    LeaseOver,
+}
+
+/// What must be well before a node may be master.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// The XDP program is attached and its maps are filled.
+    pub data_plane: bool,
+    /// The interface is there and has a carrier.
+    pub link: bool,
+    /// At least one backend takes sessions. Without any, the priority falls (if so configured).
+    pub backends: bool,
+}
+
+impl Health {
+    /// All is well.
+    pub const GOOD: Self = Self {
+        data_plane: true,
+        link: true,
+        backends: true,
+    };
+    /// Before anything is known: no node claims what it may not be able to serve.
+    pub const UNKNOWN: Self = Self {
+        data_plane: false,
+        link: false,
+        backends: false,
+    };
+}
+
+/// Why a node may not be master.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// The XDP program is not attached.
+    NoDataPlane,
+    /// No carrier, or the interface is gone.
+    LinkDown,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoDataPlane => "the XDP program is not attached",
+            Self::LinkDown => "the link is down",
+        })
+    }
+}
+
+/// A verified advert.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Heard {
+    /// The source of its IP header.
+    pub from: IpAddr,
+    /// 0: the sender stops.
+    pub priority: Priority,
+    /// The sender's, in centiseconds.
+    pub interval: Interval,
+}
+
+/// What the machine is told. All that the sockets hold is to be handed in before a [`Self::Timer`],
+/// so that a machine that was away hears of its successor first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Input {
+    /// Begin.
+    Start {
+        /// What was found on the box.
+        found: Found,
+    },
+    /// End; a master says so, and its backups take over at once.
+    Stop,
+    /// [`super::Machine::deadline_ns`] has passed.
+    Timer,
+    /// An advert was heard.
+    Advert(Heard),
+    /// The advert of the last [`Output::SendAdvert`] could not be sent in any family. Of the
+    /// outputs that came with it, the caller leaves out `HoldLease`, `BecomeMaster` and `Announce`:
+    /// who cannot speak must not draw the clients to itself.
+    AdvertFailed,
+    /// Another box said by ARP or ND that one of our virtual addresses is its own.
+    RivalClaim {
+        /// Which.
+        address: IpAddr,
+    },
+    /// What is well and what is not.
+    Health(Health),
+    /// The answer to [`Output::WantSync`]: flows and weights are here.
+    SyncDone,
+    /// Another configuration, from now on.
+    ConfigChanged(Config),
+    /// The cluster channel knows that a node is gone.
+    PeerGone {
+        /// Where its adverts came from.
+        address: IpAddr,
+        /// From when on it answers for nothing: now if it said so or its box is off, the end of
+        /// its lease if only its daemon died.
+        silent_from_ns: u64,
+    },
+}
+
+/// Why a node became master.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Takeover {
+    /// No advert for a master-down interval.
+    MasterDown,
+    /// The master said that it stops.
+    MasterStopped,
+    /// The cluster channel knows that the master is gone.
+    MasterGone,
+    /// The master has a lower priority, or there was none at a start as master.
+    Preempted,
+    /// It was master before a restart, and its lease had not ended.
+    Adopted,
+}
+
+/// Why a node is backup.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhyBackup {
+    /// It has just started.
+    Started,
+    /// It was told to stop.
+    Stopped,
+    /// Another master has a higher priority, or the same and a higher address.
+    Yielded,
+    /// It could send no advert for three intervals (stopped, starved, a firewall), so others may
+    /// have taken over.
+    LeaseLost,
+    /// A virtual address was left from before the start: handed over.
+    HandedOver,
+    /// It may not be master.
+    Fault(Fault),
+}
+
+/// What the machine wants done, in this order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Output {
+    /// Send an advert in each family.
+    SendAdvert {
+        /// 0: we stop.
+        priority: Priority,
+        /// To put into it.
+        interval: Interval,
+    },
+    /// The data plane may serve until then.
+    HoldLease {
+        /// `CLOCK_BOOTTIME`.
+        until_ns: u64,
+    },
+    /// The data plane may serve no more.
+    ReleaseLease,
+    /// Set the role, then add the virtual addresses.
+    BecomeMaster {
+        /// The cause.
+        why: Takeover,
+    },
+    /// Set the role, then remove the virtual addresses.
+    BecomeBackup {
+        /// The cause.
+        why: WhyBackup,
+    },
+    /// Announce each virtual address, once.
+    Announce,
+    /// Fetch flows and weights from the master, then say [`Input::SyncDone`].
+    WantSync,
+    /// For the log and the counters.
+    Notice(Notice),
+}
+
+/// What an operator may want to know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Notice {
+    /// Two masters heard each other. Expected once when a partition heals.
+    Rival {
+        /// The other.
+        from: IpAddr,
+        /// The other's.
+        priority: Priority,
+        /// Whether we stay.
+        won: bool,
+    },
+    /// An advert came from our own address: two boxes have the same one.
+    OwnAddress {
+        /// The address.
+        from: IpAddr,
+    },
+    /// A box that is not master claims a virtual address.
+    ForeignClaim {
+        /// Which.
+        address: IpAddr,
+    },
+    /// The thread was not run in time, so it looked for a rival before it took over.
+    LateTimer {
+        /// By how much.
+        late_ns: u64,
+    },
+    /// Preempting without the flows: they did not come in time.
+    SyncTimedOut,
+    /// A node that is not the master says that it stops. Harmless.
+    StrangerStopped {
+        /// Who.
+        from: IpAddr,
+    },
+    /// May not be master.
+    Fault(Fault),
+    /// May be master again.
+    Cured,
+}

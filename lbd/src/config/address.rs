@@ -122,3 +122,47 @@ impl Serialize for Network {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_prefix_length_is_a_plain_number_of_the_family() {
+        for text in [
+            "192.0.2.1/33",
+            "::/129",
+            "::/+1",
+            "::/",
+            "::/ 1",
+            "10.0.0.0/1/1",
+            "10.0.0.0/256",
+        ] {
+            assert!(matches!(parse(text), Err(PrefixError::Length(_))), "{text}");
+        }
+        for text in ["", "/", "/24", "10.0.0/24", "example.org", "[::1]/64"] {
+            assert_eq!(parse(text), Err(PrefixError::Address), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_network_holds_what_shares_its_prefix(bits: u128, other: u128, len in 0..=128_u8, v4: bool) {
+            let make = |bits: u128| -> IpAddr {
+                if v4 {
+                    IpAddr::V4(u32::try_from(bits >> 96).unwrap_or(0).into())
+                } else {
+                    IpAddr::V6(bits.into())
+                }
+            };
+            let len = if v4 { len.min(32) } else { len };
+            let network = Network::of(make(bits), len);
+            let same_prefix = len == 0 || (bits ^ other) >> (128 - len) == 0;
+            prop_assert!(network.contains(make(bits)));
+            prop_assert_eq!(network.contains(make(other)), same_prefix);
+            prop_assert_eq!(parse(&network.to_string()), Ok((network.address(), len)));
+        }
+    }
+}

@@ -15,8 +15,9 @@ use super::{
     error::ConfigError,
     health::Check,
     node::{Node, StartAs},
-    reader::{Complaint, Reader},
+    reader::Reader,
     site::{Backend, Forwarding},
+    source::Complaint,
     stats::Source,
     suggest,
 };
@@ -292,10 +293,11 @@ impl Checker<'_> {
     }
 
     fn addresses(&self) {
-        self.once_each(
-            self.backends()
-                .map(|(path, b)| (format!("{path}.address"), &b.address)),
-        );
+        // A backend that is listed twice is one mistake: its name's.
+        let named =
+            |(path, _): &(String, &Backend)| !self.reader.is_doubtful(&format!("{path}.name"));
+        let backends = self.backends().filter(named);
+        self.once_each(backends.map(|(path, b)| (format!("{path}.address"), &b.address)));
         for (path, backend) in self.backends() {
             if self.is_vip(backend.address) {
                 self.complain(

@@ -1,7 +1,7 @@
 //! Enums whose variants have names in the file.
 use std::fmt;
 
-use super::reader::Complaint;
+use super::source::Complaint;
 
 /// An enum with a name in the file for each variant.
 pub(super) trait Choice: Copy + Eq + 'static {
@@ -21,7 +21,7 @@ pub(super) fn read<T: Choice>(text: &str) -> Result<T, Complaint> {
     found.map(|(_, variant)| *variant).ok_or_else(|| {
         Complaint::new(
             format!("{text:?} is none of its values"),
-            format!("one of: {}", Names::<T>::new()),
+            format!("give one of: {}", Names::<T>::new()),
         )
     })
 }

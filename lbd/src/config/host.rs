@@ -1,7 +1,7 @@
 //! Whether a configuration fits the box it is to run on.
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Config, error::ConfigError, reader::Complaint, suggest};
+use super::{Config, error::ConfigError, source::Complaint, suggest};
 
 /// What the box has; the caller found it out.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -64,4 +64,54 @@ pub fn check_host(config: &Config, host: &HostFacts) -> Vec<ConfigError> {
         }
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(node: &str, host: &HostFacts) -> Vec<String> {
+        let text = format!(
+            "node: {{name: mx1, {node}}}\ncluster: {{virtual_router_id: 51, virtual_addresses: \
+             [192.0.2.25/24], sites: [{{name: here, backends: [{{name: mx1, address: 192.0.2.11}}]}}]}}\n"
+        );
+        let config = Config::parse(&text, "lbd.yaml").unwrap();
+        let errors = check_host(&config, host);
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    fn host() -> HostFacts {
+        HostFacts {
+            interfaces: vec!["lo".to_owned(), "enp1s0".to_owned()],
+            addresses: vec!["192.0.2.11".parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn a_box_that_has_everything_is_fine() {
+        let node = "interfaces: [enp1s0], channel: 192.0.2.11:9426, http: 0.0.0.0:9425";
+        assert_eq!(told(node, &host()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_missing_interface_is_told_with_its_line_and_the_nearest() {
+        let told = told("interfaces: [enp1s0, enp2s0, wan]", &host());
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].starts_with("lbd.yaml:1:40: node.interfaces[1]: "),
+            "{told:?}"
+        );
+        assert!(told[0].contains("did you mean `enp1s0`?"), "{told:?}");
+        assert!(told[1].contains("this box has: lo, enp1s0"), "{told:?}");
+    }
+
+    #[test]
+    fn an_address_of_another_box_is_told() {
+        let mut host = host();
+        host.addresses.clear();
+        let told = told("interfaces: [lo], channel: 192.0.2.99:9426", &host);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("node.channel: this box does not have the address 192.0.2.99"));
+        assert!(told[1].contains("mx1 is this box by node.name"), "{told:?}");
+    }
 }

@@ -1,13 +1,15 @@
 //! The configuration: one YAML file, every key with its default, and every mistake in it at once.
 //!
 //! `node:` is this box, `cluster:` is the same on every box. [`Config::parse`] is pure: it reads
-//! text and touches no file. Whether the file fits the box is asked apart, with [`check_host`].
-use std::net::SocketAddr;
+//! text and touches no file; [`Config::load`] reads the file and what it names. Whether it fits
+//! the box is asked apart, with [`check_host`].
+use std::{net::SocketAddr, path::Path};
 
 use serde::Serialize;
 
 mod access;
 mod address;
+mod changes;
 mod check;
 mod choice;
 mod cluster;
@@ -15,11 +17,15 @@ pub mod duration;
 mod error;
 mod health;
 mod host;
+mod lists;
+mod load;
 mod node;
 mod parse;
 mod policy;
 mod reader;
+mod secrets;
 mod site;
+mod source;
 mod stats;
 mod suggest;
 #[cfg(test)]
@@ -29,6 +35,7 @@ mod yaml;
 
 pub use access::{Access, OnDeny};
 pub use address::{Network, PrefixError, VirtualAddress};
+pub use changes::{Change, Changes};
 pub use cluster::{
     Affinity, Announce, AtDeadline, Authentication, Cluster, Drain, Idle, Mode, NoHealthyBackend,
     Selection, VrrpChecksum,
@@ -38,6 +45,7 @@ pub use health::{Check, Health};
 pub use host::{HostFacts, check_host};
 pub use node::{MailSystem, Node, Queue, StartAs, Xdp};
 pub use policy::{Connections, Kind as PolicyKind, Policy};
+pub use secrets::{ClusterKeys, KeyError};
 pub use site::{Backend, Forwarding, Site};
 pub use stats::{AGENT_CHECK_PORT, CHANNEL_PORT, Fields, Source, Stats};
 
@@ -52,15 +60,25 @@ pub struct Config {
     /// The same on every box.
     pub cluster: Cluster,
     #[serde(skip)]
+    keys: Option<ClusterKeys>,
+    #[serde(skip)]
+    allowed: Vec<Network>,
+    #[serde(skip)]
+    denied: Vec<Network>,
+    #[serde(skip)]
     warnings: Vec<ConfigError>,
     #[serde(skip)]
-    source: reader::Source,
+    source: source::Source,
 }
 
-/// Two files that say the same are equal, however they are written.
+/// Two configurations that mean the same are equal, however their files are written.
 impl PartialEq for Config {
     fn eq(&self, other: &Self) -> bool {
-        self.node == other.node && self.cluster == other.cluster
+        self.node == other.node
+            && self.cluster == other.cluster
+            && self.keys == other.keys
+            && self.allowed == other.allowed
+            && self.denied == other.denied
     }
 }
 
@@ -70,6 +88,45 @@ impl Config {
     /// The error has every mistake that was found, in the order of the file, at least one.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Vec<ConfigError>> {
         parse::parse(text, origin)
+    }
+
+    /// Reads the file, the keys of `cluster.secret_file`, and the lists of `cluster.access`.
+    ///
+    /// The error has every mistake that was found, at least one. A key file that others than its
+    /// owner can read is one; what is in it is never repeated.
+    pub fn load(path: &Path) -> Result<Self, Vec<ConfigError>> {
+        load::load(path)
+    }
+
+    /// The keys of `cluster.secret_file`; `None` without one, and after [`Self::parse`].
+    #[must_use]
+    pub fn keys(&self) -> Option<&ClusterKeys> {
+        self.keys.as_ref()
+    }
+
+    /// `access.allow` and what its file adds.
+    #[must_use]
+    pub fn allowed(&self) -> &[Network] {
+        &self.allowed
+    }
+
+    /// `access.deny` and what its file adds.
+    #[must_use]
+    pub fn denied(&self) -> &[Network] {
+        &self.denied
+    }
+
+    /// What `new` changes of this one. The keys and lists in other files are not part of it.
+    #[must_use]
+    pub fn changes(&self, new: &Self) -> Changes {
+        Changes::between(self, new)
+    }
+
+    /// The configuration as it is understood, with every default, as YAML that [`Self::parse`] takes.
+    #[must_use]
+    pub fn present(&self) -> String {
+        // All of it is plain data with text keys, which YAML always takes.
+        serde_yaml::to_string(self).unwrap_or_default()
     }
 
     /// What is allowed but likely not meant.
@@ -82,7 +139,7 @@ impl Config {
     /// only when its value was used, with the place of the value.
     #[must_use]
     pub fn error_at(&self, path: &str, problem: &str, hint: &str) -> ConfigError {
-        self.error(path, reader::Complaint::new(problem, hint))
+        self.error(path, source::Complaint::new(problem, hint))
     }
 
     /// The backend that is this box; `None` on a pure director.
@@ -109,7 +166,7 @@ impl Config {
         Some(address.unwrap_or_else(|| SocketAddr::new(backend.address, port)))
     }
 
-    fn error(&self, path: &str, complaint: reader::Complaint) -> ConfigError {
+    fn error(&self, path: &str, complaint: source::Complaint) -> ConfigError {
         self.source.error(path, complaint)
     }
 }

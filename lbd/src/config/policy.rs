@@ -39,16 +39,16 @@ pub struct Policy {
     /// The share of a site's nodes that must be active for another to be shut off, 0 to 1.
     /// Default 0.5.
     pub min_active: f64,
-    /// `queue-aware`: the load above the site's mean, per unit of weight of 100, that halves a
-    /// weight. Default 50.
+    /// `queue-aware`: the load above the site's mean, in conversations and queued messages, that
+    /// halves a weight. Default 50.
     pub scale: f64,
     /// `queue-aware`: how far a weight moves towards its target in one interval, 0 (excluded) to 1.
     /// Default 0.5.
     pub smoothing: f64,
     /// `queue-aware`: a shut-off node returns below this share of the thresholds, 0 to 1.
-    /// Default 0.8.
+    /// Default 0.6.
     pub return_below: f64,
-    /// `queue-aware`: how long a returned node's weight takes to grow to its full. Default 30 s.
+    /// `queue-aware`: how long a returned node's weight takes to grow to its full. Default 1 m.
     #[serde(serialize_with = "duration::serialize")]
     pub slow_start: Duration,
 }

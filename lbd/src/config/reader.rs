@@ -5,88 +5,19 @@
 //! error with the nearest known one.
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     hash::Hash,
 };
 
 use super::{
     error::{ConfigError, Place},
+    source::{Complaint, Source},
     suggest,
     yaml::{Key, Located, Value},
 };
 
-/// Why a value is refused, and what to write instead.
-#[derive(Debug)]
-pub(super) struct Complaint {
-    pub(super) problem: String,
-    pub(super) hint: String,
-}
-
-impl Complaint {
-    pub(super) fn new(problem: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            problem: problem.into(),
-            hint: hint.into(),
-        }
-    }
-}
-
 /// Mistakes that are reported; what comes after them is only counted.
-const MAX_ERRORS: usize = 100;
-
-/// A file: its name, its lines, and where each value in it stands.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Source {
-    origin: String,
-    lines: Vec<String>,
-    places: BTreeMap<String, Place>,
-}
-
-impl Source {
-    pub(super) fn new(text: &str, origin: &str) -> Self {
-        Self {
-            origin: origin.to_owned(),
-            lines: text.lines().map(str::to_owned).collect(),
-            places: BTreeMap::new(),
-        }
-    }
-
-    /// An error at a place.
-    pub(super) fn error_at(
-        &self,
-        place: Option<Place>,
-        path: &str,
-        complaint: Complaint,
-    ) -> ConfigError {
-        let snippet = place.and_then(|place| {
-            let line = usize::try_from(place.line).ok()?.checked_sub(1)?;
-            self.lines.get(line).cloned()
-        });
-        ConfigError {
-            origin: self.origin.clone(),
-            place,
-            path: path.to_owned(),
-            problem: complaint.problem,
-            hint: complaint.hint,
-            snippet,
-        }
-    }
-
-    /// An error at a key: where its value stands, or else where the nearest table above it does.
-    pub(super) fn error(&self, path: &str, complaint: Complaint) -> ConfigError {
-        let mut above = path;
-        let place = loop {
-            if let Some(place) = self.places.get(above) {
-                break Some(*place);
-            }
-            match above.rfind(['.', '[']) {
-                Some(end) => above = &above[..end],
-                None => break None,
-            }
-        };
-        self.error_at(place, path, complaint)
-    }
-}
+pub(super) const MAX_ERRORS: usize = 100;
 
 /// What is shared while a file is read.
 #[derive(Debug)]
@@ -94,6 +25,8 @@ pub(super) struct Reader {
     source: RefCell<Source>,
     errors: RefCell<Vec<ConfigError>>,
     unreported: Cell<usize>,
+    /// Keys that stand under a misspelt name: what is read of them is not what was meant.
+    misspelt: RefCell<Vec<String>>,
 }
 
 impl Reader {
@@ -102,6 +35,7 @@ impl Reader {
             source: RefCell::new(source),
             errors: RefCell::default(),
             unreported: Cell::new(0),
+            misspelt: RefCell::default(),
         }
     }
 
@@ -131,10 +65,12 @@ impl Reader {
 
     /// Whether a mistake was found at the key, above it or below it.
     pub(super) fn is_doubtful(&self, path: &str) -> bool {
-        let errors = self.errors.borrow();
-        errors
+        let related = |other: &str| is_below(other, path) || is_below(path, other);
+        self.errors
+            .borrow()
             .iter()
-            .any(|e| is_below(&e.path, path) || is_below(path, &e.path))
+            .any(|error| related(&error.path))
+            || self.misspelt.borrow().iter().any(|key| related(key))
     }
 
     pub(super) fn finish(self) -> (Source, Vec<ConfigError>) {
@@ -156,6 +92,10 @@ impl Reader {
     fn complain_at(&self, place: Place, path: &str, complaint: Complaint) {
         let error = self.source.borrow().error_at(Some(place), path, complaint);
         self.push(error);
+    }
+
+    fn is_full(&self) -> bool {
+        self.errors.borrow().len() >= MAX_ERRORS
     }
 
     fn push(&self, error: ConfigError) {
@@ -201,15 +141,20 @@ impl Reader {
                 &path,
                 Complaint::new(
                     format!("{} where keys are expected", kind(other)),
-                    "write `key: value` lines below it",
+                    match path.as_str() {
+                        "" => "begin with `node:` and `cluster:`, their keys below them",
+                        _ => "write `key: value` lines below it",
+                    },
                 ),
             ),
         }
         Table {
             reader: self,
             path,
+            present: matches!(node.value, Value::Map(_)),
             entries,
             asked: Vec::new(),
+            missing: Vec::new(),
         }
     }
 }
@@ -219,8 +164,11 @@ impl Reader {
 pub(super) struct Table<'a> {
     reader: &'a Reader,
     path: String,
+    /// Whether the file has a table here. If not that was reported, and what it lacks is no more news.
+    present: bool,
     entries: Vec<(&'a Key, &'a Located)>,
     asked: Vec<&'static str>,
+    missing: Vec<(&'static str, &'static str)>,
 }
 
 impl<'a> Table<'a> {
@@ -273,7 +221,7 @@ impl<'a> Table<'a> {
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
-        example: &str,
+        example: &'static str,
         read: impl FnOnce(&str) -> Result<T, Complaint>,
     ) -> Option<T> {
         let Some(node) = self.find(key) else {
@@ -284,7 +232,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reports a list that is not given; to be read next.
-    pub(super) fn required_list(&mut self, key: &str, example: &str) -> &mut Self {
+    pub(super) fn required_list(&mut self, key: &'static str, example: &'static str) -> &mut Self {
         if !self.has(key) {
             self.missing(key, example);
         }
@@ -341,14 +289,20 @@ impl<'a> Table<'a> {
             None => Table {
                 reader: self.reader,
                 path,
+                present: true,
                 entries: Vec::new(),
                 asked: Vec::new(),
+                missing: Vec::new(),
             },
         }
     }
 
     /// A table that must be given.
-    pub(super) fn required_table(&mut self, key: &'static str, example: &str) -> Option<Table<'a>> {
+    pub(super) fn required_table(
+        &mut self,
+        key: &'static str,
+        example: &'static str,
+    ) -> Option<Table<'a>> {
         if !self.has(key) {
             self.missing(key, example);
             return None;
@@ -364,31 +318,49 @@ impl<'a> Table<'a> {
         Some(items.map(table).collect())
     }
 
-    /// Reports the keys that nobody asked for.
-    pub(super) fn finish(self) {
+    /// Notes that a key must be given; [`Self::finish`] reports it.
+    pub(super) fn missing(&mut self, key: &'static str, example: &'static str) {
+        self.missing.push((key, example));
+    }
+
+    /// Reports nothing of this table but that a key must be given.
+    pub(super) fn missing_alone(mut self, key: &'static str, example: &'static str) {
+        self.entries.clear();
+        self.missing = vec![(key, example)];
+        self.finish();
+    }
+
+    /// Reports the keys that nobody asked for and those that are missing. A missing key that is
+    /// there under a misspelt name is one mistake.
+    pub(super) fn finish(mut self) {
         for (key, _) in &self.entries {
             if self.asked.contains(&key.name.as_str()) {
                 continue;
             }
-            let hint = match suggest::nearest(&key.name, &self.asked) {
+            // Beyond what is reported the search, which is slow, would serve nobody.
+            let nearest = (!self.reader.is_full())
+                .then(|| suggest::nearest(&key.name, &self.asked))
+                .flatten();
+            let hint = match nearest {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.asked.join(", ")),
             };
+            if let Some(meant) = nearest {
+                self.missing.retain(|(missing, _)| *missing != meant);
+                let meant = self.path(meant);
+                self.reader.misspelt.borrow_mut().push(meant);
+            }
             let path = self.path(&suggest::shortened(&key.name));
             let complaint = Complaint::new("unknown key", hint);
             self.reader.complain_at(key.place, &path, complaint);
         }
-    }
-
-    /// Reports that a key must be given.
-    pub(super) fn missing(&self, key: &str, example: &str) {
-        self.complain(
-            key,
-            Complaint::new(
-                "it must be given",
-                format!("add it, for example `{key}: {example}`"),
-            ),
-        );
+        if !self.present {
+            return;
+        }
+        for (key, example) in &self.missing {
+            let hint = format!("add it, for example `{key}: {example}`");
+            self.complain(key, Complaint::new("it must be given", hint));
+        }
     }
 
     fn find(&mut self, key: &'static str) -> Option<&'a Located> {

@@ -118,7 +118,9 @@ impl Serialize for Source {
         map.serialize_entry("source", self.name())?;
         match self {
             Self::Lbd { address } | Self::AgentCheck { address } => {
-                map.serialize_entry("address", address)?;
+                if let Some(address) = address {
+                    map.serialize_entry("address", address)?;
+                }
             }
             Self::HttpJson { url, fields } | Self::Prometheus { url, fields } => {
                 map.serialize_entry("url", url)?;

@@ -39,3 +39,32 @@ fn edit_distance(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_word_finds_the_known_one() {
+        let known = ["priority", "interfaces", "start_as", "xdp"];
+        for (word, expected) in [
+            ("prioritty", Some("priority")),
+            ("Priority", Some("priority")),
+            ("start-as", Some("start_as")),
+            ("interface", Some("interfaces")),
+            ("xpd", None),
+            ("weight", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, &known), expected, "{word}");
+        }
+        assert_eq!(nearest(&"x".repeat(1_000_000), &known), None);
+        assert_eq!(nearest("priority", &[]), None);
+    }
+
+    #[test]
+    fn a_long_or_unprintable_word_is_cut_for_a_message() {
+        assert_eq!(shortened(&"y".repeat(1000)).len(), SHOWN_CHARS + 3);
+        assert_eq!(shortened("a\x1b[31m"), "a\\u{1b}[31m");
+    }
+}

@@ -1,5 +1,7 @@
 use std::net::IpAddr;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const DESIGN: &str = r#"
@@ -86,4 +88,203 @@ fn a_short_file_has_every_default() {
     let mx2 = config.cluster.backends().nth(1).unwrap().1;
     let expected = "192.0.2.12:9426".parse().unwrap();
     assert_eq!(config.stats_address(mx2), Some(expected));
+}
+
+/// Each `testdata/config/<case>.yaml` with what is printed for it beside it in `<case>.txt`.
+/// `LBD_BLESS=1` writes the expected texts anew; read the difference before committing it.
+#[test]
+fn each_mistake_is_told_as_recorded() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/config");
+    let mut cases: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .collect();
+    cases.sort();
+    assert!(cases.len() > 40, "{dir} has {} cases", cases.len());
+    for case in cases {
+        let text = std::fs::read_to_string(&case).unwrap();
+        let errors = Config::parse(&text, "lbd.yaml").expect_err(&case.display().to_string());
+        let told = shown(&errors) + "\n";
+        let expected = case.with_extension("txt");
+        if std::env::var_os("LBD_BLESS").is_some() {
+            std::fs::write(&expected, &told).unwrap();
+        }
+        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+        assert!(
+            told == expected,
+            "{}:\n{told}\nexpected:\n{expected}",
+            case.display()
+        );
+    }
+}
+
+#[test]
+fn one_file_tells_all_its_mistakes() {
+    let text = include_str!("../../testdata/config/ten-mistakes.yaml");
+    let errors = Config::parse(text, "lbd.yaml").unwrap_err();
+    assert_eq!(errors.len(), 10, "{}", shown(&errors));
+    assert!(errors.is_sorted_by_key(|error| error.place));
+}
+
+#[test]
+fn a_thousand_mistakes_are_told_briefly() {
+    let keys: Vec<String> = (0..1000).map(|i| format!("  key{i}: 1")).collect();
+    let text = format!("{DESIGN}\nmore:\n{}\n{}", keys.join("\n"), keys.join("\n"));
+    let errors = Config::parse(&text, "lbd.yaml").unwrap_err();
+    assert_eq!(errors.len(), 1);
+    let text = DESIGN.replace("node:\n", &format!("node:\n{}\n", keys.join("\n")));
+    let errors = Config::parse(&text, "lbd.yaml").unwrap_err();
+    assert_eq!(errors.len(), reader::MAX_ERRORS + 1);
+    assert_eq!(errors.last().unwrap().problem, "and 900 more mistakes");
+}
+
+#[test]
+fn a_file_that_grows_without_end_is_refused() {
+    let aliases = |name: &str| format!("[{}]", vec![format!("*{name}"); 9].join(","));
+    let levels: Vec<String> = ('b'..='i')
+        .zip('a'..)
+        .map(|(name, below)| format!("{name}: &{name} {}", aliases(&below.to_string())))
+        .collect();
+    let bomb = format!("a: &a [x,x,x,x,x,x,x,x,x]\n{}\n", levels.join("\n"));
+    let deep = "[".repeat(100_000);
+    let block = (0..10_000)
+        .map(|i| " ".repeat(i) + "a:")
+        .collect::<Vec<_>>()[..200]
+        .join("\n");
+    let large = format!("node: {}", "x".repeat(yaml::MAX_BYTES));
+    for text in [&bomb, &deep, &block, &large] {
+        let errors = Config::parse(text, "lbd.yaml").unwrap_err();
+        assert_eq!(errors.len(), 1, "{}", shown(&errors));
+    }
+}
+
+#[test]
+fn a_pure_director_and_a_file_that_serves_nothing_are_warned_of() {
+    let text = DESIGN
+        .replace("name: mx1\n", "name: director\n")
+        .replace("weight: 100", "weight: 0")
+        .replace("weight: 50", "weight: 0")
+        .replace("  secret_file: /etc/lbd/cluster.key\n", "");
+    let warnings = parse(&text);
+    let paths: Vec<&str> = warnings
+        .warnings()
+        .iter()
+        .map(|w| w.path.as_str())
+        .collect();
+    assert_eq!(paths, ["node.name", "cluster.sites", "node.channel"]);
+}
+
+#[test]
+fn what_is_presented_means_the_same() {
+    let mut cases = vec![
+        DESIGN.to_owned(),
+        include_str!("../../../deploy/lbd.yaml").to_owned(),
+    ];
+    cases.push(DESIGN.replace("  preempt: true\n", ALL_OTHER_KEYS));
+    for text in cases {
+        let config = parse(&text);
+        let presented = config.present();
+        assert_eq!(parse(&presented), config, "{presented}");
+    }
+}
+
+/// The keys that the design's example leaves out, each with a value that is not its default.
+const ALL_OTHER_KEYS: &str = r#"
+  preempt: true
+  preempt_delay: 90s
+  sync_timeout: 0.5s
+  unicast_peers: [192.0.2.11, "2001:db8::12"]
+  vrrp_checksum: rfc9568
+  authentication: receive-only
+  announce: {count: 9, gap: 0s, repeat: 0s}
+  no_healthy_backend: ignore
+  selection: {affinity: source, max_skew: 2.25}
+  idle: {half_open: 5s, established: 2h, closing: 10s}
+  drain: {deadline: 1h, at_deadline: reset}
+"#;
+
+#[test]
+fn an_error_found_later_points_at_its_key() {
+    let config = parse(DESIGN);
+    let error = config.error_at("node.http", "the port is taken", "choose another");
+    assert_eq!(
+        error.to_string(),
+        "lbd.yaml:11:9: node.http: the port is taken\n11 |   http: 127.0.0.1:9425\n   |         ^\n  choose another"
+    );
+    // A default has no place of its own: the table it belongs in is shown.
+    let error = config.error_at("node.queue.spool", "there is no such folder", "name one");
+    assert_eq!(error.place.map(|place| place.line), Some(3));
+}
+
+/// A text that was a configuration before lines, characters and words of it were changed.
+fn mutated() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        Just("-1"),
+        Just("null"),
+        Just("~"),
+        Just("[]"),
+        Just("{}"),
+        Just("&a"),
+        Just("*a"),
+        Just("<<: *a"),
+        Just("\t"),
+        Just("\u{feff}"),
+        Just("!!int"),
+        Just("? "),
+        Just("---"),
+        Just("..."),
+        Just("0x1f"),
+        Just("1e400"),
+        Just(".nan"),
+        Just("99999999999999999999"),
+        Just("::"),
+        Just("é\u{1b}"),
+        Just("'"),
+        Just("\""),
+        Just("|\n"),
+        Just(": "),
+        Just("- "),
+        Just("\n"),
+        Just("0s"),
+        Just("255"),
+    ];
+    let edits = prop::collection::vec((any::<prop::sample::Index>(), 0..40_usize, word), 1..6);
+    edits.prop_map(|edits| {
+        let mut text: Vec<char> = DESIGN.chars().collect();
+        for (at, removed, word) in edits {
+            let start = at.index(text.len());
+            let end = (start + removed).min(text.len());
+            text.splice(start..end, word.chars());
+        }
+        text.into_iter().collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_changed_file_is_a_configuration_or_mistakes_with_a_place(text in mutated()) {
+        match Config::parse(&text, "lbd.yaml") {
+            Ok(config) => prop_assert_eq!(parse(&config.present()), config),
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                let lines = u32::try_from(text.lines().count()).unwrap() + 1;
+                for error in errors {
+                    prop_assert!(!error.problem.is_empty() && !error.hint.is_empty());
+                    let line = error.place.map_or(1, |place| place.line);
+                    prop_assert!((1..=lines).contains(&line), "{error}");
+                    prop_assert!(!error.to_string().contains('\u{1b}'), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_at_all_is_answered(text in "\\PC{0,200}", bytes: Vec<u8>) {
+        let _ = Config::parse(&text, "lbd.yaml");
+        let _ = Config::parse(&String::from_utf8_lossy(&bytes), "lbd.yaml");
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 use super::{
     address::{self, Network, VirtualAddress},
     duration,
-    reader::Complaint,
+    source::Complaint,
     suggest::shortened,
 };
 
@@ -276,7 +276,7 @@ fn refuse_special(address: IpAddr) -> Result<(), Complaint> {
     } else if address.is_multicast() || broadcast {
         "a multicast or broadcast address"
     } else if mapped {
-        "an IPv4 address in IPv6's clothes"
+        "an IPv4-mapped address"
     } else {
         return Ok(());
     };

@@ -77,8 +77,16 @@ pub(super) fn parse(text: &str) -> Result<Located, SyntaxError> {
         .map(|raw| located(raw, text))
         .map_err(|error| SyntaxError {
             place: error.location().and_then(place_of),
-            problem: error.without_snippet().to_string(),
+            problem: without_place(error.without_snippet().to_string()),
         })
+}
+
+/// Cuts the place off the reader's message: it is told apart.
+fn without_place(mut message: String) -> String {
+    if let Some(end) = message.rfind(" at line ") {
+        message.truncate(end);
+    }
+    message
 }
 
 /// A value as the YAML reader hands it over.

@@ -13,12 +13,15 @@ use super::{
     health::{Check, Health},
     node::{MailSystem, Node, Queue, StartAs, Xdp},
     policy::{Connections, Kind, Policy},
-    reader::{Complaint, Reader, Source as File, Table},
+    reader::{Reader, Table},
     site::{Backend, Forwarding, Site},
-    stats::{Fields, Source, Stats},
+    source::{Complaint, Source as File},
+    stats::Source,
     values, yaml,
 };
 use crate::units::{Priority, Weight};
+
+mod stats;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -55,10 +58,13 @@ pub(super) fn parse(text: &str, origin: &str) -> Result<Config, Vec<ConfigError>
     let (source, errors) = reader.finish();
     match (node, cluster) {
         (Some(node), Some(cluster)) if errors.is_empty() => Ok(Config {
-            node,
-            cluster,
+            keys: None,
+            allowed: cluster.access.allow.clone(),
+            denied: cluster.access.deny.clone(),
             warnings,
             source,
+            node,
+            cluster,
         }),
         _ => Err(errors),
     }
@@ -87,20 +93,12 @@ fn node(mut t: Table<'_>) -> Node {
 }
 
 fn priority(text: &str) -> Result<u8, Complaint> {
-    values::number(0..=255)(text)
-        .ok()
-        .filter(|p| *p != 0)
-        .ok_or_else(|| {
-            let problem = if text == "0" {
-                "0 is what a master sends when it stops".to_owned()
-            } else {
-                format!("{text:?} is no priority")
-            };
-            Complaint::new(
-                problem,
-                "give a whole number from 1 to 254, or 255 on the box that owns the VIP",
-            )
-        })
+    let read = match text {
+        "0" => Err("0 is what a master sends when it stops".to_owned()),
+        _ => values::number(1..=255)(text).map_err(|complaint| complaint.problem),
+    };
+    let hint = "give a whole number from 1 to 254, or 255 on the box that owns the VIP";
+    read.map_err(|problem| Complaint::new(problem, hint))
 }
 
 fn queue(mut t: Table<'_>) -> Queue {
@@ -114,7 +112,7 @@ fn queue(mut t: Table<'_>) -> Queue {
 
 fn cluster(mut t: Table<'_>) -> Cluster {
     let forwarding = t.or("forwarding", Forwarding::Dsr, choice::read);
-    let stats = stats(t.table("stats"));
+    let stats = stats::stats(t.table("stats"));
     let cluster = Cluster {
         virtual_router_id: t
             .required("virtual_router_id", "51", values::number(1..=255))
@@ -198,146 +196,6 @@ fn announce(mut t: Table<'_>) -> Announce {
     announce
 }
 
-fn stats(mut t: Table<'_>) -> Stats {
-    let interval = t.or("interval", 10 * SECOND, values::time(100 * MS..=HOUR));
-    let timeout = t.or(
-        "timeout",
-        interval.min(2 * SECOND),
-        values::time(10 * MS..=HOUR),
-    );
-    let source = source(&mut t, Level::Cluster);
-    t.finish();
-    Stats {
-        interval,
-        timeout,
-        source,
-    }
-}
-
-/// Where a source is configured.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Level {
-    /// For all backends: one address would ask one box for the figures of all.
-    Cluster,
-    /// For one.
-    Backend,
-}
-
-/// The keys of a source, which stand beside those of its table.
-fn source(t: &mut Table<'_>, level: Level) -> Source {
-    let kind = t.or("source", SourceKind::Lbd, choice::read);
-    let address = |t: &mut Table<'_>| match level {
-        Level::Cluster => None,
-        Level::Backend => t.optional("address", None, values::socket),
-    };
-    match kind {
-        SourceKind::Lbd => Source::Lbd {
-            address: address(t),
-        },
-        SourceKind::AgentCheck => Source::AgentCheck {
-            address: address(t),
-        },
-        SourceKind::HttpJson => Source::HttpJson {
-            url: t
-                .required("url", "http://{address}:8080/stats", values::url)
-                .unwrap_or_default(),
-            fields: fields(t, json_pointer, "/queue/active"),
-        },
-        SourceKind::Prometheus => Source::Prometheus {
-            url: t
-                .required("url", "http://{address}:9154/metrics", values::url)
-                .unwrap_or_default(),
-            fields: fields(t, values::text, "showq_queue_depth"),
-        },
-        SourceKind::Command => Source::Command {
-            command: command(t),
-        },
-        SourceKind::None => Source::None,
-    }
-}
-
-choice::choice! {
-    /// The names of [`Source`]'s variants.
-    enum SourceKind {
-        /// [`Source::Lbd`].
-        Lbd = "lbd",
-        /// [`Source::HttpJson`].
-        HttpJson = "http-json",
-        /// [`Source::Prometheus`].
-        Prometheus = "prometheus",
-        /// [`Source::AgentCheck`].
-        AgentCheck = "agent-check",
-        /// [`Source::Command`].
-        Command = "command",
-        /// [`Source::None`].
-        None = "none",
-    }
-}
-
-fn fields(
-    t: &mut Table<'_>,
-    read: impl Fn(&str) -> Result<String, Complaint> + Copy,
-    example: &str,
-) -> Fields {
-    let fields = Fields {
-        queued: t.optional("queued", None, read),
-        deferred: t.optional("deferred", None, read),
-        sessions: t.optional("sessions", None, read),
-        unique_ips: t.optional("unique_ips", None, read),
-        not_accepted: t.optional("not_accepted", None, read),
-    };
-    let names = [
-        "queued",
-        "deferred",
-        "sessions",
-        "unique_ips",
-        "not_accepted",
-    ];
-    if !names.iter().any(|name| t.has(name)) {
-        t.complain(
-            "source",
-            Complaint::new(
-                "none of its figures is asked for",
-                format!(
-                    "add at least one of {}, for example `queued: {example}`",
-                    names.join(", ")
-                ),
-            ),
-        );
-    }
-    fields
-}
-
-fn json_pointer(text: &str) -> Result<String, Complaint> {
-    if text.starts_with('/') {
-        return values::text(text);
-    }
-    Err(Complaint::new(
-        format!("{text:?} is no JSON pointer"),
-        "begin it with `/`: /queue/active",
-    ))
-}
-
-fn command(t: &mut Table<'_>) -> Vec<String> {
-    let Some(command) = t.list("command", values::text) else {
-        t.missing("command", "[/usr/local/bin/queue-figures, \"{address}\"]");
-        return Vec::new();
-    };
-    if !command
-        .first()
-        .is_some_and(|program| program.starts_with('/'))
-    {
-        t.complain(
-            "command",
-            Complaint::new(
-                "it does not begin with the absolute path of a program",
-                "write [/path/to/program, argument]; no shell reads it",
-            ),
-        );
-    }
-    command
-}
-
 fn health(mut t: Table<'_>) -> Health {
     let health = Health {
         check: t.or("check", Check::Smtp, choice::read),
@@ -363,10 +221,10 @@ fn policy(mut t: Table<'_>) -> Policy {
         min_active: t.or("min_active", 0.5, values::fraction(0.0..=1.0)),
         scale: t.or("scale", 50.0, values::fraction(0.01..=1_000_000.0)),
         smoothing: t.or("smoothing", 0.5, values::fraction(0.01..=1.0)),
-        return_below: t.or("return_below", 0.8, values::fraction(0.0..=1.0)),
+        return_below: t.or("return_below", 0.6, values::fraction(0.0..=1.0)),
         slow_start: t.or(
             "slow_start",
-            30 * SECOND,
+            60 * SECOND,
             values::time(Duration::ZERO..=HOUR),
         ),
     };
@@ -445,20 +303,11 @@ fn backend(mut t: Table<'_>, forwarding: Forwarding, stats: &Source) -> Backend 
         weight: Weight(t.or("weight", 100, values::number(0..=Weight::MAX.0))),
         forwarding: t.or("forwarding", forwarding, choice::read),
         stats: if t.has("stats") {
-            own_source(t.table("stats"))
+            stats::own_source(t.table("stats"))
         } else {
             stats.clone()
         },
     };
     t.finish();
     backend
-}
-
-fn own_source(mut t: Table<'_>) -> Source {
-    if !t.has("source") {
-        t.missing("source", "prometheus");
-    }
-    let source = source(&mut t, Level::Backend);
-    t.finish();
-    source
 }

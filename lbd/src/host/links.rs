@@ -2,9 +2,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::HostError;
 use super::netlink::Netlink;
@@ -84,6 +84,13 @@ impl Links {
         read(&mut Netlink::open()?)
     }
 
+    /// These interfaces and no others.
+    #[cfg(test)]
+    pub(super) fn of(links: impl IntoIterator<Item = Link>) -> Self {
+        let by_index = links.into_iter().map(|link| (link.ifindex, link)).collect();
+        Self { by_index }
+    }
+
     /// The interface of this name.
     pub fn named(&self, name: &str) -> Result<&Link, HostError> {
         self.by_index
@@ -107,6 +114,17 @@ impl Links {
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
         self.by_index.values().any(|link| link.has(address))
+    }
+
+    /// Those of these names.
+    #[must_use]
+    pub fn only(&self, names: &[String]) -> Self {
+        let by_index = self
+            .iter()
+            .filter(|link| names.contains(&link.name))
+            .map(|link| (link.ifindex, link.clone()))
+            .collect();
+        Self { by_index }
     }
 
     /// What changed from `self` to `now` on the interfaces of these names.
@@ -139,6 +157,9 @@ impl Links {
 
     /// Takes the kernel's word for one interface. Its addresses come by messages of their own.
     pub(super) fn set_link(&mut self, message: &LinkMessage) {
+        if !is_of_the_interface(message) {
+            return;
+        }
         let mut link = link_of(message);
         if let Some(known) = self.by_index.remove(&link.ifindex) {
             link.addresses = known.addresses;
@@ -146,15 +167,42 @@ impl Links {
         self.by_index.insert(link.ifindex, link);
     }
 
-    /// Takes the kernel's word for one address.
-    pub(super) fn set_address(&mut self, message: &AddressMessage) {
+    /// Takes the kernel's word for one address; false when only its lifetime is new, as it is each
+    /// time a lease is renewed.
+    pub(super) fn set_address(&mut self, message: &AddressMessage) -> bool {
+        let Some((ifindex, address)) = address_of(message) else {
+            return false;
+        };
+        let Some(link) = self.by_index.get_mut(&ifindex) else {
+            return false;
+        };
+        let known = link
+            .addresses
+            .iter_mut()
+            .find(|other| same(other, &address));
+        if let Some(known) = known {
+            known.valid_s = address.valid_s;
+            return false;
+        }
+        link.addresses.push(address);
+        link.addresses.sort_unstable();
+        true
+    }
+
+    /// The interface is gone.
+    pub(super) fn remove_link(&mut self, message: &LinkMessage) {
+        if is_of_the_interface(message) {
+            self.by_index.remove(&message.header.index);
+        }
+    }
+
+    /// The address is gone.
+    pub(super) fn remove_address(&mut self, message: &AddressMessage) {
         let Some((ifindex, address)) = address_of(message) else {
             return;
         };
         if let Some(link) = self.by_index.get_mut(&ifindex) {
             link.addresses.retain(|other| !same(other, &address));
-            link.addresses.push(address);
-            link.addresses.sort_unstable();
         }
     }
 }
@@ -187,6 +235,12 @@ fn without_lifetimes(link: &Link) -> Link {
         address.valid_s = address.valid_s.map(|_| 0);
     }
     link
+}
+
+/// The same group of messages also tells of bridge ports (`AF_BRIDGE`): an interface that leaves a
+/// bridge is "deleted" as a port, and still there.
+fn is_of_the_interface(message: &LinkMessage) -> bool {
+    message.header.interface_family == AddressFamily::Unspec
 }
 
 fn link_of(message: &LinkMessage) -> Link {
@@ -263,9 +317,7 @@ mod tests {
     type Edit = fn(&mut Link);
 
     fn links(links: &[Link]) -> Links {
-        Links {
-            by_index: links.iter().map(|l| (l.ifindex, l.clone())).collect(),
-        }
+        Links::of(links.iter().cloned())
     }
 
     fn eth0() -> Link {

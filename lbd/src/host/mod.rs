@@ -1,6 +1,7 @@
 //! The one place that owns netlink, and the list of what lbd changes on the box.
 //!
-//! - [`links`] reads interfaces;
+//! - [`links`] reads interfaces, [`neighbours`] decides which MAC stands for an address, [`watch`]
+//!   follows both by rtnetlink's multicast groups;
 //! - [`vip`] holds the VIP as a lease on the interface that faces the clients, [`loopback`] keeps it
 //!   on a backend's `lo` without the box answering for it;
 //! - [`Host`] makes and undoes every [`Change`], and [`journal`] remembers them through a crash.
@@ -13,9 +14,11 @@ pub mod error;
 pub mod journal;
 pub mod links;
 pub mod loopback;
+pub mod neighbours;
 mod netlink;
 pub mod sysctl;
 pub mod vip;
+pub mod watch;
 
 use std::path::Path;
 
@@ -23,6 +26,7 @@ pub use change::{Change, Outcome};
 pub use error::HostError;
 pub use journal::{Journal, Recovered};
 pub use vip::VipSocket;
+pub use watch::{HostEvent, Watch};
 
 use netlink::Netlink;
 

@@ -58,6 +58,14 @@ pub struct LinkAddress {
     pub valid_s: Option<u32>,
 }
 
+/// The number of bits of a whole address.
+pub(super) fn host_bits(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
 /// What happened to an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LinkChange {

@@ -4,6 +4,7 @@
 //!   follows both by rtnetlink's multicast groups;
 //! - [`vip`] holds the VIP as a lease on the interface that faces the clients, [`loopback`] keeps it
 //!   on a backend's `lo` without the box answering for it;
+//! - [`facts()`] is what a configuration is checked against;
 //! - [`Host`] makes and undoes every [`Change`], and [`journal`] remembers them through a crash.
 //!
 //! All of it works in the network namespace of the thread that opens it: run lbd inside one, and it
@@ -11,6 +12,7 @@
 
 pub mod change;
 pub mod error;
+pub mod facts;
 pub mod journal;
 pub mod links;
 pub mod loopback;
@@ -24,6 +26,7 @@ use std::path::Path;
 
 pub use change::{Change, Outcome};
 pub use error::HostError;
+pub use facts::facts;
 pub use journal::{Journal, Recovered};
 pub use vip::VipSocket;
 pub use watch::{HostEvent, Watch};

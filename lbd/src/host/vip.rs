@@ -21,7 +21,7 @@ use netlink_packet_route::address::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::links::{self, LinkAddress};
+use super::links::{self, LinkAddress, host_bits};
 use super::netlink::Netlink;
 use super::{Change, HostError};
 
@@ -130,14 +130,6 @@ pub fn change(vip: IpAddr, interface: &str) -> Change {
     Change::Lease {
         address: vip,
         interface: interface.to_owned(),
-    }
-}
-
-/// The number of bits of a whole address.
-pub(super) fn host_bits(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
     }
 }
 

@@ -17,9 +17,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::HostError;
-use super::links::{LinkChange, Links, mac_of};
+use super::links::{LinkChange, Links, host_bits, mac_of};
 use super::neighbours::{Entry, Neighbour, Neighbours, Route};
-use super::vip::host_bits;
 
 /// How often hops that are stale or unknown are asked for.
 const CONFIRM_EVERY: Duration = Duration::from_secs(1);

@@ -17,10 +17,16 @@ pub mod xdp;
 /// ```
 #[must_use]
 pub fn root_or_skip(test: &str) -> bool {
-    // SAFETY: geteuid has no preconditions and cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
+    let root = is_root();
     if !root {
         eprintln!("skipped: {test} needs root, to make network namespaces and load XDP");
     }
     root
+}
+
+/// Whether this process runs as root.
+#[must_use]
+pub fn is_root() -> bool {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    unsafe { libc::geteuid() == 0 }
 }

@@ -221,10 +221,26 @@ impl Cluster {
         serde_json::from_slice(&output.stdout).context("lbd status --json has another form")
     }
 
+    /// What every node says, all asked at once; an error where no daemon answers.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<Result<Status>> {
+        thread::scope(|scope| {
+            let ask = |index| scope.spawn(move || self.status(index));
+            let threads: Vec<_> = (0..self.len()).map(ask).collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect()
+        })
+    }
+
     /// The node that says it is the master, when exactly one does.
     #[must_use]
     pub fn master(&self) -> Option<usize> {
-        let is_master = |index: &usize| self.status(*index).is_ok_and(|status| status.is_master());
+        let statuses = self.statuses();
+        let is_master = |index: &usize| statuses[*index].as_ref().is_ok_and(Status::is_master);
         let mut masters = (0..self.len()).filter(is_master);
         let first = masters.next()?;
         masters.next().is_none().then_some(first)

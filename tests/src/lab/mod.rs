@@ -76,6 +76,8 @@ pub struct Lab {
     folder: PathBuf,
     /// None for a lab that outlives its process.
     janitor: Option<janitor::Janitor>,
+    /// Whether the lab outlives its handle.
+    stays: bool,
 }
 
 /// The prefix of a lab that outlives the process which built it (`lbd-lab up`).
@@ -94,17 +96,16 @@ impl Lab {
         Self::build(spec, prefix, folder, Some(janitor))
     }
 
-    /// Builds the one lab that stays after this process; see [`remove_kept`].
-    pub fn keep(spec: &Spec) -> Result<()> {
+    /// Builds the one lab that stays after its handle and this process; see [`remove_kept`].
+    pub fn keep(spec: &Spec) -> Result<Self> {
         let kept = netns::names()
             .iter()
             .any(|name| name.starts_with(&format!("{KEPT_PREFIX}-")));
         ensure!(!kept, "there is a lab already; `down` removes it");
         let folder = std::env::temp_dir().join(KEPT_PREFIX);
         let mut lab = Self::build(spec, KEPT_PREFIX.to_owned(), folder, None)?;
-        // Nothing may be removed when the handle goes.
-        lab.prefix.clear();
-        Ok(())
+        lab.stays = true;
+        Ok(lab)
     }
 
     fn build(
@@ -128,6 +129,7 @@ impl Lab {
             prefix,
             folder,
             janitor,
+            stays: false,
         };
         // From here on an error drops `lab`, which removes what is there.
         lab.switch.ip_batch(
@@ -250,7 +252,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if !self.prefix.is_empty() {
+        if !self.stays {
             janitor::clean(&self.prefix, Some(&self.folder));
         }
         self.janitor = None;

@@ -1,0 +1,113 @@
+//! What came of it, for a person and for a program.
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use serde::Serialize;
+
+use super::{screen::Event, tally::Tally};
+
+/// The object that `--json` prints.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    pub(super) sessions_started: u64,
+    pub(super) sessions_completed: u64,
+    /// Not completed, explained or not.
+    pub(super) sessions_failed: u64,
+    /// Failed for a reason that no balancer can mend: on the very box that died.
+    pub(super) sessions_explained: u64,
+    /// Completed sessions by node.
+    pub(super) per_backend: BTreeMap<String, u64>,
+    /// How often another node became master.
+    pub(super) failovers: u32,
+    /// For each kill, the longest time without a new connection, in milliseconds.
+    pub(super) gaps_ms: Vec<u64>,
+    /// `native` or `generic`, on every interface.
+    pub(super) xdp_mode: String,
+    /// The whole story in seconds.
+    pub(super) seconds: f64,
+    /// The first failures, in words.
+    pub(super) failures: Vec<String>,
+    /// What happened.
+    pub(super) events: Vec<SummaryEvent>,
+}
+
+/// An [`Event`] as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct SummaryEvent {
+    at_s: f64,
+    text: String,
+}
+
+impl Summary {
+    pub(super) fn new(tally: &Tally, events: &[Event], elapsed: Duration) -> Self {
+        let event = |event: &Event| SummaryEvent {
+            at_s: (event.at.as_secs_f64() * 10.0).round() / 10.0,
+            text: event.text.clone(),
+        };
+        Self {
+            sessions_started: tally.started,
+            sessions_completed: tally.completed,
+            sessions_failed: tally.failed + tally.open(),
+            sessions_explained: tally.explained,
+            per_backend: tally.per_backend.clone(),
+            failovers: 0,
+            gaps_ms: Vec::new(),
+            xdp_mode: String::new(),
+            seconds: (elapsed.as_secs_f64() * 10.0).round() / 10.0,
+            failures: tally.failures.clone(),
+            events: events.iter().map(event).collect(),
+        }
+    }
+
+    /// Whether every session that was started was served or explained, and there were any.
+    pub(super) fn is_good(&self) -> bool {
+        self.sessions_completed > 0 && self.sessions_failed == self.sessions_explained
+    }
+
+    /// In words.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!(
+            "\n{} SMTP sessions in {:.0} s: {} served, {} failed",
+            self.sessions_started, self.seconds, self.sessions_completed, self.sessions_failed
+        );
+        if self.sessions_explained > 0 {
+            let _ = write!(text, " ({} explained)", self.sessions_explained);
+        }
+        text.push('\n');
+        let shares: Vec<String> = self
+            .per_backend
+            .iter()
+            .map(|(name, sessions)| format!("{name} {sessions}"))
+            .collect();
+        let _ = writeln!(text, "served by: {}", shares.join(", "));
+        let _ = write!(text, "failovers: {}", self.failovers);
+        for gap in &self.gaps_ms {
+            let _ = write!(text, "; after the kill no new connection for {gap} ms");
+        }
+        let _ = writeln!(text, "\nXDP: {} on every node", self.xdp_mode);
+        for failure in &self.failures {
+            let _ = writeln!(text, "failed: {failure}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_never_ended_is_a_failed_one() {
+        let mut tally = Tally::default();
+        (tally.started, tally.completed) = (10, 9);
+        let summary = |tally: &Tally| Summary::new(tally, &[], Duration::from_secs(1));
+        assert_eq!(summary(&tally).sessions_failed, 1);
+        assert!(!summary(&tally).is_good());
+        tally.completed = 10;
+        assert!(summary(&tally).is_good());
+    }
+
+    #[test]
+    fn a_run_without_sessions_is_not_good() {
+        assert!(!Summary::new(&Tally::default(), &[], Duration::ZERO).is_good());
+    }
+}

@@ -87,6 +87,8 @@ counters! {
     drop_denied DropDenied,
     /// New connections above the rate a source may open. Expected when a rate is set; a customer among them means that it is too low.
     drop_rate_limited DropRateLimited,
+    /// Frames for a backend on an interface that lbd does not run on. Worry: add the interface to `node.interfaces`.
+    drop_no_device DropNoDevice,
     /// Frames that could not be changed for their backend (no room before them). Worry: the driver leaves no headroom.
     drop_rewrite_failed DropRewriteFailed,
     /// Encapsulated frames that did not come from a node of the cluster. Worry: somebody guesses the tunnel.

@@ -1,22 +1,63 @@
-//! The data plane.
+//! The data plane: one XDP program that decides each frame in a chain of stages.
+//!
+//! `parse > classify > flow > admit > select > rewrite > forward`. A stage hands a typed value to
+//! the next, or ends with an [`exit::Exit`], which is counted here and nowhere else.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        internal_features,
+        reason = "compare-and-swap and locked adds exist on this target as intrinsics only"
+    ),
+    feature(core_intrinsics)
+)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::inline_always,
+        reason = "a call that is not inlined is a BPF-to-BPF call on the hot path"
+    )
+)]
 
 #[cfg(not(target_arch = "bpf"))]
-fn main() {}
+fn main() {
+    eprintln!("lbd-xdp is loaded by lbd, it does not run by itself");
+}
 
 #[cfg(target_arch = "bpf")]
-mod program {
-    use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-
-    #[xdp]
-    pub fn lbd(_ctx: XdpContext) -> u32 {
-        xdp_action::XDP_PASS
-    }
-
-    #[unsafe(link_section = "license")]
-    #[unsafe(no_mangle)]
-    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-}
+mod admit;
+#[cfg(target_arch = "bpf")]
+mod atomic;
+#[cfg(target_arch = "bpf")]
+mod backend;
+#[cfg(target_arch = "bpf")]
+mod classify;
+#[cfg(target_arch = "bpf")]
+mod clock;
+#[cfg(target_arch = "bpf")]
+mod event;
+#[cfg(target_arch = "bpf")]
+mod exit;
+#[cfg(target_arch = "bpf")]
+mod family;
+#[cfg(target_arch = "bpf")]
+mod flow;
+#[cfg(target_arch = "bpf")]
+mod forward;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod neighbour;
+#[cfg(target_arch = "bpf")]
+mod packet;
+#[cfg(target_arch = "bpf")]
+mod program;
+#[cfg(target_arch = "bpf")]
+mod reset;
+#[cfg(target_arch = "bpf")]
+mod rewrite;
+#[cfg(target_arch = "bpf")]
+mod select;
 
 #[cfg(all(target_arch = "bpf", not(test)))]
 #[panic_handler]

@@ -94,6 +94,9 @@ fn rustflags(linker: &Path) -> String {
         "-Clink-arg=--btf".to_owned(),
         // 32-bit ALU and 64-bit compare-and-swap (kernel 5.12 and later).
         "-Ctarget-cpu=v3".to_owned(),
+        // Headers lie at odd offsets; without this every field is read byte by byte. The kernel
+        // allows it on every architecture with efficient unaligned access.
+        "-Ctarget-feature=+allows-misaligned-mem-access".to_owned(),
         format!("-Clinker={}", linker.display()),
     ]
     .join("\x1f")

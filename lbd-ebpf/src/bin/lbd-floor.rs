@@ -13,7 +13,7 @@ mod program {
 
     /// Passes every frame.
     #[xdp]
-    pub fn pass(_ctx: XdpContext) -> u32 {
+    pub(crate) fn pass(_ctx: XdpContext) -> u32 {
         xdp_action::XDP_PASS
     }
 

@@ -1,0 +1,165 @@
+//! Whom a frame is for, and who sent it.
+use lbd_common::{
+    counters::Reason,
+    hash::{MAX_PROBE, slot_mac, slot_u32, slot_v6},
+    maps::{NODE_SLOTS, VIP_SLOTS},
+    vip::{MAX_PORTS, Vip},
+};
+use lbd_ebpf::parse::{self, Ipv4, Ipv6, Link, Tcp, Unusable, protocol, tcp_flag};
+
+use crate::{
+    exit::{Exit, Stage},
+    family::{Family, Key, V4, V6, key4, key6},
+    maps::{NODES, VIPS},
+    packet::Packet,
+};
+
+/// A TCP segment for a served port of a VIP, sent by nobody of the cluster.
+pub(crate) struct ForVip<const K: usize> {
+    /// Who talks to which VIP.
+    pub(crate) key: Key<K>,
+    /// Of the key.
+    pub(crate) hash: u64,
+    /// Bits of [`tcp_flag`].
+    pub(crate) flags: u8,
+}
+
+impl<const K: usize> ForVip<K> {
+    /// Whether the client asks for a new connection.
+    #[inline(always)]
+    pub(crate) fn is_syn(&self) -> bool {
+        self.flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST | tcp_flag::FIN)
+            == tcp_flag::SYN
+    }
+}
+
+/// Lets an IPv4 frame go on if it is a TCP segment for a VIP.
+#[inline(always)]
+pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<ForVip<1>> {
+    let Some(ip) = Ipv4::at(packet, link.network) else {
+        return Err(Exit::Pass(Reason::PassMalformed));
+    };
+    let Some(vip) = vip4(ip.destination()) else {
+        return Err(Exit::Pass(Reason::PassNotOurs));
+    };
+    let transport = ip.transport(packet, link.network).map_err(unusable)?;
+    if transport.protocol != protocol::TCP {
+        return Err(Exit::Pass(Reason::PassOtherService));
+    }
+    let (tcp, vip_id) = segment(packet, link, &transport, vip)?;
+    let key = key4(ip.source(), tcp.source_port_be(), vip_id);
+    Ok(ForVip {
+        key,
+        hash: V4::hash(&key),
+        flags: tcp.flags(),
+    })
+}
+
+/// Lets an IPv6 frame go on if it is a TCP segment for a VIP.
+#[inline(always)]
+pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
+    let Some(ip) = Ipv6::at(packet, link.network) else {
+        return Err(Exit::Pass(Reason::PassMalformed));
+    };
+    let Some(vip) = vip6(ip.destination()) else {
+        return Err(crate::neighbour::solicitation(packet, link, ip));
+    };
+    let transport = ip.transport(packet, link.network).map_err(unusable)?;
+    if transport.protocol != protocol::TCP {
+        return Err(crate::neighbour::solicitation(packet, link, ip));
+    }
+    let (tcp, vip_id) = segment(packet, link, &transport, vip)?;
+    let key = key6(ip.source(), tcp.source_port_be(), vip_id);
+    Ok(ForVip {
+        key,
+        hash: V6::hash(&key),
+        flags: tcp.flags(),
+    })
+}
+
+/// The rest of both families: a served port, and a sender outside the cluster.
+#[inline(always)]
+fn segment<'a>(
+    packet: &'a Packet,
+    link: &Link,
+    transport: &parse::Transport,
+    vip: &Vip,
+) -> Stage<(Tcp<'a>, u16)> {
+    let Some(tcp) = Tcp::at(packet, transport) else {
+        return Err(Exit::Drop(Reason::DropMalformed));
+    };
+    let Some(vip_id) = service(vip, tcp.destination_port_be()) else {
+        return Err(Exit::Pass(Reason::PassOtherService));
+    };
+    if is_node(link.source) {
+        return Err(Exit::Pass(Reason::PassFromNode));
+    }
+    Ok((tcp, vip_id))
+}
+
+#[inline(always)]
+fn unusable(why: Unusable) -> Exit {
+    Exit::Drop(match why {
+        Unusable::Malformed => Reason::DropMalformed,
+        Unusable::Fragment => Reason::DropFragment,
+    })
+}
+
+/// The VIP with this IPv4 address.
+#[inline(always)]
+pub(crate) fn vip4(address: u32) -> Option<&'static Vip> {
+    let home = slot_u32(address, VIP_SLOTS);
+    for distance in 0..MAX_PROBE {
+        let vip = VIPS.get((home + distance) & (VIP_SLOTS - 1))?;
+        if vip.family == 0 {
+            return None;
+        }
+        if vip.address[0] == address && vip.family == 4 {
+            return Some(vip);
+        }
+    }
+    None
+}
+
+/// The VIP with this IPv6 address.
+#[inline(always)]
+pub(crate) fn vip6(address: [u32; 4]) -> Option<&'static Vip> {
+    let home = slot_v6(address, VIP_SLOTS);
+    for distance in 0..MAX_PROBE {
+        let vip = VIPS.get((home + distance) & (VIP_SLOTS - 1))?;
+        if vip.family == 0 {
+            return None;
+        }
+        if vip.address == address && vip.family == 6 {
+            return Some(vip);
+        }
+    }
+    None
+}
+
+/// The VIP id of a served port.
+#[inline(always)]
+fn service(vip: &Vip, port_be: u16) -> Option<u16> {
+    for served in &vip.ports {
+        if served.port_be == port_be {
+            // Port 0 ends the list; nobody serves it.
+            return (port_be != 0).then_some(served.id);
+        }
+    }
+    const { assert!(MAX_PORTS == 8, "the loop above is unrolled") };
+    None
+}
+
+/// Whether a MAC belongs to a box of the cluster.
+#[inline(always)]
+fn is_node(mac: u64) -> bool {
+    let home = slot_mac(mac, NODE_SLOTS);
+    for distance in 0..MAX_PROBE {
+        match NODES.get((home + distance) & (NODE_SLOTS - 1)) {
+            Some(node) if node.mac == mac => return mac != 0,
+            Some(node) if node.mac != 0 => {}
+            _ => return false,
+        }
+    }
+    false
+}

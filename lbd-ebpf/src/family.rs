@@ -1,0 +1,103 @@
+//! What differs between IPv4 and IPv6: the map, and the words of a key.
+use lbd_common::flow::{hash4, hash6};
+
+use crate::maps::{FLOWS4, FLOWS4_MASK, FLOWS6, FLOWS6_MASK};
+
+/// A family whose flow key is `K` words of 64 bits, as they stand in a slot.
+pub(crate) trait Family<const K: usize> {
+    /// 4 or 6.
+    const NUMBER: u8;
+    /// One cache line of the table, as eight words.
+    fn bucket(index: u32) -> Option<*mut u64>;
+    /// Buckets less one.
+    fn mask() -> u32;
+    /// See [`Key`].
+    fn hash(key: &Key<K>) -> u64;
+    /// Source address (as an event has it), source port and VIP id.
+    fn parts(key: &Key<K>) -> ([u32; 4], u16, u16);
+}
+
+/// A flow's key.
+pub(crate) type Key<const K: usize> = [u64; K];
+
+pub(crate) struct V4;
+pub(crate) struct V6;
+
+/// The words of `lbd_common::flow::Slot4` before its flow word.
+#[inline(always)]
+pub(crate) fn key4(source: u32, port_be: u16, vip_id: u16) -> Key<1> {
+    [source as u64 | (port_be as u64) << 32 | (vip_id as u64) << 48]
+}
+
+/// The words of `lbd_common::flow::Slot6` before its flow word.
+#[inline(always)]
+pub(crate) fn key6(source: [u32; 4], port_be: u16, vip_id: u16) -> Key<3> {
+    [
+        source[0] as u64 | (source[1] as u64) << 32,
+        source[2] as u64 | (source[3] as u64) << 32,
+        port_be as u64 | (vip_id as u64) << 16,
+    ]
+}
+
+impl Family<1> for V4 {
+    const NUMBER: u8 = 4;
+
+    #[inline(always)]
+    fn bucket(index: u32) -> Option<*mut u64> {
+        FLOWS4.get_ptr_mut(index).map(<*mut _>::cast)
+    }
+
+    #[inline(always)]
+    fn mask() -> u32 {
+        FLOWS4_MASK.load()
+    }
+
+    #[inline(always)]
+    fn hash(key: &Key<1>) -> u64 {
+        let ([source, ..], port_be, vip_id) = Self::parts(key);
+        hash4(source, port_be, vip_id)
+    }
+
+    #[inline(always)]
+    fn parts(key: &Key<1>) -> ([u32; 4], u16, u16) {
+        (
+            [key[0] as u32, 0, 0, 0],
+            (key[0] >> 32) as u16,
+            (key[0] >> 48) as u16,
+        )
+    }
+}
+
+impl Family<3> for V6 {
+    const NUMBER: u8 = 6;
+
+    #[inline(always)]
+    fn bucket(index: u32) -> Option<*mut u64> {
+        FLOWS6.get_ptr_mut(index).map(<*mut _>::cast)
+    }
+
+    #[inline(always)]
+    fn mask() -> u32 {
+        FLOWS6_MASK.load()
+    }
+
+    #[inline(always)]
+    fn hash(key: &Key<3>) -> u64 {
+        let (source, port_be, vip_id) = Self::parts(key);
+        hash6(source, port_be, vip_id)
+    }
+
+    #[inline(always)]
+    fn parts(key: &Key<3>) -> ([u32; 4], u16, u16) {
+        (
+            [
+                key[0] as u32,
+                (key[0] >> 32) as u32,
+                key[1] as u32,
+                (key[1] >> 32) as u32,
+            ],
+            key[2] as u16,
+            (key[2] >> 16) as u16,
+        )
+    }
+}

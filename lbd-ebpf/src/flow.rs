@@ -1,0 +1,263 @@
+//! The flow table. The protocol that keeps a reader from another flow's backend is written down
+//! in [`lbd_common::flow`].
+use lbd_common::{
+    backend,
+    counters::Reason,
+    event::kind,
+    flow::{FlowWord, buckets, flag, state, tag},
+};
+use lbd_ebpf::parse::tcp_flag;
+
+use crate::{
+    atomic,
+    backend::{Target, count_in, count_out},
+    classify::ForVip,
+    clock, event,
+    exit::{Exit, Stage, count},
+    family::{Family, Key},
+    select::Routed,
+};
+
+/// A flow that the table knows.
+pub(crate) struct Known {
+    at: *mut u64,
+    bits: u64,
+}
+
+/// Looks a flow up in its two buckets.
+#[inline(always)]
+pub(crate) fn find<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Option<Known> {
+    let (first, second) = buckets(frame.hash, F::mask());
+    let tag = tag(frame.hash);
+    search(F::bucket(first)?, &frame.key, tag)
+        .or_else(|| search(F::bucket(second)?, &frame.key, tag))
+}
+
+#[inline(always)]
+fn search<const K: usize>(bucket: *mut u64, key: &Key<K>, tag: u16) -> Option<Known> {
+    for slot in 0..8 / (K + 1) {
+        // SAFETY: a bucket is eight words, and slot and word stay below that.
+        unsafe {
+            let start = bucket.add(slot * (K + 1));
+            if !holds(start, key) {
+                continue;
+            }
+            let at = start.add(K);
+            let bits = at.read_volatile();
+            let word = FlowWord::from_bits(bits);
+            let live =
+                word.state.wrapping_sub(state::HALF_OPEN) <= state::DOOMED - state::HALF_OPEN;
+            if live && word.tag == tag && holds(start, key) {
+                return Some(Known { at, bits });
+            }
+        }
+    }
+    None
+}
+
+/// # Safety
+/// `start` points to the key of a slot.
+#[inline(always)]
+unsafe fn holds<const K: usize>(start: *const u64, key: &Key<K>) -> bool {
+    for (word, wanted) in key.iter().enumerate() {
+        // SAFETY: a key is K words.
+        if unsafe { start.add(word).read_volatile() } != *wanted {
+            return false;
+        }
+    }
+    true
+}
+
+/// Follows a known flow, and notes what the frame does to it. `None`: a SYN that begins anew.
+#[inline(always)]
+pub(crate) fn follow<const K: usize, F: Family<K>>(
+    known: &Known,
+    frame: &ForVip<K>,
+) -> Stage<Option<Routed>> {
+    let word = FlowWord::from_bits(known.bits);
+    if word.state >= state::CLOSING && frame.is_syn() {
+        retire(known);
+        return Ok(None);
+    }
+    if word.state == state::DOOMED {
+        return Ok(Some(Routed::Reset(Reason::ResetDoomed)));
+    }
+    let Some(target) = Target::get(word.backend) else {
+        return Err(Exit::Drop(Reason::DropNoBackend));
+    };
+    if target.backend.state != backend::state::UP {
+        if target.backend.state == backend::state::UNRESOLVED {
+            return Err(Exit::Drop(Reason::DropUnresolved));
+        }
+        retire(known);
+        if frame.is_syn() {
+            return Ok(None);
+        }
+        return Ok(Some(Routed::Reset(Reason::ResetDead)));
+    }
+    let next = next_state(word.state, frame.flags);
+    let now = clock::seen();
+    if next != word.state || now != word.seen {
+        change::<K, F>(known, word, next, now, frame);
+    }
+    Ok(Some(Routed::To {
+        target,
+        opened: false,
+    }))
+}
+
+/// What a frame of the client makes of a flow's state.
+#[inline(always)]
+fn next_state(now: u8, flags: u8) -> u8 {
+    if flags & (tcp_flag::FIN | tcp_flag::RST) != 0 {
+        state::CLOSING
+    } else if now == state::HALF_OPEN && flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::ACK {
+        state::ESTABLISHED
+    } else {
+        now
+    }
+}
+
+#[inline(always)]
+fn change<const K: usize, F: Family<K>>(
+    known: &Known,
+    word: FlowWord,
+    next: u8,
+    now: u16,
+    frame: &ForVip<K>,
+) {
+    let closes = next != word.state && next == state::CLOSING;
+    let mut new = word;
+    new.state = next;
+    new.seen = now;
+    if closes {
+        new.flags &= !flag::COUNTED;
+    }
+    // SAFETY: `at` is the flow word of a live slot.
+    if !unsafe { atomic::compare_exchange(known.at, known.bits, new.to_bits()) } {
+        // Another frame of the flow, or the sweep, was faster. What it wrote is as good, save for a
+        // lost FIN, whose flow then ends by idleness.
+        return;
+    }
+    if next == word.state {
+        return;
+    }
+    if closes {
+        if word.flags & flag::COUNTED != 0 {
+            count_out(word.backend);
+        }
+        if word.state == state::ESTABLISHED {
+            event::emit::<K, F>(&frame.key, word.backend, kind::CLOSED);
+            count(Reason::FlowClosed);
+        }
+    } else {
+        event::emit::<K, F>(&frame.key, word.backend, kind::OPENED);
+        count(Reason::FlowOpened);
+    }
+}
+
+/// Frees a known flow's slot.
+#[inline(always)]
+fn retire(known: &Known) {
+    let word = FlowWord::from_bits(known.bits);
+    // SAFETY: `at` is the flow word of a live slot.
+    let won = unsafe { atomic::compare_exchange(known.at, known.bits, 0) };
+    if won && word.flags & flag::COUNTED != 0 {
+        count_out(word.backend);
+    }
+}
+
+/// How readily a slot is given up: lower is sooner, [`KEPT`] never.
+#[inline(always)]
+fn rank(word: FlowWord, now: u16, idle_units: u32) -> u32 {
+    match word.state {
+        state::FREE => 0,
+        state::CLOSING | state::DOOMED => 1,
+        state::HALF_OPEN => 2,
+        state::ESTABLISHED
+            if idle_units != 0 && now.wrapping_sub(word.seen) as u32 > idle_units =>
+        {
+            1
+        }
+        _ => KEPT,
+    }
+}
+
+const KEPT: u32 = 3;
+
+/// Puts a flow into the best slot of its two buckets; false if an open session is in every one.
+#[inline(always)]
+pub(crate) fn insert<const K: usize, F: Family<K>>(
+    frame: &ForVip<K>,
+    backend: u16,
+    state: u8,
+    flags: u8,
+    idle_units: u32,
+) -> bool {
+    let now = clock::seen();
+    let tag = tag(frame.hash);
+    let (first, second) = buckets(frame.hash, F::mask());
+    let (Some(first), Some(second)) = (F::bucket(first), F::bucket(second)) else {
+        return false;
+    };
+    let mut best = core::ptr::null_mut::<u64>();
+    let mut best_bits = 0;
+    let mut best_rank = KEPT;
+    for bucket in [first, second] {
+        for turn in 0..8 / (K + 1) {
+            // Half-open flows are displaced in no fixed order: always the first would let a flood
+            // wear out one slot, in which a real client's SYN has just been put.
+            let slot = (turn + tag as usize) & (8 / (K + 1) - 1);
+            // SAFETY: a bucket is eight words, and slot and word stay below that.
+            let at = unsafe { bucket.add(slot * (K + 1) + K) };
+            // SAFETY: as above.
+            let bits = unsafe { at.read_volatile() };
+            let rank = rank(FlowWord::from_bits(bits), now, idle_units);
+            if rank < best_rank {
+                best_rank = rank;
+                best_bits = bits;
+                best = at;
+            }
+        }
+        if best_rank == 0 {
+            break;
+        }
+    }
+    if best.is_null() {
+        return false;
+    }
+    let word = FlowWord {
+        backend,
+        state,
+        flags: flags | flag::COUNTED,
+        tag,
+        seen: now,
+    };
+    let claim = FlowWord {
+        state: state::CLAIMING,
+        flags: 0,
+        ..word
+    };
+    // SAFETY: `best` is the flow word of a slot, with the K words of its key before it.
+    unsafe {
+        if !atomic::compare_exchange(best, best_bits, claim.to_bits()) {
+            return false;
+        }
+        for (index, part) in frame.key.iter().enumerate() {
+            best.sub(K).add(index).write_volatile(*part);
+        }
+        // By compare-and-swap, because the sweep frees a claim that stands too long.
+        if !atomic::compare_exchange(best, claim.to_bits(), word.to_bits()) {
+            return false;
+        }
+    }
+    count_in(backend);
+    if best_rank != 0 {
+        let old = FlowWord::from_bits(best_bits);
+        if old.flags & flag::COUNTED != 0 {
+            count_out(old.backend);
+        }
+        count(Reason::FlowDisplaced);
+    }
+    true
+}

@@ -1,0 +1,55 @@
+//! Every map. Names and sizes are in [`lbd_common::maps`].
+use aya_ebpf::{
+    Global,
+    btf_maps::{Array, ArrayOfMaps, DevMapHash, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use lbd_common::{
+    backend::{Backend, BackendStats},
+    counters::Counters,
+    director::Director,
+    flow::{BUCKETS4, BUCKETS6, Bucket4, Bucket6},
+    maps::{EVENT_BYTES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS, VIP_SLOTS},
+    node::Node,
+    ring::RING_SLOTS,
+    vip::Vip,
+};
+
+/// `BPF_F_MMAPABLE`: the daemon reads and writes the map as memory.
+const MAPPED: usize = 1024;
+
+#[btf_map]
+pub(crate) static VIPS: Array<Vip, { VIP_SLOTS as usize }, MAPPED> = Array::new();
+#[btf_map]
+pub(crate) static DIRECTOR: Array<Director, 1, MAPPED> = Array::new();
+#[btf_map]
+pub(crate) static NODES: Array<Node, { NODE_SLOTS as usize }, MAPPED> = Array::new();
+#[btf_map]
+pub(crate) static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }> = Array::new();
+#[btf_map]
+pub(crate) static WEIGHTS: Array<u32, { MAX_BACKENDS as usize }, MAPPED> = Array::new();
+#[btf_map]
+pub(crate) static LOAD: Array<u64, { MAX_BACKENDS as usize }, MAPPED> = Array::new();
+#[btf_map]
+pub(crate) static RINGS: ArrayOfMaps<Array<u32, { RING_SLOTS as usize }>, 2> = ArrayOfMaps::new();
+#[btf_map]
+pub(crate) static FLOWS4: Array<Bucket4, { BUCKETS4 as usize }, MAPPED> = Array::new();
+#[btf_map]
+pub(crate) static FLOWS6: Array<Bucket6, { BUCKETS6 as usize }, MAPPED> = Array::new();
+#[btf_map]
+pub(crate) static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static BACKEND_STATS: PerCpuArray<BackendStats, { MAX_BACKENDS as usize }> =
+    PerCpuArray::new();
+#[btf_map]
+pub(crate) static DEVICES: DevMapHash<{ MAX_DEVICES as usize }> = DevMapHash::new();
+#[btf_map]
+// Of [`lbd_common::event::FlowEvent`]; libbpf takes no value type for a ring buffer.
+pub(crate) static EVENTS: RingBuf<(), { EVENT_BYTES as usize }> = RingBuf::new();
+
+/// `FLOWS4`'s buckets less one. The loader overrides it together with the map's size.
+#[unsafe(no_mangle)]
+pub(crate) static FLOWS4_MASK: Global<u32> = Global::new(BUCKETS4 - 1);
+/// `FLOWS6`'s buckets less one.
+#[unsafe(no_mangle)]
+pub(crate) static FLOWS6_MASK: Global<u32> = Global::new(BUCKETS6 - 1);

@@ -1,0 +1,74 @@
+//! The chain.
+use aya_ebpf::{macros::xdp, programs::XdpContext};
+use lbd_common::counters::Reason;
+use lbd_ebpf::{
+    frame::Frame,
+    parse::{self, ethertype},
+};
+
+use crate::{
+    classify::{self, ForVip},
+    exit::{Exit, Stage},
+    family::{Family, V4, V6},
+    flow,
+    forward::forward,
+    neighbour,
+    packet::Packet,
+    reset,
+    rewrite::rewrite,
+    select::{Routed, select},
+};
+
+/// The program that lbd attaches.
+#[xdp]
+pub(crate) fn lbd(ctx: XdpContext) -> u32 {
+    let mut packet = Packet::new(ctx);
+    match decide(&mut packet) {
+        Ok(action) => action,
+        Err(exit) => exit.finish(),
+    }
+}
+
+#[inline(always)]
+fn decide(packet: &mut Packet) -> Stage<u32> {
+    let Some(link) = parse::link(packet) else {
+        return Err(Exit::Pass(Reason::PassMalformed));
+    };
+    match link.ethertype {
+        ethertype::IPV4 => {
+            let frame = classify::ipv4(packet, &link)?;
+            steer::<1, V4>(packet, &frame)
+        }
+        ethertype::IPV6 => {
+            let frame = classify::ipv6(packet, &link)?;
+            steer::<3, V6>(packet, &frame)
+        }
+        ethertype::ARP => Err(neighbour::arp(packet, &link)),
+        _ => Err(Exit::Pass(Reason::PassNotOurs)),
+    }
+}
+
+/// From a segment for a VIP to the action.
+#[inline(always)]
+fn steer<const K: usize, F: Family<K>>(packet: &mut Packet, frame: &ForVip<K>) -> Stage<u32> {
+    let known = match flow::find::<K, F>(frame) {
+        Some(known) => flow::follow::<K, F>(&known, frame)?,
+        None => None,
+    };
+    let routed = match known {
+        Some(routed) => routed,
+        None => select::<K, F>(frame)?,
+    };
+    match routed {
+        Routed::To { target, opened } => {
+            target.count(packet.len(), opened);
+            let hop = rewrite(packet, target)?;
+            forward(packet, hop)
+        }
+        Routed::Reset(reason) => Err(reset::answer(packet, reason)),
+    }
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,186 @@
+//! Chooses a backend for a frame that no flow speaks for.
+use aya_ebpf::btf_maps::Array;
+use lbd_common::{
+    backend::state,
+    counters::Reason,
+    director::{Director, flag},
+    flow,
+    maps::MAX_BACKENDS,
+    ring::{NO_BACKEND, RING_SLOTS, candidates},
+};
+use lbd_ebpf::weigh::first_is_lighter;
+
+use crate::{
+    admit,
+    backend::{Target, load, weight},
+    classify::ForVip,
+    exit::{Exit, Stage, count},
+    family::Family,
+    flow::insert,
+    maps::RINGS,
+};
+
+/// Ring slots that are looked at for a candidate that may take a session. The daemon leaves
+/// backends without a weight out of the ring it builds next; until then their slots are skipped.
+const PROBES: u32 = 32;
+
+/// What becomes of the frame.
+pub(crate) enum Routed {
+    /// It goes to a backend.
+    To {
+        /// Which.
+        target: Target,
+        /// Whether it made a new session.
+        opened: bool,
+    },
+    /// Its sender is told to start anew.
+    Reset(Reason),
+}
+
+type Ring = Array<u32, { RING_SLOTS as usize }>;
+
+/// Routes a frame without a flow.
+#[inline(always)]
+pub(crate) fn select<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<Routed> {
+    let Some(director) = admit::director() else {
+        return Err(Exit::Drop(Reason::DropNotMaster));
+    };
+    if !admit::holds_lease(director) {
+        return Err(Exit::Drop(Reason::DropNotMaster));
+    }
+    if frame.is_syn() {
+        new_session::<K, F>(frame, director)
+    } else {
+        mid_flow(frame, director)
+    }
+}
+
+#[inline(always)]
+fn new_session<const K: usize, F: Family<K>>(
+    frame: &ForVip<K>,
+    director: &Director,
+) -> Stage<Routed> {
+    if director.total_weight_permille == 0 {
+        return Ok(Routed::Reset(Reason::ResetNoWeight));
+    }
+    let (first, second) = candidates(frame.hash);
+    let first = candidate(director.ring_index, first);
+    if director.flags & flag::FLOOD != 0 {
+        count(Reason::StatelessFlood);
+        return Ok(to(first?, false));
+    }
+    let second = candidate(director.ring_index, second);
+    let target = match (first, second) {
+        (Ok(first), Ok(second)) => lighter(first, second),
+        (Ok(one), Err(_)) | (Err(_), Ok(one)) => one,
+        (Err(exit), Err(_)) => return Err(exit),
+    };
+    let kept = insert::<K, F>(
+        frame,
+        target.id,
+        flow::state::HALF_OPEN,
+        0,
+        director.idle_units,
+    );
+    if kept {
+        return Ok(to(target, true));
+    }
+    // The frames to come will find no flow and follow the ring: so does this one.
+    count(Reason::FlowNoRoom);
+    Ok(to(first?, true))
+}
+
+#[inline(always)]
+fn to(target: Target, opened: bool) -> Routed {
+    Routed::To { target, opened }
+}
+
+/// The ring alone speaks for a frame in mid-session: its first candidate, also when that takes no
+/// new sessions.
+#[inline(always)]
+fn mid_flow<const K: usize>(frame: &ForVip<K>, director: &Director) -> Stage<Routed> {
+    let Some(ring) = RINGS.get(director.ring_index) else {
+        return Err(Exit::Drop(Reason::DropNoBackend));
+    };
+    let (first, second) = candidates(frame.hash);
+    for slot in [first, second] {
+        let Some(target) = at(ring, slot) else {
+            continue;
+        };
+        if target.backend.state == state::UNRESOLVED {
+            return Err(Exit::Drop(Reason::DropUnresolved));
+        }
+        if target.backend.state == state::UP {
+            count(Reason::StatelessMidFlow);
+            return Ok(to(target, false));
+        }
+    }
+    Err(Exit::Drop(Reason::DropNoBackend))
+}
+
+/// The backend in a ring's slot.
+#[inline(always)]
+fn at(ring: &Ring, slot: u32) -> Option<Target> {
+    let id = *ring.get(slot)?;
+    if id == NO_BACKEND {
+        return None;
+    }
+    Target::get(id as u16)
+}
+
+/// The first backend from a slot on that may take a session.
+#[inline(always)]
+fn candidate(ring_index: u32, slot: u32) -> Stage<Target> {
+    let found = probe_ring(ring_index, slot);
+    if found < MAX_BACKENDS as u64 {
+        return Target::get(found as u16).ok_or(Exit::Drop(Reason::DropNoBackend));
+    }
+    Err(Exit::Drop(if found == UNRESOLVED {
+        Reason::DropUnresolved
+    } else {
+        Reason::DropNoBackend
+    }))
+}
+
+/// What [`probe_ring`] says instead of a backend's id: none may take a session.
+const NONE: u64 = u64::MAX;
+/// One could, if its MAC were known.
+const UNRESOLVED: u64 = u64::MAX - 1;
+
+/// The id of the first backend from a slot on that may take a session.
+///
+/// A function of its own, with numbers only going in and out, because the kernel verifies such a
+/// function once and not for every way that leads to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn probe_ring(ring_index: u32, slot: u32) -> u64 {
+    let Some(ring) = RINGS.get(ring_index) else {
+        return NONE;
+    };
+    let mut why = NONE;
+    let mut slot = slot;
+    for _ in 0..PROBES {
+        if let Some(target) = at(ring, slot)
+            && weight(target.id as u32) != 0
+        {
+            if target.backend.state == state::UP {
+                return target.id as u64;
+            }
+            if target.backend.state == state::UNRESOLVED {
+                why = UNRESOLVED;
+            }
+        }
+        slot = if slot + 1 < RING_SLOTS { slot + 1 } else { 0 };
+    }
+    why
+}
+
+#[inline(always)]
+fn lighter(first: Target, second: Target) -> Target {
+    let (a, b) = (first.id as u32, second.id as u32);
+    if a == b || first_is_lighter(load(a), weight(a), load(b), weight(b)) {
+        first
+    } else {
+        second
+    }
+}

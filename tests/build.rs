@@ -1,4 +1,4 @@
-//! Compiles the floor programs and puts the object where `lbd_tests::xdp::floor` includes it.
+//! Compiles the XDP programs and puts the objects where `lbd_tests::xdp::object` includes them.
 use std::{env, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,6 +12,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     // The build script of lbd reports what is wrong with the toolchain or the code.
     let objects = xtask::ebpf::build(&workspace, &xtask::ebpf::target_dir_above(&out_dir))?;
-    xtask::ebpf::copy_if_changed(&objects.join("lbd-floor"), &out_dir.join("lbd-floor"))?;
+    for object in ["lbd-xdp", "lbd-floor"] {
+        xtask::ebpf::copy_if_changed(&objects.join(object), &out_dir.join(object))?;
+    }
     Ok(())
 }

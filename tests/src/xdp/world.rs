@@ -1,0 +1,500 @@
+//! The loaded program and its maps.
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    Ebpf, EbpfLoader, TestRunOptions,
+    maps::{Array, ArrayOfMaps, DevMapHash, MapData, PerCpuArray, PerCpuValues, RingBuf},
+    programs::{TestRun as _, Xdp},
+    util::nr_cpus,
+};
+use lbd_common::{
+    backend::{Backend, BackendStats, mode, state},
+    counters::{Counters, Reason},
+    director::{Director, role},
+    event::FlowEvent,
+    flow::{Bucket4, Bucket6, FlowWord, Slot4, Slot6, buckets, hash4, hash6, tag},
+    hash::{slot_mac, slot_u32, slot_v6},
+    maps,
+    node::{Node, mac_to_u64},
+    ring::{RING_SLOTS, candidates},
+    vip::{Vip, VipPort},
+};
+
+use super::{
+    object,
+    packet::{CLIENT_PORT, CLIENT4, CLIENT6, NODE_MAC, OUR_MAC, PORT, VIP4, VIP6},
+};
+
+/// Buckets of both flow tables here: the least that fills a page.
+pub const BUCKETS: u32 = 64;
+/// The VIP id of `VIP4:25` and `VIP6:25`.
+pub const VIP_IDS: [u16; 2] = [1, 2];
+/// The backend of the ring's first candidate for the client.
+pub const A: u16 = 1;
+/// The backend of the ring's second candidate for the client.
+pub const B: u16 = 2;
+/// A backend on another interface.
+pub const FAR: u16 = 3;
+/// This box as a backend.
+pub const LOCAL: u16 = 4;
+/// A backend on an interface that the program does not know.
+pub const LOST: u16 = 5;
+/// The number of the interface that `BPF_PROG_TEST_RUN` pretends.
+pub const INGRESS: u32 = 1;
+/// What [`FAR`]'s interface is called in `DEVICES`.
+const OTHER_INTERFACE: u32 = 7;
+
+/// Verdicts of XDP.
+pub mod verdict {
+    /// `XDP_DROP`
+    pub const DROP: u32 = 1;
+    /// `XDP_PASS`
+    pub const PASS: u32 = 2;
+    /// `XDP_TX`
+    pub const TX: u32 = 3;
+    /// `XDP_REDIRECT`
+    pub const REDIRECT: u32 = 4;
+}
+
+/// The MAC of a backend.
+#[must_use]
+pub fn backend_mac(id: u16) -> [u8; 6] {
+    [2, 0, 0, 0, 0xb0, id.to_be_bytes()[1]]
+}
+
+/// The loaded program.
+#[expect(missing_debug_implementations, reason = "aya's arrays have none")]
+pub struct World {
+    ebpf: Ebpf,
+    rings: [Array<MapData, u32>; 2],
+    touched_slots: Vec<u32>,
+}
+
+impl World {
+    /// Loads the program. `None` without root, which is said on stderr.
+    ///
+    /// # Panics
+    /// When root cannot load it.
+    #[must_use]
+    pub fn load(test: &str) -> Option<Self> {
+        crate::root_or_skip(test).then(|| Self::try_load().expect("the kernel takes the program"))
+    }
+
+    fn try_load() -> Result<Self> {
+        let mask = BUCKETS - 1;
+        let mut ebpf = EbpfLoader::new()
+            .override_global("FLOWS4_MASK", &mask, true)
+            .override_global("FLOWS6_MASK", &mask, true)
+            .map_max_entries(maps::FLOWS4, BUCKETS)
+            .map_max_entries(maps::FLOWS6, BUCKETS)
+            .load(object::LBD)?;
+        let mut outer: ArrayOfMaps<_, Array<MapData, u32>> =
+            ArrayOfMaps::try_from(ebpf.map_mut(maps::RINGS).context("RINGS")?)?;
+        let rings = [Array::create(RING_SLOTS, 0)?, Array::create(RING_SLOTS, 0)?];
+        for (index, ring) in (0..).zip(&rings) {
+            outer.set(index, ring, 0)?;
+        }
+        let mut devices: DevMapHash<_> =
+            ebpf.map_mut(maps::DEVICES).context("DEVICES")?.try_into()?;
+        devices.insert(OTHER_INTERFACE, INGRESS, None, 0)?;
+        let program: &mut Xdp = ebpf.program_mut("lbd").context("lbd")?.try_into()?;
+        program.load()?;
+        let mut world = Self {
+            ebpf,
+            rings,
+            touched_slots: Vec::new(),
+        };
+        world.reset()?;
+        Ok(world)
+    }
+
+    /// Puts every map back to the start of a row: a leased master with two VIPs, of which the
+    /// client's candidates are [`A`] and [`B`] with equal weights.
+    pub fn reset(&mut self) -> Result<()> {
+        for index in 0..BUCKETS {
+            self.array::<Bucket4>(maps::FLOWS4)?
+                .set(index, Bucket4::default(), 0)?;
+            self.array::<Bucket6>(maps::FLOWS6)?
+                .set(index, Bucket6::default(), 0)?;
+        }
+        self.per_cpu(maps::COUNTERS, 0, Counters::default())?;
+        for id in 0..8 {
+            self.array::<u64>(maps::LOAD)?.set(id, 0, 0)?;
+            self.array::<u32>(maps::WEIGHTS)?.set(id, 0, 0)?;
+            self.array::<Backend>(maps::BACKENDS)?
+                .set(id, Backend::default(), 0)?;
+            self.per_cpu(maps::BACKEND_STATS, id, BackendStats::default())?;
+        }
+        for index in 0..maps::VIP_SLOTS {
+            self.array::<Vip>(maps::VIPS)?
+                .set(index, Vip::default(), 0)?;
+        }
+        for (id, address) in VIP_IDS.into_iter().zip([IpAddr::V4(VIP4), VIP6.into()]) {
+            self.serve(address, &[(PORT, id)])?;
+        }
+        self.array::<Node>(maps::NODES)?.set(
+            slot_mac(mac_to_u64(NODE_MAC), maps::NODE_SLOTS),
+            Node {
+                mac: mac_to_u64(NODE_MAC),
+            },
+            0,
+        )?;
+        for (id, change) in [
+            (A, Backend::default()),
+            (B, Backend::default()),
+            (
+                FAR,
+                Backend {
+                    ifindex: OTHER_INTERFACE,
+                    ..Backend::default()
+                },
+            ),
+            (
+                LOCAL,
+                Backend {
+                    mode: mode::LOCAL,
+                    ..Backend::default()
+                },
+            ),
+            (
+                LOST,
+                Backend {
+                    ifindex: 99,
+                    ..Backend::default()
+                },
+            ),
+        ] {
+            let ifindex = if change.ifindex == 0 {
+                INGRESS
+            } else {
+                change.ifindex
+            };
+            self.backend(
+                id,
+                Backend {
+                    mac: backend_mac(id),
+                    source_mac: OUR_MAC,
+                    ifindex,
+                    mode: change.mode,
+                    state: state::UP,
+                    ..Backend::default()
+                },
+            )?;
+            self.weight(id, 1000)?;
+        }
+        for slot in std::mem::take(&mut self.touched_slots) {
+            self.rings[0].set(slot, 0, 0)?;
+        }
+        self.candidates(A, B)?;
+        self.director(|_| {})?;
+        self.events()?;
+        Ok(())
+    }
+
+    fn array<V: aya::Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>> {
+        Ok(self
+            .ebpf
+            .map_mut(name)
+            .with_context(|| name.to_owned())?
+            .try_into()?)
+    }
+
+    fn per_cpu<V: aya::Pod>(&mut self, name: &str, index: u32, value: V) -> Result<()> {
+        let mut map: PerCpuArray<_, V> = self
+            .ebpf
+            .map_mut(name)
+            .with_context(|| name.to_owned())?
+            .try_into()?;
+        let cpus = nr_cpus().map_err(|(_, error)| error)?;
+        map.set(index, PerCpuValues::try_from(vec![value; cpus])?, 0)?;
+        Ok(())
+    }
+
+    /// Serves ports of an address: port and VIP id each.
+    pub fn serve(&mut self, address: IpAddr, ports: &[(u16, u16)]) -> Result<()> {
+        let mut vip = Vip::default();
+        let slot = match address {
+            IpAddr::V4(address) => {
+                vip.family = 4;
+                vip.address[0] = u32::from_ne_bytes(address.octets());
+                slot_u32(vip.address[0], maps::VIP_SLOTS)
+            }
+            IpAddr::V6(address) => {
+                vip.family = 6;
+                vip.address = words(address.octets());
+                slot_v6(vip.address, maps::VIP_SLOTS)
+            }
+        };
+        for (entry, (port, id)) in vip.ports.iter_mut().zip(ports) {
+            *entry = VipPort {
+                port_be: port.to_be(),
+                id: *id,
+            };
+        }
+        let mut map = self.array::<Vip>(maps::VIPS)?;
+        for distance in 0..lbd_common::hash::MAX_PROBE {
+            let slot = (slot + distance) % maps::VIP_SLOTS;
+            let there = map.get(&slot, 0)?;
+            if there.family == 0 || there.address == vip.address {
+                map.set(slot, vip, 0)?;
+                return Ok(());
+            }
+        }
+        anyhow::bail!("no slot for {address}")
+    }
+
+    /// Writes a backend's entry.
+    pub fn backend(&mut self, id: u16, backend: Backend) -> Result<()> {
+        Ok(self
+            .array::<Backend>(maps::BACKENDS)?
+            .set(id.into(), backend, 0)?)
+    }
+
+    /// Changes a backend's entry.
+    pub fn change_backend(&mut self, id: u16, change: impl FnOnce(&mut Backend)) -> Result<()> {
+        let mut map = self.array::<Backend>(maps::BACKENDS)?;
+        let mut backend = map.get(&id.into(), 0)?;
+        change(&mut backend);
+        Ok(map.set(id.into(), backend, 0)?)
+    }
+
+    /// Writes a weight.
+    pub fn weight(&mut self, id: u16, permille: u32) -> Result<()> {
+        Ok(self
+            .array::<u32>(maps::WEIGHTS)?
+            .set(id.into(), permille, 0)?)
+    }
+
+    /// Writes a load.
+    pub fn set_load(&mut self, id: u16, sessions: u64) -> Result<()> {
+        Ok(self.array::<u64>(maps::LOAD)?.set(id.into(), sessions, 0)?)
+    }
+
+    /// Reads a load.
+    pub fn load_of(&mut self, id: u16) -> Result<u64> {
+        Ok(self.array::<u64>(maps::LOAD)?.get(&id.into(), 0)?)
+    }
+
+    /// Writes the director's entry: that of a leased master, changed.
+    pub fn director(&mut self, change: impl FnOnce(&mut Director)) -> Result<()> {
+        let mut director = Director {
+            lease_until_ns: u64::MAX,
+            role: role::MASTER,
+            total_weight_permille: 2000,
+            abi_version: lbd_common::ABI_VERSION,
+            ..Director::default()
+        };
+        change(&mut director);
+        Ok(self
+            .array::<Director>(maps::DIRECTOR)?
+            .set(0, director, 0)?)
+    }
+
+    /// Writes the ring's slots of the client's two candidates, in both families.
+    pub fn candidates(&mut self, first: u16, second: u16) -> Result<()> {
+        for hash in [client_hash4(), client_hash6()] {
+            let (one, two) = candidates(hash);
+            for (slot, id) in [(one, first), (two, second)] {
+                self.ring_slot(slot, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one slot of the live ring.
+    pub fn ring_slot(&mut self, slot: u32, id: u16) -> Result<()> {
+        self.touched_slots.push(slot);
+        Ok(self.rings[0].set(slot, u32::from(id), 0)?)
+    }
+
+    /// Writes a flow of the client, of both families: into its first bucket's last slot.
+    pub fn flow(&mut self, backend: u16, state: u8, flags: u8, seen: u16) -> Result<()> {
+        let word = |hash| FlowWord {
+            backend,
+            state,
+            flags,
+            tag: tag(hash),
+            seen,
+        };
+        let hash = client_hash4();
+        let index = buckets(hash, BUCKETS - 1).0;
+        let mut map = self.array::<Bucket4>(maps::FLOWS4)?;
+        let mut bucket = map.get(&index, 0)?;
+        bucket.slots[3] = Slot4 {
+            source: u32::from_ne_bytes(CLIENT4.octets()),
+            port_be: CLIENT_PORT.to_be(),
+            vip_id: VIP_IDS[0],
+            word: word(hash),
+        };
+        map.set(index, bucket, 0)?;
+        let hash = client_hash6();
+        let index = buckets(hash, BUCKETS - 1).0;
+        let mut map = self.array::<Bucket6>(maps::FLOWS6)?;
+        let mut bucket = map.get(&index, 0)?;
+        bucket.slots[1] = Slot6 {
+            source: words(CLIENT6.octets()),
+            port_be: CLIENT_PORT.to_be(),
+            vip_id: VIP_IDS[1],
+            reserved: 0,
+            word: word(hash),
+        };
+        map.set(index, bucket, 0)?;
+        Ok(())
+    }
+
+    /// Fills both buckets of the client's flow with others of one state.
+    pub fn fill(&mut self, backend: u16, state: u8, flags: u8, seen: u16) -> Result<()> {
+        let word = FlowWord {
+            backend,
+            state,
+            flags,
+            tag: 1,
+            seen,
+        };
+        let (first, second) = buckets(client_hash4(), BUCKETS - 1);
+        for index in [first, second] {
+            let mut bucket = Bucket4::default();
+            for (source, slot) in (1..).zip(&mut bucket.slots) {
+                *slot = Slot4 {
+                    source,
+                    port_be: 1,
+                    vip_id: VIP_IDS[0],
+                    word,
+                };
+            }
+            self.array::<Bucket4>(maps::FLOWS4)?.set(index, bucket, 0)?;
+        }
+        let (first, second) = buckets(client_hash6(), BUCKETS - 1);
+        for index in [first, second] {
+            let mut bucket = Bucket6::default();
+            for (source, slot) in (1..).zip(&mut bucket.slots) {
+                *slot = Slot6 {
+                    source: [source; 4],
+                    port_be: 1,
+                    vip_id: VIP_IDS[1],
+                    reserved: 0,
+                    word,
+                };
+            }
+            self.array::<Bucket6>(maps::FLOWS6)?.set(index, bucket, 0)?;
+        }
+        Ok(())
+    }
+
+    /// The flow words of the client that are in use in one table.
+    pub fn client_flows(&mut self, family: u8) -> Result<Vec<FlowWord>> {
+        let mut found = Vec::new();
+        if family == 4 {
+            let (first, second) = buckets(client_hash4(), BUCKETS - 1);
+            for index in [first, second] {
+                let bucket = self.array::<Bucket4>(maps::FLOWS4)?.get(&index, 0)?;
+                found.extend(bucket.slots.iter().filter_map(|slot| {
+                    let ours = slot.source == u32::from_ne_bytes(CLIENT4.octets())
+                        && slot.port_be == CLIENT_PORT.to_be();
+                    (ours && slot.word.state != 0).then_some(slot.word)
+                }));
+            }
+        } else {
+            let (first, second) = buckets(client_hash6(), BUCKETS - 1);
+            for index in [first, second] {
+                let bucket = self.array::<Bucket6>(maps::FLOWS6)?.get(&index, 0)?;
+                found.extend(bucket.slots.iter().filter_map(|slot| {
+                    let ours = slot.source == words(CLIENT6.octets())
+                        && slot.port_be == CLIENT_PORT.to_be();
+                    (ours && slot.word.state != 0).then_some(slot.word)
+                }));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Runs the program on a frame: the verdict and the frame afterwards.
+    pub fn run(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+        let program: &Xdp = self.ebpf.program("lbd").context("lbd")?.try_into()?;
+        let mut out = vec![0; 4096];
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        })?;
+        ensure!(result.data_size_out as usize <= out.len(), "a frame grew");
+        out.truncate(result.data_size_out as usize);
+        Ok((result.return_value, out))
+    }
+
+    /// The counters that are not 0, summed over the CPUs.
+    pub fn counters(&mut self) -> Result<Vec<(Reason, u64)>> {
+        let map: PerCpuArray<_, Counters> = self
+            .ebpf
+            .map(maps::COUNTERS)
+            .context("COUNTERS")?
+            .try_into()?;
+        let mut sum = Counters::default();
+        for cpu in map.get(&0, 0)?.iter() {
+            sum.add(cpu);
+        }
+        Ok(Reason::ALL
+            .iter()
+            .map(|reason| (*reason, sum.get(*reason)))
+            .filter(|(_, count)| *count != 0)
+            .collect())
+    }
+
+    /// What was counted for a backend, summed over the CPUs.
+    pub fn stats(&mut self, id: u16) -> Result<BackendStats> {
+        let map: PerCpuArray<_, BackendStats> = self
+            .ebpf
+            .map(maps::BACKEND_STATS)
+            .context("BACKEND_STATS")?
+            .try_into()?;
+        let mut sum = BackendStats::default();
+        for cpu in map.get(&id.into(), 0)?.iter() {
+            sum.packets += cpu.packets;
+            sum.bytes += cpu.bytes;
+            sum.connections += cpu.connections;
+        }
+        Ok(sum)
+    }
+
+    /// Takes the events out of the ring buffer.
+    pub fn events(&mut self) -> Result<Vec<FlowEvent>> {
+        let mut ring = RingBuf::try_from(self.ebpf.map_mut(maps::EVENTS).context("EVENTS")?)?;
+        let mut events = Vec::new();
+        while let Some(item) = ring.next() {
+            ensure!(item.len() >= size_of::<FlowEvent>(), "a short event");
+            // SAFETY: there are enough bytes, and any bits are a `FlowEvent`.
+            events.push(unsafe { item.as_ptr().cast::<FlowEvent>().read_unaligned() });
+        }
+        Ok(events)
+    }
+}
+
+/// The hash of the client's IPv4 flow.
+#[must_use]
+pub fn client_hash4() -> u64 {
+    hash4(
+        u32::from_ne_bytes(CLIENT4.octets()),
+        CLIENT_PORT.to_be(),
+        VIP_IDS[0],
+    )
+}
+
+/// The hash of the client's IPv6 flow.
+#[must_use]
+pub fn client_hash6() -> u64 {
+    hash6(words(CLIENT6.octets()), CLIENT_PORT.to_be(), VIP_IDS[1])
+}
+
+/// An IPv6 address as the maps have it.
+#[must_use]
+pub fn words(octets: [u8; 16]) -> [u32; 4] {
+    std::array::from_fn(|i| {
+        u32::from_ne_bytes([
+            octets[4 * i],
+            octets[4 * i + 1],
+            octets[4 * i + 2],
+            octets[4 * i + 3],
+        ])
+    })
+}

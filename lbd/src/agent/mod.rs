@@ -111,6 +111,13 @@ pub struct Agent {
     shared: Arc<Shared>,
 }
 
+/// Clones of one agent are equal.
+impl PartialEq for Agent {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     config: ArcSwap<AgentConfig>,

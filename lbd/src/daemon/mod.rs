@@ -1,1 +1,4 @@
 //! The tasks, clocks and sockets around the cores.
+
+mod per_backend;
+pub mod poll;

@@ -1,0 +1,300 @@
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::stats::{AgentState, Figure, Figures};
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(future)
+}
+
+/// What a server does with a connection.
+#[derive(Clone, Debug)]
+enum Server {
+    /// Writes this at once, and closes.
+    Writes(&'static str),
+    /// Reads a request, writes this, and closes.
+    Answers(String),
+    /// Reads a request, writes the first, then the second over and over.
+    AnswersForEver(&'static str, &'static str),
+    /// Reads a request, then writes a byte of this at a time, over and over, with pauses.
+    AnswersByDrops(&'static str),
+    /// The same without a request.
+    Drips(&'static str),
+    /// Accepts, reads, says nothing.
+    IsSilent,
+}
+
+async fn serve(server: Server) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(handle(stream, server.clone()));
+        }
+    });
+    address
+}
+
+async fn handle(mut stream: TcpStream, server: Server) -> std::io::Result<()> {
+    match server {
+        Server::Writes(bytes) => {
+            stream.write_all(bytes.as_bytes()).await?;
+            stream.shutdown().await?;
+        }
+        Server::Answers(text) => {
+            request(&mut stream).await?;
+            stream.write_all(text.as_bytes()).await?;
+            stream.shutdown().await?;
+        }
+        Server::AnswersForEver(first, second) => {
+            request(&mut stream).await?;
+            stream.write_all(first.as_bytes()).await?;
+            let block = second.repeat(1000);
+            loop {
+                stream.write_all(block.as_bytes()).await?;
+            }
+        }
+        Server::AnswersByDrops(text) => {
+            request(&mut stream).await?;
+            return drip(&mut stream, text).await;
+        }
+        Server::Drips(text) => return drip(&mut stream, text).await,
+        Server::IsSilent => {}
+    }
+    // Until the poller goes away.
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+async fn drip(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
+    for byte in text.bytes().cycle() {
+        stream.write_all(&[byte]).await?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+async fn request(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await?);
+    }
+    Ok(())
+}
+
+fn http(body: &str) -> Server {
+    let length = body.len();
+    Server::Answers(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+    ))
+}
+
+fn target(source: Source, timeout_ms: u64) -> Target {
+    Target {
+        backend: "mx1".into(),
+        source,
+        interval: Duration::from_millis(50),
+        timeout: Duration::from_millis(timeout_ms),
+    }
+}
+
+fn lbd(address: SocketAddr) -> Source {
+    Source::Lbd(format!("http://{address}/stats").parse().unwrap())
+}
+
+async fn once(target: Target) -> Result<Sample, &'static str> {
+    let answer = poll(&target, &mut agent_check::Memory::default()).await;
+    answer.map_err(|error| error.kind())
+}
+
+fn own_answer(node: &str, ahead_ms: u64, queued: &str) -> Server {
+    let time = now_unix_ms() + ahead_ms;
+    http(&format!(
+        r#"{{"node":"{node}","time_unix_ms":{time},"queued":{queued}}}"#
+    ))
+}
+
+#[test]
+fn each_way_to_answer_badly_has_its_kind() {
+    block_on(async {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let not_found = Server::Answers("HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n".to_owned());
+        let table = [
+            (own_answer("mx2", 0, "1"), "wrong_node"),
+            (own_answer("mx1", 3_600_000, "1"), "future"),
+            (own_answer("mx1", 0, "-1"), "negative"),
+            (own_answer("mx1", 0, "NaN"), "malformed"),
+            (own_answer("mx1", 0, "1e15"), "too_large"),
+            (http(""), "empty"),
+            (http("\u{1}garbage"), "malformed"),
+            (not_found, "status"),
+            (Server::Answers(String::new()), "broken"),
+            (Server::Writes("SSH-2.0-x\r\n"), "broken"),
+            (
+                Server::AnswersForEver("HTTP/1.1 200 OK\r\n", "A: b\r\n"),
+                "broken",
+            ),
+            (
+                Server::AnswersForEver(head, "8\r\n12345678\r\n"),
+                "too_long",
+            ),
+        ];
+        for (server, kind) in table {
+            let what = format!("{server:?}");
+            let source = lbd(serve(server).await);
+            let answer = once(target(source, 60_000)).await;
+            assert_eq!(answer, Err(kind), "{what}");
+        }
+        for server in [Server::IsSilent, Server::AnswersByDrops(head)] {
+            let source = lbd(serve(server).await);
+            assert_eq!(once(target(source, 300)).await, Err("timed_out"));
+        }
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = nobody.local_addr().unwrap();
+        drop(nobody);
+        assert_eq!(once(target(lbd(address), 60_000)).await, Err("connect"));
+    });
+}
+
+#[test]
+fn each_source_gives_a_sample() {
+    block_on(async {
+        let queued = |n| Sample {
+            queued: Some(n),
+            ..Sample::default()
+        };
+        let mut own = once(target(lbd(serve(own_answer("mx1", 0, "1")).await), 60_000)).await;
+        if let Ok(sample) = &mut own {
+            sample.age_ms = 0;
+        }
+        assert_eq!(own, Ok(queued(1)));
+
+        let url = |address: SocketAddr| format!("http://{address}/").parse().unwrap();
+        let pointer = http_json::Pointer::new("/q").unwrap();
+        let source = Source::HttpJson {
+            url: url(serve(http(r#"{"q": 2}"#)).await),
+            pointers: Figures::new([(Figure::Queued, pointer)]),
+        };
+        assert_eq!(once(target(source, 60_000)).await, Ok(queued(2)));
+
+        let source = Source::Prometheus {
+            url: url(serve(http("q{a=\"1\"} 1\nq{a=\"2\"} 2\n")).await),
+            selectors: Figures::new([(Figure::Queued, "q".parse().unwrap())]),
+        };
+        assert_eq!(once(target(source, 60_000)).await, Ok(queued(3)));
+
+        let line = Server::Writes("drain 50%\n");
+        let source = Source::AgentCheck(serve(line).await);
+        let sample = once(target(source, 60_000)).await.unwrap();
+        assert_eq!(sample.state, AgentState::Drain);
+
+        // The line is complete at its end: no waiting for the agent to close.
+        let source = Source::AgentCheck(serve(Server::Drips("up\n")).await);
+        let sample = once(target(source, 60_000)).await.unwrap();
+        assert_eq!(sample.state, AgentState::Up);
+    });
+}
+
+fn shell(script: &str) -> Source {
+    let words = ["/bin/sh", "-c", script];
+    Source::Command(words.map(str::to_owned).to_vec())
+}
+
+#[test]
+fn a_command_is_bounded_in_every_way() {
+    block_on(async {
+        let table = [
+            (shell("echo queued=4"), Ok(Some(4))),
+            (shell("echo queued=4; exit 1"), Err("command")),
+            (shell("kill -9 $$"), Err("command")),
+            (shell("yes"), Err("too_long")),
+            (shell("true"), Err("empty")),
+            (Source::Command(vec!["/nonexistent".into()]), Err("command")),
+            (Source::Command(Vec::new()), Err("command")),
+        ];
+        for (source, expected) in table {
+            let what = format!("{source:?}");
+            let answer = once(target(source, 60_000)).await;
+            assert_eq!(answer.map(|sample| sample.queued), expected, "{what}");
+        }
+    });
+}
+
+#[test]
+fn a_command_that_hangs_is_killed_with_its_children() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("children");
+    block_on(async {
+        // The child outlives its parent shell unless the whole group is killed.
+        let script = format!(
+            "sleep 3600 & echo $! > {0}.new; mv {0}.new {0}; wait",
+            file.display()
+        );
+        let polling = tokio::spawn(once(target(shell(&script), 60_000)));
+        while !file.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        polling.abort();
+        assert!(polling.await.unwrap_err().is_cancelled());
+    });
+    let child = std::fs::read_to_string(&file).unwrap();
+    // Gone, or a zombie until somebody reaps it.
+    let stat = format!("/proc/{}/stat", child.trim());
+    while let Ok(stat) = std::fs::read_to_string(&stat) {
+        if stat.contains(") Z ") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn nobody_waits_for_the_silent_and_every_failure_is_counted_once() {
+    block_on(async {
+        let (events, mut received) = mpsc::channel::<Event>(1000);
+        let mut pollers = Pollers::new(events);
+        let silent = serve(Server::IsSilent).await;
+        let wrong = serve(own_answer("mx9", 0, "1")).await;
+        let good = serve(own_answer("good", 0, "7")).await;
+        let named = |backend: &str, address, timeout_ms| Target {
+            backend: backend.to_owned(),
+            ..target(lbd(address), timeout_ms)
+        };
+        let mut targets = vec![named("wrong", wrong, 60_000), named("good", good, 60_000)];
+        targets.extend((0..50).map(|n| named(&format!("silent{n}"), silent, 3_600_000)));
+        pollers.replace(targets);
+
+        let (mut answers, mut refusals) = (0, 0);
+        while answers < 3 || refusals < 3 {
+            let event = received.recv().await.unwrap();
+            match (event.backend.as_str(), event.result) {
+                ("good", Ok(sample)) => {
+                    assert_eq!(sample.queued, Some(7));
+                    answers += 1;
+                }
+                ("wrong", Err(error)) => {
+                    assert!(error.to_string().contains("mx9"), "{error}");
+                    refusals += 1;
+                }
+                other => panic!("unexpected: {other:?}"),
+            }
+        }
+        // Nobody is asked any more; what was found before may still be on its way.
+        pollers.replace([]);
+        tokio::task::yield_now().await;
+        while let Ok(event) = received.try_recv() {
+            refusals += u64::from(event.result.is_err());
+        }
+        let failures = pollers.failures();
+        let counted = failures[&("wrong".to_owned(), "wrong_node")];
+        // A task may be stopped between counting and sending.
+        assert!((refusals..=refusals + 1).contains(&counted), "{failures:?}");
+        assert_eq!(failures.len(), 1, "{failures:?}");
+    });
+}

@@ -1,4 +1,5 @@
 //! The tasks, clocks and sockets around the cores.
 
+pub mod health;
 mod per_backend;
 pub mod poll;

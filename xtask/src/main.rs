@@ -1,2 +1,81 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: `cargo xtask ...`.
+mod interrupt;
+mod lab;
+mod leftovers;
+mod outcome;
+mod process;
+mod setup;
+mod test;
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// Builds, shows and tests lbd. Installs by itself what a command needs.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", max_term_width = 80)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what the build, the lab and the tests need and this machine lacks.
+    Setup,
+    /// Compile the XDP program alone and say where it is.
+    BuildEbpf,
+    /// Show a cluster at work in network namespaces of this machine, with real SMTP sessions.
+    ///
+    /// Ends by itself after `--for 30s`; `--json` prints a summary for programs. Other options are
+    /// those of `cargo xtask lab run --help`. With `-- --config F` it loads lbd on this host.
+    Run(Rest),
+    /// Run a command of the lab: run, up, exec, down.
+    Lab(Rest),
+    /// Run every check and test: style, units, XDP, end to end. Without root the last two are skipped.
+    Test,
+}
+
+#[derive(Debug, clap::Args)]
+struct Rest {
+    /// Handed on.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup => setup::ensure(setup::Set::Test { root: is_root() }).map(|()| true),
+        Command::BuildEbpf => build_ebpf().map(|()| true),
+        Command::Run(rest) => lab::run(&rest.arguments).map(|()| true),
+        Command::Lab(rest) => match rest.arguments.split_first() {
+            Some((command, rest)) => lab::lab(&command.to_string_lossy(), rest).map(|()| true),
+            None => lab::lab("--help", &[]).map(|()| true),
+        },
+        Command::Test => test::run(),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build_ebpf() -> Result<()> {
+    setup::ensure(setup::Set::Build)?;
+    let own = std::env::current_exe().context("cannot tell where this program is")?;
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let objects = xtask::ebpf::build(&workspace, &xtask::ebpf::target_dir_above(&own))?;
+    println!("{}", objects.join("lbd-xdp").display());
+    Ok(())
+}
+
+/// Whether this process runs as root.
+fn is_root() -> bool {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}

@@ -1,0 +1,155 @@
+//! Packages of Debian and its relatives.
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use super::{find, say};
+use crate::process;
+
+/// Services that begin to run when their package is installed; the tests want their programs only.
+const SERVICES: [&str; 2] = ["postfix", "keepalived"];
+const ENVIRONMENT: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("LC_ALL", "C")];
+/// What Debian asks before it starts a service of a new package (invoke-rc.d(8)).
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Whether every package can be installed from the configured archives.
+pub(super) fn has(packages: &[&str]) -> bool {
+    find("apt-get").is_some()
+        && (simulated(packages).is_ok()
+            || (is_root() && update().is_ok() && simulated(packages).is_ok()))
+}
+
+/// Installs packages and leaves none of their services running or enabled.
+pub(super) fn install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    let command = format!("apt-get install --no-install-recommends {list}");
+    if find("apt-get").is_none() {
+        bail!(
+            "this machine has no apt-get; install what Debian calls {list} with its own package manager"
+        );
+    }
+    if !is_root() {
+        bail!("installing {list} needs root; run `sudo {command}`, then this again");
+    }
+    let plan = simulated(packages).or_else(|_| {
+        say("fetching the package lists");
+        update()?;
+        simulated(packages).with_context(|| format!("`{command}` is not possible here"))
+    })?;
+    let removed = removals(&plan);
+    if !removed.is_empty() {
+        bail!(
+            "installing {list} would remove {}; if that is right, run `{command}` yourself, then this again",
+            removed.join(", ")
+        );
+    }
+    say(&format!("installing {list}"));
+    let added: Vec<&str> = SERVICES
+        .into_iter()
+        .filter(|service| packages.contains(service))
+        .collect();
+    if added.contains(&"postfix") {
+        // Without a main.cf its master cannot start, whoever asks.
+        let answer = "postfix postfix/main_mailer_type select No configuration\n";
+        preseed(answer).context("cannot tell Debian to leave postfix without a configuration")?;
+    }
+    let _quiet = NoServices::begin()?;
+    let mut arguments = vec![
+        "install",
+        "-y",
+        "-q",
+        "--no-install-recommends",
+        "-o",
+        "DPkg::Lock::Timeout=120",
+    ];
+    arguments.extend(packages);
+    process::quietly("apt-get", &arguments, &ENVIRONMENT)?;
+    for service in added {
+        // Where there is no systemd there is nothing to disable.
+        let _ = process::quietly("systemctl", &["disable", "--now", service], &ENVIRONMENT);
+    }
+    Ok(())
+}
+
+fn is_root() -> bool {
+    crate::is_root()
+}
+
+fn update() -> Result<()> {
+    process::quietly("apt-get", &["update", "-q"], &ENVIRONMENT)
+}
+
+/// What apt would do.
+fn simulated(packages: &[&str]) -> Result<String> {
+    let mut command = Command::new("apt-get");
+    command
+        .args(["install", "-s", "--no-install-recommends"])
+        .args(packages)
+        .envs(ENVIRONMENT);
+    let output = command.output().context("cannot run apt-get")?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The packages that a simulated installation removes: its lines `Remv exim4 [4.96]`.
+fn removals(plan: &str) -> Vec<&str> {
+    let lines = plan.lines().filter_map(|line| line.strip_prefix("Remv "));
+    lines
+        .filter_map(|rest| rest.split_whitespace().next())
+        .collect()
+}
+
+fn preseed(answer: &str) -> Result<()> {
+    let mut child = Command::new("debconf-set-selections")
+        .stdin(std::process::Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(answer.as_bytes())?;
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("debconf-set-selections: {status}");
+    }
+    Ok(())
+}
+
+/// While it lives Debian starts no service.
+struct NoServices {
+    ours: bool,
+}
+
+impl NoServices {
+    fn begin() -> Result<Self> {
+        if Path::new(POLICY).exists() {
+            return Ok(Self { ours: false });
+        }
+        fs::write(POLICY, "#!/bin/sh\nexit 101\n")
+            .with_context(|| format!("cannot write {POLICY}"))?;
+        let policy = Self { ours: true };
+        fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))?;
+        Ok(policy)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = fs::remove_file(POLICY);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_apt_would_remove_is_read_from_its_plan() {
+        let plan = "Reading package lists...\nRemv exim4 [4.96-15]\nRemv exim4-base [4.96-15] [mail:amd64 ]\n\
+                    Inst postfix (3.7.11 Debian:12 [amd64])\nConf postfix (3.7.11 Debian:12 [amd64])\n";
+        assert_eq!(removals(plan), ["exim4", "exim4-base"]);
+        assert!(removals("Inst postfix (3.7.11)\n").is_empty());
+    }
+}

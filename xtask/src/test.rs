@@ -1,0 +1,125 @@
+//! `cargo xtask test`: everything that says whether the tree is right.
+use std::{io::IsTerminal, process::Command, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    interrupt, is_root, leftovers,
+    outcome::Outcome,
+    process::{self, Stream},
+    setup,
+};
+
+/// A step: what is said about it, and the arguments of cargo.
+struct Step {
+    title: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const STYLE: [Step; 2] = [
+    Step {
+        title: "formatting",
+        arguments: &["fmt", "--all", "--check"],
+    },
+    Step {
+        title: "lints",
+        arguments: &[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    },
+];
+
+const TESTS: [Step; 2] = [
+    Step {
+        title: "unit and property tests",
+        arguments: &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "lbd-tests",
+            "--no-fail-fast",
+        ],
+    },
+    Step {
+        title: "XDP and end-to-end tests",
+        // One at a time: they share the machine's two ends of every measurement. Their output is
+        // shown, since it has the figures.
+        arguments: &[
+            "test",
+            "--package",
+            "lbd-tests",
+            "--no-fail-fast",
+            "--",
+            "--test-threads=1",
+            "--nocapture",
+        ],
+    },
+];
+
+/// Runs every step, also after one that failed; true when none did.
+pub(crate) fn run() -> Result<bool> {
+    interrupt::watch();
+    setup::ensure(setup::Set::Test { root: is_root() })?;
+    let before = leftovers::namespaces();
+    let mut outcome = Outcome::default();
+    let result = steps(&mut outcome);
+    leftovers::remove(&before);
+    if let Err(error) = result {
+        // Interrupted, or cargo itself could not be run: what was counted is still worth its line.
+        eprintln!("xtask: {error:#}");
+        outcome.fail();
+    }
+    if let Some(why) = outcome.why_skipped() {
+        println!("\n{why}");
+    }
+    println!("\n{outcome}");
+    Ok(outcome.failed() == 0)
+}
+
+fn steps(outcome: &mut Outcome) -> Result<()> {
+    // The tests of the lab run this program.
+    let programs = Step {
+        title: "programs",
+        arguments: &[
+            "build",
+            "--quiet",
+            "--package",
+            "lbd",
+            "--package",
+            "lbd-tests",
+            "--bins",
+        ],
+    };
+    for step in STYLE.iter().chain([&programs]).chain(&TESTS) {
+        println!("\n== {}: cargo {}", step.title, step.arguments.join(" "));
+        let failed_before = outcome.failed();
+        let status = process::run(cargo(step), Duration::MAX, |stream, line| {
+            process::echo(stream, line);
+            outcome.take(line);
+        })?;
+        // A program that died, or did not compile, reports nothing.
+        if !status.success() && outcome.failed() == failed_before {
+            process::echo(
+                Stream::Err,
+                &format!("{} failed: {}", step.title, process::ending(status)),
+            );
+            outcome.fail();
+        }
+    }
+    Ok(())
+}
+
+fn cargo(step: &Step) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(step.arguments);
+    if std::io::stderr().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    command
+}

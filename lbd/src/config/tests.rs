@@ -41,6 +41,22 @@ fn parse(text: &str) -> Config {
     Config::parse(text, "lbd.yaml").unwrap_or_else(|errors| panic!("{}", shown(&errors)))
 }
 
+/// Every configuration that is shipped, with its name.
+fn shipped() -> Vec<(String, String)> {
+    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
+    let folders = [deploy.to_owned(), format!("{deploy}/examples")];
+    let entries = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let files = paths.filter(|path| path.extension().is_some_and(|e| e == "yaml"));
+    let read = |path: std::path::PathBuf| {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        (name, std::fs::read_to_string(&path).unwrap())
+    };
+    files.map(read).collect()
+}
+
 fn shown(errors: &[ConfigError]) -> String {
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     errors.join("\n\n")
@@ -123,6 +139,48 @@ fn each_mistake_is_told_as_recorded() {
 }
 
 #[test]
+fn every_example_is_what_its_name_says() {
+    let examples: std::collections::BTreeMap<_, _> = shipped()
+        .into_iter()
+        .map(|(name, text)| (name, parse(&text)))
+        .collect();
+    let names: Vec<&str> = examples.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "active-active",
+            "active-passive",
+            "ipip",
+            "lbd",
+            "nat",
+            "two-sites"
+        ]
+    );
+    for (name, config) in &examples {
+        // A pure director is what nat and ipip show; nothing else may be warned of.
+        let warned: Vec<&str> = config.warnings().iter().map(|w| w.path.as_str()).collect();
+        let director = ["nat", "ipip"].contains(&name.as_str());
+        assert_eq!(
+            warned,
+            if director { vec!["node.name"] } else { vec![] },
+            "{name}"
+        );
+    }
+    assert_eq!(examples["active-passive"].cluster.mode, Mode::ActivePassive);
+    assert_eq!(examples["two-sites"].cluster.sites[0].spill, ["atlanta"]);
+    for (name, forwarding) in [("nat", Forwarding::Nat), ("ipip", Forwarding::Ipip)] {
+        let config = &examples[name];
+        assert!(
+            config
+                .cluster
+                .backends()
+                .all(|(_, b)| b.forwarding == forwarding),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn one_file_tells_all_its_mistakes() {
     let text = include_str!("../../testdata/config/ten-mistakes.yaml");
     let errors = Config::parse(text, "lbd.yaml").unwrap_err();
@@ -180,10 +238,8 @@ fn a_pure_director_and_a_file_that_serves_nothing_are_warned_of() {
 
 #[test]
 fn what_is_presented_means_the_same() {
-    let mut cases = vec![
-        DESIGN.to_owned(),
-        include_str!("../../../deploy/lbd.yaml").to_owned(),
-    ];
+    let mut cases: Vec<String> = shipped().into_iter().map(|(_, text)| text).collect();
+    cases.push(DESIGN.to_owned());
     cases.push(DESIGN.replace("  preempt: true\n", ALL_OTHER_KEYS));
     for text in cases {
         let config = parse(&text);

@@ -5,8 +5,22 @@
 
 pub mod cluster;
 pub mod lab;
+pub mod postfix;
+pub mod probe;
 pub mod smtp;
 pub mod xdp;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits for this test's turn: labs with daemons in them run one at a time, since their figures
+/// are about time. None when the test has to be skipped, as [`root_or_skip`] says.
+#[must_use]
+pub fn turn(test: &str) -> Option<MutexGuard<'static, ()>> {
+    // The turn of a test that panicked is over like any other.
+    root_or_skip(test).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// Whether this process may make namespaces; when not, says on stderr that `test` was skipped.
 ///
@@ -29,4 +43,11 @@ pub fn root_or_skip(test: &str) -> bool {
 pub fn is_root() -> bool {
     // SAFETY: geteuid has no preconditions and cannot fail.
     unsafe { libc::geteuid() == 0 }
+}
+
+/// `part` in percent of `whole`, to a hundredth; 0 of nothing is 0.
+#[must_use]
+pub fn percent(part: u64, whole: u64) -> f64 {
+    let hundredths = part * 10_000 / whole.max(1);
+    u32::try_from(hundredths).map_or(f64::INFINITY, f64::from) / 100.0
 }

@@ -29,9 +29,11 @@ mod janitor;
 mod netns;
 mod pass;
 mod process;
+mod snapshot;
 
 pub use host::{Host, INTERFACE};
 pub use process::Process;
+pub use snapshot::Snapshot;
 
 /// What a lab is made of.
 #[derive(Clone, Debug)]
@@ -205,6 +207,12 @@ impl Lab {
         let port = port(host);
         self.switch.ip(&format!("link set {port} master br0 up"))?;
         Ok(())
+    }
+
+    /// Attaches a native XDP program that passes everything to a host's interface, as some other
+    /// software's.
+    pub fn attach_foreign_xdp(&self, host: &Host) -> Result<()> {
+        pass::attach(host, &[INTERFACE.to_owned()])
     }
 
     /// Connects a host to the bridge and gives it its addresses.

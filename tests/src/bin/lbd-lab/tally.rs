@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lbd_tests::smtp::client::Outcome;
+use lbd_tests::{probe::longest_gap, smtp::client::Outcome};
 
 /// Failures that are kept in words.
 const KEPT_FAILURES: usize = 20;
@@ -70,10 +70,7 @@ impl Tally {
 
     /// The longest time without a new connection between `from` and `to`; None without any.
     pub(super) fn longest_gap(&self, from: Instant, to: Instant) -> Option<Duration> {
-        let within = |at: &&Instant| (from..=to).contains(*at);
-        let mut moments: Vec<Instant> = self.connected.iter().filter(within).copied().collect();
-        moments.sort_unstable();
-        moments.windows(2).map(|pair| pair[1] - pair[0]).max()
+        longest_gap(&self.connected, from, to)
     }
 }
 

@@ -1,0 +1,109 @@
+//! Postfix's test programs: smtp-sink and smtp-source.
+use std::{
+    collections::HashMap,
+    fs,
+    net::{IpAddr, SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::lab::{Host, Process};
+
+/// How long smtp-sink may take to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An smtp-sink on port 25 of a host, which notes every message.
+#[derive(Debug)]
+pub struct Sink {
+    process: Process,
+    dump: PathBuf,
+}
+
+impl Sink {
+    /// Starts one on every address of `host`; its notes go below `folder`.
+    pub fn start(host: &Host, folder: &Path) -> Result<Self> {
+        let folder = folder.join(format!("sink-{}", host.name));
+        fs::create_dir_all(&folder)?;
+        // smtp-sink drops its privileges before it writes there.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
+        let dump = folder.join("messages");
+        let mut command = host.command("smtp-sink");
+        command
+            .args(["-u", "nobody", "-h", &host.name, "-m", "4000", "-D"])
+            .arg(&dump)
+            .args(["[::]:25", "1024"])
+            .stdout(Stdio::null());
+        let mut process = host
+            .spawn(&mut command)
+            .context("smtp-sink is in the package postfix")?;
+        let target = SocketAddr::new(host.address6().into(), 25);
+        let deadline = Instant::now() + PATIENCE;
+        while host.inside(|| TcpStream::connect(target).is_err())? {
+            let ended = process.status();
+            ensure!(ended.is_none(), "{}: smtp-sink ended: {ended:?}", host.name);
+            ensure!(
+                Instant::now() < deadline,
+                "{}: smtp-sink does not listen",
+                host.name
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Self { process, dump })
+    }
+
+    /// Messages by the address they came from.
+    pub fn messages(&self) -> Result<HashMap<IpAddr, u64>> {
+        let mut messages = HashMap::new();
+        // No file: no message yet.
+        let text = fs::read(&self.dump).unwrap_or_default();
+        for line in String::from_utf8_lossy(&text).lines() {
+            let Some(address) = line.strip_prefix("X-Client-Addr: ") else {
+                continue;
+            };
+            let address = address.trim_matches(['[', ']']);
+            let address = address.strip_prefix("IPv6:").unwrap_or(address);
+            let address: IpAddr = address
+                .parse()
+                .with_context(|| format!("smtp-sink's notes have {address:?} for an address"))?;
+            *messages.entry(address.to_canonical()).or_default() += 1;
+        }
+        Ok(messages)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+/// Sends `total` messages from `host` to `target`, `at_once` sessions at a time, one message each.
+///
+/// An error when a single one fails: smtp-source gives up then.
+pub fn smtp_source(host: &Host, target: SocketAddr, total: u32, at_once: u32) -> Result<()> {
+    let family = if target.is_ipv4() { "-4" } else { "-6" };
+    let (total, at_once, target) = (total.to_string(), at_once.to_string(), target.to_string());
+    // It waits for ever for an answer that does not come.
+    let arguments = [
+        "120",
+        "smtp-source",
+        family,
+        "-s",
+        &at_once,
+        "-m",
+        &total,
+        "-l",
+        "1000",
+        "-f",
+        "a@client.test",
+        "-t",
+        "b@lab.test",
+        &target,
+    ];
+    host.output("timeout", &arguments).map(drop)
+}

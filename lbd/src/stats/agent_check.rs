@@ -201,7 +201,8 @@ pub fn emit(sample: &Sample, queue_half: u64) -> String {
     }
     if let (true, Some(note)) = (down, &sample.note) {
         let note: String = shorten_note(note).replace('#', " ");
-        let _ = write!(line, "#{note}");
+        // HAProxy 2.6 takes "down#text" for one word that it does not know.
+        let _ = write!(line, " #{note}");
     }
     line.push('\n');
     line
@@ -349,7 +350,7 @@ mod tests {
             note: Some("a#b\nup".into()),
             ..Sample::default()
         };
-        assert_eq!(emit(&sample, 1), "ready down#a b\\nup\n");
+        assert_eq!(emit(&sample, 1), "ready down #a b\\nup\n");
     }
 
     proptest! {

@@ -229,3 +229,74 @@ pub enum Notice {
     /// May be master again.
     Cured,
 }
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rival {
+                from,
+                priority,
+                won,
+            } => {
+                let end = if *won {
+                    "it is to yield"
+                } else {
+                    "yielding to it"
+                };
+                write!(
+                    f,
+                    "{from} is master too, with priority {}: {end}",
+                    priority.0
+                )
+            }
+            Self::OwnAddress { from } => write!(
+                f,
+                "an advert came from {from}, our own address: another box has it too"
+            ),
+            Self::ForeignClaim { address } => write!(
+                f,
+                "another box claims {address} by ARP or ND: announcing it anew"
+            ),
+            Self::LateTimer { late_ns } => write!(
+                f,
+                "the election's thread ran {} ms late: looking for a master before taking over",
+                late_ns / 1_000_000
+            ),
+            Self::SyncTimedOut => {
+                f.write_str("flows and weights did not come in time: taking over without them")
+            }
+            Self::StrangerStopped { from } => {
+                write!(f, "{from} says that it stops, but is not the master")
+            }
+            Self::Fault(fault) => write!(f, "may not be master: {fault}"),
+            Self::Cured => f.write_str("may be master again"),
+        }
+    }
+}
+
+impl fmt::Display for Takeover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MasterDown => "no advert was heard for the master-down interval",
+            Self::MasterStopped => "the master stopped",
+            Self::MasterGone => "the cluster channel knows that the master is gone",
+            Self::Preempted => "no better master is there",
+            Self::Adopted => "it was master before the restart",
+        })
+    }
+}
+
+impl fmt::Display for WhyBackup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => f.write_str("waiting for adverts"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Yielded => f.write_str("yielded to a better master"),
+            Self::LeaseLost => f.write_str("no advert could be sent for three intervals"),
+            Self::HandedOver => {
+                f.write_str("a virtual address from before the start was handed over")
+            }
+            Self::Fault(fault) => fault.fmt(f),
+        }
+    }
+}

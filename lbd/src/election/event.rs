@@ -80,7 +80,8 @@ pub struct Heard {
 
 /// What the machine is told. All that the sockets hold is to be handed in before a [`Self::Timer`],
 /// so that a machine that was away hears of its successor first.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Input {
     /// Begin.
     Start {
@@ -107,6 +108,7 @@ pub enum Input {
     /// The answer to [`Output::WantSync`]: flows and weights are here.
     SyncDone,
     /// Another configuration, from now on.
+    #[serde(skip)]
     ConfigChanged(Config),
     /// The cluster channel knows that a node is gone.
     PeerGone {

@@ -493,9 +493,8 @@ impl Machine {
                     self.counters.late_timers += 1;
                 }
                 master.answers_left = ANSWERS_PER_INTERVAL;
-                if master.old_pace_left > 0 {
-                    master.old_pace_left -= 1;
-                } else {
+                master.old_pace_left = master.old_pace_left.saturating_sub(1);
+                if master.old_pace_left == 0 {
                     master.pace = self.config.interval;
                 }
                 // Keep the beat; after a gap, begin a new one instead of catching up in a burst.

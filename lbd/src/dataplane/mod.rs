@@ -1,3 +1,305 @@
 //! The one place that owns the XDP program and its maps.
+//!
+//! Everything that outlives the daemon is pinned below `node.pin_dir`: maps, program and links. A
+//! daemon that starts again takes them over, so that sessions are steered throughout.
 
-pub mod object;
+pub mod address;
+mod attach;
+pub mod backends;
+mod bpf;
+mod director;
+mod error;
+pub mod events;
+mod layout;
+mod load;
+mod maps;
+pub mod mmap;
+mod nodes;
+mod object;
+mod pins;
+pub mod plain;
+mod rings;
+pub mod spec;
+pub mod vips;
+mod xdp_state;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
+
+use lbd_common::{
+    ABI_VERSION,
+    backend::{Backend, BackendStats, state},
+    counters::Counters,
+    director::Director,
+    maps::MAX_BACKENDS,
+};
+
+pub use self::{
+    backends::BackendIds,
+    director::LeaseHandle,
+    error::{DataPlaneError, Result},
+    events::{Event, EventKind, Events},
+    mmap::MmapArray,
+    object::OBJECT,
+    rings::RingWriter,
+    spec::{BackendSpec, Delivery, LoadOptions, NextHop, Service, VipSpec, XdpChoice, XdpMode},
+};
+use self::{
+    maps::{Maps, Opened},
+    pins::PinDir,
+};
+use crate::{
+    flows::IdsInUse,
+    units::{BackendId, Mac, WeightPermille},
+};
+
+/// The program on its interfaces, with its maps. Dropping it leaves both in the kernel, for the
+/// next daemon; [`Self::detach`] ends them.
+#[derive(Debug)]
+pub struct DataPlane {
+    pins: PinDir,
+    modes: BTreeMap<String, XdpMode>,
+    maps: Maps,
+    events: Option<Events>,
+    director: director::DirectorFields,
+    rings: RingWriter,
+    backend_ids: BackendIds,
+    /// Who had an id of a service that is served no more.
+    former_services: BTreeMap<u16, SocketAddr>,
+}
+
+impl DataPlane {
+    /// Loads the program, attaches it to every interface and pins everything; takes over what a
+    /// former daemon of the same layout left. On an error nothing is left that was not there before.
+    pub fn load(options: &LoadOptions) -> Result<Self> {
+        let mut loaded = load::load(options)?;
+        let Opened {
+            maps,
+            rings,
+            events,
+        } = Maps::open(&loaded.pins, &mut loaded.ebpf, options, loaded.ring_flags)?;
+        let backend_ids = BackendIds::from_entries(&maps.all_backends()?);
+        let director = director::DirectorFields::new(maps.director.clone());
+        director.set_abi_version(ABI_VERSION);
+        let (pins, attached) = load::attach(loaded, options)?;
+        let modes = attached
+            .into_iter()
+            .map(|(interface, mode)| (interface.name, mode))
+            .collect();
+        Ok(Self {
+            pins,
+            modes,
+            rings: RingWriter::new(rings, director.clone()),
+            events: Some(events),
+            director,
+            maps,
+            backend_ids,
+            former_services: BTreeMap::new(),
+        })
+    }
+
+    /// Ends everything: links, program and maps. Sessions are steered no more.
+    pub fn detach(self) -> Result<()> {
+        let pin_dir = self.pins.path().to_owned();
+        // Its lock would keep `cleanup` out.
+        drop(self);
+        Self::cleanup(&pin_dir).map(|_| ())
+    }
+
+    /// Ends what an lbd that runs no more, of whatever version, left pinned in `pin_dir`. Returns how
+    /// many links and other pins were removed: 0 when there was nothing.
+    pub fn cleanup(pin_dir: &Path) -> Result<(usize, usize)> {
+        load::cleanup(pin_dir)
+    }
+
+    /// The mode that an interface of [`LoadOptions::interfaces`] got.
+    pub fn mode(&self, interface: &str) -> Option<XdpMode> {
+        self.modes.get(interface).copied()
+    }
+
+    /// Serves exactly these addresses and ports from now on. A service that stays is found at every
+    /// moment, and keeps its id.
+    pub fn set_vips(&mut self, vips: &[VipSpec]) -> Result<()> {
+        let current = self.services();
+        let wanted: Vec<SocketAddr> = vips
+            .iter()
+            .flat_map(|vip| {
+                vip.ports
+                    .iter()
+                    .map(|&port| SocketAddr::new(vip.address, port))
+            })
+            .collect();
+        let new = wanted
+            .iter()
+            .any(|address| !current.iter().any(|service| service.address == *address));
+        let busy = if new {
+            self.ids_in_use()
+        } else {
+            IdsInUse::default()
+        };
+        let ids = vips::assign_ids(&current, &wanted, |id, service| {
+            let another_had_it = self
+                .former_services
+                .get(&id)
+                .is_some_and(|former| *former != service);
+            let by_hash = id == vips::preferred_id(service);
+            busy.vips.contains(&id) && (another_had_it || !by_hash)
+        });
+        let ids: BTreeMap<SocketAddr, u16> = wanted.iter().copied().zip(ids).collect();
+        vips::write(&self.maps.vips, vips, |address| ids[&address])?;
+        for service in current {
+            if !ids.contains_key(&service.address) {
+                self.former_services.insert(service.id, service.address);
+            }
+        }
+        Ok(())
+    }
+
+    /// The served addresses and ports with their ids.
+    pub fn services(&self) -> Vec<Service> {
+        vips::services(&self.maps.vips)
+    }
+
+    /// Knows exactly these MACs as the cluster's own from now on: what they send was steered already.
+    pub fn set_nodes(&mut self, nodes: &[Mac]) -> Result<()> {
+        nodes::write(&self.maps.nodes, nodes).map_err(DataPlaneError::Nodes)
+    }
+
+    /// The id of a backend's address: the one it has, also across restarts, or a new one.
+    pub fn backend_id(&mut self, address: IpAddr) -> Result<BackendId> {
+        if let Some(id) = self.backend_ids.get(address) {
+            return Ok(id);
+        }
+        let busy = self.ids_in_use();
+        self.backend_ids
+            .allocate(address, |id| busy.backends.contains(&id.0))
+            .ok_or(DataPlaneError::NoBackendId {
+                limit: MAX_BACKENDS,
+            })
+    }
+
+    /// The backends' ids and addresses.
+    pub fn backend_ids(&self) -> &BackendIds {
+        &self.backend_ids
+    }
+
+    /// Writes a backend's entry; no system call when nothing changed but one to see that.
+    pub fn set_backend(&mut self, id: BackendId, spec: &BackendSpec) -> Result<()> {
+        let index = backend_index(id)?;
+        let current: Backend = self.maps.backends.get(index)?;
+        for entry in backends::transition(&current, &backends::encode(spec)) {
+            self.maps.backends.set(index, &entry)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a backend; sessions that it still has are reset. Keep it with weight 0 while they are
+    /// to go on, and swap in a ring without it first. Its id is given to nobody while flows have it.
+    pub fn remove_backend(&mut self, id: BackendId) -> Result<()> {
+        let index = backend_index(id)?;
+        self.maps.weights.set(index as usize, &0);
+        let unused = Backend {
+            state: state::UNUSED,
+            ..Backend::default()
+        };
+        self.maps.backends.set(index, &unused)?;
+        self.backend_ids.release(id);
+        Ok(())
+    }
+
+    /// Writes every effective weight; a backend that is not named gets 0.
+    pub fn set_weights(&mut self, weights: &[(BackendId, WeightPermille)]) -> Result<()> {
+        let mut all = vec![0_u32; MAX_BACKENDS as usize];
+        for (id, weight) in weights {
+            all[backend_index(*id)? as usize] = weight.0;
+        }
+        for (index, weight) in all.iter().enumerate() {
+            if self.maps.weights.get(index) != *weight {
+                self.maps.weights.set(index, weight);
+            }
+        }
+        let total = all
+            .iter()
+            .fold(0_u32, |sum, weight| sum.saturating_add(*weight));
+        self.director.set_total_weight(total);
+        Ok(())
+    }
+
+    /// Fills the idle ring with backend ids (`NO_BACKEND` for none) and makes it the live one. It is
+    /// one system call of some milliseconds: call it through [`Self::ring_writer`] from a thread
+    /// that may block.
+    pub fn swap_ring(&self, ring: &[u32]) -> Result<()> {
+        self.rings.swap(ring)
+    }
+
+    /// For swapping rings from another thread.
+    pub fn ring_writer(&self) -> RingWriter {
+        self.rings.clone()
+    }
+
+    /// Flood mode: one candidate, no flow inserted.
+    pub fn set_flood(&self, flood: bool) {
+        self.director.set_flood(flood);
+    }
+
+    /// For the election's thread, which alone may use it.
+    pub fn lease(&self) -> LeaseHandle {
+        self.director.lease()
+    }
+
+    /// The director's entry.
+    pub fn director(&self) -> Director {
+        self.director.get()
+    }
+
+    /// The reader of the program's events; there is one.
+    pub fn events(&mut self) -> Option<Events> {
+        self.events.take()
+    }
+
+    /// The counters, summed over the CPUs.
+    pub fn counters(&self) -> Result<Counters> {
+        let copies = self.maps.counters.copies(0, self.maps.cpus)?;
+        Ok(maps::sum(&copies))
+    }
+
+    /// What went to each backend, summed over the CPUs.
+    pub fn backend_stats(&self) -> Result<Vec<(BackendId, BackendStats)>> {
+        self.backend_ids
+            .ids()
+            .map(|id| {
+                let copies = self
+                    .maps
+                    .backend_stats
+                    .copies(u32::from(id.0), self.maps.cpus)?;
+                Ok((id, maps::sum(&copies)))
+            })
+            .collect()
+    }
+
+    /// Each backend's live connections, as the program counts them.
+    pub fn loads(&self) -> Vec<(BackendId, u64)> {
+        self.backend_ids
+            .ids()
+            .map(|id| (id, self.maps.load.get(usize::from(id.0))))
+            .collect()
+    }
+
+    fn ids_in_use(&self) -> IdsInUse {
+        IdsInUse::of(self.maps.flows4.words(), self.maps.flows6.words())
+    }
+}
+
+fn backend_index(id: BackendId) -> Result<u32> {
+    let index = u32::from(id.0);
+    if index < MAX_BACKENDS {
+        return Ok(index);
+    }
+    Err(DataPlaneError::BackendId {
+        id: id.0,
+        last: MAX_BACKENDS - 1,
+    })
+}

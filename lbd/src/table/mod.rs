@@ -2,6 +2,7 @@
 mod dead_band;
 mod maglev;
 mod select;
+pub mod slots;
 #[cfg(test)]
 mod tests;
 

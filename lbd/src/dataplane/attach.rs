@@ -1,0 +1,229 @@
+//! The program on its interfaces, by links that are pinned.
+use std::{io, os::fd::AsFd as _, path::Path};
+
+use aya::programs::{
+    ProgramError, Xdp,
+    links::{FdLink, LinkError, PinnedLink},
+    xdp::{XdpLink, XdpMode as AyaMode},
+};
+
+use super::{
+    bpf,
+    error::{DataPlaneError, Result},
+    pins::{self, PinDir, Undo, pin_error},
+    spec::{XdpChoice, XdpMode},
+    xdp_state::{self, Interface},
+};
+
+/// What is to be done on one interface.
+#[derive(Debug)]
+pub(super) struct Plan {
+    interface: Interface,
+    /// Our link is attached, in this mode.
+    ours: Option<XdpMode>,
+}
+
+/// Looks at all interfaces before anything is touched.
+pub(super) fn plan(pins: &PinDir, names: &[String]) -> Result<Vec<Plan>> {
+    interfaces(names)?
+        .into_iter()
+        .map(|interface| plan_one(pins, interface))
+        .collect()
+}
+
+/// The interfaces of these names, which must exist.
+pub(super) fn interfaces(names: &[String]) -> Result<Vec<Interface>> {
+    if names.is_empty() {
+        return Err(DataPlaneError::NoInterface);
+    }
+    names
+        .iter()
+        .map(|name| {
+            xdp_state::interface(name)
+                .map_err(|error| {
+                    DataPlaneError::Load(format!("asking for interface {name}: {error}"))
+                })?
+                .ok_or_else(|| DataPlaneError::UnknownInterface {
+                    interface: name.clone(),
+                })
+        })
+        .collect()
+}
+
+fn plan_one(pins: &PinDir, interface: Interface) -> Result<Plan> {
+    let path = pins.link(&interface.name);
+    let ours = match bpf::open_pin(&path) {
+        // 0: the interface that the link was made for is gone, and one of its name was made since.
+        Ok(link) => {
+            bpf::link_ifindex(link.as_fd()).map_err(|source| pin_error("reading", &path, source))?
+                == interface.ifindex
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(pin_error("opening", &path, error)),
+    };
+    match interface.attached {
+        Some(attached) if ours => Ok(Plan {
+            interface,
+            ours: Some(attached.mode),
+        }),
+        Some(attached) => Err(DataPlaneError::ForeignXdp {
+            program: xdp_state::describe_program(attached.program_id),
+            interface: interface.name,
+        }),
+        None => Ok(Plan {
+            interface,
+            ours: None,
+        }),
+    }
+}
+
+/// Attaches `program` to every interface, new ones first: what can fail comes before the running
+/// program is replaced. Returns each interface with its mode.
+pub(super) fn attach(
+    program: &mut Xdp,
+    pins: &PinDir,
+    plans: Vec<Plan>,
+    choice: XdpChoice,
+    undo: &mut Undo,
+) -> Result<Vec<(Interface, XdpMode)>> {
+    let (running, new): (Vec<Plan>, Vec<Plan>) =
+        plans.into_iter().partition(|plan| plan.ours.is_some());
+    let mut attached = Vec::new();
+    for Plan { interface, .. } in new {
+        let path = pins.link(&interface.name);
+        pins::remove(&path)?;
+        let mode = attach_new(program, &interface, &path, choice, undo)?;
+        attached.push((interface, mode));
+    }
+    for Plan { interface, ours } in running {
+        let path = pins.link(&interface.name);
+        let mode = match (ours, choice) {
+            (Some(XdpMode::Generic), XdpChoice::Native)
+            | (Some(XdpMode::Native), XdpChoice::Generic)
+            | (None, _) => {
+                // The kernel has one mode at a time on an interface: a moment without the program.
+                pins::remove(&path)?;
+                match attach_new(program, &interface, &path, choice, undo) {
+                    Ok(mode) => mode,
+                    Err(error) => {
+                        if let Some(former) = ours {
+                            restore(program, &interface, &path, former);
+                        }
+                        return Err(error);
+                    }
+                }
+            }
+            (Some(mode), _) => {
+                replace(program, &path).map_err(|error| attach_error(&interface, mode, error))?;
+                mode
+            }
+        };
+        attached.push((interface, mode));
+    }
+    Ok(attached)
+}
+
+/// Removes the links of interfaces that are not among `attached`.
+pub(super) fn detach_others(pins: &PinDir, attached: &[(Interface, XdpMode)]) -> Result<()> {
+    let keep: Vec<_> = attached
+        .iter()
+        .map(|(interface, _)| pins.link(&interface.name))
+        .collect();
+    for link in pins.links()? {
+        if !keep.contains(&link) {
+            pins::remove(&link)?;
+        }
+    }
+    Ok(())
+}
+
+fn attach_new(
+    program: &mut Xdp,
+    interface: &Interface,
+    path: &Path,
+    choice: XdpChoice,
+    undo: &mut Undo,
+) -> Result<XdpMode> {
+    let modes: &[XdpMode] = match choice {
+        XdpChoice::Auto => &[XdpMode::Native, XdpMode::Generic],
+        XdpChoice::Native => &[XdpMode::Native],
+        XdpChoice::Generic => &[XdpMode::Generic],
+    };
+    let mut refused = None;
+    for &mode in modes {
+        match link(program, interface.ifindex, mode) {
+            Ok(link) => {
+                undo.file(path.to_owned());
+                link.pin(path)
+                    .map_err(|error| pin_error("pinning", path, io::Error::other(error)))?;
+                return Ok(mode);
+            }
+            Err(error) => refused = Some(attach_error(interface, mode, error)),
+        }
+    }
+    Err(refused.unwrap_or(DataPlaneError::NoInterface))
+}
+
+/// Attaches as it was before another mode was tried. A failure here has nobody to report it to: the
+/// mode that was refused is what the operator hears of.
+fn restore(program: &mut Xdp, interface: &Interface, path: &Path, mode: XdpMode) {
+    if let Ok(link) = link(program, interface.ifindex, mode) {
+        let _ = link.pin(path);
+    }
+}
+
+fn link(program: &mut Xdp, ifindex: u32, mode: XdpMode) -> io::Result<FdLink> {
+    let mode = match mode {
+        XdpMode::Native => AyaMode::Driver,
+        XdpMode::Generic => AyaMode::Skb,
+    };
+    let id = program
+        .attach_to_if_index(ifindex, mode)
+        .map_err(program_error)?;
+    let link = program.take_link(id).map_err(program_error)?;
+    // A kernel without XDP links would have given a netlink attachment, which ends with us.
+    FdLink::try_from(link).map_err(link_error)
+}
+
+/// Puts `program` in the place of the one that runs, between two packets. The pin names the link
+/// whichever program it has: there is no moment without it.
+fn replace(program: &mut Xdp, path: &Path) -> io::Result<()> {
+    let link = FdLink::from(PinnedLink::from_pin(path).map_err(link_error)?);
+    let link = XdpLink::try_from(link).map_err(link_error)?;
+    let id = program.attach_to_link(link).map_err(program_error)?;
+    program.take_link(id).map(drop).map_err(program_error)
+}
+
+fn program_error(error: ProgramError) -> io::Error {
+    match error {
+        ProgramError::SyscallError(error) => error.io_error,
+        other => io::Error::other(other),
+    }
+}
+
+fn link_error(error: LinkError) -> io::Error {
+    match error {
+        LinkError::SyscallError(error) => error.io_error,
+        other => io::Error::other(other),
+    }
+}
+
+fn attach_error(interface: &Interface, mode: XdpMode, source: io::Error) -> DataPlaneError {
+    let hint = match (source.raw_os_error(), mode) {
+        (Some(libc::EPERM), _) => return DataPlaneError::NoPrivileges,
+        (Some(libc::EOPNOTSUPP), XdpMode::Native) => {
+            "; its driver has no XDP: set node.xdp to auto or generic"
+        }
+        (Some(libc::EINVAL | libc::ERANGE | libc::ENOSPC | libc::EMSGSIZE), XdpMode::Native) => {
+            "; its MTU or queues may not suit XDP (`dmesg` says which): lower the MTU, or set node.xdp to generic"
+        }
+        (Some(libc::EBUSY), _) => "; another program was attached meanwhile: start again",
+        _ => "",
+    };
+    DataPlaneError::Attach {
+        interface: interface.name.clone(),
+        mode,
+        source,
+        hint,
+    }
+}

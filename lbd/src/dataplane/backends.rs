@@ -1,0 +1,319 @@
+//! `BACKENDS`: entries from specs, and ids that stay with an address.
+use std::{collections::BTreeMap, net::IpAddr};
+
+use lbd_common::{
+    backend::{Backend, mode, state},
+    maps::MAX_BACKENDS,
+};
+
+use super::{
+    address,
+    spec::{BackendSpec, Delivery},
+};
+use crate::units::BackendId;
+
+/// The entry that a spec becomes.
+pub fn encode(spec: &BackendSpec) -> Backend {
+    let mut backend = Backend {
+        state: state_of(spec),
+        family: u16::from(address::family(spec.address)),
+        address: address::words(spec.address),
+        ..Backend::default()
+    };
+    if let Some(hop) = spec.next_hop {
+        backend.mac = hop.mac.0;
+        backend.source_mac = hop.source_mac.0;
+        backend.ifindex = hop.ifindex;
+    }
+    match spec.delivery {
+        Delivery::Dsr => backend.mode = mode::DSR,
+        Delivery::Nat { port } => {
+            backend.mode = mode::NAT;
+            backend.port_be = port.unwrap_or(0).to_be();
+        }
+        Delivery::Ipip { source, mtu } => {
+            backend.mode = mode::IPIP;
+            backend.source_address = address::words(source);
+            backend.mtu = mtu;
+        }
+        Delivery::Local => backend.mode = mode::LOCAL,
+    }
+    backend
+}
+
+fn state_of(spec: &BackendSpec) -> u8 {
+    match (spec.alive, spec.delivery, spec.next_hop) {
+        (false, _, _) => state::DEAD,
+        (true, Delivery::Local, _) | (true, _, Some(_)) => state::UP,
+        (true, _, None) => state::UNRESOLVED,
+    }
+}
+
+/// The entries to write, in this order, to get from `current` to `new`.
+///
+/// The kernel copies an entry while the program reads it. What a frame needs to reach the right
+/// place changes only while the state keeps frames from being sent: they are dropped for that
+/// moment, and TCP sends them again.
+pub fn transition(current: &Backend, new: &Backend) -> Vec<Backend> {
+    if current == new {
+        return Vec::new();
+    }
+    let only_state = Backend {
+        state: new.state,
+        ..*current
+    };
+    let held_back = |state: u8| state == state::UP || state == state::DEAD;
+    if only_state == *new || !held_back(current.state) {
+        return vec![*new];
+    }
+    let closed = Backend {
+        state: state::UNRESOLVED,
+        ..*current
+    };
+    let changed = Backend {
+        state: state::UNRESOLVED,
+        ..*new
+    };
+    vec![closed, changed, *new]
+}
+
+/// Which id each address has.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct BackendIds {
+    by_address: BTreeMap<IpAddr, BackendId>,
+}
+
+impl BackendIds {
+    /// The ids that the map's entries have, in the map's order.
+    pub fn from_entries<'a>(entries: impl IntoIterator<Item = &'a Backend>) -> Self {
+        let by_address = (0_u16..)
+            .zip(entries)
+            .filter(|(_, backend)| backend.state != state::UNUSED)
+            .filter_map(|(id, backend)| {
+                let address = address::from_words(u32::from(backend.family), backend.address)?;
+                Some((address, BackendId(id)))
+            })
+            .collect();
+        Self { by_address }
+    }
+
+    /// The address's id.
+    pub fn get(&self, address: IpAddr) -> Option<BackendId> {
+        self.by_address.get(&address).copied()
+    }
+
+    /// The id's address.
+    pub fn address(&self, id: BackendId) -> Option<IpAddr> {
+        self.by_address
+            .iter()
+            .find(|(_, held)| **held == id)
+            .map(|(address, _)| *address)
+    }
+
+    /// The ids that addresses have.
+    pub fn ids(&self) -> impl Iterator<Item = BackendId> {
+        self.by_address.values().copied()
+    }
+
+    /// The address's id, or the lowest that no address and no flow has; `None` when there is none.
+    ///
+    /// `busy` tells whether flows of a removed backend still have the id.
+    pub fn allocate(
+        &mut self,
+        address: IpAddr,
+        busy: impl Fn(BackendId) -> bool,
+    ) -> Option<BackendId> {
+        if let Some(id) = self.get(address) {
+            return Some(id);
+        }
+        let last = u16::try_from(MAX_BACKENDS - 1).unwrap_or(u16::MAX);
+        let id = (0..=last)
+            .map(BackendId)
+            .find(|&id| self.address(id).is_none() && !busy(id))?;
+        self.by_address.insert(address, id);
+        Some(id)
+    }
+
+    /// Forgets the address that has the id.
+    pub fn release(&mut self, id: BackendId) {
+        self.by_address.retain(|_, held| *held != id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{dataplane::spec::NextHop, units::Mac};
+
+    const HOP: NextHop = NextHop {
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        source_mac: Mac([2, 0, 0, 0, 0, 2]),
+        ifindex: 7,
+    };
+
+    fn spec(address: &str, delivery: Delivery) -> BackendSpec {
+        BackendSpec {
+            address: address.parse().unwrap(),
+            delivery,
+            next_hop: Some(HOP),
+            alive: true,
+        }
+    }
+
+    #[test]
+    fn specs_become_entries() {
+        let v4 = [u32::from_ne_bytes([192, 0, 2, 12]), 0, 0, 0];
+        let resolved = Backend {
+            mac: HOP.mac.0,
+            source_mac: HOP.source_mac.0,
+            ifindex: 7,
+            state: state::UP,
+            family: 4,
+            address: v4,
+            ..Backend::default()
+        };
+        let unresolved = Backend {
+            state: state::UNRESOLVED,
+            family: 4,
+            address: v4,
+            ..Backend::default()
+        };
+        let dsr = spec("192.0.2.12", Delivery::Dsr);
+        let table = [
+            ("dsr", dsr, resolved),
+            (
+                "no neighbour yet",
+                BackendSpec {
+                    next_hop: None,
+                    ..dsr
+                },
+                unresolved,
+            ),
+            (
+                "dead",
+                BackendSpec {
+                    alive: false,
+                    ..dsr
+                },
+                Backend {
+                    state: state::DEAD,
+                    ..resolved
+                },
+            ),
+            (
+                "nat to another port",
+                spec("192.0.2.12", Delivery::Nat { port: Some(2525) }),
+                Backend {
+                    mode: mode::NAT,
+                    port_be: 2525_u16.to_be(),
+                    ..resolved
+                },
+            ),
+            (
+                "nat to the VIP's port",
+                spec("192.0.2.12", Delivery::Nat { port: None }),
+                Backend {
+                    mode: mode::NAT,
+                    ..resolved
+                },
+            ),
+            (
+                "ipip",
+                spec(
+                    "192.0.2.12",
+                    Delivery::Ipip {
+                        source: "192.0.2.11".parse().unwrap(),
+                        mtu: 1480,
+                    },
+                ),
+                Backend {
+                    mode: mode::IPIP,
+                    mtu: 1480,
+                    source_address: [u32::from_ne_bytes([192, 0, 2, 11]), 0, 0, 0],
+                    ..resolved
+                },
+            ),
+            (
+                "this box needs no neighbour",
+                BackendSpec {
+                    next_hop: None,
+                    delivery: Delivery::Local,
+                    ..dsr
+                },
+                Backend {
+                    mode: mode::LOCAL,
+                    state: state::UP,
+                    ..unresolved
+                },
+            ),
+        ];
+        for (name, spec, expected) in table {
+            assert_eq!(encode(&spec), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_frame_is_sent_while_its_way_changes() {
+        let up = encode(&spec("192.0.2.12", Delivery::Dsr));
+        let moved = Backend { mac: [9; 6], ..up };
+        let dead = Backend {
+            state: state::DEAD,
+            ..up
+        };
+        let unresolved = Backend {
+            state: state::UNRESOLVED,
+            ..up
+        };
+        assert_eq!(transition(&up, &up), []);
+        assert_eq!(transition(&up, &dead), [dead]);
+        assert_eq!(transition(&unresolved, &moved), [moved]);
+        assert_eq!(transition(&Backend::default(), &up), [up]);
+        let steps = transition(&up, &moved);
+        for pair in [up].iter().chain(&steps).collect::<Vec<_>>().windows(2) {
+            let way = |backend: &Backend| Backend {
+                state: 0,
+                ..*backend
+            };
+            let sends = |backend: &Backend| backend.state == state::UP;
+            assert!(way(pair[0]) == way(pair[1]) || !(sends(pair[0]) || sends(pair[1])));
+        }
+        assert_eq!(steps.last(), Some(&moved));
+    }
+
+    #[test]
+    fn an_address_keeps_its_id_across_a_restart() {
+        let mut ids = BackendIds::default();
+        let [a, b] = ["192.0.2.11", "2001:db8::12"].map(|text| text.parse::<IpAddr>().unwrap());
+        assert_eq!(ids.allocate(a, |_| false), Some(BackendId(0)));
+        assert_eq!(ids.allocate(b, |_| false), Some(BackendId(1)));
+        ids.release(BackendId(0));
+        let entries = [
+            Backend::default(),
+            encode(&spec("2001:db8::12", Delivery::Dsr)),
+        ];
+        assert_eq!(BackendIds::from_entries(&entries), ids);
+        assert_eq!(ids.allocate(b, |_| false), Some(BackendId(1)));
+    }
+
+    #[test]
+    fn an_id_with_flows_is_not_given_away() {
+        let mut ids = BackendIds::default();
+        let a = "192.0.2.11".parse().unwrap();
+        assert_eq!(ids.allocate(a, |id| id.0 < 3), Some(BackendId(3)));
+    }
+
+    #[test]
+    fn ids_run_out_at_the_end_of_the_map() {
+        let mut ids = BackendIds::default();
+        for i in 0..MAX_BACKENDS {
+            assert!(
+                ids.allocate(std::net::Ipv4Addr::from(i).into(), |_| false)
+                    .is_some()
+            );
+        }
+        assert_eq!(
+            ids.allocate("2001:db8::1".parse().unwrap(), |_| false),
+            None
+        );
+    }
+}

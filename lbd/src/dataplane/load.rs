@@ -1,0 +1,335 @@
+//! From the object to a program that runs, or to an error that left nothing behind.
+use std::{collections::BTreeMap, fs, io, os::fd::AsFd as _, path::Path};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{MapError, MapInfo},
+    programs::{ProgramError, Xdp},
+};
+use lbd_common::{
+    ABI_VERSION,
+    director::Director,
+    maps::{DIRECTOR, FLOWS4, FLOWS6},
+};
+
+use super::{
+    attach, bpf,
+    error::{DataPlaneError, Result},
+    layout::{self, MapLayout},
+    object::OBJECT,
+    pins::{self, PinDir, Undo, pin_error},
+    spec::{LoadOptions, XdpMode},
+    xdp_state::Interface,
+};
+
+/// The XDP program's name in the object.
+const PROGRAM: &str = "lbd";
+
+/// Buckets of a flow table: fewer than a page of them cannot be mapped, more than the hash's bits
+/// cannot be chosen.
+const BUCKETS: std::ops::RangeInclusive<u32> = 64..=1 << 26;
+
+/// What a load has made.
+pub(super) struct Loaded {
+    pub(super) pins: PinDir,
+    pub(super) ebpf: Ebpf,
+    pub(super) ring_flags: u32,
+    plans: Vec<attach::Plan>,
+    undo: Undo,
+}
+
+/// Everything but attaching: the maps can be filled before the first frame is seen.
+pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
+    check_buckets("flows4_buckets", options.flows4_buckets)?;
+    check_buckets("flows6_buckets", options.flows6_buckets)?;
+    attach::interfaces(&options.interfaces)?;
+    check_privileges()?;
+    let mut undo = Undo::default();
+    let pins = PinDir::open(&options.pin_dir, &mut undo)?;
+    let plans = attach::plan(&pins, &options.interfaces)?;
+
+    let sizes = [
+        (FLOWS4, options.flows4_buckets),
+        (FLOWS6, options.flows6_buckets),
+    ];
+    let layouts = layout::of_object(OBJECT, &sizes)
+        .map_err(|error| DataPlaneError::Load(error.to_string()))?;
+    prepare_pins(&pins, &layouts.maps)?;
+
+    let masks = sizes.map(|(_, buckets)| buckets - 1);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("FLOWS4_MASK", &masks[0], true)
+        .override_global("FLOWS6_MASK", &masks[1], true);
+    for (map, entries) in sizes {
+        loader.map_max_entries(map, entries);
+    }
+    for name in layouts.maps.keys() {
+        let path = pins.map(name);
+        if !path.exists() {
+            undo.file(path.clone());
+        }
+        loader.map_pin_path(name, path);
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(load_error)?;
+    program(&mut ebpf)?
+        .load()
+        .map_err(|error| load_error(error.into()))?;
+    Ok(Loaded {
+        pins,
+        ebpf,
+        plans,
+        undo,
+        ring_flags: layouts.ring_flags,
+    })
+}
+
+/// Attaches what was loaded and keeps it.
+pub(super) fn attach(
+    loaded: Loaded,
+    options: &LoadOptions,
+) -> Result<(PinDir, Vec<(Interface, XdpMode)>)> {
+    let Loaded {
+        pins,
+        mut ebpf,
+        mut undo,
+        plans,
+        ..
+    } = loaded;
+    let program = program(&mut ebpf)?;
+    let attached = attach::attach(program, &pins, plans, options.xdp, &mut undo)?;
+    attach::detach_others(&pins, &attached)?;
+    pin_program(program, &pins, &mut undo)?;
+    undo.commit();
+    Ok((pins, attached))
+}
+
+/// Detaches and unpins everything that an lbd, of whatever version, left in `pin_dir`. Returns the
+/// number of links and of other pins.
+pub(super) fn cleanup(pin_dir: &Path) -> Result<(usize, usize)> {
+    if !pin_dir.exists() {
+        return Ok((0, 0));
+    }
+    let pins = PinDir::lock(pin_dir)?;
+    let links = pins.links()?;
+    // Links first: no frame meets a program whose maps nobody can see.
+    for link in &links {
+        pins::remove(link)?;
+    }
+    let ours: Vec<_> = pins
+        .entries()?
+        .into_iter()
+        .filter(|path| is_ours(path))
+        .collect();
+    for path in &ours {
+        pins::remove(path)?;
+    }
+    // Somebody else's pins, or subfolders, keep it.
+    let _ = fs::remove_dir(pin_dir);
+    Ok((links.len(), ours.len()))
+}
+
+/// The program's pin, and maps: every version writes their names in capitals.
+fn is_ours(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    let map = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    !path.is_dir() && (name == pins::PROGRAM || name.chars().all(map))
+}
+
+/// Refuses pins that this version would misread, and removes those of a load that never ended.
+fn prepare_pins(pins: &PinDir, layouts: &BTreeMap<String, MapLayout>) -> Result<()> {
+    let other_version = |difference| DataPlaneError::OtherVersion {
+        pin_dir: pins.path().to_owned(),
+        difference,
+    };
+    let pinned: Vec<&String> = layouts
+        .keys()
+        .filter(|name| pins.map(name).exists())
+        .collect();
+    for name in &pinned {
+        let path = pins.map(name);
+        let found = MapInfo::from_pin(&path)
+            .and_then(|info| MapLayout::of_map(&info))
+            .map_err(|error| map_error("reading", &error))?;
+        if let Some(difference) = layouts[*name].difference(name, &found) {
+            return Err(other_version(difference));
+        }
+    }
+    if pinned.is_empty() {
+        return Ok(());
+    }
+    let version = match bpf::open_pin(&pins.map(DIRECTOR)) {
+        Ok(map) => {
+            bpf::lookup::<Director>(map.as_fd(), 0, 1)
+                .map_err(|source| pin_error("reading", &pins.map(DIRECTOR), source))?[0]
+                .abi_version
+        }
+        Err(_) => 0,
+    };
+    match version {
+        ABI_VERSION => Ok(()),
+        // Written before anything is attached: whoever made these pins did not come that far.
+        0 if pins.links()?.is_empty() => pinned
+            .iter()
+            .try_for_each(|name| pins::remove(&pins.map(name))),
+        version => Err(other_version(format!(
+            "layout {version}, this version needs {ABI_VERSION}"
+        ))),
+    }
+}
+
+/// Pins the program for others to see (`bpftool prog show pinned`), in the place of a former one.
+fn pin_program(program: &mut Xdp, pins: &PinDir, undo: &mut Undo) -> Result<()> {
+    let path = pins.program();
+    let new = path.with_file_name("program_new");
+    pins::remove(&new)?;
+    program
+        .pin(&new)
+        .map_err(|error| pin_error("pinning", &new, io::Error::other(error)))?;
+    if !path.exists() {
+        undo.file(path.clone());
+    }
+    fs::rename(&new, &path).map_err(|source| {
+        let _ = fs::remove_file(&new);
+        pin_error("renaming", &new, source)
+    })
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    ebpf.program_mut(PROGRAM)
+        .ok_or_else(|| DataPlaneError::Load(format!("the object has no program `{PROGRAM}`")))?
+        .try_into()
+        .map_err(|error: ProgramError| DataPlaneError::Load(error.to_string()))
+}
+
+fn check_buckets(what: &'static str, value: u32) -> Result<()> {
+    if value.is_power_of_two() && BUCKETS.contains(&value) {
+        return Ok(());
+    }
+    Err(DataPlaneError::Buckets {
+        what,
+        value,
+        least: *BUCKETS.start(),
+        most: *BUCKETS.end(),
+    })
+}
+
+/// Asks for the capabilities before anything is touched, so that the answer is one sentence.
+fn check_privileges() -> Result<()> {
+    // Numbers of include/uapi/linux/capability.h.
+    const CAP_NET_ADMIN: u64 = 1 << 12;
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    const CAP_PERFMON: u64 = 1 << 38;
+    const CAP_BPF: u64 = 1 << 39;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let has = |mask: u64| effective.is_none_or(|effective| effective & mask == mask);
+    if has(CAP_NET_ADMIN) && (has(CAP_SYS_ADMIN) || has(CAP_BPF | CAP_PERFMON)) {
+        return Ok(());
+    }
+    Err(DataPlaneError::NoPrivileges)
+}
+
+fn load_error(error: EbpfError) -> DataPlaneError {
+    match error {
+        EbpfError::ProgramError(ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        }) => match io_error.raw_os_error() {
+            Some(libc::EPERM) => DataPlaneError::NoPrivileges,
+            Some(libc::ENOSYS) => DataPlaneError::NoBpf,
+            _ => DataPlaneError::Verifier {
+                log: last_lines(&verifier_log.to_string(), &io_error),
+            },
+        },
+        EbpfError::MapError(error) => map_error("making", &error),
+        other => DataPlaneError::Load(chain(&other)),
+    }
+}
+
+fn map_error(action: &str, error: &MapError) -> DataPlaneError {
+    let io_error = match error {
+        MapError::CreateError { io_error, .. } => io_error.raw_os_error(),
+        MapError::SyscallError(error) => error.io_error.raw_os_error(),
+        _ => None,
+    };
+    match io_error {
+        Some(libc::EPERM) => DataPlaneError::NoPrivileges,
+        Some(libc::ENOSYS) => DataPlaneError::NoBpf,
+        _ => DataPlaneError::Load(format!("{action} a map: {}", chain(error))),
+    }
+}
+
+/// An error with its sources, which aya's sentences leave out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// What the verifier said last, without its statistics; the kernel's errno when it said nothing.
+fn last_lines(log: &str, error: &io::Error) -> String {
+    let said: Vec<&str> = log
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("processed "))
+        .collect();
+    match &said[said.len().saturating_sub(4)..] {
+        [] => error.to_string(),
+        last => last.join(" | "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bucket_counts_that_no_table_can_have_are_refused() {
+        for value in [0, 32, 100, 1 << 27] {
+            let refused = check_buckets("flows4_buckets", value)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                refused.contains(&format!("flows4_buckets is {value}")),
+                "{refused}"
+            );
+        }
+        for value in [64, 1 << 19] {
+            check_buckets("flows4_buckets", value).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_verifiers_last_words_are_kept() {
+        let log = "0: R1=ctx()\n1: (71) r0 = *(u8 *)(r1 +99)\ninvalid bpf_context access off=99\nprocessed 2 insns\n";
+        let error = io::Error::from_raw_os_error(libc::EACCES);
+        assert!(last_lines(log, &error).ends_with("invalid bpf_context access off=99"));
+        assert_eq!(last_lines("", &error), error.to_string());
+    }
+
+    #[test]
+    fn only_names_that_lbd_gives_are_cleaned_up() {
+        for (name, ours) in [
+            ("VIPS", true),
+            ("FLOWS4", true),
+            ("BACKEND_STATS", true),
+            ("program", true),
+            ("my_map", false),
+            ("other.map", false),
+        ] {
+            assert_eq!(is_ours(Path::new(name)), ours, "{name}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The pinned maps, opened.
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use aya::{
+    Ebpf,
+    maps::{ArrayOfMaps, Map, RingBuf},
+    util::nr_cpus,
+};
+use lbd_common::{
+    backend::Backend,
+    director::Director,
+    flow::{Bucket4, Bucket6},
+    maps::{
+        BACKEND_STATS, BACKENDS, COUNTERS, DIRECTOR, EVENTS, FLOWS4, FLOWS6, LOAD, MAX_BACKENDS,
+        NODE_SLOTS, NODES, RINGS, VIP_SLOTS, VIPS, WEIGHTS,
+    },
+    node::Node,
+    vip::Vip,
+};
+
+use super::{
+    bpf,
+    error::{DataPlaneError, Result},
+    events::Events,
+    mmap::MmapArray,
+    pins::PinDir,
+    plain::Plain,
+    rings::Rings,
+    spec::LoadOptions,
+};
+
+/// A map that is read and written by system calls.
+#[derive(Debug)]
+pub(super) struct CallMap {
+    name: &'static str,
+    map: OwnedFd,
+}
+
+impl CallMap {
+    fn open(pins: &PinDir, name: &'static str) -> Result<Self> {
+        let map = open(pins, name)?;
+        Ok(Self { name, map })
+    }
+
+    /// The entry at `index`.
+    pub(super) fn get<T: Plain>(&self, index: u32) -> Result<T> {
+        self.copies(index, 1).map(|copies| copies[0])
+    }
+
+    /// The entry at `index` of each of `cpus`.
+    pub(super) fn copies<T: Plain>(&self, index: u32, cpus: usize) -> Result<Vec<T>> {
+        bpf::lookup(self.map.as_fd(), index, cpus)
+            .map_err(|source| map_error("reading", self.name, source))
+    }
+
+    /// Writes the entry at `index`.
+    pub(super) fn set<T: Plain>(&self, index: u32, value: &T) -> Result<()> {
+        bpf::update(self.map.as_fd(), index, value)
+            .map_err(|source| map_error("writing", self.name, source))
+    }
+}
+
+/// What is opened once and then belongs to others.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) maps: Maps,
+    pub(super) rings: Rings,
+    pub(super) events: Events,
+}
+
+/// The maps that the data plane keeps.
+#[derive(Debug)]
+pub(super) struct Maps {
+    pub(super) vips: MmapArray<Vip>,
+    pub(super) director: MmapArray<Director>,
+    pub(super) nodes: MmapArray<Node>,
+    pub(super) backends: CallMap,
+    pub(super) weights: MmapArray<u32>,
+    pub(super) load: MmapArray<u64>,
+    pub(super) flows4: MmapArray<Bucket4>,
+    pub(super) flows6: MmapArray<Bucket6>,
+    pub(super) counters: CallMap,
+    pub(super) backend_stats: CallMap,
+    /// CPUs that the kernel may bring up: the copies of a per-CPU entry.
+    pub(super) cpus: usize,
+}
+
+impl Maps {
+    /// Opens what is pinned, and takes from `ebpf` what aya reads.
+    pub(super) fn open(
+        pins: &PinDir,
+        ebpf: &mut Ebpf,
+        options: &LoadOptions,
+        ring_flags: u32,
+    ) -> Result<Opened> {
+        let outer = ArrayOfMaps::try_from(take(ebpf, RINGS)?)
+            .map_err(|error| map_error("opening", RINGS, io::Error::other(error)))?;
+        let ring = RingBuf::try_from(take(ebpf, EVENTS)?)
+            .map_err(|error| map_error("opening", EVENTS, io::Error::other(error)))?;
+        let cpus = nr_cpus()
+            .map_err(|(file, error)| DataPlaneError::Load(format!("reading {file}: {error}")))?;
+        let maps = Self {
+            vips: mapped(pins, VIPS, VIP_SLOTS)?,
+            director: mapped(pins, DIRECTOR, 1)?,
+            nodes: mapped(pins, NODES, NODE_SLOTS)?,
+            backends: CallMap::open(pins, BACKENDS)?,
+            weights: mapped(pins, WEIGHTS, MAX_BACKENDS)?,
+            load: mapped(pins, LOAD, MAX_BACKENDS)?,
+            flows4: mapped(pins, FLOWS4, options.flows4_buckets)?,
+            flows6: mapped(pins, FLOWS6, options.flows6_buckets)?,
+            counters: CallMap::open(pins, COUNTERS)?,
+            backend_stats: CallMap::open(pins, BACKEND_STATS)?,
+            cpus,
+        };
+        Ok(Opened {
+            maps,
+            rings: Rings::open(outer, ring_flags)?,
+            events: Events::new(ring),
+        })
+    }
+
+    /// Every entry of `BACKENDS`.
+    pub(super) fn all_backends(&self) -> Result<Vec<Backend>> {
+        (0..MAX_BACKENDS).map(|id| self.backends.get(id)).collect()
+    }
+}
+
+fn open(pins: &PinDir, name: &'static str) -> Result<OwnedFd> {
+    bpf::open_pin(&pins.map(name)).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => DataPlaneError::NoMap { map: name },
+        _ => map_error("opening", name, source),
+    })
+}
+
+fn mapped<T: Plain>(pins: &PinDir, name: &'static str, entries: u32) -> Result<MmapArray<T>> {
+    let map = open(pins, name)?;
+    MmapArray::map(map.as_fd(), entries as usize)
+        .map_err(|source| map_error("mapping", name, source))
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map> {
+    ebpf.take_map(name)
+        .ok_or(DataPlaneError::NoMap { map: name })
+}
+
+fn map_error(action: &'static str, map: &'static str, source: io::Error) -> DataPlaneError {
+    DataPlaneError::Map {
+        action,
+        map,
+        source,
+    }
+}
+
+/// The sum of per-CPU copies of `T`, which is made of `u64` counters.
+pub(super) fn sum<T: Plain>(copies: &[T]) -> T {
+    let mut words = vec![0_u64; size_of::<T>() / 8];
+    for copy in copies {
+        for (sum, bytes) in words.iter_mut().zip(copy.as_bytes().chunks_exact(8)) {
+            let mut word = [0; 8];
+            word.copy_from_slice(bytes);
+            *sum = sum.wrapping_add(u64::from_ne_bytes(word));
+        }
+    }
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    T::read_from(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use lbd_common::backend::BackendStats;
+
+    use super::*;
+
+    #[test]
+    fn copies_are_summed_field_by_field() {
+        let one = BackendStats {
+            packets: 1,
+            bytes: 10,
+            connections: 100,
+        };
+        let two = BackendStats {
+            packets: 2,
+            bytes: 20,
+            connections: 200,
+        };
+        let expected = BackendStats {
+            packets: 3,
+            bytes: 30,
+            connections: 300,
+        };
+        assert_eq!(sum(&[one, two]), expected);
+        assert_eq!(sum::<BackendStats>(&[]), BackendStats::default());
+    }
+}

@@ -1,0 +1,113 @@
+//! `RINGS`: one is live, the other is filled aside.
+use std::{
+    os::fd::AsFd as _,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aya::maps::{ArrayOfMaps, MapData, MapError};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
+use lbd_common::{
+    maps::RINGS,
+    ring::{NO_BACKEND, RING_SLOTS},
+};
+
+use super::{
+    bpf,
+    director::DirectorFields,
+    error::{DataPlaneError, Result},
+};
+
+/// Swaps rings, from whatever thread; one swap at a time.
+#[derive(Clone, Debug)]
+pub struct RingWriter {
+    rings: Arc<Mutex<Rings>>,
+    director: DirectorFields,
+}
+
+impl RingWriter {
+    pub(super) fn new(rings: Rings, director: DirectorFields) -> Self {
+        Self {
+            rings: Arc::new(Mutex::new(rings)),
+            director,
+        }
+    }
+
+    /// Fills the idle ring with backend ids (`NO_BACKEND` for none), then makes it the live one.
+    ///
+    /// A program that has read the old index just before the last swap may still read from the ring
+    /// that is filled now: it finds an entry of one ring or the other, each a backend in its time.
+    pub fn swap(&self, ring: &[u32]) -> Result<()> {
+        let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = (self.director.ring_index() + 1) % COUNT;
+        rings.fill(idle, ring)?;
+        self.director.set_ring_index(idle);
+        Ok(())
+    }
+}
+
+/// How many there are: `Director::ring_index` names one.
+const COUNT: u32 = 2;
+
+/// Both rings.
+#[derive(Debug)]
+pub(super) struct Rings {
+    rings: [MapData; COUNT as usize],
+    /// 0, 1, 2, ...: the keys of a batch.
+    slots: Vec<u32>,
+}
+
+impl Rings {
+    /// Opens the rings in `outer`; those that are not there yet are made, without a backend.
+    pub(super) fn open(mut outer: ArrayOfMaps<MapData>, inner_flags: u32) -> Result<Self> {
+        let slots: Vec<u32> = (0..RING_SLOTS).collect();
+        let mut open = |index| -> Result<MapData> {
+            match outer.get(&index, 0) {
+                Ok(ring) => Ok(ring),
+                Err(MapError::KeyNotFound) => {
+                    let ring = create(inner_flags, &slots)?;
+                    outer
+                        .set(index, &ring, 0)
+                        .map_err(|error| failed("filling", error))?;
+                    Ok(ring)
+                }
+                Err(error) => Err(failed("reading", error)),
+            }
+        };
+        let rings = [open(0)?, open(1)?];
+        Ok(Self { rings, slots })
+    }
+
+    /// Writes all slots of one ring in one system call.
+    pub(super) fn fill(&self, index: u32, ring: &[u32]) -> Result<()> {
+        if ring.len() != RING_SLOTS as usize {
+            return Err(DataPlaneError::Ring {
+                expected: RING_SLOTS,
+                given: ring.len(),
+            });
+        }
+        write(&self.rings[(index % COUNT) as usize], &self.slots, ring)
+    }
+}
+
+fn create(flags: u32, slots: &[u32]) -> Result<MapData> {
+    let object = aya_obj::Map::new_from_params(BPF_MAP_TYPE_ARRAY as u32, 4, 4, RING_SLOTS, flags);
+    let ring = MapData::create(object, "ring", None).map_err(|error| failed("making", error))?;
+    write(&ring, slots, &vec![NO_BACKEND; slots.len()])?;
+    Ok(ring)
+}
+
+fn write(ring: &MapData, slots: &[u32], backends: &[u32]) -> Result<()> {
+    bpf::update_batch(ring.fd().as_fd(), slots, backends).map_err(|source| DataPlaneError::Map {
+        action: "writing",
+        map: RINGS,
+        source,
+    })
+}
+
+fn failed(action: &'static str, error: MapError) -> DataPlaneError {
+    DataPlaneError::Map {
+        action,
+        map: RINGS,
+        source: std::io::Error::other(error),
+    }
+}

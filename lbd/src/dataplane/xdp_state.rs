@@ -1,0 +1,110 @@
+//! What the kernel says is attached to an interface.
+use std::io;
+
+use aya::programs::loaded_programs;
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkExtentMask, LinkMessage, LinkXdp, XdpAttached},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use super::spec::XdpMode;
+
+/// An interface by name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Interface {
+    pub(super) name: String,
+    pub(super) ifindex: u32,
+    /// The attached program, if any.
+    pub(super) attached: Option<Attached>,
+}
+
+/// An attached XDP program.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Attached {
+    pub(super) mode: XdpMode,
+    pub(super) program_id: u32,
+}
+
+/// Asks for one interface of this network namespace; `None` when there is none of that name.
+pub(super) fn interface(name: &str) -> io::Result<Option<Interface>> {
+    let mut request = LinkMessage::default();
+    request
+        .attributes
+        .push(LinkAttribute::IfName(name.to_owned()));
+    // Statistics are most of the answer, and nobody reads them here.
+    request
+        .attributes
+        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let mut message = NetlinkMessage::new(
+        NetlinkHeader::default(),
+        NetlinkPayload::from(RouteNetlinkMessage::GetLink(request)),
+    );
+    message.header.flags = NLM_F_REQUEST;
+    message.header.sequence_number = 1;
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(&bytes, 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    match answer.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(Some(Interface {
+            name: name.to_owned(),
+            ifindex: link.header.index,
+            attached: attached(&link),
+        })),
+        NetlinkPayload::Error(error) => match error.to_io() {
+            error if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            error => Err(error),
+        },
+        other => Err(io::Error::other(format!("the kernel answered {other:?}"))),
+    }
+}
+
+fn attached(link: &LinkMessage) -> Option<Attached> {
+    let xdp = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Xdp(xdp) => Some(xdp),
+            _ => None,
+        })?;
+    let mode = xdp.iter().find_map(|entry| match entry {
+        LinkXdp::Attached(XdpAttached::None) => None,
+        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpMode::Generic),
+        // Hardware and several at once are somebody else's: the program id says so.
+        LinkXdp::Attached(_) => Some(XdpMode::Native),
+        _ => None,
+    })?;
+    let program_id = xdp.iter().find_map(|entry| match entry {
+        LinkXdp::ProgId(id)
+        | LinkXdp::DrvProgId(id)
+        | LinkXdp::SkbProgId(id)
+        | LinkXdp::HwProgId(id) => Some(*id),
+        _ => None,
+    });
+    Some(Attached {
+        mode,
+        program_id: program_id.unwrap_or(0),
+    })
+}
+
+/// `id 12, my_filter`.
+pub(super) fn describe_program(id: u32) -> String {
+    let name = loaded_programs()
+        .flatten()
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned))
+        .filter(|name| !name.is_empty());
+    match name {
+        Some(name) => format!("id {id}, {name}"),
+        None => format!("id {id}"),
+    }
+}

@@ -19,11 +19,14 @@ pub const fn mix(mut x: u64) -> u64 {
     x
 }
 
-/// The home slot of a 32-bit key in a table of `slots` (a power of two, 2 to 2^16).
+/// The home slot of a 32-bit key in a table of `slots`.
+///
+/// From the product's highest bits, which alone depend on every bit of the key: the last byte of an
+/// address in memory order is the highest of its word.
 #[inline(always)]
 #[must_use]
 pub const fn slot_u32(key: u32, slots: u32) -> u32 {
-    (key.wrapping_mul(0x9e37_79b1) >> 16) & (slots - 1)
+    ((key.wrapping_mul(0x9e37_79b1) as u64 * slots as u64) >> 32) as u32
 }
 
 /// The home slot of an IPv6 address, as four words in memory order.
@@ -43,4 +46,28 @@ pub const fn slot_v6(words: [u32; 4], slots: u32) -> u32 {
 #[must_use]
 pub const fn slot_mac(mac: u64, slots: u32) -> u32 {
     slot_u32((mac ^ (mac >> 16)) as u32, slots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_network_have_different_homes() {
+        let mut homes = [0_u32; 64];
+        for last in 1..=32 {
+            homes[slot_u32(u32::from_ne_bytes([192, 0, 2, last]), 64) as usize] += 1;
+        }
+        assert!(homes.iter().all(|keys| *keys <= 4), "{homes:?}");
+    }
+
+    #[test]
+    fn macs_that_count_up_have_different_homes() {
+        let mut homes = [0_u32; 256];
+        for last in 0..128 {
+            let mac = crate::node::mac_to_u64([2, 0, 0, 0, 0, last]);
+            homes[slot_mac(mac, 256) as usize] += 1;
+        }
+        assert!(homes.iter().all(|keys| *keys <= 4), "{homes:?}");
+    }
 }

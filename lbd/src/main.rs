@@ -1,2 +1,8 @@
 //! The `lbd` command.
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    lbd::commands::run(lbd::commands::Cli::parse())
+}

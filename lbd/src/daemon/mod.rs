@@ -1,6 +1,37 @@
 //! The tasks, clocks and sockets around the cores.
+//!
+//! | thread or task | file | owns |
+//! |---|---|---|
+//! | conductor thread | [`conductor`], `configure`, `weigh`, `operator`, `report` | the state and the maps |
+//! | advert thread | `advert` | the election's machine and sockets, the lease |
+//! | pollers and health checks | `poll`, `health` | a connection each |
+//! | control socket, stats for peers | [`control`], `serve` | their listeners |
+//! | ticker, signals, file watcher | `start`, `reload` | nothing |
+//!
+//! Everything that happens reaches the conductor as an [`event`], one after another.
 
 pub mod advert;
+pub mod control;
 pub mod health;
-mod per_backend;
 pub mod poll;
+pub mod status;
+
+mod clock;
+mod conductor;
+mod configure;
+mod elected;
+mod election_view;
+mod event;
+mod listeners;
+mod members;
+mod operator;
+mod orders;
+mod outlets;
+mod per_backend;
+mod reload;
+mod report;
+mod start;
+mod web;
+mod weigh;
+
+pub use start::{cleanup, run};

@@ -59,6 +59,8 @@ pub struct Hop {
     pub mac: Mac,
     /// Its new source: our interface's MAC.
     pub source_mac: Mac,
+    /// Whose MAC it is: the address itself when it is on the link, else its gateway.
+    pub next_hop: IpAddr,
     /// Our own address on the way there, for an outer header (`ipip`).
     pub source: Option<IpAddr>,
     /// The kernel vouches for the MAC; false: it is the last one known, and nobody answers for it.
@@ -216,6 +218,7 @@ fn reach(route: Route, heard: &BTreeMap<HopKey, Heard>, links: &Links) -> Reach 
             ifindex,
             mac,
             source_mac,
+            next_hop,
             source,
             is_confirmed: matches!(entry, Entry::Valid(_) | Entry::Stale(_)),
         }),

@@ -33,6 +33,7 @@ fn resolved(mac: Mac, is_confirmed: bool) -> Reach {
         ifindex: ETH0,
         mac,
         source_mac: OURS,
+        next_hop: address("192.0.2.12"),
         source: Some(address("192.0.2.11")),
         is_confirmed,
     })
@@ -125,7 +126,10 @@ fn addresses_behind_one_gateway_share_its_mac() {
         news.iter().map(|n| n.address).collect::<Vec<_>>(),
         far.to_vec()
     );
-    assert!(news.iter().all(|n| n.reach == resolved(THEIRS, true)));
+    assert!(news.iter().all(|n| matches!(
+        n.reach,
+        Reach::Resolved(hop) if hop.mac == THEIRS && hop.next_hop == address("192.0.2.1")
+    )));
 }
 
 #[test]

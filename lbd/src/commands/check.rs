@@ -1,0 +1,28 @@
+//! `lbd check`.
+use std::path::Path;
+
+use super::InvalidConfig;
+use crate::{config, host};
+
+/// Flags of `lbd check`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only the file, not whether this box has what it names.
+    #[arg(long)]
+    file_only: bool,
+}
+
+pub(super) fn run(path: &Path, args: &Args) -> anyhow::Result<()> {
+    let config = super::load(path)?;
+    if !args.file_only {
+        let mistakes = config::check_host(&config, &host::facts()?);
+        if !mistakes.is_empty() {
+            return Err(InvalidConfig(mistakes).into());
+        }
+    }
+    for warning in config.warnings() {
+        println!("{warning}");
+    }
+    println!("{} is fine", path.display());
+    Ok(())
+}

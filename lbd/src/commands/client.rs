@@ -1,0 +1,70 @@
+//! Requests to the daemon over its control socket: HTTP/1.1 on a Unix socket.
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, anyhow, bail};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Method, Request, body::Bytes};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+/// The daemon answers at once; a daemon that does not is stuck, and the person should know.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// An answer with 1,000 backends is some 600 KB.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// Asks the daemon behind `socket`; `body` goes as JSON.
+pub(super) fn request<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Option<&serde_json::Value>,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let answer = runtime.block_on(async {
+        tokio::time::timeout(TIMEOUT, exchange(socket, method, path, body))
+            .await
+            .map_err(|_| {
+                anyhow!("the daemon did not answer within {TIMEOUT:?}; its log may say why")
+            })?
+    })?;
+    serde_json::from_slice(&answer)
+        .context("the daemon's answer was not understood; is it of another version?")
+}
+
+async fn exchange(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Option<&serde_json::Value>,
+) -> anyhow::Result<Bytes> {
+    let stream = UnixStream::connect(socket).await.with_context(|| {
+        format!(
+            "no daemon answers at {}; start it with `lbd run`, or name its file with --config",
+            socket.display()
+        )
+    })?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let body = body.map(serde_json::Value::to_string).unwrap_or_default();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "lbd")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let bytes = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+        .collect()
+        .await
+        .map_err(|error| anyhow!("the daemon's answer broke off: {error}"))?
+        .to_bytes();
+    if !status.is_success() {
+        bail!("{}", String::from_utf8_lossy(&bytes).trim_end());
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,31 @@
+//! `lbd run`.
+use std::path::Path;
+
+use tracing_subscriber::EnvFilter;
+
+use super::InvalidConfig;
+use crate::{config, daemon, host};
+
+pub(super) fn run(path: &Path) -> anyhow::Result<()> {
+    let config = super::load(path)?;
+    let mistakes = config::check_host(&config, &host::facts()?);
+    if !mistakes.is_empty() {
+        return Err(InvalidConfig(mistakes).into());
+    }
+    log_to_stderr();
+    daemon::run(path, config)
+}
+
+/// `LBD_LOG` chooses what is logged, `info` by default. Under systemd the journal adds the time.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("LBD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.without_time().init();
+    } else {
+        log.init();
+    }
+}

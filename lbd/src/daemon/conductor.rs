@@ -1,0 +1,285 @@
+//! The conductor: one thread that owns the state and the maps, and handles one event at a time.
+//!
+//! It may block for the milliseconds that a ring or a sweep takes; nothing on the async threads or
+//! in the election waits for it.
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::{
+    clock, control,
+    election_view::ElectionView,
+    event::Event,
+    health,
+    members::{Member, Members},
+    orders::Orders,
+    outlets::Outlets,
+    poll,
+    weigh::Weigher,
+};
+use crate::{
+    config::{Config, Forwarding},
+    dataplane::{BackendSpec, DataPlane, Delivery, NextHop},
+    host::{
+        Host, HostEvent,
+        links::{LinkChange, Links},
+        neighbours::{Neighbour, Reach},
+    },
+    policy::HealthState,
+};
+
+/// The largest packet inside a tunnel of IPv4 or IPv6 over Ethernet's usual 1500 bytes.
+const TUNNEL_MTU: u16 = 1460;
+
+/// The daemon's state.
+#[derive(Debug)]
+pub(super) struct Conductor {
+    pub(super) config: Config,
+    pub(super) config_path: PathBuf,
+    pub(super) config_loaded_unix_s: u64,
+    pub(super) config_refused: Option<String>,
+    pub(super) started_ns: u64,
+    pub(super) members: Members,
+    pub(super) orders: Orders,
+    pub(super) weigher: Weigher,
+    pub(super) election: ElectionView,
+    /// Whether each of `node.interfaces` can send and receive.
+    pub(super) links_usable: BTreeMap<String, bool>,
+    pub(super) plane: DataPlane,
+    pub(super) host: Host,
+    pub(super) outlets: Outlets,
+}
+
+impl Conductor {
+    pub(super) fn new(
+        path: &Path,
+        config: Config,
+        orders: Orders,
+        plane: DataPlane,
+        host: Host,
+        outlets: Outlets,
+    ) -> Self {
+        let now_ns = clock::boottime_ns();
+        Self {
+            weigher: Weigher::new(config.cluster.stats.interval),
+            links_usable: config
+                .node
+                .interfaces
+                .iter()
+                .map(|name| (name.clone(), false))
+                .collect(),
+            config,
+            config_path: path.to_owned(),
+            config_loaded_unix_s: clock::unix_s(),
+            config_refused: None,
+            started_ns: now_ns,
+            members: Members::default(),
+            orders,
+            election: ElectionView::starting(now_ns),
+            plane,
+            host,
+            outlets,
+        }
+    }
+
+    /// Handles events until one says stop or nobody is left to send any.
+    pub(super) fn run(mut self, mut events: mpsc::Receiver<Event>) -> Self {
+        while let Some(event) = events.blocking_recv() {
+            match event {
+                Event::Tick => self.tick(),
+                Event::Host(event) => self.host(event),
+                Event::Polled(polled) => self.polled(polled),
+                Event::Health(change) => self.health(change),
+                Event::Election(event) => self.elected(event),
+                Event::ConfigEdited => self.reload(),
+                Event::Request(request) => self.answer(request),
+                Event::Stop => break,
+            }
+        }
+        self
+    }
+
+    fn tick(&mut self) {
+        let now_ns = clock::boottime_ns();
+        if self.weigher.is_due(now_ns) {
+            self.weigh(now_ns);
+        }
+    }
+
+    fn host(&mut self, event: HostEvent) {
+        match event {
+            HostEvent::Link(change) => self.link(&change),
+            HostEvent::Neighbour(neighbour) => self.neighbour(&neighbour),
+        }
+    }
+
+    fn neighbour(&mut self, neighbour: &Neighbour) {
+        let Some(member) = self.members.by_address(neighbour.address) else {
+            return;
+        };
+        let hop = match neighbour.reach {
+            Reach::Resolved(hop) => Some(hop),
+            Reach::Local | Reach::Unreachable | Reach::Resolving { .. } => None,
+        };
+        if member.hop == hop {
+            return;
+        }
+        let (name, address) = (&member.name, member.address);
+        match (hop, neighbour.reach) {
+            (Some(hop), _) if hop.is_confirmed => info!("{name} ({address}) is at {}", hop.mac),
+            (Some(hop), _) => {
+                info!(
+                    "{name} ({address}) does not answer for {} now; it stays in use",
+                    hop.mac
+                );
+            }
+            (None, Reach::Unreachable) => warn!("{name} ({address}): no route leads there"),
+            (None, _) => info!("{name} ({address}) is being asked for its link-layer address"),
+        }
+        member.hop = hop;
+        let changed = member.clone();
+        self.write_backend(&changed);
+        self.write_nodes();
+    }
+
+    /// Puts into the map whose frames were steered already.
+    fn write_nodes(&mut self) {
+        let macs = self.members.node_macs();
+        self.log_failure("the cluster's link-layer addresses", |conductor| {
+            Ok(conductor.plane.set_nodes(&macs)?)
+        });
+    }
+
+    /// How the interfaces are now; from then on [`Self::link`] hears of changes.
+    pub(super) fn look_at_links(&mut self) -> anyhow::Result<()> {
+        let links = Links::read()?;
+        for (name, usable) in &mut self.links_usable {
+            *usable = links.named(name)?.is_usable();
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, change: &LinkChange) {
+        let (name, usable) = match change {
+            LinkChange::Now(link) => (&link.name, link.is_usable()),
+            LinkChange::Gone { name, .. } => (name, false),
+        };
+        let Some(known) = self.links_usable.get_mut(name) else {
+            return;
+        };
+        if *known != usable {
+            *known = usable;
+            if usable {
+                info!("{name} is up");
+            } else {
+                warn!("{name} is down");
+            }
+            self.tell_election_of_health();
+        }
+    }
+
+    fn polled(&mut self, polled: poll::Event) {
+        let now_ns = clock::boottime_ns();
+        let Some(member) = self.members.by_name(&polled.backend) else {
+            return;
+        };
+        match polled.result {
+            Ok(sample) => {
+                if member.poll_error.take().is_some() {
+                    info!("{} answers with its figures again", member.name);
+                }
+                member.answered = Some((sample, now_ns));
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if member.poll_error.as_ref() != Some(&error) {
+                    warn!("{}: no figures: {error}", member.name);
+                }
+                member.poll_error = Some(error);
+            }
+        }
+    }
+
+    fn health(&mut self, change: health::Event) {
+        let now_ns = clock::boottime_ns();
+        let Some(member) = self.members.by_name(&change.backend) else {
+            return;
+        };
+        member.health_reason.clone_from(&change.reason);
+        if member.health.state == change.state {
+            return;
+        }
+        info!(
+            "{} is {:?}{}",
+            member.name,
+            change.state,
+            change
+                .reason
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default()
+        );
+        member.health.state = change.state;
+        member.health.since_ns = now_ns;
+        let changed = member.clone();
+        self.write_backend(&changed);
+        self.weigh(now_ns);
+        self.tell_election_of_health();
+    }
+
+    /// Puts into the maps how a backend is reached, and whether it lives.
+    pub(super) fn write_backend(&mut self, member: &Member) {
+        let spec = backend_spec(member);
+        self.log_failure(&member.name, |conductor| {
+            Ok(conductor.plane.set_backend(member.id, &spec)?)
+        });
+    }
+
+    fn answer(&mut self, request: control::Request) {
+        // A person who went away meanwhile needs no answer.
+        match request {
+            control::Request::Status(reply) => drop(reply.send(Box::new(self.status()))),
+            control::Request::Explain(reply) => drop(reply.send(self.weigher.explained())),
+            control::Request::Operator(order, reply) => drop(reply.send(self.operator(&order))),
+        }
+    }
+
+    /// Does something that should not fail while running; when it does, the old state stays.
+    pub(super) fn log_failure(
+        &mut self,
+        what: &str,
+        action: impl FnOnce(&mut Self) -> anyhow::Result<()>,
+    ) {
+        if let Err(error) = action(self) {
+            warn!("{what}: {error:#}");
+        }
+    }
+}
+
+/// How the data plane is to treat a backend.
+pub(super) fn backend_spec(member: &Member) -> BackendSpec {
+    let hop_source = member.hop.and_then(|hop| hop.source);
+    let delivery = match (member.forwarding, hop_source) {
+        _ if member.local => Delivery::Local,
+        (Forwarding::Nat, _) => Delivery::Nat { port: member.port },
+        (Forwarding::Ipip, Some(source)) => Delivery::Ipip {
+            source,
+            mtu: TUNNEL_MTU,
+        },
+        // An `ipip` backend without a hop has no source either, and is not sent anything.
+        (Forwarding::Dsr | Forwarding::Ipip, _) => Delivery::Dsr,
+    };
+    BackendSpec {
+        address: member.address,
+        delivery,
+        next_hop: member.hop.map(|hop| NextHop {
+            mac: hop.mac,
+            source_mac: hop.source_mac,
+            ifindex: hop.ifindex,
+        }),
+        alive: member.health.state != HealthState::Down,
+    }
+}

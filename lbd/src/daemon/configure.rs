@@ -1,0 +1,147 @@
+//! Taking over a configuration: at the start, and live when the file was edited.
+use std::{collections::BTreeMap, net::IpAddr};
+
+use tracing::{info, warn};
+
+use super::{clock, conductor::Conductor};
+use crate::{
+    config::{Cluster, Config, ConfigError},
+    dataplane::VipSpec,
+    host::vip,
+    units::BackendId,
+};
+
+impl Conductor {
+    /// The file was edited: takes it over, or keeps the running configuration and says why.
+    pub(super) fn reload(&mut self) {
+        let new = match read(&self.config_path, &self.config) {
+            Ok(new) => new,
+            Err(refused) => {
+                if self.config_refused.as_ref() != Some(&refused) {
+                    warn!(
+                        "the edited configuration is refused, the one before it runs on:\n{refused}"
+                    );
+                }
+                self.config_refused = Some(refused);
+                return;
+            }
+        };
+        self.config_refused = None;
+        if new == self.config {
+            return;
+        }
+        let old = std::mem::replace(&mut self.config, new);
+        match self.configure(Some(&old.cluster)) {
+            Ok(()) => {
+                self.log_failure("the election", Conductor::reconfigure_election);
+                self.config_loaded_unix_s = clock::unix_s();
+                info!("the edited configuration runs");
+            }
+            Err(error) => {
+                let refused = format!("{error:#}");
+                warn!(
+                    "the edited configuration could not be taken over, back to the one before: {refused}"
+                );
+                let new = std::mem::replace(&mut self.config, old);
+                self.config_refused = Some(refused);
+                self.log_failure("going back", |conductor| {
+                    conductor.configure(Some(&new.cluster))
+                });
+            }
+        }
+    }
+
+    /// Brings members, maps and tasks in line with `self.config`; `before` is what they are in line
+    /// with now.
+    pub(super) fn configure(&mut self, before: Option<&Cluster>) -> anyhow::Result<()> {
+        let ids = self.backend_ids()?;
+        let gone = self
+            .members
+            .configure(&self.config.node.name, &self.config.cluster, &ids);
+        self.weigher.retire(gone);
+        for member in self.members.iter_mut() {
+            member.order = self.orders.get(&member.name);
+        }
+        let members: Vec<_> = self.members.iter().cloned().collect();
+        for member in &members {
+            self.plane
+                .set_backend(member.id, &super::conductor::backend_spec(member))?;
+        }
+        self.plane.set_nodes(&self.members.node_macs())?;
+        self.hold_virtual_addresses(before)?;
+        self.plane.set_vips(&vip_specs(&self.config.cluster))?;
+        self.weigher.reconfigure(self.config.cluster.stats.interval);
+        self.outlets.follow(&self.config);
+        Ok(())
+    }
+
+    fn backend_ids(&mut self) -> anyhow::Result<BTreeMap<IpAddr, BackendId>> {
+        let mut ids = BTreeMap::new();
+        for (_, backend) in self.config.cluster.backends() {
+            ids.insert(backend.address, self.plane.backend_id(backend.address)?);
+        }
+        Ok(ids)
+    }
+
+    /// A box that serves the VIP from its own stack has it on its loopback, silently.
+    fn hold_virtual_addresses(&mut self, before: Option<&Cluster>) -> anyhow::Result<()> {
+        let wanted = addresses(&self.config.cluster);
+        if self.members.local().is_some() {
+            self.host.suppress_arp(&self.config.node.interfaces)?;
+            for vip in &wanted {
+                self.host.hold_vip(*vip)?;
+            }
+        }
+        let facing_clients = &self.config.node.interfaces[0];
+        for address in &wanted {
+            self.host.make(&vip::change(*address, facing_clients))?;
+        }
+        for vip in before.map(addresses).unwrap_or_default() {
+            if !wanted.contains(&vip) {
+                self.host.drop_vip(vip)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn addresses(cluster: &Cluster) -> Vec<IpAddr> {
+    cluster
+        .virtual_addresses
+        .iter()
+        .map(|vip| vip.address)
+        .collect()
+}
+
+fn vip_specs(cluster: &Cluster) -> Vec<VipSpec> {
+    let specs = addresses(cluster).into_iter().map(|address| VipSpec {
+        address,
+        ports: cluster.ports.clone(),
+    });
+    specs.collect()
+}
+
+/// Reads the edited file; the error is what a person is to read.
+fn read(path: &std::path::Path, running: &Config) -> Result<Config, String> {
+    let new = Config::load(path).map_err(|mistakes| sentences(&mistakes))?;
+    let changes = running.changes(&new);
+    let at_start: Vec<&str> = changes
+        .needing_restart()
+        .map(|change| change.path.as_str())
+        .collect();
+    if at_start.is_empty() {
+        return Ok(new);
+    }
+    Err(format!(
+        "{} cannot change while lbd runs: restart it, or take the change back",
+        at_start.join(", ")
+    ))
+}
+
+fn sentences(mistakes: &[ConfigError]) -> String {
+    mistakes
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}

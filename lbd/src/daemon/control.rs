@@ -1,0 +1,135 @@
+//! The control socket: HTTP on a Unix socket that only its owner may open.
+//!
+//! `GET /status`, `GET /explain`, `POST /operator`. Each request is handed to the conductor, which
+//! owns the state, and waits for its answer.
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
+};
+
+use super::{event::Event, status::Status};
+
+/// What a person asks of the daemon.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// The state as plain data.
+    Status(oneshot::Sender<Box<Status>>),
+    /// The last decisions with their figures, as text and as JSON.
+    Explain(oneshot::Sender<Explained>),
+    /// An operator's word on a backend; the answer is a sentence.
+    Operator(OperatorRequest, oneshot::Sender<Result<String, String>>),
+}
+
+/// The policy's last decisions.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Explained {
+    /// As a person would say it.
+    pub text: String,
+    /// The same, with the numbers.
+    pub decisions: serde_json::Value,
+}
+
+/// An operator's word on a backend.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorRequest {
+    /// The backend's name.
+    pub backend: String,
+    /// What it is to do.
+    pub order: Order,
+}
+
+/// What an operator may order.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// No new sessions.
+    Drain,
+    /// This weight, whatever the policy says.
+    Weight(u16),
+    /// What the policy says.
+    Release,
+}
+
+/// Opens the socket: mode 0600, in a folder that is made if need be. A socket left by a dead daemon
+/// is replaced; one that answers is a daemon that runs.
+pub(super) async fn bind(path: &Path) -> io::Result<UnixListener> {
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            format!("another lbd answers at {}; stop it first", path.display()),
+        ));
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers events until the task is dropped.
+pub(super) async fn serve(listener: UnixListener, events: mpsc::Sender<Event>) -> io::Result<()> {
+    axum::serve(listener, router(events)).await
+}
+
+fn router(events: mpsc::Sender<Event>) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/explain", get(explain))
+        .route("/operator", post(operator))
+        .layer(DefaultBodyLimit::max(4096))
+        .with_state(events)
+}
+
+async fn status(State(events): State<mpsc::Sender<Event>>) -> Response {
+    match ask(&events, Request::Status).await {
+        Some(status) => Json(status).into_response(),
+        None => stopping(),
+    }
+}
+
+async fn explain(State(events): State<mpsc::Sender<Event>>) -> Response {
+    match ask(&events, Request::Explain).await {
+        Some(explained) => Json(explained).into_response(),
+        None => stopping(),
+    }
+}
+
+async fn operator(
+    State(events): State<mpsc::Sender<Event>>,
+    Json(order): Json<OperatorRequest>,
+) -> Response {
+    match ask(&events, |reply| Request::Operator(order, reply)).await {
+        Some(Ok(done)) => Json(done).into_response(),
+        Some(Err(refused)) => (StatusCode::CONFLICT, refused).into_response(),
+        None => stopping(),
+    }
+}
+
+pub(super) async fn ask<T>(
+    events: &mpsc::Sender<Event>,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    events.send(Event::Request(request(reply))).await.ok()?;
+    answer.await.ok()
+}
+
+fn stopping() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping").into_response()
+}

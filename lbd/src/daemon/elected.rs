@@ -1,0 +1,169 @@
+//! Joining the election, and taking down what its thread tells.
+use std::net::IpAddr;
+
+use anyhow::{Context as _, bail};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::{
+    advert::{self, AdvertThread, Command, Interface, InterfaceVips, LeaseControl, Settings},
+    clock,
+    conductor::Conductor,
+    event::Event,
+};
+use crate::{
+    config::{ClusterKeys, Config, VirtualAddress},
+    dataplane::LeaseHandle,
+    election::{Found, Health},
+    host::{
+        VipSocket,
+        links::{LinkAddress, Links},
+    },
+    vrrp::Key,
+};
+
+impl LeaseControl for LeaseHandle {
+    fn hold(&self, until_ns: u64) {
+        Self::hold(self, until_ns);
+    }
+
+    fn release(&self) {
+        Self::release(self);
+    }
+}
+
+impl Conductor {
+    /// Starts the election's thread; it tells the conductor through `sender`.
+    pub(super) fn join_election(&mut self, sender: &mpsc::Sender<Event>) -> anyhow::Result<()> {
+        let settings = settings(&self.config)?;
+        let mut socket = VipSocket::open()?;
+        let found = self.found(&mut socket, &settings)?;
+        let vips = InterfaceVips::new(socket, settings.interface.ifindex);
+        let sender = sender.clone();
+        let tell = move |event| {
+            // The thread must not wait. A conductor that is 1,000 events behind learns of the
+            // role from the next status; the lease is the data plane's own.
+            let _ = sender.try_send(Event::Election(event));
+        };
+        let thread = AdvertThread::spawn(
+            settings,
+            self.joint_health(),
+            found,
+            Box::new(self.plane.lease()),
+            Box::new(vips),
+            tell,
+        )
+        .context("the election's thread did not start")?;
+        self.election.joined(thread);
+        Ok(())
+    }
+
+    /// Tells the election's thread what a new configuration wants of it.
+    pub(super) fn reconfigure_election(&mut self) -> anyhow::Result<()> {
+        let settings = settings(&self.config)?;
+        self.election.tell(Command::Reconfigure(Box::new(settings)));
+        Ok(())
+    }
+
+    /// What an earlier daemon left of the VIP: a lease that still runs is adopted, an address
+    /// without one is handed over.
+    fn found(&self, socket: &mut VipSocket, settings: &Settings) -> anyhow::Result<Found> {
+        if socket.held(&settings.virtual_addresses)?.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        let held = self.plane.lease().lease_until_ns() > clock::boottime_ns();
+        Ok(if held {
+            Found::LeaseHeld
+        } else {
+            Found::LeaseOver
+        })
+    }
+
+    /// Without a data plane that can receive, a box must not be master.
+    fn joint_health(&self) -> Health {
+        Health {
+            data_plane: true,
+            link: self.links_usable.values().all(|usable| *usable),
+            backends: self.members.any_healthy(),
+        }
+    }
+
+    /// Something that counts for mastership may have changed.
+    pub(super) fn tell_election_of_health(&self) {
+        self.election.tell_health(self.joint_health());
+    }
+
+    pub(super) fn elected(&mut self, event: advert::Event) {
+        let now_ns = clock::boottime_ns();
+        match event {
+            advert::Event::BecameMaster { why } => {
+                info!("master: {why}");
+                self.election.become_master(why.to_string(), now_ns);
+                self.weigh(now_ns);
+            }
+            advert::Event::BecameBackup { why, leader } => {
+                info!("backup: {why}");
+                self.election.become_backup(leader, why.to_string(), now_ns);
+                self.weigh(now_ns);
+            }
+            advert::Event::LeaderChanged(leader) => {
+                if let Some(leader) = leader {
+                    info!(
+                        "the master is {} with priority {}",
+                        leader.address, leader.priority.0
+                    );
+                }
+                self.election.led_by(leader);
+            }
+            advert::Event::WantSync { .. } => self.election.tell(Command::SyncDone),
+            advert::Event::Notice(notice) => warn!("{notice}"),
+        }
+    }
+}
+
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let name = &config.node.interfaces[0];
+    let links = Links::read()?;
+    let link = links.named(name)?;
+    let Some(mac) = link.mac else {
+        bail!("{name} has no MAC address: adverts and the VIP need an Ethernet interface");
+    };
+    let own = |address: &&LinkAddress| {
+        let is_vip = |vip: &VirtualAddress| vip.address == address.address;
+        address.valid_s.is_none() && !config.cluster.virtual_addresses.iter().any(is_vip)
+    };
+    let own: Vec<IpAddr> = link
+        .addresses
+        .iter()
+        .filter(own)
+        .map(|own| own.address)
+        .collect();
+    let interface = Interface {
+        ifindex: link.ifindex,
+        mac,
+        v4: own.iter().find_map(|address| match address {
+            IpAddr::V4(v4) => Some(*v4),
+            IpAddr::V6(_) => None,
+        }),
+        v6: own.iter().find_map(|address| match address {
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(*v6),
+            _ => None,
+        }),
+    };
+    Ok(Settings::of(config, interface, keys(config)?))
+}
+
+/// The cluster's keys, each with a number that every box derives alike from the key itself.
+fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
+    let secrets = config.keys().into_iter().flat_map(ClusterKeys::verifying);
+    let mut keys: Vec<Key> = Vec::new();
+    for secret in secrets {
+        let id = Sha256::digest(secret)[0];
+        if keys.iter().any(|key| key.id == id) {
+            bail!("cluster.secret_file: two keys have the same number {id}: make another key");
+        }
+        keys.push(Key::new(id, *secret));
+    }
+    Ok(keys)
+}

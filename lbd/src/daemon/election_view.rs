@@ -1,0 +1,117 @@
+//! The conductor's side of the election: its thread, and what that told last.
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::Serialize;
+
+use super::advert::{AdvertThread, Command};
+use crate::election::{Health, Leader};
+
+/// The election as its thread last told it.
+#[derive(Debug)]
+pub(super) struct ElectionView {
+    /// `None` until the daemon has joined.
+    thread: Option<AdvertThread>,
+    master: bool,
+    leader: Option<Leader>,
+    reason: String,
+    since_ns: u64,
+    times_master: u64,
+}
+
+impl ElectionView {
+    /// A node that has just started: nobody's master.
+    pub(super) fn starting(now_ns: u64) -> Self {
+        Self {
+            thread: None,
+            master: false,
+            leader: None,
+            reason: "starting".to_owned(),
+            since_ns: now_ns,
+            times_master: 0,
+        }
+    }
+
+    pub(super) fn joined(&mut self, thread: AdvertThread) {
+        self.thread = Some(thread);
+    }
+
+    pub(super) fn tell(&self, command: Command) {
+        if let Some(thread) = &self.thread {
+            thread.send(command);
+        }
+    }
+
+    pub(super) fn tell_health(&self, health: Health) {
+        self.tell(Command::Health(health));
+    }
+
+    /// Hands mastership over and waits until the addresses are gone.
+    pub(super) fn stop(self) {
+        if let Some(thread) = self.thread {
+            thread.stop();
+        }
+    }
+
+    pub(super) fn become_master(&mut self, reason: String, now_ns: u64) {
+        self.master = true;
+        self.leader = None;
+        self.reason = reason;
+        self.since_ns = now_ns;
+        self.times_master += 1;
+    }
+
+    pub(super) fn become_backup(&mut self, leader: Option<Leader>, reason: String, now_ns: u64) {
+        self.master = false;
+        self.leader = leader;
+        self.reason = reason;
+        self.since_ns = now_ns;
+    }
+
+    pub(super) fn led_by(&mut self, leader: Option<Leader>) {
+        self.leader = leader;
+    }
+
+    pub(super) fn is_master(&self) -> bool {
+        self.master
+    }
+
+    /// Whether an address is the master's, while that is another box.
+    pub(super) fn is_leader(&self, address: IpAddr) -> bool {
+        self.leader.is_some_and(|leader| {
+            leader.address == address || leader.other_address == Some(address)
+        })
+    }
+
+    pub(super) fn leader_address(&self) -> Option<IpAddr> {
+        self.leader.map(|leader| leader.address)
+    }
+
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    pub(super) fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+
+    pub(super) fn times_master(&self) -> u64 {
+        self.times_master
+    }
+
+    /// The election's and the wire's counters, by their names.
+    pub(super) fn counters(&self) -> BTreeMap<String, u64> {
+        let Some(view) = self.thread.as_ref().and_then(AdvertThread::view) else {
+            return BTreeMap::new();
+        };
+        let mut counters = named(&view.election);
+        counters.append(&mut named(&view.wire));
+        counters
+    }
+}
+
+/// A struct of counters as a map from its fields' names.
+fn named(counters: &impl Serialize) -> BTreeMap<String, u64> {
+    serde_json::to_value(counters)
+        .and_then(serde_json::from_value)
+        .unwrap_or_default()
+}

@@ -1,0 +1,36 @@
+//! Everything that may happen to the conductor.
+use super::{advert, control, health, poll};
+use crate::host::HostEvent;
+
+/// Sent by the tasks, handled one after another by the conductor.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Time passed: see [`TICK`](super::TICK).
+    Tick,
+    /// An interface changed, or the way to a backend.
+    Host(HostEvent),
+    /// A backend was asked for its figures.
+    Polled(poll::Event),
+    /// A backend's health changed.
+    Health(health::Event),
+    /// The election moved.
+    Election(advert::Event),
+    /// The configuration file was edited.
+    ConfigEdited,
+    /// A person asks.
+    Request(control::Request),
+    /// The daemon is to stop.
+    Stop,
+}
+
+impl From<poll::Event> for Event {
+    fn from(event: poll::Event) -> Self {
+        Self::Polled(event)
+    }
+}
+
+impl From<health::Event> for Event {
+    fn from(event: health::Event) -> Self {
+        Self::Health(event)
+    }
+}

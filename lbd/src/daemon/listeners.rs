@@ -1,0 +1,78 @@
+//! Every listening socket of the daemon, bound before anything on the box is changed.
+use std::{io, net::SocketAddr};
+
+use anyhow::Context as _;
+use axum::Router;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    runtime::Handle,
+    sync::mpsc,
+};
+use tracing::error;
+
+use super::{control, event::Event, web};
+use crate::{
+    agent::{self, Agent},
+    config::Config,
+};
+
+/// Bound, not serving yet.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    control: UnixListener,
+    /// `node.http`: metrics and state, read-only.
+    http: Option<TcpListener>,
+    /// `node.channel`: this box's figures for its peers, read-only.
+    channel: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds them all, or none.
+    pub(super) async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let node = &config.node;
+        let control = control::bind(&node.control)
+            .await
+            .with_context(|| format!("node.control {}", node.control.display()))?;
+        let http = match node.http {
+            Some(address) => Some(bind("node.http", address).await?),
+            None => None,
+        };
+        let channel = match node.channel {
+            Some(address) => Some(bind("node.channel", address).await?),
+            None => None,
+        };
+        Ok(Self {
+            control,
+            http,
+            channel,
+        })
+    }
+
+    /// Serves until the runtime ends.
+    pub(super) fn serve(self, runtime: &Handle, events: &mpsc::Sender<Event>, agent: Agent) {
+        let control = control::serve(self.control, events.clone());
+        runtime.spawn(async move { log_end("the control socket", control.await) });
+        if let Some(http) = self.http {
+            runtime.spawn(serve("node.http", http, web::router(events.clone())));
+        }
+        if let Some(channel) = self.channel {
+            runtime.spawn(serve("node.channel", channel, agent::router(agent)));
+        }
+    }
+}
+
+async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{key}: {address} cannot be listened on; is another lbd or agent running there?")
+    })
+}
+
+async fn serve(key: &'static str, listener: TcpListener, router: Router) {
+    log_end(key, axum::serve(listener, router).await);
+}
+
+fn log_end(what: &str, ended: io::Result<()>) {
+    if let Err(error) = ended {
+        error!("{what} is served no more: {error}");
+    }
+}

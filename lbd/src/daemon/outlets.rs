@@ -1,0 +1,95 @@
+//! What runs beside the conductor for each backend: polls, health checks, and the watch on the way
+//! there.
+use std::net::IpAddr;
+
+use tokio::{runtime::Handle, sync::mpsc};
+use tracing::warn;
+
+use super::{event::Event, health, poll};
+use crate::{
+    agent::{Agent, AgentConfig},
+    config::Config,
+    host::{HostError, HostEvent, Watch},
+};
+
+/// Handles to the tasks. They end when this is dropped.
+#[derive(Debug)]
+pub(super) struct Outlets {
+    runtime: Handle,
+    agent: Agent,
+    pollers: poll::Pollers<Event>,
+    checkers: health::Checkers<Event>,
+    follow: mpsc::UnboundedSender<Followed>,
+}
+
+/// Interfaces and addresses to watch.
+type Followed = (Vec<String>, Vec<IpAddr>);
+
+impl Outlets {
+    /// Starts the tasks; they have nothing to do until [`Self::follow`].
+    pub(super) fn start(
+        runtime: &Handle,
+        config: &Config,
+        events: &mpsc::Sender<Event>,
+        agent: Agent,
+    ) -> Result<Self, HostError> {
+        let _inside = runtime.enter();
+        let watch = Watch::start(config.node.interfaces.clone(), Vec::new())?;
+        let (follow, followed) = mpsc::unbounded_channel();
+        runtime.spawn(pass_on(watch, followed, events.clone()));
+        Ok(Self {
+            runtime: runtime.clone(),
+            agent,
+            pollers: poll::Pollers::new(events.clone()),
+            checkers: health::Checkers::new(events.clone()),
+            follow,
+        })
+    }
+
+    /// Follows a configuration's backends from now on.
+    pub(super) fn follow(&mut self, config: &Config) {
+        let _inside = self.runtime.enter();
+        let agent = self.agent.clone();
+        let looks_at = AgentConfig::from(config);
+        self.runtime
+            .spawn(async move { agent.configure(looks_at).await });
+        self.pollers.replace(poll::targets(config, &self.agent));
+        self.checkers.replace(health::targets(config));
+        let addresses = config
+            .cluster
+            .backends()
+            .map(|(_, backend)| backend.address)
+            .collect();
+        // The task that hears this ends with the runtime only.
+        let _ = self
+            .follow
+            .send((config.node.interfaces.clone(), addresses));
+    }
+}
+
+/// Hands the watch's events to the conductor, and wishes to the watch.
+async fn pass_on(
+    mut watch: Watch,
+    mut followed: mpsc::UnboundedReceiver<Followed>,
+    events: mpsc::Sender<Event>,
+) {
+    loop {
+        let event: Option<HostEvent> = tokio::select! {
+            event = watch.next() => event,
+            wish = followed.recv() => match wish {
+                Some((interfaces, addresses)) => {
+                    watch.follow(interfaces, addresses);
+                    continue;
+                }
+                None => return,
+            },
+        };
+        let Some(event) = event else {
+            warn!("interfaces and neighbours are watched no more");
+            return;
+        };
+        if events.send(Event::Host(event)).await.is_err() {
+            return;
+        }
+    }
+}

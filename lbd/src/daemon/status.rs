@@ -1,0 +1,146 @@
+//! What `lbd status --json` prints: the daemon's state as plain data. The field names are a contract.
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// The whole.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Status {
+    /// `node.name`.
+    pub node: String,
+    /// The daemon's version.
+    pub version: String,
+    /// Seconds since the daemon started.
+    pub uptime_s: u64,
+    /// `master` or `backup`.
+    pub role: String,
+    /// The master's name, or its address when the configuration does not know it.
+    pub master: Option<String>,
+    /// The election in detail.
+    pub election: ElectionStatus,
+    /// The virtual addresses.
+    pub virtual_addresses: Vec<VirtualAddressStatus>,
+    /// The interfaces XDP is attached to.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Every backend of every site.
+    pub backends: Vec<BackendStatus>,
+    /// The data plane's counters, summed over the CPUs.
+    pub counters: BTreeMap<String, u64>,
+    /// The election's counters.
+    pub election_counters: BTreeMap<String, u64>,
+    /// Which configuration is running.
+    pub config: ConfigStatus,
+}
+
+/// The election in detail.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ElectionStatus {
+    /// `cluster.virtual_router_id`.
+    pub virtual_router_id: u8,
+    /// `node.priority`.
+    pub priority: u8,
+    /// Why the role is what it is.
+    pub reason: String,
+    /// Seconds since the role last changed.
+    pub since_s: u64,
+    /// How often this node became master since it started.
+    pub times_master: u64,
+}
+
+/// A virtual address.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct VirtualAddressStatus {
+    /// Without its prefix length.
+    pub address: IpAddr,
+    /// The served ports.
+    pub ports: Vec<u16>,
+    /// Whether this node holds it right now.
+    pub held: bool,
+}
+
+/// An interface that XDP is attached to.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct InterfaceStatus {
+    /// `eth0`.
+    pub name: String,
+    /// `native` or `generic`.
+    pub xdp_mode: String,
+    /// Whether it has a carrier.
+    pub up: bool,
+}
+
+/// A backend.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct BackendStatus {
+    /// As in the configuration.
+    pub name: String,
+    /// Its site.
+    pub site: String,
+    /// Its index in the maps.
+    pub id: u16,
+    /// Its own address.
+    pub address: IpAddr,
+    /// The resolved link-layer address of it, or of the gateway to it.
+    pub mac: Option<String>,
+    /// `up`, `full`, `down` or `unknown`.
+    pub health: String,
+    /// Why, when it is not up.
+    pub health_reason: Option<String>,
+    /// The configured weight.
+    pub weight: u16,
+    /// The effective weight, in thousandths of a weight unit; 0 takes no new session.
+    pub weight_permille: u32,
+    /// Whether new sessions go to it.
+    pub accepting: bool,
+    /// Why the weight is what it is.
+    pub reason: String,
+    /// `drain`, a weight set by hand, or nothing.
+    pub operator: Option<String>,
+    /// Live sessions through this node's flow table.
+    pub sessions: u64,
+    /// Unique sources among them, as of the last sweep.
+    pub unique_sources: u64,
+    /// What it reported last.
+    pub reported: Option<ReportedStatus>,
+    /// Frames, bytes and sessions steered to it since the data plane was loaded.
+    pub steered: SteeredStatus,
+}
+
+/// What a backend reported.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ReportedStatus {
+    /// Seconds since it was asked.
+    pub age_s: f64,
+    /// Messages waiting for delivery.
+    pub queued: Option<u64>,
+    /// Messages deferred.
+    pub deferred: Option<u64>,
+    /// Open SMTP sessions.
+    pub sessions: Option<u64>,
+    /// Unique client addresses among them.
+    pub unique_ips: Option<u64>,
+    /// Connections that wait for the MTA to accept them.
+    pub not_accepted: Option<u64>,
+}
+
+/// What went to a backend.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct SteeredStatus {
+    /// Frames.
+    pub packets: u64,
+    /// Bytes, Ethernet header included.
+    pub bytes: u64,
+    /// Sessions that were selected for it.
+    pub sessions: u64,
+}
+
+/// Which configuration is running.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ConfigStatus {
+    /// The file.
+    pub path: String,
+    /// When the running configuration was read, in seconds since 1970.
+    pub loaded_unix_s: u64,
+    /// Why the file as it is now was refused; the running configuration is the one before.
+    pub refused: Option<String>,
+}

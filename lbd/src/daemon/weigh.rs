@@ -1,0 +1,206 @@
+//! One round of the policy: look at everything, decide, and put weights and ring into the maps.
+use std::{collections::HashMap, time::Duration};
+
+use tracing::info;
+
+use super::{
+    conductor::Conductor,
+    control::Explained,
+    members::{self, nanoseconds},
+};
+use crate::{
+    config::Mode,
+    policy::{self, Input, Output, Policy},
+    table::{self, Entry, Ring},
+    units::{BackendId, WeightPermille},
+};
+
+/// The policy with its schedule, and what it decided last.
+#[derive(Debug)]
+pub(super) struct Weigher {
+    policy: Policy,
+    interval_ns: u64,
+    due_ns: u64,
+    last: Option<(Input, Output)>,
+    /// The weights that the live ring was built from, in the configuration's order; `None` when
+    /// other backends are to be in it.
+    ring: Option<Vec<WeightPermille>>,
+    /// Backends that the configuration no longer has, and that still have sessions.
+    retired: Vec<BackendId>,
+}
+
+impl Weigher {
+    /// Due at once.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self {
+            policy: Policy::new(),
+            interval_ns: nanoseconds(interval),
+            due_ns: 0,
+            last: None,
+            ring: None,
+            retired: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_due(&self, now_ns: u64) -> bool {
+        now_ns >= self.due_ns
+    }
+
+    /// A new interval, or backends that came or went: the next round is due at once, with a new ring.
+    pub(super) fn reconfigure(&mut self, interval: Duration) {
+        self.interval_ns = nanoseconds(interval);
+        self.due_ns = 0;
+        self.ring = None;
+    }
+
+    /// Backends that are to go once their sessions have ended.
+    pub(super) fn retire(&mut self, gone: Vec<BackendId>) {
+        self.retired.extend(gone);
+    }
+
+    /// The last decision on a backend.
+    pub(super) fn decision(&self, id: BackendId) -> Option<&policy::Decision> {
+        self.last.as_ref()?.1.decision(id)
+    }
+
+    pub(super) fn explained(&self) -> Explained {
+        let Some((input, output)) = &self.last else {
+            return Explained::default();
+        };
+        Explained {
+            text: format!("{input:?}"),
+            decisions: serde_json::json!(output),
+        }
+    }
+}
+
+impl Conductor {
+    /// One round.
+    pub(super) fn weigh(&mut self, now_ns: u64) {
+        self.look_at_flows();
+        let input = Input {
+            now_ns,
+            settings: members::policy_settings(&self.config.cluster),
+            mode: self.policy_mode(),
+            sites: self.members.sites(&self.config.cluster, now_ns),
+        };
+        let output = self.weigher.policy.step(&input);
+        self.log_changes(&output);
+        self.apply(&output);
+        self.weigher.last = Some((input, output));
+        self.weigher.due_ns = now_ns + self.weigher.interval_ns;
+    }
+
+    fn policy_mode(&self) -> policy::Mode {
+        match self.config.cluster.mode {
+            Mode::ActiveActive => policy::Mode::ActiveActive,
+            Mode::ActivePassive => policy::Mode::ActivePassive {
+                master: self.master_backend(),
+            },
+        }
+    }
+
+    /// The backend that is the master's own box.
+    fn master_backend(&self) -> Option<BackendId> {
+        if self.election.is_master() {
+            return self.members.local().map(|member| member.id);
+        }
+        let master = self
+            .members
+            .iter()
+            .find(|member| self.election.is_leader(member.address))?;
+        Some(master.id)
+    }
+
+    /// Takes down how many sessions each backend has.
+    fn look_at_flows(&mut self) {
+        let loads: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
+        for member in self.members.iter_mut() {
+            member.live.sessions = loads.get(&member.id).copied().unwrap_or(0);
+        }
+    }
+
+    /// Weights at once, the ring only when it would differ by more than noise.
+    fn apply(&mut self, output: &Output) {
+        let weights: Vec<(BackendId, WeightPermille)> = output
+            .decisions()
+            .map(|decision| (decision.id, decision.weight))
+            .collect();
+        self.log_failure("writing the weights", |conductor| {
+            Ok(conductor.plane.set_weights(&weights)?)
+        });
+        let in_order: Vec<WeightPermille> = weights.iter().map(|(_, weight)| *weight).collect();
+        let stale = self
+            .weigher
+            .ring
+            .as_ref()
+            .is_none_or(|built| table::worth_rebuilding(built, &in_order));
+        if stale {
+            let ring = self.build_ring(&weights);
+            self.log_failure("swapping the ring", |conductor| {
+                conductor.plane.swap_ring(ring.slots())?;
+                conductor.weigher.ring = Some(in_order);
+                Ok(())
+            });
+        }
+        self.forget_retired();
+    }
+
+    /// By the backends' addresses, which are the same on every node; ids need not be.
+    fn build_ring(&self, weights: &[(BackendId, WeightPermille)]) -> Ring {
+        let identities: Vec<String> = self
+            .members
+            .iter()
+            .map(|member| member.address.to_string())
+            .collect();
+        let by_id: HashMap<BackendId, WeightPermille> = weights.iter().copied().collect();
+        let entries: Vec<Entry<'_>> = self
+            .members
+            .iter()
+            .zip(&identities)
+            .map(|(member, identity)| Entry {
+                identity: identity.as_bytes(),
+                weight: by_id.get(&member.id).copied().unwrap_or_default(),
+                value: u32::from(member.id.0),
+            })
+            .collect();
+        Ring::build(&entries)
+    }
+
+    /// Removes retired backends whose last session has ended.
+    fn forget_retired(&mut self) {
+        if self.weigher.retired.is_empty() {
+            return;
+        }
+        let busy: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
+        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.weigher.retired)
+            .into_iter()
+            .partition(|id| busy.get(id).is_some_and(|sessions| *sessions > 0));
+        self.weigher.retired = stay;
+        for id in go {
+            self.log_failure("removing a backend", |conductor| {
+                Ok(conductor.plane.remove_backend(id)?)
+            });
+        }
+    }
+
+    /// A line for each backend that starts or stops to take sessions.
+    fn log_changes(&self, output: &Output) {
+        for decision in output.decisions() {
+            let before = self
+                .weigher
+                .decision(decision.id)
+                .map(|before| before.accepting);
+            if before == Some(decision.accepting) {
+                continue;
+            }
+            let member = self.members.iter().find(|member| member.id == decision.id);
+            let name = member.map_or("?", |member| member.name.as_str());
+            if decision.accepting {
+                info!("{name} takes sessions: {}", decision.reason);
+            } else {
+                info!("{name} takes no new sessions: {}", decision.reason);
+            }
+        }
+    }
+}

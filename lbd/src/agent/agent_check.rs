@@ -7,9 +7,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::limited::{Connection, Limited};
-use super::{Agent, AgentState};
+use super::{Agent, AgentState, MeasureError};
 use crate::stats::{Sample, agent_check};
 
+/// How long a measurement may take before the client is let go without an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the client's own end is waited for, and how much of what it sends is read.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 4096;
@@ -21,19 +23,26 @@ pub async fn serve_agent_check(listener: TcpListener, agent: Agent, queue_half: 
         let (connection, peer) = listener.accept().await;
         let agent = agent.clone();
         tokio::spawn(async move {
-            let sample = match agent.report().await {
-                Ok(report) => report.sample,
-                Err(error) => Sample {
-                    state: AgentState::Down,
-                    note: Some(error.to_string()),
-                    ..Sample::default()
-                },
+            let report = tokio::time::timeout(PATIENCE, agent.report());
+            let Ok(report) = report.await else {
+                // HAProxy takes no answer for no news, as its health check judges by itself.
+                tracing::debug!("agent-check for {peer}: the measurement hangs");
+                return;
             };
+            let sample = report.map_or_else(broken, |report| report.sample);
             let line = agent_check::emit(&sample, queue_half);
             if let Err(error) = answer(connection, &line).await {
                 tracing::debug!("agent-check for {peer}: {error}");
             }
         });
+    }
+}
+
+fn broken(error: MeasureError) -> Sample {
+    Sample {
+        state: AgentState::Down,
+        note: Some(error.to_string()),
+        ..Sample::default()
     }
 }
 

@@ -121,7 +121,7 @@ impl PartialEq for Agent {
 #[derive(Debug)]
 struct Shared {
     config: ArcSwap<AgentConfig>,
-    last: Mutex<Option<(Instant, Report)>>,
+    last: Arc<Mutex<Option<(Instant, Report)>>>,
 }
 
 impl Agent {
@@ -131,7 +131,7 @@ impl Agent {
         Self {
             shared: Arc::new(Shared {
                 config: ArcSwap::from_pointee(config),
-                last: Mutex::new(None),
+                last: Arc::default(),
             }),
         }
     }
@@ -144,19 +144,24 @@ impl Agent {
     }
 
     /// The figures, at most half a second old. An error when the measurement itself broke.
+    ///
+    /// Whoever gives up waiting leaves the measurement to the next one: a spool on a disk that hangs
+    /// holds one thread, however often it is asked for.
     pub async fn report(&self) -> Result<Report, MeasureError> {
-        let mut last = self.shared.last.lock().await;
+        let mut last = Arc::clone(&self.shared.last).lock_owned().await;
         if let Some((at, report)) = &*last
             && at.elapsed() < FRESH
         {
             return Ok(report.clone());
         }
         let config = self.shared.config.load_full();
-        let report = tokio::task::spawn_blocking(move || measure(&config))
-            .await
-            .map_err(|_| MeasureError)?;
-        *last = Some((Instant::now(), report.clone()));
-        Ok(report)
+        // The thread holds the lock until it is done, also when nobody waits for it any more.
+        let measuring = tokio::task::spawn_blocking(move || {
+            let report = measure(&config);
+            *last = Some((Instant::now(), report.clone()));
+            report
+        });
+        measuring.await.map_err(|_| MeasureError)
     }
 }
 

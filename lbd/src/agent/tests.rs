@@ -132,3 +132,18 @@ fn what_cannot_be_read_is_unknown_and_said() {
         assert!(note.contains(part), "{note}");
     }
 }
+
+#[test]
+fn who_waits_for_a_hung_measurement_may_give_up() {
+    block_on(async {
+        let agent = Agent::new(config(1));
+        // As a hung disk would: the measurement does not end.
+        let hung = Arc::clone(&agent.shared.last).lock_owned().await;
+        for _ in 0..3 {
+            let gave_up = tokio::time::timeout(Duration::from_millis(20), agent.report());
+            assert!(gave_up.await.is_err());
+        }
+        drop(hung);
+        assert_eq!(agent.report().await.unwrap().node, "mx1");
+    });
+}

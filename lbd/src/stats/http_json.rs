@@ -1,4 +1,6 @@
 //! Any JSON: a pointer (RFC 6901) for each figure says where it stands.
+//!
+//! `KumoMTA`'s `/metrics.json`, say, gives `sessions: /connection_count/value/service/esmtp_listener`.
 
 use std::fmt;
 
@@ -88,6 +90,14 @@ mod tests {
                 .map_err(|error| error.kind());
             assert_eq!(got, expected, "{pointer}");
         }
+    }
+
+    #[test]
+    fn the_pointer_for_kumomta_fits_its_answer() {
+        let answer = include_bytes!("../../testdata/stats/kumomta.json");
+        let pointer = Pointer::new("/connection_count/value/service/esmtp_listener").unwrap();
+        let sample = parse(answer, &Figures::new([(Figure::Sessions, pointer)])).unwrap();
+        assert_eq!(sample.sessions, Some(41));
     }
 
     #[test]

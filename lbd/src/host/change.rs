@@ -120,9 +120,8 @@ impl Change {
     pub(super) fn undo(&self, netlink: &mut Netlink) -> Result<Outcome, HostError> {
         match self {
             Self::Sysctl { key, old, new } => restore_sysctl(key, *old, *new),
-            Self::Address { address, interface } | Self::Lease { address, interface } => {
-                remove_address(netlink, *address, interface)
-            }
+            Self::Address { address, interface } => remove_address(netlink, *address, interface),
+            Self::Lease { address, interface } => end_lease(netlink, *address, interface),
             Self::Xdp {
                 interface,
                 program_id,
@@ -172,6 +171,28 @@ fn remove_address(
     } else {
         Outcome::Gone
     })
+}
+
+fn end_lease(
+    netlink: &mut Netlink,
+    address: IpAddr,
+    interface: &str,
+) -> Result<Outcome, HostError> {
+    let links = links::read(netlink)?;
+    let Ok(link) = links.named(interface) else {
+        return Ok(Outcome::Gone);
+    };
+    let held = link
+        .addresses
+        .iter()
+        .find(|held| held.address == address && held.excludes_lease());
+    match held {
+        None => Ok(Outcome::Gone),
+        Some(held) if held.valid_s.is_none() => Ok(Outcome::LeftAlone(format!(
+            "{address} is configured on {interface} for good"
+        ))),
+        Some(_) => remove_address(netlink, address, interface),
+    }
 }
 
 fn detach_xdp(

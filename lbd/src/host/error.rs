@@ -59,6 +59,16 @@ pub enum HostError {
         /// What it holds.
         value: String,
     },
+    /// An `arp_ignore` with which the wrong boxes answer for the VIP, or none.
+    #[error(
+        "the sysctl {key} is {value}, with which the wrong boxes would answer for the VIP, or none: set it to 1 or 2"
+    )]
+    ArpIgnore {
+        /// The sysctl's path below /proc/sys.
+        key: String,
+        /// Its value, above 2.
+        value: u32,
+    },
     /// The journal cannot be read or written. Nothing is changed that cannot be recorded.
     #[error("cannot {verb} the journal {path}, which lists what to undo: {source}")]
     Journal {

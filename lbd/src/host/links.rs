@@ -58,6 +58,14 @@ pub struct LinkAddress {
     pub valid_s: Option<u32>,
 }
 
+impl LinkAddress {
+    /// Whether a host address of the same value would be the same entry: IPv4 keeps one for each
+    /// prefix, IPv6 one.
+    pub(super) fn excludes_lease(&self) -> bool {
+        self.address.is_ipv6() || self.prefix_bits == host_bits(self.address)
+    }
+}
+
 /// The number of bits of a whole address.
 pub(super) fn host_bits(address: IpAddr) -> u8 {
     match address {

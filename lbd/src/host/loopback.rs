@@ -8,7 +8,10 @@
 //! answers a client from the VIP would otherwise draw the VIP to itself. The kernel takes the larger
 //! of `all` and the interface's own value (Documentation/networking/ip-sysctl.rst). `all` is raised
 //! because the VIP is local to the whole box, so no interface may answer for it, and each interface
-//! of lbd's besides, so that a stray write to `all` does not make two masters.
+//! of lbd's besides, so that a stray write to `all` does not make two masters. An `arp_ignore` of 2
+//! (answer only askers of one's own subnet) is stricter and serves as well; above that the kernel
+//! answers nobody for the lease (3, 8), or everybody for everything (4 to 7 are reserved and mean 0),
+//! and so it is refused.
 //!
 //! **IPv6** needs no sysctl: a neighbour solicitation is answered only for an address of the
 //! interface it came in on (`ndisc_recv_ns`, net/ipv6/ndisc.c), and a solicitation is sent from an
@@ -18,18 +21,30 @@
 //! sender leave by, which is what even its strict mode asks for.
 use std::net::IpAddr;
 
-use super::{Change, Host, HostError};
+use super::{Change, Host, HostError, sysctl};
 
 /// Answer only for addresses of the interface that was asked.
 const ARP_IGNORE: u32 = 1;
+/// The highest value with which a lease is still answered for, and a VIP on `lo` is not.
+const ARP_IGNORE_MAX: u32 = 2;
 /// Ask with the best address of one's own for that neighbour.
 const ARP_ANNOUNCE: u32 = 2;
 
 impl Host {
     /// Keeps the box from answering or announcing what is only on `lo`: for itself (`all`) and for
     /// each of lbd's interfaces, where the value is lower. Call this *before* [`Host::hold_vip`].
+    ///
+    /// Fails with [`HostError::ArpIgnore`], and changes nothing, where `arp_ignore` is above 2.
     pub fn suppress_arp(&mut self, interfaces: &[String]) -> Result<(), HostError> {
-        for scope in std::iter::once("all").chain(interfaces.iter().map(String::as_str)) {
+        let scopes = || std::iter::once("all").chain(interfaces.iter().map(String::as_str));
+        for scope in scopes() {
+            let key = format!("net/ipv4/conf/{scope}/arp_ignore");
+            let value = sysctl::read(&key)?;
+            if value > ARP_IGNORE_MAX {
+                return Err(HostError::ArpIgnore { key, value });
+            }
+        }
+        for scope in scopes() {
             for (name, at_least) in [("arp_ignore", ARP_IGNORE), ("arp_announce", ARP_ANNOUNCE)] {
                 self.raise_sysctl(&format!("net/ipv4/conf/{scope}/{name}"), at_least)?;
             }

@@ -6,13 +6,15 @@
 //! over that interface to whoever asks by ARP.)
 //!
 //! **Never a source by default.** The box's own connections must not leave from an address that
-//! moves away. IPv4: scope `link`, which `inet_select_addr` (net/ipv4/devinet.c) passes over for
-//! routed destinations. IPv6: a preferred lifetime of 0, so RFC 6724 rule 3 avoids it. Both still
-//! answer ARP and ND, take connections, and serve a socket that is bound to them on purpose.
+//! moves away. IPv4: scope `host`, which `inet_select_addr` (net/ipv4/devinet.c) passes over for
+//! whatever is not on the box; scope `link` is not enough, a default route without a gateway takes
+//! it. IPv6: a preferred lifetime of 0, so RFC 6724 rule 3 avoids it. Both still answer ARP and ND,
+//! take connections, and serve a socket that is bound to them on purpose.
 //!
 //! **Lifetime.** Whole seconds are the kernel's unit (`struct ifa_cacheinfo`), and it may be late by
 //! a second. It bounds how long a dead daemon's box keeps the address; how soon it falls silent is
 //! the data plane's lease, in milliseconds.
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
@@ -30,12 +32,22 @@ pub const MIN_VALID_S: u32 = 2;
 
 /// A blocking socket of its own for the thread that holds the VIP.
 ///
-/// A call is one send and one receive, tens of microseconds; it waits longer while another process
-/// holds the kernel's RTNL lock (seconds at the very most, then it fails as unanswered). A thread
-/// with deadlines of milliseconds renews from another one.
+/// A call is one send and one receive, and the kernel answers within the send. While another process
+/// holds the kernel's configuration lock (RTNL) the call waits for it: a thread with deadlines of
+/// milliseconds renews from another one.
 #[derive(Debug)]
 pub struct VipSocket {
     netlink: Netlink,
+    /// Whose each VIP is, as far as it was seen.
+    owners: BTreeMap<(IpAddr, u32), Owner>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Owner {
+    /// It is a lease: ours, or taken over from a dead predecessor.
+    Lbd,
+    /// Somebody configured it for good: it is neither made to end nor removed.
+    Operator,
 }
 
 /// What [`VipSocket::add`] found.
@@ -45,6 +57,8 @@ pub enum Added {
     New,
     /// It was there, from us or a dead predecessor, and its lifetime is renewed.
     Renewed,
+    /// It is configured for good, by somebody else; it was not touched, and will not be.
+    Permanent,
 }
 
 /// A VIP that is on an interface.
@@ -69,7 +83,10 @@ impl Held {
 impl VipSocket {
     /// Opens the socket in the network namespace of the calling thread.
     pub fn open() -> Result<Self, HostError> {
-        Netlink::open().map(|netlink| Self { netlink })
+        Ok(Self {
+            netlink: Netlink::open()?,
+            owners: BTreeMap::new(),
+        })
     }
 
     /// Adds the VIP for `valid_s` seconds (at least [`MIN_VALID_S`]); renews one that is there.
@@ -80,17 +97,49 @@ impl VipSocket {
             NLM_F_CREATE | NLM_F_EXCL,
             || format!("add {vip} to interface {ifindex}"),
         );
-        match new {
-            Ok(()) => Ok(Added::New),
-            Err(error) if is(&error, libc::EEXIST) => {
-                self.renew(vip, ifindex, valid_s).map(|()| Added::Renewed)
-            }
-            Err(error) => Err(error),
+        let added = match new {
+            Ok(()) => Added::New,
+            Err(error) if is(&error, libc::EEXIST) => self.take_over(vip, ifindex, valid_s)?,
+            Err(error) => return Err(error),
+        };
+        let owner = match added {
+            Added::New | Added::Renewed => Owner::Lbd,
+            Added::Permanent => Owner::Operator,
+        };
+        self.owners.insert((vip, ifindex), owner);
+        Ok(added)
+    }
+
+    fn take_over(&mut self, vip: IpAddr, ifindex: u32, valid_s: u32) -> Result<Added, HostError> {
+        if self.is_permanent(vip, ifindex)? {
+            return Ok(Added::Permanent);
+        }
+        self.replace(vip, ifindex, valid_s)?;
+        Ok(Added::Renewed)
+    }
+
+    fn is_permanent(&mut self, vip: IpAddr, ifindex: u32) -> Result<bool, HostError> {
+        let held = self.held(&[vip])?;
+        Ok(held.iter().any(
+            |Held {
+                 ifindex: on,
+                 address,
+             }| {
+                *on == ifindex && address.excludes_lease() && address.valid_s.is_none()
+            },
+        ))
+    }
+
+    /// Sets the lifetime to `valid_s` seconds from now; adds the VIP if it is not there.
+    pub fn renew(&mut self, vip: IpAddr, ifindex: u32, valid_s: u32) -> Result<(), HostError> {
+        if self.owners.get(&(vip, ifindex)) == Some(&Owner::Lbd) {
+            self.replace(vip, ifindex, valid_s)
+        } else {
+            self.add(vip, ifindex, valid_s).map(drop)
         }
     }
 
-    /// Sets the lifetime to `valid_s` seconds from now; adds the VIP if it has gone meanwhile.
-    pub fn renew(&mut self, vip: IpAddr, ifindex: u32, valid_s: u32) -> Result<(), HostError> {
+    fn replace(&mut self, vip: IpAddr, ifindex: u32, valid_s: u32) -> Result<(), HostError> {
         let message = lease(vip, ifindex, valid_s)?;
         self.netlink.change(
             RouteNetlinkMessage::NewAddress(message),
@@ -99,8 +148,15 @@ impl VipSocket {
         )
     }
 
-    /// Removes the VIP; false when it was not there.
+    /// Removes the VIP; false when it was not there, or is there for good.
     pub fn remove(&mut self, vip: IpAddr, ifindex: u32) -> Result<bool, HostError> {
+        let is_operators = match self.owners.remove(&(vip, ifindex)) {
+            Some(owner) => owner == Owner::Operator,
+            None => self.is_permanent(vip, ifindex)?,
+        };
+        if is_operators {
+            return Ok(false);
+        }
         remove(&mut self.netlink, vip, ifindex)
     }
 
@@ -138,7 +194,7 @@ fn lease(vip: IpAddr, ifindex: u32, valid_s: u32) -> Result<AddressMessage, Host
     let mut lifetime = CacheInfo::default();
     lifetime.ifa_valid = valid_s.max(MIN_VALID_S);
     if vip.is_ipv4() {
-        message.header.scope = AddressScope::Link;
+        message.header.scope = AddressScope::Host;
         lifetime.ifa_preferred = lifetime.ifa_valid;
     }
     message
@@ -148,8 +204,7 @@ fn lease(vip: IpAddr, ifindex: u32, valid_s: u32) -> Result<AddressMessage, Host
 }
 
 /// An address of its own, without a route to a subnet. No duplicate address detection: it would
-/// hold an IPv6 VIP back for a second, and a rival master is the election's matter (RFC 9568
-/// section 8.2.2 wants none either).
+/// hold an IPv6 VIP back for a second, and a rival master is the election's matter.
 pub(super) fn host_address(address: IpAddr, ifindex: u32) -> Result<AddressMessage, HostError> {
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
         return Err(HostError::NotAnAddress(address));

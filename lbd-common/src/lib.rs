@@ -16,6 +16,7 @@ pub mod backend;
 pub mod counters;
 pub mod director;
 pub mod event;
+pub mod floor;
 pub mod flow;
 pub mod hash;
 pub mod maps;

@@ -1,5 +1,5 @@
 //! Lets aya copy these types into and out of maps.
-use crate::{backend, counters, director, event, flow, node, vip};
+use crate::{backend, counters, director, event, floor, flow, node, vip};
 
 macro_rules! pod {
     ($($of:ty),+ $(,)?) => {
@@ -17,6 +17,7 @@ pod!(
     counters::Counters,
     director::Director,
     event::FlowEvent,
+    floor::Walk,
     flow::Bucket4,
     flow::Bucket6,
     flow::Slot4,

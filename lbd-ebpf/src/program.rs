@@ -21,6 +21,7 @@ use crate::{
 
 /// The program that lbd attaches.
 #[xdp]
+#[inline(always)]
 pub(crate) fn lbd(ctx: XdpContext) -> u32 {
     let mut packet = Packet::new(ctx);
     match decide(&mut packet) {

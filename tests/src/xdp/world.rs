@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
     maps::{Array, ArrayOfMaps, DevMapHash, MapData, PerCpuArray, PerCpuValues, RingBuf},
-    programs::{TestRun as _, Xdp},
+    programs::{ProgramFd, TestRun as _, Xdp},
     util::nr_cpus,
 };
 use lbd_common::{
@@ -13,7 +13,7 @@ use lbd_common::{
     counters::{Counters, Reason},
     director::{Director, role},
     event::FlowEvent,
-    flow::{Bucket4, Bucket6, FlowWord, Slot4, Slot6, buckets, hash4, hash6, tag},
+    flow::{BUCKETS4, Bucket4, Bucket6, FlowWord, Slot4, Slot6, buckets, hash4, hash6, tag},
     hash::{slot_mac, slot_u32, slot_v6},
     maps,
     node::{Node, mac_to_u64},
@@ -78,16 +78,52 @@ impl World {
     /// When root cannot load it.
     #[must_use]
     pub fn load(test: &str) -> Option<Self> {
-        crate::root_or_skip(test).then(|| Self::try_load().expect("the kernel takes the program"))
+        crate::root_or_skip(test).then(|| Self::small().expect("the kernel takes the program"))
     }
 
-    fn try_load() -> Result<Self> {
-        let mask = BUCKETS - 1;
+    fn small() -> Result<Self> {
+        let mut world = Self::sized(BUCKETS)?;
+        world.reset()?;
+        Ok(world)
+    }
+
+    /// A world with tables of the default size and so many equal backends, numbered from 0.
+    pub fn for_bench(backends: u16) -> Result<Self> {
+        let mut world = Self::sized(BUCKETS4)?;
+        world.serve(VIP4.into(), &[(PORT, VIP_IDS[0])])?;
+        for id in 0..backends {
+            world.backend(
+                id,
+                Backend {
+                    mac: backend_mac(id),
+                    source_mac: OUR_MAC,
+                    ifindex: INGRESS,
+                    state: state::UP,
+                    ..Backend::default()
+                },
+            )?;
+            world.weight(id, 1000)?;
+        }
+        for slot in 0..RING_SLOTS {
+            world.rings[0].set(slot, slot % u32::from(backends), 0)?;
+        }
+        world.director(|_| {})?;
+        Ok(world)
+    }
+
+    /// The program, to be called by another.
+    pub fn fd(&self) -> Result<ProgramFd> {
+        let program: &Xdp = self.ebpf.program("lbd").context("lbd")?.try_into()?;
+        Ok(program.fd()?.try_clone()?)
+    }
+
+    fn sized(buckets: u32) -> Result<Self> {
+        let mask = buckets - 1;
         let mut ebpf = EbpfLoader::new()
             .override_global("FLOWS4_MASK", &mask, true)
             .override_global("FLOWS6_MASK", &mask, true)
-            .map_max_entries(maps::FLOWS4, BUCKETS)
-            .map_max_entries(maps::FLOWS6, BUCKETS)
+            .map_max_entries(maps::FLOWS4, buckets)
+            .map_max_entries(maps::FLOWS6, buckets)
             .load(object::LBD)?;
         let mut outer: ArrayOfMaps<_, Array<MapData, u32>> =
             ArrayOfMaps::try_from(ebpf.map_mut(maps::RINGS).context("RINGS")?)?;
@@ -100,13 +136,11 @@ impl World {
         devices.insert(OTHER_INTERFACE, INGRESS, None, 0)?;
         let program: &mut Xdp = ebpf.program_mut("lbd").context("lbd")?.try_into()?;
         program.load()?;
-        let mut world = Self {
+        Ok(Self {
             ebpf,
             rings,
             touched_slots: Vec::new(),
-        };
-        world.reset()?;
-        Ok(world)
+        })
     }
 
     /// Puts every map back to the start of a row: a leased master with two VIPs, of which the

@@ -1,0 +1,30 @@
+//! What the floor programs of the benchmark share with it.
+
+/// Buckets of the bare bucket table: as many as the real one has.
+pub const FLOOR_BUCKETS: u32 = crate::flow::BUCKETS4;
+/// Entries of the LRU hash: as many as the real table has slots.
+pub const FLOOR_LRU: u32 = 4 * FLOOR_BUCKETS;
+/// Slots of the ring.
+pub const FLOOR_RING: u32 = crate::ring::RING_SLOTS;
+
+/// Which flows `walk` goes through.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Walk {
+    /// The next flow's number.
+    pub next: u64,
+    /// Flows less one, a power of two less one.
+    pub mask: u64,
+    /// Bytes of the packet.
+    pub length: u32,
+    /// TCP flags of every packet.
+    pub tcp_flags: u32,
+    /// The source address of flow 0, in host byte order.
+    pub first_source: u32,
+    /// 0: in a fixed order; otherwise as at random.
+    pub shuffled: u32,
+    /// Half the bits of `mask`, at least 1.
+    pub half_bits: u64,
+}
+
+const _: () = assert!(size_of::<Walk>() == 40);

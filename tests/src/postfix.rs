@@ -17,11 +17,12 @@ use crate::lab::{Host, Process};
 /// How long smtp-sink may take to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An smtp-sink on port 25 of a host, which notes every message.
+/// An smtp-sink on port 25 of a host, which notes every message. It is two processes: smtp-sink
+/// listens on one family only.
 #[derive(Debug)]
 pub struct Sink {
-    process: Process,
-    dump: PathBuf,
+    processes: Vec<Process>,
+    folder: PathBuf,
 }
 
 impl Sink {
@@ -31,20 +32,36 @@ impl Sink {
         fs::create_dir_all(&folder)?;
         // smtp-sink drops its privileges before it writes there.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
-        let dump = folder.join("messages");
-        let mut command = host.command("smtp-sink");
-        command
-            .args(["-u", "nobody", "-h", &host.name, "-m", "4000", "-D"])
-            .arg(&dump)
-            .args(["[::]:25", "1024"])
-            .stdout(Stdio::null());
-        let mut process = host
-            .spawn(&mut command)
-            .context("smtp-sink is in the package postfix")?;
-        let target = SocketAddr::new(host.address6().into(), 25);
+        let mut sink = Self {
+            processes: Vec::new(),
+            folder,
+        };
+        for (listen, target) in [
+            ("0.0.0.0:25", IpAddr::from(host.address4())),
+            ("[::]:25", host.address6().into()),
+        ] {
+            let notes = sink
+                .folder
+                .join(format!("messages-{}", sink.processes.len()));
+            let mut command = host.command("smtp-sink");
+            command
+                .args(["-u", "nobody", "-h", &host.name, "-m", "4000", "-D"])
+                .arg(notes)
+                .args([listen, "1024"])
+                .stdout(Stdio::null());
+            let process = host
+                .spawn(&mut command)
+                .context("smtp-sink is in the package postfix")?;
+            sink.processes.push(process);
+            sink.wait_listening(host, SocketAddr::new(target, 25))?;
+        }
+        Ok(sink)
+    }
+
+    fn wait_listening(&mut self, host: &Host, target: SocketAddr) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while host.inside(|| TcpStream::connect(target).is_err())? {
-            let ended = process.status();
+            let ended = self.processes.last_mut().and_then(Process::status);
             ensure!(ended.is_none(), "{}: smtp-sink ended: {ended:?}", host.name);
             ensure!(
                 Instant::now() < deadline,
@@ -53,32 +70,27 @@ impl Sink {
             );
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(Self { process, dump })
+        Ok(())
     }
 
     /// Messages by the address they came from.
     pub fn messages(&self) -> Result<HashMap<IpAddr, u64>> {
         let mut messages = HashMap::new();
-        // No file: no message yet.
-        let text = fs::read(&self.dump).unwrap_or_default();
+        let mut text = Vec::new();
+        for notes in fs::read_dir(&self.folder)? {
+            text.append(&mut fs::read(notes?.path())?);
+        }
         for line in String::from_utf8_lossy(&text).lines() {
             let Some(address) = line.strip_prefix("X-Client-Addr: ") else {
                 continue;
             };
-            let address = address.trim_matches(['[', ']']);
-            let address = address.strip_prefix("IPv6:").unwrap_or(address);
+            let address = address.strip_prefix("ipv6:").unwrap_or(address);
             let address: IpAddr = address
                 .parse()
                 .with_context(|| format!("smtp-sink's notes have {address:?} for an address"))?;
             *messages.entry(address.to_canonical()).or_default() += 1;
         }
         Ok(messages)
-    }
-
-    /// Its process id.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.process.id()
     }
 }
 

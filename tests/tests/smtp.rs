@@ -1,11 +1,13 @@
 //! The lab's own SMTP server and client.
 use std::{
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use lbd_tests::{
     lab::{Lab, Spec, addresses},
+    postfix::{Sink, smtp_source},
     smtp::{
         client::{self, Close, Outcome, Session},
         server::Server,
@@ -59,4 +61,29 @@ fn a_session_names_its_server_and_the_server_its_client() {
     });
     assert!(worked, "{} messages in the spool", files());
     assert_eq!((server.sessions(), server.messages()), (4, 12));
+}
+
+#[test]
+fn a_sink_knows_who_sent_how_much() {
+    if !lbd_tests::root_or_skip("a_sink_knows_who_sent_how_much") {
+        return;
+    }
+    let lab = Lab::new(&Spec {
+        nodes: 1,
+        ..Spec::default()
+    })
+    .unwrap();
+    let (node, client) = (&lab.nodes[0], lab.client());
+    let sink = Sink::start(node, lab.folder()).unwrap();
+    let targets: [IpAddr; 2] = [node.address4().into(), node.address6().into()];
+    for (target, total) in targets.into_iter().zip([20, 30]) {
+        smtp_source(client, SocketAddr::new(target, 25), total, 5).unwrap();
+    }
+    let expected = [
+        (client.address4().into(), 20),
+        (client.address6().into(), 30),
+    ];
+    assert_eq!(sink.messages().unwrap(), HashMap::from(expected));
+    // Nobody serves this port.
+    smtp_source(client, SocketAddr::new(targets[0], 26), 1, 1).unwrap_err();
 }

@@ -10,19 +10,32 @@ use crate::policy::Live;
 /// What part of the earlier sessions still counts after a step.
 const KEPT_PER_STEP: f64 = 0.7;
 
+/// Steps in a row with good sessions after which it is believed to be cured: the few sessions that
+/// a failing box gets include long ones from before.
+const GOOD_STEPS: u32 = 3;
+
 /// Smoothed lifetime of a backend's sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Lifetime {
     pub(super) mean_ns: f64,
     sessions: f64,
-    failing: bool,
+    /// Of the last step alone; `None` when no session ended in it.
+    last_ns: Option<f64>,
+    pub(super) failing: bool,
+    good_steps: u32,
 }
 
 impl Lifetime {
-    /// Takes in the sessions that ended since the last step.
-    pub(super) fn observe(&mut self, live: &Live) {
-        let old = self.sessions * KEPT_PER_STEP;
+    /// Takes in the sessions that ended since the last step. Enough new ones make the old ones
+    /// forgotten: a box that began to fail must not live on its good past.
+    pub(super) fn observe(&mut self, live: &Live, tuning: &Tuning) {
         let new = to_f64(live.completed);
+        let old = if new >= tuning.fast_fail_sessions {
+            0.0
+        } else {
+            self.sessions * KEPT_PER_STEP
+        };
+        self.last_ns = (live.completed > 0).then(|| to_f64(live.mean_lifetime_ns));
         self.sessions = old + new;
         if self.sessions > 0.0 {
             self.mean_ns =
@@ -44,14 +57,20 @@ impl Lifetime {
             self.failing = false;
             return false;
         };
-        let part = self.mean_ns / median_ns.max(1.0);
-        self.failing = if self.failing {
-            self.sessions >= 1.0 && part < 2.0 * tuning.fast_fail_lifetime
+        let limit_ns = median_ns * tuning.fast_fail_lifetime;
+        if self.failing {
+            match self.last_ns {
+                Some(last_ns) if last_ns >= 2.0 * limit_ns => self.good_steps += 1,
+                Some(_) => self.good_steps = 0,
+                None => {}
+            }
+            self.failing = self.sessions >= 1.0 && self.good_steps < GOOD_STEPS;
         } else {
-            self.known(tuning)
-                && part < tuning.fast_fail_lifetime
-                && self.mean_ns <= to_f64(tuning.fast_fail_max_ns)
-        };
+            self.good_steps = 0;
+            self.failing = self.known(tuning)
+                && self.mean_ns < limit_ns
+                && self.mean_ns <= to_f64(tuning.fast_fail_max_ns);
+        }
         self.failing
     }
 }
@@ -74,11 +93,12 @@ mod tests {
 
     fn after(completed: u64, mean_lifetime_ns: u64) -> Lifetime {
         let mut lifetime = Lifetime::default();
-        lifetime.observe(&Live {
+        let live = Live {
             completed,
             mean_lifetime_ns,
             ..Live::default()
-        });
+        };
+        lifetime.observe(&live, &Tuning::default());
         lifetime
     }
 
@@ -108,17 +128,20 @@ mod tests {
         let mut failing = after(100, 200_000_000);
         assert!(failing.fails(Some(4e9), &tuning));
         let mut cured = failing;
-        for _ in 0..8 {
-            cured.observe(&Live {
+        for step in 0..GOOD_STEPS {
+            let failing = cured.fails(Some(4e9), &tuning);
+            assert!(failing, "believed to be cured after {step} good steps");
+            let live = Live {
                 completed: 10,
                 mean_lifetime_ns: 4_000_000_000,
                 ..Live::default()
-            });
+            };
+            cured.observe(&live, &tuning);
         }
         assert!(!cured.fails(Some(4e9), &tuning));
         let mut steps = 0;
         while failing.fails(Some(4e9), &tuning) {
-            failing.observe(&Live::default());
+            failing.observe(&Live::default(), &tuning);
             steps += 1;
             assert!(steps < 30);
         }

@@ -122,12 +122,12 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            scale: 50.0,
+            scale: 20.0,
             floor: 0.1,
             smoothing: 0.5,
             slow_start_ns: 60_000_000_000,
             hysteresis: 0.6,
-            fast_fail_lifetime: 0.25,
+            fast_fail_lifetime: 0.3,
             fast_fail_max_ns: 2_000_000_000,
             fast_fail_sessions: 20.0,
             fast_fail_floor: 0.02,

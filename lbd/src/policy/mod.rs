@@ -11,6 +11,7 @@
 //!
 //! The figures come as [`Figures`], not as `stats::Sample`: the two modules are at one level and
 //! do not import each other, so whoever polls translates.
+pub mod explain;
 mod fast_fail;
 mod guard;
 mod input;

@@ -29,9 +29,9 @@ impl Output {
 pub struct SiteOutput {
     /// The site's name.
     pub name: String,
-    /// The average connections of its active backends.
+    /// The average connections of its backends that are online.
     pub average: f64,
-    /// The average load of its active backends per unit of weight.
+    /// Their mean load per unit of weight; 0 under the seed's rule.
     pub mean_load: f64,
     /// Backends that take new sessions.
     pub active: u32,

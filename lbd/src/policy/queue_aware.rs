@@ -42,8 +42,8 @@ impl Default for Memory {
 }
 
 impl Memory {
-    fn observe(&mut self, candidate: &Candidate<'_>, now_ns: u64) {
-        self.lifetime.observe(&candidate.input.live);
+    fn observe(&mut self, candidate: &Candidate<'_>, now_ns: u64, tuning: &Tuning) {
+        self.lifetime.observe(&candidate.input.live, tuning);
         let away = !candidate.online();
         if self.away && !away {
             self.returned_ns = Some(now_ns);
@@ -54,8 +54,8 @@ impl Memory {
     }
 }
 
-/// A step's figures of one backend, per unit of weight: divided by its `share`, its weight over the
-/// mean weight of the site. So a site of equal weights reads as what the boxes report.
+/// A step's figures of one backend, per unit of weight: divided by its `share`, its configured
+/// weight over the site's mean. So a site of equal weights reads as what the boxes report.
 struct Measured {
     share: f64,
     connections: f64,
@@ -74,7 +74,7 @@ struct Round {
 pub(super) fn judge(site: &Site<'_>, memories: &mut HashMap<BackendId, Memory>) -> Vec<Judged> {
     for candidate in &site.backends {
         let memory = memories.entry(candidate.input.id).or_default();
-        memory.observe(candidate, site.now_ns);
+        memory.observe(candidate, site.now_ns, &site.settings.tuning);
     }
     let measured = measure(site);
     let online = || {
@@ -110,10 +110,8 @@ pub(super) fn judge(site: &Site<'_>, memories: &mut HashMap<BackendId, Memory>) 
 }
 
 fn measure(site: &Site<'_>) -> Vec<Measured> {
-    let weight = |candidate: &Candidate<'_>| match &candidate.settled {
-        Some(settled) => f64::from(settled.weight.0),
-        None => f64::from(operator::base_weight(candidate.input, candidate.fresh).0),
-    };
+    // What it can do, not what its agent or an operator wishes for now.
+    let weight = |candidate: &Candidate<'_>| f64::from(candidate.input.weight.0);
     let online = || site.backends.iter().filter(|candidate| candidate.online());
     let mean_weight = mean(online().map(weight)).max(1.0);
     let share = |candidate: &Candidate<'_>| {

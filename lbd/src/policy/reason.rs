@@ -284,6 +284,10 @@ impl fmt::Display for Reason {
                 Seconds(*since_ns),
                 Seconds(*of_ns)
             ),
+            Self::Stale {
+                age_ns,
+                percent: 100,
+            } => write!(f, "full weight: its figures are {} old", Seconds(*age_ns)),
             Self::Stale { age_ns, percent } => write!(
                 f,
                 "{percent} % of its weight, moving to 100 %: its figures are {} old",

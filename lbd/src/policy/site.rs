@@ -106,8 +106,9 @@ impl<'a> Site<'a> {
 
     pub(super) fn into_output(self, judged: Vec<Judged>) -> SiteOutput {
         let active = judged.iter().filter(|judged| judged.weight.0 > 0).count();
-        let loads = judged.iter().filter(|judged| judged.weight.0 > 0);
-        let mean_load = mean(loads.map(|judged| judged.load));
+        let pairs = self.backends.iter().zip(&judged);
+        let online = pairs.filter(|(candidate, _)| candidate.online());
+        let mean_load = mean(online.map(|(_, judged)| judged.load));
         let decide = |(candidate, judged): (&Candidate<'_>, Judged)| Decision {
             id: candidate.input.id,
             weight: judged.weight,

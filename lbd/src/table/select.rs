@@ -1,5 +1,5 @@
 //! Which of a session's two candidates takes it: what the program does in its select stage.
-use lbd_common::ring::{NO_BACKEND, candidates};
+use lbd_common::ring::{NO_BACKEND, RING_SLOTS, candidates};
 
 use super::Ring;
 
@@ -12,6 +12,10 @@ pub struct Standing {
     pub weight_permille: u32,
 }
 
+/// Ring slots that are looked at for a backend with a weight, as in the program's `select`: a
+/// weight that fell to 0 leaves the ring only when the next one is swapped in.
+const PROBES: u32 = 32;
+
 /// The backend for a new session, of the two that its hash names on the ring.
 ///
 /// The lower `(load + 1) / weight` wins, compared by cross-multiplication, as the program has
@@ -19,18 +23,18 @@ pub struct Standing {
 /// a weight: the sender is reset and tries its next MX at once.
 pub fn choose(ring: &Ring, hash: u64, standing: impl Fn(u32) -> Standing) -> Option<u32> {
     let (first, second) = candidates(hash);
-    let (first, second) = (ring.get(first), ring.get(second));
-    let of = |value| match value {
-        NO_BACKEND => Standing::default(),
-        value => standing(value),
+    let candidate = |slot: u32| {
+        let values = (0..PROBES).map(|step| ring.get((slot + step) % RING_SLOTS));
+        let standings = values.filter(|value| *value != NO_BACKEND);
+        standings
+            .map(|value| (value, standing(value)))
+            .find(|(_, standing)| standing.weight_permille > 0)
     };
-    let (a, b) = (of(first), of(second));
-    match (a.weight_permille, b.weight_permille) {
-        (0, 0) => None,
-        (_, 0) => Some(first),
-        (0, _) => Some(second),
-        _ if second_is_lighter(a, b) => Some(second),
-        _ => Some(first),
+    match (candidate(first), candidate(second)) {
+        (Some((_, a)), Some((second, b))) if second_is_lighter(a, b) => Some(second),
+        (Some((first, _)), _) => Some(first),
+        (None, Some((second, _))) => Some(second),
+        (None, None) => None,
     }
 }
 

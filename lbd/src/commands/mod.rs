@@ -9,6 +9,7 @@ mod client;
 mod drain;
 mod explain;
 mod run;
+pub mod simulate;
 mod status;
 
 use std::{
@@ -60,6 +61,8 @@ enum Command {
     Undrain(drain::Undrain),
     /// Set a backend's weight by hand, above what the policy says.
     Weight(drain::SetWeight),
+    /// Simulate a cluster's mail under each rule, by the very code that runs here.
+    Simulate(simulate::Args),
     /// Detach XDP, unpin the maps, remove the VIP: leave the box as lbd found it.
     Cleanup,
 }
@@ -77,6 +80,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Drain(args) => drain::drain(config, &args),
         Command::Undrain(args) => drain::undrain(config, &args),
         Command::Weight(args) => drain::weight(config, &args),
+        Command::Simulate(args) => {
+            return simulate::command(args).unwrap_or_else(|error| {
+                eprintln!("lbd: {error:#}");
+                ExitCode::from(FAILED)
+            });
+        }
         Command::Cleanup => cleanup::run(config),
     };
     match result {

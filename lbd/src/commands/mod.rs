@@ -81,7 +81,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Undrain(args) => drain::undrain(config, &args),
         Command::Weight(args) => drain::weight(config, &args),
         Command::Simulate(args) => {
-            return simulate::command(args).unwrap_or_else(|error| {
+            return simulate::command(&args).unwrap_or_else(|error| {
                 eprintln!("lbd: {error:#}");
                 ExitCode::from(FAILED)
             });

@@ -242,7 +242,9 @@ impl Conductor {
         // A person who went away meanwhile needs no answer.
         match request {
             control::Request::Status(reply) => drop(reply.send(Box::new(self.status()))),
-            control::Request::Explain(reply) => drop(reply.send(self.weigher.explained())),
+            control::Request::Explain(backend, reply) => {
+                drop(reply.send(self.explain(backend.as_deref())));
+            }
             control::Request::Operator(order, reply) => drop(reply.send(self.operator(&order))),
         }
     }

@@ -6,7 +6,7 @@ use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Query, State},
     http::StatusCode,
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -24,8 +24,8 @@ use super::{event::Event, status::Status};
 pub(super) enum Request {
     /// The state as plain data.
     Status(oneshot::Sender<Box<Status>>),
-    /// The last decisions with their figures, as text and as JSON.
-    Explain(oneshot::Sender<Explained>),
+    /// The last decisions with their figures, on all backends or on the named one.
+    Explain(Option<String>, oneshot::Sender<Result<Explained, String>>),
     /// An operator's word on a backend; the answer is a sentence.
     Operator(OperatorRequest, oneshot::Sender<Result<String, String>>),
 }
@@ -103,9 +103,20 @@ async fn status(State(events): State<mpsc::Sender<Event>>) -> Response {
     }
 }
 
-async fn explain(State(events): State<mpsc::Sender<Event>>) -> Response {
-    match ask(&events, Request::Explain).await {
-        Some(explained) => Json(explained).into_response(),
+/// `?backend=mx1`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    backend: Option<String>,
+}
+
+async fn explain(
+    State(events): State<mpsc::Sender<Event>>,
+    Query(which): Query<Which>,
+) -> Response {
+    match ask(&events, |reply| Request::Explain(which.backend, reply)).await {
+        Some(Ok(explained)) => Json(explained).into_response(),
+        Some(Err(refused)) => (StatusCode::NOT_FOUND, refused).into_response(),
         None => stopping(),
     }
 }

@@ -4,7 +4,7 @@ use tracing::info;
 use super::{
     clock,
     conductor::Conductor,
-    control::{OperatorRequest, Order},
+    control::{Explained, OperatorRequest, Order},
 };
 use crate::{policy::Override, units::Weight};
 
@@ -12,17 +12,7 @@ impl Conductor {
     /// Keeps the order, acts on it at once, and says what was done or why not.
     pub(super) fn operator(&mut self, request: &OperatorRequest) -> Result<String, String> {
         let name = request.backend.as_str();
-        if self.members.by_name(name).is_none() {
-            let known: Vec<&str> = self
-                .members
-                .iter()
-                .map(|member| member.name.as_str())
-                .collect();
-            return Err(format!(
-                "there is no backend {name}; there are {}",
-                known.join(", ")
-            ));
-        }
+        self.must_know(name)?;
         let order = match request.order {
             Order::Drain => Some(Override::Drain),
             Order::Weight(weight) if weight > Weight::MAX.0 => {
@@ -53,5 +43,25 @@ impl Conductor {
         };
         info!("operator: {done}");
         Ok(done)
+    }
+
+    /// The last decisions, on all backends or on one.
+    pub(super) fn explain(&self, backend: Option<&str>) -> Result<Explained, String> {
+        if let Some(name) = backend {
+            self.must_know(name)?;
+        }
+        Ok(self.weigher.explained(backend))
+    }
+
+    fn must_know(&self, name: &str) -> Result<(), String> {
+        let names = || self.members.iter().map(|member| member.name.as_str());
+        if names().any(|known| known == name) {
+            return Ok(());
+        }
+        let known: Vec<&str> = names().collect();
+        Err(format!(
+            "there is no backend {name}; there are {}",
+            known.join(", ")
+        ))
     }
 }

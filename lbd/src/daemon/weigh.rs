@@ -63,13 +63,14 @@ impl Weigher {
         self.last.as_ref()?.1.decision(id)
     }
 
-    pub(super) fn explained(&self) -> Explained {
+    /// The last decisions on all backends, or on one.
+    pub(super) fn explained(&self, backend: Option<&str>) -> Explained {
         let Some((input, output)) = &self.last else {
             return Explained::default();
         };
         Explained {
-            text: format!("{input:?}"),
-            decisions: serde_json::json!(output),
+            text: policy::explain::text(input, output, backend),
+            decisions: policy::explain::json(input, output, backend),
         }
     }
 }

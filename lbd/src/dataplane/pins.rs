@@ -41,6 +41,7 @@ impl PinDir {
 
     /// Locks the folder, which exists.
     pub(super) fn lock(path: &Path) -> Result<Self> {
+        check_bpffs(path)?;
         let lock = File::open(path).map_err(|source| pin_error("opening", path, source))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {

@@ -3,6 +3,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::links;
 use super::netlink::Netlink;
 use super::{HostError, sysctl, vip};
+use crate::dataplane::{DataPlane, DataPlaneError};
 
 /// One change. This list is complete: lbd makes no other.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -50,12 +52,12 @@ pub enum Change {
         /// The program's id.
         program_id: u32,
     },
-    /// A map, program or link pinned in bpffs, or the directory of them.
+    /// lbd's folder in bpffs, with its maps, program and links. What others pinned there stays.
     Pin {
-        /// Where.
+        /// The folder.
         path: PathBuf,
     },
-    /// A file or socket outside the state directory, such as the control socket.
+    /// A socket in the file system, such as the control socket. Anything else of that name stays.
     File {
         /// Where.
         path: PathBuf,
@@ -126,7 +128,8 @@ impl Change {
                 interface,
                 program_id,
             } => detach_xdp(netlink, interface, *program_id),
-            Self::Pin { path } | Self::File { path } => remove_path(path),
+            Self::Pin { path } => remove_pins(path),
+            Self::File { path } => remove_socket(path),
         }
     }
 }
@@ -222,19 +225,38 @@ fn detach_xdp(
     Ok(Outcome::Undone)
 }
 
-/// Removes a file, a socket, or a directory with everything in it. A link is removed, not followed.
-fn remove_path(path: &Path) -> Result<Outcome, HostError> {
+/// A wrong path in a configuration must not cost anybody's files: only what lbd pins is removed, and
+/// only on bpffs.
+fn remove_pins(folder: &Path) -> Result<Outcome, HostError> {
+    if !folder.exists() {
+        return Ok(Outcome::Gone);
+    }
+    match DataPlane::cleanup(folder) {
+        Ok(_) if folder.exists() => Ok(Outcome::LeftAlone(
+            "it holds what lbd did not pin".to_owned(),
+        )),
+        Ok(_) => Ok(Outcome::Undone),
+        Err(DataPlaneError::NotBpffs { .. }) => {
+            Ok(Outcome::LeftAlone("it is not on bpffs".to_owned()))
+        }
+        Err(error) => Err(HostError::Remove {
+            path: folder.to_owned(),
+            source: io::Error::other(error),
+        }),
+    }
+}
+
+fn remove_socket(path: &Path) -> Result<Outcome, HostError> {
     let removed = fs::symlink_metadata(path).and_then(|metadata| {
-        if metadata.is_dir() {
-            fs::remove_dir_all(path)
+        if metadata.file_type().is_socket() {
+            fs::remove_file(path).map(|()| Outcome::Undone)
         } else {
-            fs::remove_file(path)
+            Ok(Outcome::LeftAlone("it is not a socket".to_owned()))
         }
     });
     match removed {
-        Ok(()) => Ok(Outcome::Undone),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Outcome::Gone),
-        Err(source) => Err(HostError::Remove {
+        removed => removed.map_err(|source| HostError::Remove {
             path: path.to_owned(),
             source,
         }),

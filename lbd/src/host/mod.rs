@@ -16,6 +16,7 @@ pub mod facts;
 pub mod journal;
 pub mod links;
 pub mod loopback;
+mod messages;
 pub mod neighbours;
 mod netlink;
 pub mod sysctl;

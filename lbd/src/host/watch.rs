@@ -4,12 +4,8 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
-};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia,
-};
+use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourMessage, NeighbourState};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::MulticastGroup;
 use tokio::sync::{mpsc, watch};
@@ -17,7 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::HostError;
-use super::links::{LinkChange, Links, host_bits, mac_of};
+use super::links::{LinkChange, Links, host_bits};
+use super::messages::{neighbour_of, route_of};
 use super::neighbours::{Entry, Neighbour, Neighbours, Route};
 
 /// How often hops that are stale or unknown are asked for.
@@ -345,63 +342,4 @@ async fn look_up(handle: &rtnetlink::Handle, address: IpAddr) -> Result<Route, r
         Err(rtnetlink::Error::NetlinkError(_)) => Ok(Route::Unreachable),
         Err(error) => Err(error),
     }
-}
-
-fn route_of(address: IpAddr, message: &RouteMessage) -> Route {
-    match message.header.kind {
-        RouteType::Local => return Route::Local,
-        RouteType::Unicast => {}
-        _ => return Route::Unreachable,
-    }
-    let mut next_hop = address;
-    let mut interface = None;
-    let mut source = None;
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Oif(ifindex) => interface = Some(*ifindex),
-            RouteAttribute::Gateway(RouteAddress::Inet(gateway))
-            | RouteAttribute::Via(RouteVia::Inet(gateway)) => next_hop = (*gateway).into(),
-            RouteAttribute::Gateway(RouteAddress::Inet6(gateway))
-            | RouteAttribute::Via(RouteVia::Inet6(gateway)) => next_hop = (*gateway).into(),
-            RouteAttribute::PrefSource(RouteAddress::Inet(own)) => source = Some((*own).into()),
-            RouteAttribute::PrefSource(RouteAddress::Inet6(own)) => source = Some((*own).into()),
-            _ => {}
-        }
-    }
-    interface.map_or(Route::Unreachable, |ifindex| Route::Via {
-        next_hop,
-        ifindex,
-        source,
-    })
-}
-
-fn neighbour_of(message: &NeighbourMessage) -> Option<(u32, IpAddr, Entry)> {
-    let mut address: Option<IpAddr> = None;
-    let mut mac = None;
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => {
-                address = Some((*v4).into());
-            }
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => {
-                address = Some((*v6).into());
-            }
-            NeighbourAttribute::LinkLayerAddress(bytes) => mac = mac_of(bytes),
-            _ => {}
-        }
-    }
-    let entry = match (message.header.state, mac) {
-        (NeighbourState::Stale, Some(mac)) => Entry::Stale(mac),
-        (
-            NeighbourState::Reachable
-            | NeighbourState::Delay
-            | NeighbourState::Probe
-            | NeighbourState::Permanent
-            | NeighbourState::Noarp,
-            Some(mac),
-        ) => Entry::Valid(mac),
-        (NeighbourState::Incomplete, _) => Entry::Asking,
-        _ => Entry::Absent,
-    };
-    Some((message.header.ifindex, address?, entry))
 }

@@ -2,6 +2,7 @@
 use std::net::IpAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use lbd::host::{self, Change, Host, HostError, Outcome, VipSocket, journal, vip};
 use lbd_tests::lab::{self, INTERFACE, Lab, Spec};
@@ -47,8 +48,7 @@ fn set_up(journal: &Path, pin: &Path, vips: &[IpAddr]) -> Host {
     host.suppress_arp(&[INTERFACE.to_owned()]).unwrap();
     let path = pin.to_owned();
     host.make(&Change::Pin { path }).unwrap();
-    std::fs::create_dir_all(pin).unwrap();
-    std::fs::write(pin.join("VIPS"), "").unwrap();
+    pin_a_map(&pin.join("VIPS"));
     for &address in vips {
         host.hold_vip(address).unwrap();
         host.make(&vip::change(address, INTERFACE)).unwrap();
@@ -62,8 +62,25 @@ fn set_up(journal: &Path, pin: &Path, vips: &[IpAddr]) -> Host {
     host
 }
 
+/// Pins a map there, unless a dead process did.
+fn pin_a_map(path: &Path) {
+    if path.exists() {
+        return;
+    }
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let status = Command::new("bpftool")
+        .args(["map", "create"])
+        .arg(path)
+        .args("type array key 4 value 4 entries 1 name any".split(' '))
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// The journal, and the folder for pins. (A folder's name in bpffs has no dot.)
 fn paths(lab: &Lab) -> (PathBuf, PathBuf) {
-    (journal::path_in(lab.folder()), lab.folder().join("pins"))
+    let pins = Path::new("/sys/fs/bpf").join(format!("{}-host", lab.prefix()));
+    (journal::path_in(lab.folder()), pins)
 }
 
 #[test]
@@ -101,7 +118,8 @@ fn killed_after_set_up(lab: &Lab, test: &str) {
     let status = lab.nodes[0]
         .command(std::env::current_exe().unwrap())
         .args(["--exact", &format!("journal::{test}")])
-        .env("LBD_HOST_FOLDER", lab.folder())
+        .env("LBD_HOST_JOURNAL", paths(lab).0)
+        .env("LBD_HOST_PINS", paths(lab).1)
         .output()
         .unwrap()
         .status;
@@ -110,9 +128,9 @@ fn killed_after_set_up(lab: &Lab, test: &str) {
 
 /// In that process: sets up and never returns.
 fn set_up_and_die_if_asked() {
-    if let Some(folder) = std::env::var_os("LBD_HOST_FOLDER") {
-        let folder = Path::new(&folder);
-        let _host = set_up(&journal::path_in(folder), &folder.join("pins"), &vips());
+    let path = |name| std::env::var_os(name).map(PathBuf::from);
+    if let (Some(journal), Some(pins)) = (path("LBD_HOST_JOURNAL"), path("LBD_HOST_PINS")) {
+        let _host = set_up(&journal, &pins, &vips());
         // SAFETY: kill takes plain numbers; the process is our own.
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     }
@@ -259,4 +277,72 @@ fn an_arp_ignore_that_would_make_the_wrong_box_answer_is_refused() {
     })
     .unwrap();
     assert_eq!(state(node), before);
+}
+
+#[test]
+fn an_xdp_program_without_a_link_is_detached_and_another_one_is_not() {
+    if !lbd_tests::root_or_skip("an_xdp_program_without_a_link_is_detached_and_another_one_is_not")
+    {
+        return;
+    }
+    // The lab attaches a program to the ports of its bridge in just that way.
+    let lab = lab();
+    let (journal, _) = paths(&lab);
+    let interface = "p-mx1".to_owned();
+    lab.switch
+        .inside(|| {
+            let attached = || {
+                let links = host::links::Links::read().unwrap();
+                links.named(&interface).unwrap().xdp_program_id
+            };
+            let program_id = attached().expect("the lab attached a program");
+            for (listed, outcome) in [
+                (program_id + 1, None),
+                (program_id, Some(Outcome::Undone)),
+                (program_id, Some(Outcome::Gone)),
+            ] {
+                let change = Change::Xdp {
+                    interface: interface.clone(),
+                    program_id: listed,
+                };
+                let (mut host, _) = Host::open(&journal).unwrap();
+                host.make(&change).unwrap();
+                let undone = host.undo_all();
+                let how = &undone.settled[0].1;
+                match outcome {
+                    Some(outcome) => assert_eq!(*how, outcome),
+                    None => assert!(matches!(how, Outcome::LeftAlone(_)), "{how:?}"),
+                }
+                assert_eq!(attached().is_some(), listed != program_id);
+            }
+        })
+        .unwrap();
+}
+
+#[test]
+fn nothing_is_removed_that_lbd_did_not_make() {
+    if !lbd_tests::root_or_skip("nothing_is_removed_that_lbd_did_not_make") {
+        return;
+    }
+    let lab = lab();
+    let (journal, pins) = paths(&lab);
+    let theirs = lab.folder().join("THEIRS");
+    std::fs::write(&theirs, "precious").unwrap();
+    pin_a_map(&pins.join("somebodys"));
+    pin_a_map(&pins.join("FLOWS4"));
+    let folder = lab.folder().to_owned();
+    let (mut host, _) = Host::open(&journal).unwrap();
+    // What a configuration with wrong paths would list.
+    for path in [folder, pins.clone()] {
+        host.make(&Change::Pin { path }).unwrap();
+    }
+    let path = theirs.clone();
+    host.make(&Change::File { path }).unwrap();
+    let undone = host.undo_all();
+    assert!(undone.is_complete(), "{undone:?}");
+    let left = |(_, outcome): &(Change, Outcome)| matches!(outcome, Outcome::LeftAlone(_));
+    assert!(undone.settled.iter().all(left), "{undone:?}");
+    assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "precious");
+    assert!(pins.join("somebodys").exists() && !pins.join("FLOWS4").exists());
+    std::fs::remove_dir_all(&pins).unwrap();
 }

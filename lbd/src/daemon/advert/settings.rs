@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::{Authentication, Config, VrrpChecksum};
 use crate::election::{self, Families};
+use crate::host::links::{Link, LinkAddress};
 use crate::units::Mac;
 use crate::vrrp::{Addresses, AuthMode, Authenticator, ChecksumForm, Key};
 
@@ -15,8 +16,49 @@ pub struct Interface {
     pub mac: Mac,
     /// Its primary IPv4 address, the source of IPv4 adverts.
     pub v4: Option<Ipv4Addr>,
-    /// Its link-local address, the source of IPv6 adverts.
+    /// The source of IPv6 adverts: its link-local address, or the one that unicast peers know.
     pub v6: Option<Ipv6Addr>,
+}
+
+/// One host's address that ends by itself.
+fn is_lease(address: &LinkAddress) -> bool {
+    let host_bits = if address.address.is_ipv4() { 32 } else { 128 };
+    address.valid_s.is_some() && address.prefix_bits == host_bits
+}
+
+impl Interface {
+    /// The addresses from which adverts go out on `link`: those that the peers know where they are
+    /// unicast, else the first IPv4 and the link-local one; never a VIP, nor what looks like one
+    /// that a dead daemon left. `None` for what is not Ethernet.
+    #[must_use]
+    pub fn of(link: &Link, vips: &[IpAddr], unicast_peers: &[IpAddr]) -> Option<Self> {
+        let own: Vec<IpAddr> = link
+            .addresses
+            .iter()
+            .filter(|address| !is_lease(address) && !vips.contains(&address.address))
+            .map(|address| address.address)
+            .collect();
+        let known = || own.iter().filter(|address| unicast_peers.contains(address));
+        let v4 = |address: &IpAddr| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        };
+        let v6 = |address: &IpAddr| match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(*address),
+        };
+        let link_local = || {
+            own.iter()
+                .filter_map(v6)
+                .find(Ipv6Addr::is_unicast_link_local)
+        };
+        Some(Self {
+            ifindex: link.ifindex,
+            mac: link.mac?,
+            v4: known().find_map(v4).or_else(|| own.iter().find_map(v4)),
+            v6: known().find_map(v6).or_else(link_local),
+        })
+    }
 }
 
 /// How adverts are authenticated.
@@ -110,5 +152,55 @@ impl Settings {
     pub(super) fn valid_s(&self) -> u32 {
         let lease_s = election::timing::lease_ns(self.election.interval).div_ceil(1_000_000_000);
         u32::try_from(lease_s).unwrap_or(u32::MAX - 1) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(addresses: &[(&str, u8, Option<u32>)]) -> Link {
+        Link {
+            ifindex: 7,
+            mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+            addresses: addresses
+                .iter()
+                .map(|(address, prefix_bits, valid_s)| LinkAddress {
+                    address: address.parse().unwrap(),
+                    prefix_bits: *prefix_bits,
+                    valid_s: *valid_s,
+                })
+                .collect(),
+            ..Link::default()
+        }
+    }
+
+    #[test]
+    fn adverts_never_come_from_a_vip_or_the_rest_of_one() {
+        let vips = ["192.0.2.5".parse().unwrap()];
+        let link = link(&[
+            ("192.0.2.4", 32, Some(3)),
+            ("192.0.2.5", 24, None),
+            ("192.0.2.11", 24, Some(3600)),
+            ("2001:db8::11", 64, None),
+            ("fe80::11", 64, None),
+        ]);
+        let interface = Interface::of(&link, &vips, &[]).unwrap();
+        assert_eq!(interface.v4, Some("192.0.2.11".parse().unwrap()));
+        assert_eq!(interface.v6, Some("fe80::11".parse().unwrap()));
+    }
+
+    #[test]
+    fn to_unicast_peers_adverts_come_from_the_address_they_know() {
+        let link = link(&[
+            ("192.0.2.9", 24, None),
+            ("192.0.2.11", 24, None),
+            ("2001:db8::11", 64, None),
+            ("fe80::11", 64, None),
+        ]);
+        let peers = ["192.0.2.11", "192.0.2.12", "2001:db8::11"].map(|a| a.parse().unwrap());
+        let interface = Interface::of(&link, &[], &peers).unwrap();
+        assert_eq!(interface.v4, Some("192.0.2.11".parse().unwrap()));
+        assert_eq!(interface.v6, Some("2001:db8::11".parse().unwrap()));
     }
 }

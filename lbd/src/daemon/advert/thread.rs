@@ -118,17 +118,25 @@ impl Worker {
                 return false;
             }
         }
-        // Not before the sockets are empty: a master that was away must hear of its successor first.
-        if drained
-            && self
-                .machine
-                .deadline_ns()
-                .is_some_and(|at| boottime_ns() >= at)
+        if self
+            .machine
+            .deadline_ns()
+            .is_some_and(|at| self.may_act(at, drained))
         {
             self.handle(Input::Timer);
         }
         self.keep_house();
         true
+    }
+
+    /// Whether a deadline that has passed counts. Not before the sockets are empty: a backup that was
+    /// away must hear of a master first. Yet a flood must not keep it for more than an interval, and
+    /// a master's adverts not at all: its lease tells it whether it was away.
+    fn may_act(&self, deadline_ns: u64, drained: bool) -> bool {
+        let now_ns = boottime_ns();
+        let patience_ns = self.settings.election.interval.ns();
+        now_ns >= deadline_ns
+            && (drained || self.machine.is_master() || now_ns - deadline_ns > patience_ns)
     }
 
     fn sleep(&mut self) -> io::Result<()> {

@@ -1,0 +1,185 @@
+//! A router of the lab: lbd's election or keepalived.
+use std::{
+    fs::{self, File},
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use crate::lab::{Host, INTERFACE, Lab, Process};
+
+/// How long anything may take before it counts as broken. No figure hangs on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who runs the election.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Router {
+    /// lbd's election.
+    Lbd,
+    /// keepalived with an ordinary configuration for version 3.
+    Keepalived,
+}
+
+/// What both are told alike.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The VIPs, one family where keepalived takes part.
+    pub vips: Vec<IpAddr>,
+    /// 1 to 4095.
+    pub centiseconds: u16,
+    /// Whether a higher priority takes over.
+    pub preempt: bool,
+}
+
+impl Setup {
+    /// One address, a second between adverts.
+    #[must_use]
+    pub fn new(vips: &[IpAddr], centiseconds: u16) -> Self {
+        Self {
+            vips: vips.to_vec(),
+            centiseconds,
+            preempt: true,
+        }
+    }
+}
+
+/// A router that runs on a host of the lab; dropping it kills it.
+#[derive(Debug)]
+pub struct Member {
+    /// Where it runs.
+    pub host: Host,
+    process: Process,
+    log: PathBuf,
+}
+
+impl Member {
+    /// Starts a router; `elect_node` is the program of lbd's election.
+    pub fn start(
+        lab: &Lab,
+        host: &Host,
+        router: Router,
+        setup: &Setup,
+        priority: u8,
+        elect_node: &Path,
+    ) -> Result<Self> {
+        let file = |suffix: &str| lab.folder().join(format!("{}.{suffix}", host.name));
+        let (config, log) = (file("elect.conf"), file("elect.log"));
+        let mut command = match router {
+            Router::Lbd => {
+                fs::write(&config, lbd_config(setup, priority))?;
+                let mut command = host.command(elect_node);
+                command.arg(&config);
+                command
+            }
+            Router::Keepalived => {
+                fs::write(&config, keepalived_config(setup, priority))?;
+                let mut command = host.command("keepalived");
+                command.args(["--dont-fork", "--log-console", "--vrrp", "--use-file"]);
+                command.arg(&config);
+                for (option, suffix) in [("--pid", "pid"), ("--vrrp_pid", "vrrp.pid")] {
+                    command.arg(option).arg(file(suffix));
+                }
+                command
+            }
+        };
+        let output = File::options().create(true).append(true).open(&log)?;
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        let process = host.spawn(&mut command)?;
+        Ok(Self {
+            host: host.clone(),
+            process,
+            log,
+        })
+    }
+
+    /// What it said so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// `kill -9` of every process of it.
+    pub fn kill(&mut self) {
+        // keepalived's child would live on: take the process group, which is its own.
+        let group = libc::pid_t::try_from(self.process.id()).unwrap_or(0);
+        if group > 1 {
+            // SAFETY: kill takes plain numbers; the group is that of a child not yet waited for.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
+        self.process.kill();
+    }
+
+    /// Asks it to end, and waits.
+    pub fn stop(&mut self) {
+        self.process.stop(PATIENCE);
+    }
+
+    /// Sends a signal to the process alone.
+    pub fn signal(&mut self, signal: libc::c_int) -> Result<()> {
+        Ok(self.process.signal(signal)?)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Whether the host has the address on its interface.
+pub fn holds(host: &Host, address: IpAddr) -> Result<bool> {
+    let shown = host.ip(&format!(
+        "-oneline address show dev {INTERFACE} to {address}"
+    ))?;
+    Ok(!shown.trim().is_empty())
+}
+
+/// Waits until `is` says so, with what is waited for in the error.
+pub fn wait_until(what: &str, mut is: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if is()? {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    bail!("not within {} s: {what}", PATIENCE.as_secs())
+}
+
+fn lbd_config(setup: &Setup, priority: u8) -> String {
+    let vips: Vec<String> = setup.vips.iter().map(|vip| format!("\"{vip}\"")).collect();
+    format!(
+        "node:\n  name: mx1\n  interfaces: [{INTERFACE}]\n  priority: {priority}\ncluster:\n  \
+         virtual_router_id: 51\n  virtual_addresses: [{}]\n  advertisement_interval: {}ms\n  \
+         preempt: {}\n  sites:\n    - name: lab\n      backends: [{{name: mx1, address: \"{}\"}}]\n",
+        vips.join(", "),
+        u32::from(setup.centiseconds) * 10,
+        setup.preempt,
+        // Nobody asks for it here, but it must be of the VIPs' family.
+        if setup.vips[0].is_ipv4() {
+            "10.77.0.11"
+        } else {
+            "fd00:77::11"
+        },
+    )
+}
+
+fn keepalived_config(setup: &Setup, priority: u8) -> String {
+    let vips: Vec<String> = setup.vips.iter().map(|vip| format!("    {vip}")).collect();
+    let nopreempt = if setup.preempt { "" } else { "  nopreempt\n" };
+    format!(
+        "global_defs {{\n  router_id lab\n  vrrp_version 3\n}}\nvrrp_instance V {{\n  state BACKUP\n  \
+         interface {INTERFACE}\n  virtual_router_id 51\n  priority {priority}\n  advert_int {}.{:02}\n\
+         {nopreempt}  virtual_ipaddress {{\n{}\n  }}\n}}\n",
+        setup.centiseconds / 100,
+        setup.centiseconds % 100,
+        vips.join("\n"),
+    )
+}

@@ -8,18 +8,25 @@ pub(crate) struct Outcome {
     ok: u64,
     failed: u64,
     returned_early: u64,
-    /// Why tests were skipped, each reason with its count.
-    reasons: Vec<(String, u64)>,
+    skipped: Vec<Skipped>,
+}
+
+/// Tests of one step that were skipped for one reason.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Skipped {
+    step: String,
+    reason: String,
+    count: u64,
 }
 
 impl Outcome {
-    /// Takes in a line that a runner printed.
+    /// Takes in a line that the runner of a step printed.
     ///
     /// libtest closes each program with `test result: ok. 3 passed; 0 failed; 1 ignored; ...`. A
     /// test that finds out while it runs that it cannot run here prints `skipped: NAME needs WHAT`
     /// and returns; libtest counts it as passed, so it is taken from those. What stands behind a
     /// comma in WHAT explains it.
-    pub(crate) fn take(&mut self, line: &str) {
+    pub(crate) fn take(&mut self, step: &str, line: &str) {
         if let Some(counts) = line.trim_start().strip_prefix("test result: ") {
             for part in counts.split(['.', ';']) {
                 let mut words = part.split_whitespace();
@@ -30,7 +37,7 @@ impl Outcome {
                 match what {
                     "passed" => self.ok += count,
                     "failed" => self.failed += count,
-                    "ignored" => self.skip("is only run by name", count),
+                    "ignored" => self.skip(step, "is only run by name", count),
                     _ => {}
                 }
             }
@@ -40,7 +47,7 @@ impl Outcome {
         {
             let reason = needs.split(',').next().unwrap_or(needs).trim();
             self.returned_early += 1;
-            self.skip(&format!("needs {reason}"), 1);
+            self.skip(step, &format!("needs {reason}"), 1);
         }
     }
 
@@ -58,27 +65,39 @@ impl Outcome {
     }
 
     fn skipped(&self) -> u64 {
-        self.reasons.iter().map(|(_, count)| count).sum()
+        self.skipped.iter().map(|skipped| skipped.count).sum()
     }
 
-    fn skip(&mut self, reason: &str, count: u64) {
-        if count == 0 {
-            return;
-        }
-        match self.reasons.iter_mut().find(|(known, _)| known == reason) {
-            Some((_, sum)) => *sum += count,
-            None => self.reasons.push((reason.to_owned(), count)),
+    fn skip(&mut self, step: &str, reason: &str, count: u64) {
+        let same = |known: &&mut Skipped| known.step == step && known.reason == reason;
+        if let Some(known) = self.skipped.iter_mut().find(same) {
+            known.count += count;
+        } else if count > 0 {
+            self.skipped.push(Skipped {
+                step: step.to_owned(),
+                reason: reason.to_owned(),
+                count,
+            });
         }
     }
 
-    /// Which tests were skipped, and why; `None` when none was.
+    /// Which tests were skipped, and why, a sentence a line; `None` when none was.
     pub(crate) fn why_skipped(&self) -> Option<String> {
-        let reason = |(reason, count): &(String, u64)| match count {
-            1 => format!("1 test was skipped: it {reason}"),
-            _ => format!("{count} tests were skipped: each {reason}"),
+        let sentence = |skipped: &Skipped| {
+            let Skipped {
+                step,
+                reason,
+                count,
+            } = skipped;
+            let (were, each) = if *count == 1 {
+                ("was", "it")
+            } else {
+                ("were", "each")
+            };
+            format!("{count} of the {step} {were} skipped: {each} {reason}.")
         };
-        let reasons: Vec<String> = self.reasons.iter().map(reason).collect();
-        (!reasons.is_empty()).then(|| reasons.join("\n"))
+        let sentences: Vec<String> = self.skipped.iter().map(sentence).collect();
+        (!sentences.is_empty()).then(|| sentences.join("\n"))
     }
 }
 
@@ -96,7 +115,7 @@ mod tests {
 
     fn of(lines: &str) -> Outcome {
         let mut outcome = Outcome::default();
-        lines.lines().for_each(|line| outcome.take(line));
+        lines.lines().for_each(|line| outcome.take("tests", line));
         outcome
     }
 
@@ -107,7 +126,10 @@ mod tests {
              test result: FAILED. 1 passed; 2 failed; 3 ignored; 0 measured; 0 filtered out; finished in 0.00s\n");
         assert_eq!(outcome.to_string(), "38 passed, 2 failed, 3 skipped");
         let why = outcome.why_skipped().unwrap();
-        assert_eq!(why, "3 tests were skipped: each is only run by name");
+        assert_eq!(
+            why,
+            "3 of the tests were skipped: each is only run by name."
+        );
     }
 
     #[test]
@@ -121,7 +143,7 @@ mod tests {
         let why = outcome.why_skipped().unwrap();
         assert_eq!(
             why,
-            "2 tests were skipped: each needs root\n1 test was skipped: it needs haproxy"
+            "2 of the tests were skipped: each needs root.\n1 of the tests was skipped: it needs haproxy."
         );
         assert_eq!(outcome.to_string(), "2 passed, 0 failed, 3 skipped");
     }

@@ -101,7 +101,7 @@ fn steps(outcome: &mut Outcome) -> Result<()> {
         let failed_before = outcome.failed();
         let status = process::run(cargo(step), Duration::MAX, |stream, line| {
             process::echo(stream, line);
-            outcome.take(line);
+            outcome.take(step.title, line);
         })?;
         // A program that died, or did not compile, reports nothing.
         if !status.success() && outcome.failed() == failed_before {

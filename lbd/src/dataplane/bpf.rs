@@ -15,6 +15,8 @@ use super::plain::Plain;
 // Values of `enum bpf_cmd` (include/uapi/linux/bpf.h).
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
@@ -105,6 +107,43 @@ pub(super) fn update<T: Plain>(map: BorrowedFd<'_>, index: u32, value: &T) -> io
     // SAFETY: the key is 4 bytes, as an array's is, and the value as long as the map's: see `lookup`.
     unsafe { bpf(BPF_MAP_UPDATE_ELEM, &attr) }?;
     Ok(())
+}
+
+/// Removes the entry of `map` at `key`, which is of the map's type.
+pub(super) fn delete<K: Plain>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
+    let attr = ElementAttr {
+        map: number(map),
+        reserved: 0,
+        key: address(std::ptr::from_ref(key)),
+        value: 0,
+        flags: 0,
+    };
+    // SAFETY: the key is of the map's type: see `lookup`.
+    unsafe { bpf(BPF_MAP_DELETE_ELEM, &attr) }?;
+    Ok(())
+}
+
+/// Every key of `map`, which nobody else changes meanwhile. `K` is the map's type.
+pub(super) fn keys<K: Plain>(map: BorrowedFd<'_>) -> io::Result<Vec<K>> {
+    let mut keys: Vec<K> = Vec::new();
+    let mut next = vec![0_u8; size_of::<K>()];
+    loop {
+        let attr = ElementAttr {
+            map: number(map),
+            reserved: 0,
+            key: keys
+                .last()
+                .map_or(0, |last| address(std::ptr::from_ref(last))),
+            value: next.as_mut_ptr() as u64,
+            flags: 0,
+        };
+        // SAFETY: the last key, if any, is of the map's type, and `next` is as long as one.
+        match unsafe { bpf(BPF_MAP_GET_NEXT_KEY, &attr) } {
+            Ok(_) => keys.push(K::read_from(&next)),
+            Err(end) if end.raw_os_error() == Some(libc::ENOENT) => return Ok(keys),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Writes many entries of `map` in one call. `K` and `V` are the map's own types.

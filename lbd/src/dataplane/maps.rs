@@ -12,10 +12,9 @@ use aya::{
 use lbd_common::{
     backend::Backend,
     director::Director,
-    flow::{Bucket4, Bucket6},
     maps::{
-        BACKEND_STATS, BACKENDS, COUNTERS, DIRECTOR, EVENTS, FLOWS4, FLOWS6, LOAD, MAX_BACKENDS,
-        NODE_SLOTS, NODES, RINGS, VIP_SLOTS, VIPS, WEIGHTS,
+        BACKEND_STATS, BACKENDS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6, LOAD,
+        MAX_BACKENDS, NODE_SLOTS, NODES, RINGS, VIP_SLOTS, VIPS, WEIGHTS,
     },
     node::Node,
     vip::Vip,
@@ -25,6 +24,7 @@ use super::{
     bpf,
     error::{DataPlaneError, Result},
     events::Events,
+    flow_tables::FlowTables,
     mmap::MmapArray,
     pins::PinDir,
     plain::Plain,
@@ -56,6 +56,17 @@ impl CallMap {
             .map_err(|source| map_error("reading", self.name, source))
     }
 
+    /// The keys that have an entry; of a map that nobody else writes.
+    pub(super) fn keys<K: Plain>(&self) -> Result<Vec<K>> {
+        bpf::keys(self.map.as_fd()).map_err(|source| map_error("reading", self.name, source))
+    }
+
+    /// Takes an entry out of a map that is not an array.
+    pub(super) fn remove<K: Plain>(&self, key: K) -> Result<()> {
+        bpf::delete(self.map.as_fd(), &key)
+            .map_err(|source| map_error("writing", self.name, source))
+    }
+
     /// Writes the entry at `index`.
     pub(super) fn set<T: Plain>(&self, index: u32, value: &T) -> Result<()> {
         bpf::update(self.map.as_fd(), index, value)
@@ -69,6 +80,7 @@ pub(super) struct Opened {
     pub(super) maps: Maps,
     pub(super) rings: Rings,
     pub(super) events: Events,
+    pub(super) flows: FlowTables,
 }
 
 /// The maps that the data plane keeps.
@@ -80,8 +92,7 @@ pub(super) struct Maps {
     pub(super) backends: CallMap,
     pub(super) weights: MmapArray<u32>,
     pub(super) load: MmapArray<u64>,
-    pub(super) flows4: MmapArray<Bucket4>,
-    pub(super) flows6: MmapArray<Bucket6>,
+    pub(super) devices: CallMap,
     pub(super) counters: CallMap,
     pub(super) backend_stats: CallMap,
     /// CPUs that the kernel may bring up: the copies of a per-CPU entry.
@@ -102,15 +113,15 @@ impl Maps {
             .map_err(|error| map_error("opening", EVENTS, io::Error::other(error)))?;
         let cpus = nr_cpus()
             .map_err(|(file, error)| DataPlaneError::Load(format!("reading {file}: {error}")))?;
+        let load = mapped(pins, LOAD, MAX_BACKENDS)?;
         let maps = Self {
             vips: mapped(pins, VIPS, VIP_SLOTS)?,
             director: mapped(pins, DIRECTOR, 1)?,
             nodes: mapped(pins, NODES, NODE_SLOTS)?,
             backends: CallMap::open(pins, BACKENDS)?,
             weights: mapped(pins, WEIGHTS, MAX_BACKENDS)?,
-            load: mapped(pins, LOAD, MAX_BACKENDS)?,
-            flows4: mapped(pins, FLOWS4, options.flows4_buckets)?,
-            flows6: mapped(pins, FLOWS6, options.flows6_buckets)?,
+            load: load.clone(),
+            devices: CallMap::open(pins, DEVICES)?,
             counters: CallMap::open(pins, COUNTERS)?,
             backend_stats: CallMap::open(pins, BACKEND_STATS)?,
             cpus,
@@ -119,6 +130,11 @@ impl Maps {
             maps,
             rings: Rings::open(outer, ring_flags)?,
             events: Events::new(ring),
+            flows: FlowTables::new(
+                mapped(pins, FLOWS4, options.flows4_buckets)?,
+                mapped(pins, FLOWS6, options.flows6_buckets)?,
+                load,
+            ),
         })
     }
 

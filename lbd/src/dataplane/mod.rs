@@ -10,6 +10,7 @@ mod bpf;
 mod director;
 mod error;
 pub mod events;
+mod flow_tables;
 mod layout;
 mod load;
 mod maps;
@@ -42,6 +43,7 @@ pub use self::{
     director::LeaseHandle,
     error::{DataPlaneError, Result},
     events::{Event, EventKind, Events},
+    flow_tables::{FlowTables, seen},
     mmap::MmapArray,
     object::OBJECT,
     rings::RingWriter,
@@ -66,6 +68,7 @@ pub struct DataPlane {
     events: Option<Events>,
     director: director::DirectorFields,
     rings: RingWriter,
+    flows: FlowTables,
     backend_ids: BackendIds,
     /// Who had an id of a service that is served no more.
     former_services: BTreeMap<u16, SocketAddr>,
@@ -80,6 +83,7 @@ impl DataPlane {
             maps,
             rings,
             events,
+            flows,
         } = Maps::open(&loaded.pins, &mut loaded.ebpf, options, loaded.ring_flags)?;
         let backend_ids = BackendIds::from_entries(&maps.all_backends()?);
         let director = director::DirectorFields::new(maps.director.clone());
@@ -94,6 +98,7 @@ impl DataPlane {
             modes,
             rings: RingWriter::new(rings, director.clone()),
             events: Some(events),
+            flows,
             director,
             maps,
             backend_ids,
@@ -136,7 +141,7 @@ impl DataPlane {
             .iter()
             .any(|address| !current.iter().any(|service| service.address == *address));
         let busy = if new {
-            self.ids_in_use()
+            self.flows.ids_in_use()
         } else {
             IdsInUse::default()
         };
@@ -173,7 +178,7 @@ impl DataPlane {
         if let Some(id) = self.backend_ids.get(address) {
             return Ok(id);
         }
-        let busy = self.ids_in_use();
+        let busy = self.flows.ids_in_use();
         self.backend_ids
             .allocate(address, |id| busy.backends.contains(&id.0))
             .ok_or(DataPlaneError::NoBackendId {
@@ -245,6 +250,24 @@ impl DataPlane {
         self.director.set_flood(flood);
     }
 
+    /// The flows, for any thread.
+    pub fn flows(&self) -> FlowTables {
+        self.flows.clone()
+    }
+
+    /// Lets frames be redirected to exactly these interfaces, by ifindex.
+    pub fn set_devices(&mut self, devices: &[u32]) -> Result<()> {
+        let present: Vec<u32> = self.maps.devices.keys()?;
+        for device in devices.iter().filter(|device| !present.contains(device)) {
+            // `struct bpf_devmap_val`: the interface, and no program to run there.
+            self.maps.devices.set(*device, &[*device, 0])?;
+        }
+        for gone in present.iter().filter(|device| !devices.contains(device)) {
+            self.maps.devices.remove(*gone)?;
+        }
+        Ok(())
+    }
+
     /// For the election's thread, which alone may use it.
     pub fn lease(&self) -> LeaseHandle {
         self.director.lease()
@@ -286,10 +309,6 @@ impl DataPlane {
             .ids()
             .map(|id| (id, self.maps.load.get(usize::from(id.0))))
             .collect()
-    }
-
-    fn ids_in_use(&self) -> IdsInUse {
-        IdsInUse::of(self.maps.flows4.words(), self.maps.flows6.words())
     }
 }
 

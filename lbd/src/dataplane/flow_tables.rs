@@ -1,0 +1,85 @@
+//! `FLOWS4`, `FLOWS6` and `LOAD` as memory.
+use std::net::SocketAddr;
+
+use lbd_common::flow::{Bucket4, Bucket6, FlowWord, SEEN_SHIFT};
+
+use super::mmap::MmapArray;
+use crate::flows::{Flows4, Flows6, IdsInUse, SweepReport, Sweeper, Timeouts};
+
+/// The flows that the program works on at this moment. Clones share the memory and may be used on
+/// any thread; nothing here is a system call.
+#[derive(Clone, Debug)]
+pub struct FlowTables {
+    flows4: MmapArray<Bucket4>,
+    flows6: MmapArray<Bucket6>,
+    load: MmapArray<u64>,
+}
+
+impl FlowTables {
+    pub(super) fn new(
+        flows4: MmapArray<Bucket4>,
+        flows6: MmapArray<Bucket6>,
+        load: MmapArray<u64>,
+    ) -> Self {
+        Self {
+            flows4,
+            flows6,
+            load,
+        }
+    }
+
+    /// Tables that no program shares, for tests and benchmarks.
+    pub fn anonymous(buckets4: usize, buckets6: usize) -> std::io::Result<Self> {
+        Ok(Self {
+            flows4: MmapArray::anonymous(buckets4)?,
+            flows6: MmapArray::anonymous(buckets6)?,
+            load: MmapArray::anonymous(lbd_common::maps::MAX_BACKENDS as usize)?,
+        })
+    }
+
+    /// The IPv4 flows.
+    pub fn v4(&self) -> Flows4<'_> {
+        Flows4::new(self.flows4.words(), self.load.words())
+    }
+
+    /// The IPv6 flows.
+    pub fn v6(&self) -> Flows6<'_> {
+        Flows6::new(self.flows6.words(), self.load.words())
+    }
+
+    /// Walks both tables: some milliseconds of one core for a million flows.
+    pub fn sweep(&self, sweeper: &mut Sweeper, now_seen: u16, timeouts: Timeouts) -> SweepReport {
+        sweeper.sweep(
+            &self.v4(),
+            &self.v6(),
+            self.load.words(),
+            now_seen,
+            timeouts,
+        )
+    }
+
+    /// Marks every flow that `is_doomed` picks by its client and its word, so that its next frame is
+    /// answered with RST. Returns how many.
+    pub fn doom(&self, now_seen: u16, is_doomed: impl Fn(SocketAddr, FlowWord) -> bool) -> u64 {
+        use crate::flows::FlowKey as _;
+        let v4 = self
+            .v4()
+            .doom(now_seen, |flow| is_doomed(flow.key.source(), flow.word));
+        let v6 = self
+            .v6()
+            .doom(now_seen, |flow| is_doomed(flow.key.source(), flow.word));
+        v4 + v6
+    }
+
+    /// The ids that are not to be given to others.
+    pub fn ids_in_use(&self) -> IdsInUse {
+        IdsInUse::of(self.flows4.words(), self.flows6.words())
+    }
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds as flows note it.
+pub fn seen(monotonic_ns: u64) -> u16 {
+    #[expect(clippy::cast_possible_truncation, reason = "the counter wraps around")]
+    let seen = (monotonic_ns >> SEEN_SHIFT) as u16;
+    seen
+}

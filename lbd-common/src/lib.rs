@@ -23,6 +23,7 @@ pub mod maps;
 pub mod node;
 #[cfg(feature = "user")]
 mod pod;
+pub mod rate;
 pub mod ring;
 pub mod vip;
 

@@ -27,6 +27,24 @@ pub const DEVICES: &str = "DEVICES";
 /// Ring buffer of [`crate::event::FlowEvent`].
 pub const EVENTS: &str = "EVENTS";
 
+/// IPv4 prefixes that are admitted whatever `DENY4` and the rates say: an LPM trie of a prefix length
+/// and an address in memory order; the value is not looked at.
+pub const ALLOW4: &str = "ALLOW4";
+/// Likewise for IPv6, the address as four words in memory order.
+pub const ALLOW6: &str = "ALLOW6";
+/// IPv4 prefixes that may open nothing.
+pub const DENY4: &str = "DENY4";
+/// IPv6 prefixes that may open nothing.
+pub const DENY6: &str = "DENY6";
+/// [`crate::rate::SourceRate`] by hash of the source.
+pub const SOURCES: &str = "SOURCES";
+/// One [`crate::rate::Rates`] per CPU.
+pub const RATES: &str = "RATES";
+
+/// Prefixes that one list can hold.
+pub const LIST_ENTRIES: u32 = 1 << 18;
+/// Slots of `SOURCES`, a power of two.
+pub const SOURCE_SLOTS: u32 = 1 << 16;
 /// Slots of `VIPS`; at most half of them are used.
 pub const VIP_SLOTS: u32 = 64;
 /// Slots of `NODES`; at most half of them are used.

@@ -1,5 +1,5 @@
 //! Lets aya copy these types into and out of maps.
-use crate::{backend, counters, director, event, floor, flow, node, vip};
+use crate::{backend, counters, director, event, floor, flow, node, rate, vip};
 
 macro_rules! pod {
     ($($of:ty),+ $(,)?) => {
@@ -23,5 +23,7 @@ pod!(
     flow::Slot4,
     flow::Slot6,
     node::Node,
+    rate::Rates,
+    rate::SourceRate,
     vip::Vip,
 );

@@ -1,7 +1,66 @@
 //! Whether a frame without a flow may begin or continue a session here.
-use lbd_common::director::{Director, role};
+use lbd_common::{
+    counters::Reason,
+    director::{Director, flag, role},
+};
 
-use crate::{clock, maps::DIRECTOR};
+use crate::{
+    classify::ForVip,
+    clock,
+    exit::{Exit, Stage},
+    family::Family,
+    lists::Listed,
+    maps::DIRECTOR,
+    rate,
+};
+
+/// A frame without a flow that may begin or continue a session.
+pub(crate) struct Admitted {
+    /// What the daemon says.
+    pub(crate) director: &'static Director,
+    /// A SYN in a flood: it leaves no trace.
+    pub(crate) flood: bool,
+}
+
+/// What becomes of a frame that was looked at.
+pub(crate) enum Verdict {
+    /// It goes on.
+    In(Admitted),
+    /// Its sender is told to go away.
+    Reset(Reason),
+}
+
+/// Lets a frame in, or not: the lease, the lists, then (for a SYN) the rates.
+#[inline(always)]
+pub(crate) fn admit<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<Verdict> {
+    let Some(director) = director() else {
+        return Err(Exit::Drop(Reason::DropNotMaster));
+    };
+    if !holds_lease(director) {
+        return Err(Exit::Drop(Reason::DropNotMaster));
+    }
+    let mut listed = Listed::No;
+    if director.flags & flag::LISTS != 0 {
+        listed = F::listed(&frame.key);
+        if listed == Listed::Denied {
+            if director.flags & flag::RESET_DENIED != 0 {
+                return Ok(Verdict::Reset(Reason::ResetDenied));
+            }
+            return Err(Exit::Drop(Reason::DropDenied));
+        }
+    }
+    let mut flood = false;
+    if frame.is_syn() {
+        if listed == Listed::No
+            && director.new_per_second != 0
+            && rate::source_may_open(F::source_hash(&frame.key), director.new_per_second) == 0
+        {
+            return Err(Exit::Drop(Reason::DropRateLimited));
+        }
+        flood = rate::is_flood(director.flood_per_second) || director.flags & flag::FLOOD != 0;
+    }
+    Ok(Verdict::In(Admitted { director, flood }))
+}
 
 /// What the daemon says now.
 #[inline(always)]

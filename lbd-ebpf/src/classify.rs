@@ -31,6 +31,13 @@ impl<const K: usize> ForVip<K> {
         self.flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST | tcp_flag::FIN)
             == tcp_flag::SYN
     }
+
+    /// Whether it is a segment of a session that goes on.
+    #[inline(always)]
+    pub(crate) fn is_data(&self) -> bool {
+        self.flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST | tcp_flag::FIN)
+            == tcp_flag::ACK
+    }
 }
 
 /// Lets an IPv4 frame go on if it is a TCP segment for a VIP.

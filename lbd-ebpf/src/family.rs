@@ -1,7 +1,13 @@
 //! What differs between IPv4 and IPv6: the map, and the words of a key.
-use lbd_common::flow::{hash4, hash6};
+use lbd_common::{
+    flow::{hash4, hash6},
+    hash::mix,
+};
 
-use crate::maps::{FLOWS4, FLOWS4_MASK, FLOWS6, FLOWS6_MASK};
+use crate::{
+    lists::{Listed, listed4, listed6},
+    maps::{FLOWS4, FLOWS4_MASK, FLOWS6, FLOWS6_MASK},
+};
 
 /// A family whose flow key is `K` words of 64 bits, as they stand in a slot.
 pub(crate) trait Family<const K: usize> {
@@ -13,6 +19,10 @@ pub(crate) trait Family<const K: usize> {
     fn mask() -> u32;
     /// See [`Key`].
     fn hash(key: &Key<K>) -> u64;
+    /// Of the source alone: IPv4 /32, IPv6 /64.
+    fn source_hash(key: &Key<K>) -> u64;
+    /// What the lists say of the source.
+    fn listed(key: &Key<K>) -> Listed;
     /// Source address (as an event has it), source port and VIP id.
     fn parts(key: &Key<K>) -> ([u32; 4], u16, u16);
 }
@@ -59,6 +69,16 @@ impl Family<1> for V4 {
     }
 
     #[inline(always)]
+    fn source_hash(key: &Key<1>) -> u64 {
+        mix(key[0] & 0xffff_ffff)
+    }
+
+    #[inline(always)]
+    fn listed(key: &Key<1>) -> Listed {
+        listed4(key[0] as u32)
+    }
+
+    #[inline(always)]
     fn parts(key: &Key<1>) -> ([u32; 4], u16, u16) {
         (
             [key[0] as u32, 0, 0, 0],
@@ -85,6 +105,16 @@ impl Family<3> for V6 {
     fn hash(key: &Key<3>) -> u64 {
         let (source, port_be, vip_id) = Self::parts(key);
         hash6(source, port_be, vip_id)
+    }
+
+    #[inline(always)]
+    fn source_hash(key: &Key<3>) -> u64 {
+        mix(key[0])
+    }
+
+    #[inline(always)]
+    fn listed(key: &Key<3>) -> Listed {
+        listed6(Self::parts(key).0)
     }
 
     #[inline(always)]

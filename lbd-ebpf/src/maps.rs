@@ -1,7 +1,7 @@
 //! Every map. Names and sizes are in [`lbd_common::maps`].
 use aya_ebpf::{
     Global,
-    btf_maps::{Array, ArrayOfMaps, DevMapHash, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, DevMapHash, LpmTrie, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use lbd_common::{
@@ -9,8 +9,11 @@ use lbd_common::{
     counters::Counters,
     director::Director,
     flow::{BUCKETS4, BUCKETS6, Bucket4, Bucket6},
-    maps::{EVENT_BYTES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS, VIP_SLOTS},
+    maps::{
+        EVENT_BYTES, LIST_ENTRIES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS, SOURCE_SLOTS, VIP_SLOTS,
+    },
     node::Node,
+    rate::{Rates, SourceRate},
     ring::RING_SLOTS,
     vip::Vip,
 };
@@ -46,6 +49,19 @@ pub(crate) static DEVICES: DevMapHash<{ MAX_DEVICES as usize }> = DevMapHash::ne
 #[btf_map]
 // Of [`lbd_common::event::FlowEvent`]; libbpf takes no value type for a ring buffer.
 pub(crate) static EVENTS: RingBuf<(), { EVENT_BYTES as usize }> = RingBuf::new();
+
+#[btf_map]
+pub(crate) static ALLOW4: LpmTrie<u32, u32, { LIST_ENTRIES as usize }> = LpmTrie::new();
+#[btf_map]
+pub(crate) static ALLOW6: LpmTrie<[u32; 4], u32, { LIST_ENTRIES as usize }> = LpmTrie::new();
+#[btf_map]
+pub(crate) static DENY4: LpmTrie<u32, u32, { LIST_ENTRIES as usize }> = LpmTrie::new();
+#[btf_map]
+pub(crate) static DENY6: LpmTrie<[u32; 4], u32, { LIST_ENTRIES as usize }> = LpmTrie::new();
+#[btf_map]
+pub(crate) static SOURCES: Array<SourceRate, { SOURCE_SLOTS as usize }> = Array::new();
+#[btf_map]
+pub(crate) static RATES: PerCpuArray<Rates, 1> = PerCpuArray::new();
 
 /// `FLOWS4`'s buckets less one. The loader overrides it together with the map's size.
 #[unsafe(no_mangle)]

@@ -4,20 +4,23 @@ use lbd_common::{
     backend::state,
     counters::Reason,
     director::{Director, flag},
-    flow,
+    event::kind as event_kind,
+    flow::{self, flag::ADOPTED},
     maps::MAX_BACKENDS,
     ring::{NO_BACKEND, RING_SLOTS, candidates},
 };
-use lbd_ebpf::weigh::first_is_lighter;
+use lbd_ebpf::weigh::{first_is_lighter, is_within_skew};
 
 use crate::{
-    admit,
+    admit::{Admitted, Verdict, admit},
     backend::{Target, load, weight},
     classify::ForVip,
+    event,
     exit::{Exit, Stage, count},
     family::Family,
     flow::insert,
     maps::RINGS,
+    rate,
 };
 
 /// Ring slots that are looked at for a candidate that may take a session. The daemon leaves
@@ -42,47 +45,46 @@ type Ring = Array<u32, { RING_SLOTS as usize }>;
 /// Routes a frame without a flow.
 #[inline(always)]
 pub(crate) fn select<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<Routed> {
-    let Some(director) = admit::director() else {
-        return Err(Exit::Drop(Reason::DropNotMaster));
+    let admitted = match admit::<K, F>(frame)? {
+        Verdict::In(admitted) => admitted,
+        Verdict::Reset(reason) => return Ok(Routed::Reset(reason)),
     };
-    if !admit::holds_lease(director) {
-        return Err(Exit::Drop(Reason::DropNotMaster));
-    }
-    if frame.is_syn() {
-        new_session::<K, F>(frame, director)
+    let affinity = admitted.director.flags & flag::AFFINITY != 0;
+    let slots = candidates(if affinity {
+        F::source_hash(&frame.key)
     } else {
-        mid_flow(frame, director)
+        frame.hash
+    });
+    if frame.is_syn() {
+        new_session::<K, F>(frame, &admitted, slots)
+    } else {
+        mid_flow::<K, F>(frame, admitted.director, slots)
     }
 }
 
 #[inline(always)]
 fn new_session<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
-    director: &Director,
+    admitted: &Admitted,
+    (first, second): (u32, u32),
 ) -> Stage<Routed> {
+    let director = admitted.director;
     if director.total_weight_permille == 0 {
         return Ok(Routed::Reset(Reason::ResetNoWeight));
     }
-    let (first, second) = candidates(frame.hash);
     let first = candidate(director.ring_index, first);
-    if director.flags & flag::FLOOD != 0 {
+    if admitted.flood {
         count(Reason::StatelessFlood);
         return Ok(to(first?, false));
     }
     let second = candidate(director.ring_index, second);
     let target = match (first, second) {
-        (Ok(first), Ok(second)) => lighter(first, second),
+        (Ok(first), Ok(second)) => lighter(first, second, director),
         (Ok(one), Err(_)) | (Err(_), Ok(one)) => one,
         (Err(exit), Err(_)) => return Err(exit),
     };
-    let kept = insert::<K, F>(
-        frame,
-        target.id,
-        flow::state::HALF_OPEN,
-        0,
-        director.idle_units,
-    );
-    if kept {
+    let half_open = flow::state::HALF_OPEN;
+    if insert::<K, F>(frame, target.id, half_open, 0, director.idle_units) {
         return Ok(to(target, true));
     }
     // The frames to come will find no flow and follow the ring: so does this one.
@@ -96,26 +98,39 @@ fn to(target: Target, opened: bool) -> Routed {
 }
 
 /// The ring alone speaks for a frame in mid-session: its first candidate, also when that takes no
-/// new sessions.
+/// new sessions. So that the session stays there through the next ring, it becomes a flow.
 #[inline(always)]
-fn mid_flow<const K: usize>(frame: &ForVip<K>, director: &Director) -> Stage<Routed> {
+fn mid_flow<const K: usize, F: Family<K>>(
+    frame: &ForVip<K>,
+    director: &Director,
+    (first, second): (u32, u32),
+) -> Stage<Routed> {
     let Some(ring) = RINGS.get(director.ring_index) else {
         return Err(Exit::Drop(Reason::DropNoBackend));
     };
-    let (first, second) = candidates(frame.hash);
-    for slot in [first, second] {
-        let Some(target) = at(ring, slot) else {
-            continue;
-        };
-        if target.backend.state == state::UNRESOLVED {
-            return Err(Exit::Drop(Reason::DropUnresolved));
-        }
-        if target.backend.state == state::UP {
-            count(Reason::StatelessMidFlow);
-            return Ok(to(target, false));
-        }
+    let Some(target) = continuing(ring, first).or_else(|| continuing(ring, second)) else {
+        return Err(Exit::Drop(Reason::DropNoBackend));
+    };
+    if target.backend.state == state::UNRESOLVED {
+        return Err(Exit::Drop(Reason::DropUnresolved));
     }
-    Err(Exit::Drop(Reason::DropNoBackend))
+    let established = flow::state::ESTABLISHED;
+    if frame.is_data()
+        && rate::may_adopt(director.adopt_per_second)
+        && insert::<K, F>(frame, target.id, established, ADOPTED, director.idle_units)
+    {
+        event::emit::<K, F>(&frame.key, target.id, event_kind::OPENED);
+        count(Reason::FlowAdopted);
+    } else {
+        count(Reason::StatelessMidFlow);
+    }
+    Ok(to(target, false))
+}
+
+/// The backend in a ring's slot, if sessions may go on there.
+#[inline(always)]
+fn continuing(ring: &Ring, slot: u32) -> Option<Target> {
+    at(ring, slot).filter(|target| matches!(target.backend.state, state::UP | state::UNRESOLVED))
 }
 
 /// The backend in a ring's slot.
@@ -176,11 +191,17 @@ extern "C" fn probe_ring(ring_index: u32, slot: u32) -> u64 {
 }
 
 #[inline(always)]
-fn lighter(first: Target, second: Target) -> Target {
+fn lighter(first: Target, second: Target, director: &Director) -> Target {
     let (a, b) = (first.id as u32, second.id as u32);
-    if a == b || first_is_lighter(load(a), weight(a), load(b), weight(b)) {
-        first
-    } else {
-        second
+    if a == b {
+        return first;
     }
+    let (load_a, load_b) = (load(a), load(b));
+    let stays = if director.flags & flag::AFFINITY != 0 {
+        let skew = director.affinity_skew_permille;
+        is_within_skew(load_a, weight(a), load_b, weight(b), skew)
+    } else {
+        first_is_lighter(load_a, weight(a), load_b, weight(b))
+    };
+    if stays { first } else { second }
 }

@@ -17,6 +17,36 @@ pub const fn first_is_lighter(
     first <= second
 }
 
+/// Whether a source stays with its first backend: as long as that backend's `(load + 1) / weight` is
+/// not above the second one's by more than `skew_permille`.
+///
+/// Loads are cut to 2^20 and the skew to 1000, so that the products fit.
+#[inline(always)]
+#[must_use]
+pub const fn is_within_skew(
+    first_load: u64,
+    first_weight: u32,
+    second_load: u64,
+    second_weight: u32,
+    skew_permille: u32,
+) -> bool {
+    // At most 2^20 * 2^32 * 2^10 on the left, and 2^20 * 2^32 * 2^11 on the right.
+    let skew = if skew_permille > 1000 {
+        1000
+    } else {
+        skew_permille
+    };
+    let first = small(first_load) * second_weight as u64 * 1000;
+    let second = small(second_load) * first_weight as u64 * (1000 + skew as u64);
+    first <= second
+}
+
+#[inline(always)]
+const fn small(load: u64) -> u64 {
+    let load = cut(load) + 1;
+    if load > 1 << 20 { 1 << 20 } else { load }
+}
+
 #[inline(always)]
 const fn cut(load: u64) -> u64 {
     // A load is briefly negative when two CPUs count a flow in and out: then it is none.
@@ -28,5 +58,54 @@ const fn cut(load: u64) -> u64 {
         }
     } else {
         load
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{first_is_lighter, is_within_skew};
+
+    #[test]
+    fn the_lower_load_by_weight_wins() {
+        for (first, second, wins) in [
+            ((0, 1000), (0, 1000), true),
+            ((1, 1000), (0, 1000), false),
+            ((1, 2000), (0, 1000), true),
+            ((2, 2000), (0, 1000), false),
+            ((99, 100_000), (0, 1000), true),
+            ((u64::MAX, 1), (0, 1), true),
+            ((u64::MAX >> 1, 1000), (0, 1000), false),
+            (
+                (u32::MAX as u64, u32::MAX),
+                (u32::MAX as u64, u32::MAX),
+                true,
+            ),
+        ] {
+            assert_eq!(
+                first_is_lighter(first.0, first.1, second.0, second.1),
+                wins,
+                "{first:?} {second:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_source_stays_until_the_skew_is_passed() {
+        for (first, second, skew, stays) in [
+            (9, 9, 0, true),
+            (10, 9, 0, false),
+            (10, 9, 100, true),
+            (11, 9, 100, false),
+            (19, 9, 1000, true),
+            (20, 9, 1000, false),
+            (20, 9, 9999, false),
+            (1 << 40, 1 << 40, 1000, true),
+        ] {
+            assert_eq!(
+                is_within_skew(first, u32::MAX, second, u32::MAX, skew),
+                stays,
+                "{first} {second} {skew}"
+            );
+        }
     }
 }

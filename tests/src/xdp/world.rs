@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
-    maps::{Array, ArrayOfMaps, DevMapHash, MapData, PerCpuArray, PerCpuValues, RingBuf},
+    maps::{
+        Array, ArrayOfMaps, DevMapHash, LpmTrie, MapData, PerCpuArray, PerCpuValues, RingBuf,
+        lpm_trie::Key,
+    },
     programs::{ProgramFd, TestRun as _, Xdp},
     util::nr_cpus,
 };
@@ -17,6 +20,7 @@ use lbd_common::{
     hash::{slot_mac, slot_u32, slot_v6},
     maps,
     node::{Node, mac_to_u64},
+    rate::Rates,
     ring::{RING_SLOTS, candidates},
     vip::{Vip, VipPort},
 };
@@ -63,12 +67,22 @@ pub fn backend_mac(id: u16) -> [u8; 6] {
     [2, 0, 0, 0, 0xb0, id.to_be_bytes()[1]]
 }
 
+/// The access lists.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum List {
+    /// `ALLOW4` and `ALLOW6`.
+    Allow,
+    /// `DENY4` and `DENY6`.
+    Deny,
+}
+
 /// The loaded program.
 #[expect(missing_debug_implementations, reason = "aya's arrays have none")]
 pub struct World {
     ebpf: Ebpf,
     rings: [Array<MapData, u32>; 2],
     touched_slots: Vec<u32>,
+    listed: Vec<(&'static str, IpAddr, u32)>,
 }
 
 impl World {
@@ -140,6 +154,7 @@ impl World {
             ebpf,
             rings,
             touched_slots: Vec::new(),
+            listed: Vec::new(),
         })
     }
 
@@ -153,6 +168,8 @@ impl World {
                 .set(index, Bucket6::default(), 0)?;
         }
         self.per_cpu(maps::COUNTERS, 0, Counters::default())?;
+        self.per_cpu(maps::RATES, 0, Rates::default())?;
+        self.clear_lists()?;
         for id in 0..8 {
             self.array::<u64>(maps::LOAD)?.set(id, 0, 0)?;
             self.array::<u32>(maps::WEIGHTS)?.set(id, 0, 0)?;
@@ -443,18 +460,93 @@ impl World {
         Ok(found)
     }
 
+    /// Puts a prefix on a list.
+    pub fn list(&mut self, list: List, address: IpAddr, bits: u32) -> Result<()> {
+        match address {
+            IpAddr::V4(address) => {
+                let name = if list == List::Allow {
+                    maps::ALLOW4
+                } else {
+                    maps::DENY4
+                };
+                let key = Key::new(bits, u32::from_ne_bytes(address.octets()));
+                self.trie(name)?.insert(&key, 1, 0)?;
+                self.listed.push((name, address.into(), bits));
+            }
+            IpAddr::V6(address) => {
+                let name = if list == List::Allow {
+                    maps::ALLOW6
+                } else {
+                    maps::DENY6
+                };
+                let key = Key::new(bits, words(address.octets()));
+                self.trie(name)?.insert(&key, 1, 0)?;
+                self.listed.push((name, address.into(), bits));
+            }
+        }
+        Ok(())
+    }
+
+    fn trie<K: aya::Pod>(&mut self, name: &str) -> Result<LpmTrie<&mut MapData, K, u32>> {
+        Ok(self
+            .ebpf
+            .map_mut(name)
+            .with_context(|| name.to_owned())?
+            .try_into()?)
+    }
+
+    fn clear_lists(&mut self) -> Result<()> {
+        for (name, address, bits) in std::mem::take(&mut self.listed) {
+            match address {
+                IpAddr::V4(address) => {
+                    let key = Key::new(bits, u32::from_ne_bytes(address.octets()));
+                    self.trie(name)?.remove(&key)?;
+                }
+                IpAddr::V6(address) => {
+                    let key = Key::new(bits, words(address.octets()));
+                    self.trie(name)?.remove(&key)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the live ring with two backends in turn.
+    pub fn all_slots_alternate(&mut self, even: u16, odd: u16) -> Result<()> {
+        for slot in 0..RING_SLOTS {
+            self.ring_slot(slot, if slot % 2 == 0 { even } else { odd })?;
+        }
+        Ok(())
+    }
+
+    /// One counter, summed over the CPUs.
+    pub fn counter(&mut self, reason: Reason) -> Result<u64> {
+        let all = self.counters()?;
+        Ok(all
+            .iter()
+            .find(|(of, _)| *of == reason)
+            .map_or(0, |(_, count)| *count))
+    }
+
     /// Runs the program on a frame: the verdict and the frame afterwards.
     pub fn run(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
+        let mut out = Vec::new();
+        let action = self.run_into(frame, &mut out)?;
+        Ok((action, out))
+    }
+
+    /// Runs the program on a frame: the verdict; the frame afterwards is left in `out`.
+    pub fn run_into(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<u32> {
         let program: &Xdp = self.ebpf.program("lbd").context("lbd")?.try_into()?;
-        let mut out = vec![0; 4096];
+        out.resize(4096, 0);
         let result = program.test_run(TestRunOptions {
             data_in: Some(frame),
-            data_out: Some(&mut out),
+            data_out: Some(out),
             ..TestRunOptions::default()
         })?;
         ensure!(result.data_size_out as usize <= out.len(), "a frame grew");
         out.truncate(result.data_size_out as usize);
-        Ok((result.return_value, out))
+        Ok(result.return_value)
     }
 
     /// The counters that are not 0, summed over the CPUs.

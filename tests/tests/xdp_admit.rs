@@ -1,0 +1,175 @@
+//! Who may begin a session, how fast, and what becomes of sessions that nobody knows.
+use lbd_common::{
+    counters::Reason as C,
+    director::flag::{AFFINITY, FLOOD, LISTS, RESET_DENIED},
+    flow::{
+        flag::{ADOPTED, COUNTED},
+        state::ESTABLISHED,
+    },
+};
+use lbd_tests::xdp::{
+    packet::{ACK, CLIENT4, CLIENT6, FIN, PSH, RST, SYN, v4, v6},
+    row::{Flow, Given, Out, check, half, open, row},
+    world::{A, B, List, World},
+};
+
+const LISTED: Given = Given::Director(|director| director.flags = LISTS);
+const DENY: Given = Given::Do(|world| {
+    world.list(List::Deny, CLIENT4.into(), 24)?;
+    world.list(List::Deny, CLIENT6.into(), 48)
+});
+const ALLOW: Given = Given::Do(|world| {
+    world.list(List::Allow, CLIENT4.into(), 32)?;
+    world.list(List::Allow, CLIENT6.into(), 128)
+});
+
+#[test]
+fn lists_are_for_frames_without_a_flow() {
+    let Some(mut world) = World::load("lists_are_for_frames_without_a_flow") else {
+        return;
+    };
+    let reset = Given::Director(|director| director.flags = LISTS | RESET_DENIED);
+    let known = Given::Flow(open(B));
+    #[rustfmt::skip]
+    let rows = [
+        row("a denied source", v4(SYN), [LISTED, DENY], Out::Drop, [C::DropDenied], None),
+        row("a denied source, IPv6", v6(SYN), [LISTED, DENY], Out::Drop, [C::DropDenied], None),
+        row("a denied source in mid-session", v4(ACK), [LISTED, DENY], Out::Drop, [C::DropDenied], None),
+        row("allowed within what is denied", v4(SYN), [LISTED, DENY, ALLOW], Out::To(A), [], half(A)),
+        row("allowed within what is denied, IPv6", v6(SYN), [LISTED, DENY, ALLOW], Out::To(A), [], half(A)),
+        row("on_deny: reset", v4(SYN), [reset, DENY], Out::Reset, [C::ResetDenied], None),
+        row("on_deny: reset, IPv6", v6(SYN), [reset, DENY], Out::Reset, [C::ResetDenied], None),
+        row("not listed", v4(SYN), [LISTED], Out::To(A), [], half(A)),
+        row("lists that the director says are empty are not looked at", v4(SYN), [DENY], Out::To(A), [], half(A)),
+        row("an open session is not looked up", v4(ACK), [LISTED, DENY, known], Out::To(B), [], open(B)),
+        row("an open session is not looked up, IPv6", v6(ACK), [LISTED, DENY, known], Out::To(B), [], open(B)),
+    ];
+    check(&mut world, rows);
+}
+
+#[test]
+fn sessions_that_nobody_knows_are_adopted_within_a_rate() {
+    let Some(mut world) = World::load("sessions_that_nobody_knows_are_adopted_within_a_rate")
+    else {
+        return;
+    };
+    let adopt = Given::Director(|director| director.adopt_per_second = 1);
+    let adopted = Flow {
+        flags: COUNTED | ADOPTED,
+        ..open(A)
+    };
+    #[rustfmt::skip]
+    let rows = [
+        row("an ACK", v4(ACK), [adopt], Out::To(A), [C::FlowAdopted], adopted),
+        row("data, IPv6", v6(ACK | PSH).payload(9), [adopt], Out::To(A), [C::FlowAdopted], adopted),
+        row("a FIN is not worth a flow", v4(FIN | ACK), [adopt], Out::To(A), [C::StatelessMidFlow], None),
+        row("nor is a RST", v4(RST), [adopt], Out::To(A), [C::StatelessMidFlow], None),
+        row("nor an answer to a SYN that nobody sent", v4(SYN | ACK), [adopt], Out::To(A), [C::StatelessMidFlow], None),
+        row("no room", v4(ACK), [adopt, Given::FullOf(ESTABLISHED)], Out::To(A), [C::StatelessMidFlow], None),
+    ];
+    check(&mut world, rows);
+
+    world.reset().unwrap();
+    world.all_slots_alternate(A, B).unwrap();
+    world
+        .director(|director| director.adopt_per_second = 10)
+        .unwrap();
+    for port in 0..100 {
+        world.run(&v4(ACK).from_port(1000 + port).bytes()).unwrap();
+    }
+    let adopted = world.counter(C::FlowAdopted).unwrap();
+    // The hundred may fall into two seconds.
+    assert!((10..=20).contains(&adopted), "{adopted}");
+}
+
+#[test]
+fn affinity_keeps_a_source_together_within_the_skew() {
+    let Some(mut world) = World::load("affinity_keeps_a_source_together_within_the_skew") else {
+        return;
+    };
+    let one_of_two = |world: &mut World, skew: u32| {
+        world.reset().unwrap();
+        world.all_slots_alternate(A, B).unwrap();
+        world
+            .director(|director| {
+                director.flags = AFFINITY;
+                director.affinity_skew_permille = skew;
+            })
+            .unwrap();
+        for port in 0..40 {
+            world.run(&v4(SYN).from_port(1000 + port).bytes()).unwrap();
+        }
+        let (a, b) = (world.load_of(A).unwrap(), world.load_of(B).unwrap());
+        (a.max(b), a.min(b))
+    };
+    let (most, least) = one_of_two(&mut world, 1000);
+    assert_eq!(most + least, 40);
+    // Both candidates may be one backend; otherwise the first may have twice the second's.
+    assert!(least == 0 || most >= 2 * least - 2, "{most} and {least}");
+    let (most, least) = one_of_two(&mut world, 0);
+    assert!(least == 0 || most - least <= 1, "{most} and {least}");
+}
+
+#[test]
+fn a_source_opens_so_many_sessions_a_second() {
+    let Some(mut world) = World::load("a_source_opens_so_many_sessions_a_second") else {
+        return;
+    };
+    for syn in [v4(SYN), v6(SYN)] {
+        world.reset().unwrap();
+        world
+            .director(|director| {
+                director.new_per_second = 5;
+                director.flags = LISTS;
+            })
+            .unwrap();
+        for port in 0..50 {
+            world
+                .run(&syn.clone().from_port(1000 + port).bytes())
+                .unwrap();
+        }
+        let refused = world.counter(C::DropRateLimited).unwrap();
+        // The fifty may fall into two seconds.
+        assert!((40..=45).contains(&refused), "{refused}");
+        let other = syn
+            .clone()
+            .from4([203, 0, 113, 1].into())
+            .from6("2001:db8:2::1".parse().unwrap());
+        world.run(&other.bytes()).unwrap();
+        assert_eq!(world.counter(C::DropRateLimited).unwrap(), refused);
+        world.list(List::Allow, CLIENT4.into(), 32).unwrap();
+        world.list(List::Allow, CLIENT6.into(), 128).unwrap();
+        world.run(&syn.bytes()).unwrap();
+        assert_eq!(
+            world.counter(C::DropRateLimited).unwrap(),
+            refused,
+            "an allowed source knows no rate"
+        );
+    }
+}
+
+#[test]
+fn a_flood_leaves_no_flows() {
+    let Some(mut world) = World::load("a_flood_leaves_no_flows") else {
+        return;
+    };
+    world.all_slots_alternate(A, B).unwrap();
+    world
+        .director(|director| director.flood_per_second = 10)
+        .unwrap();
+    for port in 0..100 {
+        let (verdict, _) = world.run(&v4(SYN).from_port(1000 + port).bytes()).unwrap();
+        assert_eq!(verdict, lbd_tests::xdp::world::verdict::TX);
+    }
+    let stateless = world.counter(C::StatelessFlood).unwrap();
+    assert!((80..=90).contains(&stateless), "{stateless}");
+
+    // The same choice again and again, whatever the loads.
+    world.reset().unwrap();
+    world.director(|director| director.flags = FLOOD).unwrap();
+    for load in 0..20 {
+        world.set_load(A, load * 100).unwrap();
+        world.run(&v4(SYN).bytes()).unwrap();
+    }
+    assert_eq!(world.stats(A).unwrap().packets, 20);
+}

@@ -40,7 +40,7 @@ pub struct Policy {
     /// Default 0.5.
     pub min_active: f64,
     /// `queue-aware`: the load above the site's mean, in conversations and queued messages, that
-    /// halves a weight. Default 50.
+    /// halves a weight. Default 20.
     pub scale: f64,
     /// `queue-aware`: how far a weight moves towards its target in one interval, 0 (excluded) to 1.
     /// Default 0.5.

@@ -208,6 +208,7 @@ pub(super) fn policy_settings(cluster: &Cluster) -> policy::Settings {
         poll_interval_ns: nanoseconds(cluster.stats.interval),
         tuning: policy::Tuning {
             scale: policy.scale,
+            smoothing: policy.smoothing,
             hysteresis: policy.return_below,
             slow_start_ns: nanoseconds(policy.slow_start),
             ..policy::Tuning::default()
@@ -218,4 +219,17 @@ pub(super) fn policy_settings(cluster: &Cluster) -> policy::Settings {
 /// A configured duration in nanoseconds; 584 years are enough.
 pub(super) fn nanoseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_says_nothing_gives_the_policys_own_defaults() {
+        let yaml = include_str!("../../../deploy/lbd.yaml");
+        let config = config::Config::parse(yaml, "lbd.yaml").expect("shipped");
+        let settings = policy_settings(&config.cluster);
+        assert_eq!(settings, policy::Settings::default());
+    }
 }

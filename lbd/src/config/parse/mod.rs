@@ -219,7 +219,7 @@ fn policy(mut t: Table<'_>) -> Policy {
         above_average: t.or("above_average", 50, values::number(0..=1_000_000)),
         high_threshold: t.or("high_threshold", 200, values::number(0..=1_000_000)),
         min_active: t.or("min_active", 0.5, values::fraction(0.0..=1.0)),
-        scale: t.or("scale", 50.0, values::fraction(0.01..=1_000_000.0)),
+        scale: t.or("scale", 20.0, values::fraction(0.01..=1_000_000.0)),
         smoothing: t.or("smoothing", 0.5, values::fraction(0.01..=1.0)),
         return_below: t.or("return_below", 0.6, values::fraction(0.0..=1.0)),
         slow_start: t.or(

@@ -26,6 +26,7 @@ mod pod;
 pub mod rate;
 pub mod ring;
 pub mod vip;
+pub mod weigh;
 
 /// The version of every layout here. A pinned map of another version is never reused.
 ///

@@ -9,4 +9,3 @@
 pub mod checksum;
 pub mod frame;
 pub mod parse;
-pub mod weigh;

@@ -8,8 +8,8 @@ use lbd_common::{
     flow::{self, flag::ADOPTED},
     maps::MAX_BACKENDS,
     ring::{NO_BACKEND, RING_SLOTS, candidates},
+    weigh::{first_is_lighter, is_within_skew},
 };
-use lbd_ebpf::weigh::{first_is_lighter, is_within_skew};
 
 use crate::{
     admit::{Admitted, Verdict, admit},

@@ -1,5 +1,8 @@
 //! Which of a session's two candidates takes it: what the program does in its select stage.
-use lbd_common::ring::{NO_BACKEND, RING_SLOTS, candidates};
+use lbd_common::{
+    ring::{NO_BACKEND, RING_SLOTS, candidates},
+    weigh::first_is_lighter,
+};
 
 use super::Ring;
 
@@ -18,9 +21,8 @@ const PROBES: u32 = 32;
 
 /// The backend for a new session, of the two that its hash names on the ring.
 ///
-/// The lower `(load + 1) / weight` wins, compared by cross-multiplication, as the program has
-/// neither floats nor a division to spare; the first candidate wins a tie. `None` when neither has
-/// a weight: the sender is reset and tries its next MX at once.
+/// The lower `(load + 1) / weight` wins, by [`first_is_lighter`], the program's own function. `None`
+/// when neither has a weight: the sender is reset and tries its next MX at once.
 pub fn choose(ring: &Ring, hash: u64, standing: impl Fn(u32) -> Standing) -> Option<u32> {
     let (first, second) = candidates(hash);
     let candidate = |slot: u32| {
@@ -31,16 +33,11 @@ pub fn choose(ring: &Ring, hash: u64, standing: impl Fn(u32) -> Standing) -> Opt
             .find(|(_, standing)| standing.weight_permille > 0)
     };
     match (candidate(first), candidate(second)) {
-        (Some((_, a)), Some((second, b))) if second_is_lighter(a, b) => Some(second),
-        (Some((first, _)), _) => Some(first),
-        (None, Some((second, _))) => Some(second),
+        (Some((first, a)), Some((second, b))) => {
+            let stays = first_is_lighter(a.load, a.weight_permille, b.load, b.weight_permille);
+            Some(if stays { first } else { second })
+        }
+        (Some((one, _)), None) | (None, Some((one, _))) => Some(one),
         (None, None) => None,
     }
-}
-
-/// `(b.load + 1) / b.weight < (a.load + 1) / a.weight`, without a division.
-fn second_is_lighter(a: Standing, b: Standing) -> bool {
-    let left = u128::from(b.load + 1) * u128::from(a.weight_permille);
-    let right = u128::from(a.load + 1) * u128::from(b.weight_permille);
-    left < right
 }

@@ -19,6 +19,7 @@ use super::{
     orders::Orders,
     outlets::Outlets,
     poll,
+    sweep::Sweep,
     weigh::Weigher,
 };
 use crate::{
@@ -46,6 +47,7 @@ pub(super) struct Conductor {
     pub(super) members: Members,
     pub(super) orders: Orders,
     pub(super) weigher: Weigher,
+    pub(super) sweep: Sweep,
     pub(super) election: ElectionView,
     /// Whether each of `node.interfaces` can send and receive.
     pub(super) links_usable: BTreeMap<String, bool>,
@@ -66,6 +68,7 @@ impl Conductor {
         let now_ns = clock::boottime_ns();
         Self {
             weigher: Weigher::new(config.cluster.stats.interval),
+            sweep: Sweep::default(),
             links_usable: config
                 .node
                 .interfaces
@@ -105,6 +108,7 @@ impl Conductor {
 
     fn tick(&mut self) {
         let now_ns = clock::boottime_ns();
+        self.sweep_if_due(now_ns);
         if self.weigher.is_due(now_ns) {
             self.weigh(now_ns);
         }
@@ -154,12 +158,17 @@ impl Conductor {
         });
     }
 
-    /// How the interfaces are now; from then on [`Self::link`] hears of changes.
+    /// How the interfaces are now; from then on [`Self::link`] hears of changes. Frames may be
+    /// redirected between them.
     pub(super) fn look_at_links(&mut self) -> anyhow::Result<()> {
         let links = Links::read()?;
+        let mut devices = Vec::new();
         for (name, usable) in &mut self.links_usable {
-            *usable = links.named(name)?.is_usable();
+            let link = links.named(name)?;
+            *usable = link.is_usable();
+            devices.push(link.ifindex);
         }
+        self.plane.set_devices(&devices)?;
         Ok(())
     }
 

@@ -31,6 +31,7 @@ mod per_backend;
 mod reload;
 mod report;
 mod start;
+mod sweep;
 mod web;
 mod weigh;
 

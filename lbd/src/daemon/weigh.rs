@@ -78,7 +78,6 @@ impl Weigher {
 impl Conductor {
     /// One round.
     pub(super) fn weigh(&mut self, now_ns: u64) {
-        self.look_at_flows();
         let input = Input {
             now_ns,
             settings: members::policy_settings(&self.config.cluster),
@@ -111,14 +110,6 @@ impl Conductor {
             .iter()
             .find(|member| self.election.is_leader(member.address))?;
         Some(master.id)
-    }
-
-    /// Takes down how many sessions each backend has.
-    fn look_at_flows(&mut self) {
-        let loads: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
-        for member in self.members.iter_mut() {
-            member.live.sessions = loads.get(&member.id).copied().unwrap_or(0);
-        }
     }
 
     /// Weights at once, the ring only when it would differ by more than noise.

@@ -10,7 +10,7 @@ mod bpf;
 mod director;
 mod error;
 pub mod events;
-mod flow_tables;
+pub mod flow_tables;
 mod layout;
 mod load;
 mod maps;

@@ -10,6 +10,9 @@ pub(super) struct Args {
     /// Only the file, not whether this box has what it names.
     #[arg(long)]
     file_only: bool,
+    /// Print the configuration as it is understood, with every default.
+    #[arg(long)]
+    print: bool,
 }
 
 pub(super) fn run(path: &Path, args: &Args) -> anyhow::Result<()> {
@@ -21,8 +24,12 @@ pub(super) fn run(path: &Path, args: &Args) -> anyhow::Result<()> {
         }
     }
     for warning in config.warnings() {
-        println!("{warning}");
+        eprintln!("{warning}");
     }
-    println!("{} is fine", path.display());
+    if args.print {
+        print!("{}", config.present());
+    } else {
+        println!("{} is fine", path.display());
+    }
     Ok(())
 }

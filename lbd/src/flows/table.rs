@@ -282,8 +282,10 @@ impl<'m, K: FlowKey> Flows<'m, K> {
                     return None;
                 }
                 let words: K::Words = slot.key_words();
-                let word = read(slot, &words, word.tag)?;
                 let key = K::from_words(words);
+                // By the key's own tag: a writer whose claim was taken for dead may have left its
+                // key under another flow's word.
+                let word = read(slot, &words, tag(key.hash()))?;
                 Some((slot, Flow { key, word }))
             })
     }

@@ -1,9 +1,6 @@
 //! `lbd check`.
 use std::path::Path;
 
-use super::InvalidConfig;
-use crate::{config, host};
-
 /// Flags of `lbd check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,13 +13,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(path: &Path, args: &Args) -> anyhow::Result<()> {
-    let config = super::load(path)?;
-    if !args.file_only {
-        let mistakes = config::check_host(&config, &host::facts()?);
-        if !mistakes.is_empty() {
-            return Err(InvalidConfig(mistakes).into());
-        }
-    }
+    let config = if args.file_only {
+        super::load(path)?
+    } else {
+        super::load_for_this_box(path)?
+    };
     for warning in config.warnings() {
         eprintln!("{warning}");
     }

@@ -20,7 +20,11 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    config::{self, Config, ConfigError},
+    daemon::unbuilt,
+    host,
+};
 
 /// Something that was asked for could not be done.
 const FAILED: u8 = 1;
@@ -118,4 +122,16 @@ impl std::error::Error for InvalidConfig {}
 /// Reads and parses a configuration file.
 fn load(path: &Path) -> anyhow::Result<Config> {
     Ok(Config::load(path).map_err(InvalidConfig)?)
+}
+
+/// The same, and everything it names is on this box and can be done by this build.
+fn load_for_this_box(path: &Path) -> anyhow::Result<Config> {
+    let config = load(path)?;
+    let mut mistakes = config::check_host(&config, &host::facts()?);
+    mistakes.extend(unbuilt::refusals(&config));
+    if mistakes.is_empty() {
+        Ok(config)
+    } else {
+        Err(InvalidConfig(mistakes).into())
+    }
 }

@@ -3,15 +3,10 @@ use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
 
-use super::InvalidConfig;
-use crate::{config, daemon, host};
+use crate::daemon;
 
 pub(super) fn run(path: &Path) -> anyhow::Result<()> {
-    let config = super::load(path)?;
-    let mistakes = config::check_host(&config, &host::facts()?);
-    if !mistakes.is_empty() {
-        return Err(InvalidConfig(mistakes).into());
-    }
+    let config = super::load_for_this_box(path)?;
     log_to_stderr();
     daemon::run(path, config)
 }

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use tracing::{info, warn};
 
-use super::{clock, conductor::Conductor};
+use super::{clock, conductor::Conductor, unbuilt};
 use crate::{
     config::{Cluster, Config, ConfigError},
     dataplane::VipSpec,
@@ -124,6 +124,10 @@ fn vip_specs(cluster: &Cluster) -> Vec<VipSpec> {
 /// Reads the edited file; the error is what a person is to read.
 fn read(path: &std::path::Path, running: &Config) -> Result<Config, String> {
     let new = Config::load(path).map_err(|mistakes| sentences(&mistakes))?;
+    let refused = unbuilt::refusals(&new);
+    if !refused.is_empty() {
+        return Err(sentences(&refused));
+    }
     let changes = running.changes(&new);
     let at_start: Vec<&str> = changes
         .needing_restart()

@@ -15,6 +15,7 @@ pub mod control;
 pub mod health;
 pub mod poll;
 pub mod status;
+pub mod unbuilt;
 
 mod clock;
 mod conductor;

@@ -1,0 +1,540 @@
+//! Loading, attaching and pinning against the real kernel, in a lab of one node.
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use lbd::{
+    config::Network,
+    dataplane::{
+        AccessLists, BackendSpec, DataPlane, DataPlaneError, Delivery, LoadOptions, MmapArray,
+        NextHop, VipSpec, XdpChoice, XdpMode,
+    },
+    flows::{Insert, Key4, NewFlow},
+    units::{BackendId, Mac, WeightPermille},
+};
+use lbd_common::{
+    director::Director,
+    flow::{flag, state},
+    maps::{DIRECTOR, LOAD, VIPS},
+    ring::RING_SLOTS,
+};
+use lbd_tests::{
+    lab::{Host, INTERFACE, Lab, Spec},
+    root_or_skip,
+};
+use tempfile::TempDir;
+
+/// A BPF file system of a test's own.
+struct BpfFs {
+    folder: TempDir,
+}
+
+impl BpfFs {
+    fn mount() -> Result<Self> {
+        let folder = TempDir::new()?;
+        let mounted = Command::new("mount")
+            .args(["-t", "bpf", "bpf"])
+            .arg(folder.path())
+            .status()?;
+        ensure!(mounted.success(), "mount -t bpf: {mounted}");
+        Ok(Self { folder })
+    }
+
+    fn pin_dir(&self) -> PathBuf {
+        self.folder.path().join("lbd")
+    }
+}
+
+impl Drop for BpfFs {
+    fn drop(&mut self) {
+        // What is pinned goes with the mount: links are detached, maps freed.
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.folder.path())
+            .status();
+    }
+}
+
+/// A node with an interface, a place for pins, and the tables kept small.
+struct Rig {
+    lab: Lab,
+    bpffs: BpfFs,
+}
+
+impl Rig {
+    fn new() -> Result<Self> {
+        let lab = Lab::new(&Spec {
+            clients: 0,
+            nodes: 1,
+            ..Spec::default()
+        })?;
+        Ok(Self {
+            lab,
+            bpffs: BpfFs::mount()?,
+        })
+    }
+
+    fn node(&self) -> &Host {
+        &self.lab.nodes[0]
+    }
+
+    fn options(&self, interfaces: &[&str], xdp: XdpChoice) -> LoadOptions {
+        LoadOptions {
+            flows4_buckets: 1024,
+            flows6_buckets: 1024,
+            ..LoadOptions::new(
+                self.bpffs.pin_dir(),
+                interfaces.iter().map(ToString::to_string).collect(),
+                xdp,
+            )
+        }
+    }
+
+    fn load_with(&self, options: &LoadOptions) -> io::Result<Result<DataPlane, DataPlaneError>> {
+        self.node().inside(|| DataPlane::load(options))
+    }
+
+    fn load(&self) -> Result<DataPlane> {
+        let options = self.options(&[INTERFACE], XdpChoice::Native);
+        Ok(self.load_with(&options)??)
+    }
+
+    fn refused(&self, options: &LoadOptions) -> Result<DataPlaneError> {
+        self.load_with(options)?
+            .err()
+            .context("the load was not refused")
+    }
+
+    /// What `ip` says about XDP on the interface: empty when there is none.
+    fn xdp_of(&self, interface: &str) -> Result<String> {
+        let link = self.node().ip(&format!("-details link show {interface}"))?;
+        let lines: Vec<&str> = link.lines().filter(|line| line.contains("xdp")).collect();
+        Ok(lines.join("\n"))
+    }
+
+    fn program_id(&self) -> Result<String> {
+        let words = self.xdp_of(INTERFACE)?;
+        let mut words = words.split_whitespace().skip_while(|word| *word != "id");
+        words
+            .nth(1)
+            .map(str::to_owned)
+            .context("no program id in `ip link`")
+    }
+}
+
+fn vips() -> Vec<VipSpec> {
+    vec![
+        VipSpec {
+            address: [192, 0, 2, 25].into(),
+            ports: vec![25, 587],
+        },
+        VipSpec {
+            address: "2001:db8::25".parse().expect("an address"),
+            ports: vec![25],
+        },
+    ]
+}
+
+fn backend(address: [u8; 4]) -> BackendSpec {
+    BackendSpec {
+        address: address.into(),
+        delivery: Delivery::Dsr,
+        next_hop: Some(NextHop {
+            mac: Mac([2, 0, 0, 0, 0, 9]),
+            source_mac: Mac([2, 0, 0, 0, 0, 1]),
+            ifindex: 2,
+        }),
+        alive: true,
+    }
+}
+
+const KEY: Key4 = Key4 {
+    source: Ipv4Addr::new(198, 51, 100, 7),
+    port: 40_000,
+    vip_id: 1,
+};
+
+const OPEN: NewFlow = NewFlow {
+    backend: 0,
+    state: state::ESTABLISHED,
+    flags: flag::COUNTED,
+};
+
+#[test]
+fn a_load_attaches_natively_and_pins_everything() -> Result<()> {
+    if !root_or_skip("a_load_attaches_natively_and_pins_everything") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let plane = the.load()?;
+    assert_eq!(plane.mode(INTERFACE), Some(XdpMode::Native));
+    assert_eq!(plane.mode("lo"), None);
+    ensure!(
+        the.xdp_of(INTERFACE)?.contains("prog/xdp"),
+        "{}",
+        the.xdp_of(INTERFACE)?
+    );
+    for name in [VIPS, DIRECTOR, LOAD, "program", "link_eth0"] {
+        ensure!(
+            the.bpffs.pin_dir().join(name).exists(),
+            "{name} is not pinned"
+        );
+    }
+    plane.detach()?;
+    assert_eq!(the.xdp_of(INTERFACE)?, "");
+    assert!(!the.bpffs.pin_dir().exists());
+    Ok(())
+}
+
+#[test]
+fn a_restart_takes_over_and_keeps_flows_and_ids() -> Result<()> {
+    if !root_or_skip("a_restart_takes_over_and_keeps_flows_and_ids") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let mut plane = the.load()?;
+    plane.set_vips(&vips())?;
+    let services = plane.services();
+    assert_eq!(services.len(), 3);
+    let [first, second] = [[192, 0, 2, 11], [192, 0, 2, 12]];
+    for address in [first, second] {
+        let id = plane.backend_id(address.into())?;
+        plane.set_backend(id, &backend(address))?;
+    }
+    assert_eq!(plane.backend_ids().get(second.into()), Some(BackendId(1)));
+    plane.remove_backend(BackendId(0))?;
+    assert_eq!(plane.flows().v4().insert(KEY, OPEN, 7), Insert::Inserted);
+    plane.lease().hold(42);
+    let before = the.program_id()?;
+    drop(plane);
+    assert_eq!(
+        the.program_id()?,
+        before,
+        "the program stays when the daemon ends"
+    );
+
+    let mut plane = the.load()?;
+    assert_ne!(
+        the.program_id()?,
+        before,
+        "the new daemon's program replaces it"
+    );
+    assert_eq!(plane.mode(INTERFACE), Some(XdpMode::Native));
+    assert_eq!(plane.services(), services);
+    assert_eq!(
+        plane.flows().v4().lookup(KEY).map(|word| word.backend),
+        Some(0)
+    );
+    assert_eq!(plane.lease().lease_until_ns(), 42);
+    assert_eq!(plane.backend_id(second.into())?, BackendId(1));
+    // 0 is free, but a flow has it.
+    assert_eq!(plane.backend_id([192, 0, 2, 13].into())?, BackendId(2));
+    Ok(())
+}
+
+#[test]
+fn two_daemons_do_not_share_a_pin_dir() -> Result<()> {
+    if !root_or_skip("two_daemons_do_not_share_a_pin_dir") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let plane = the.load()?;
+    let refused = the.refused(&the.options(&[INTERFACE], XdpChoice::Native))?;
+    assert!(matches!(refused, DataPlaneError::InUse { .. }), "{refused}");
+    let refused = DataPlane::cleanup(&the.bpffs.pin_dir())
+        .err()
+        .context("cleanup under a daemon")?;
+    assert!(matches!(refused, DataPlaneError::InUse { .. }), "{refused}");
+    ensure!(the.xdp_of(INTERFACE)?.contains("prog/xdp"));
+    drop(plane);
+    let (links, pins) = DataPlane::cleanup(&the.bpffs.pin_dir())?;
+    assert_eq!(links, 1);
+    ensure!(pins > 10, "{pins} pins");
+    assert_eq!(the.xdp_of(INTERFACE)?, "");
+    assert_eq!(DataPlane::cleanup(&the.bpffs.pin_dir())?, (0, 0));
+    Ok(())
+}
+
+#[test]
+fn a_foreign_program_is_refused_and_left_alone() -> Result<()> {
+    if !root_or_skip("a_foreign_program_is_refused_and_left_alone") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    the.lab.attach_foreign_xdp(the.node())?;
+    let before = the.program_id()?;
+    let refused = the.refused(&the.options(&[INTERFACE], XdpChoice::Auto))?;
+    assert!(
+        matches!(refused, DataPlaneError::ForeignXdp { .. }),
+        "{refused}"
+    );
+    ensure!(
+        refused.to_string().contains(&format!("id {before}")),
+        "{refused}"
+    );
+    assert_eq!(the.program_id()?, before);
+    assert!(!the.bpffs.pin_dir().exists());
+    Ok(())
+}
+
+#[test]
+fn pins_of_another_version_are_refused_until_cleaned_up() -> Result<()> {
+    if !root_or_skip("pins_of_another_version_are_refused_until_cleaned_up") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let plane = the.load()?;
+    assert_eq!(plane.flows().v4().insert(KEY, OPEN, 7), Insert::Inserted);
+    drop(plane);
+    let running = the.program_id()?;
+
+    let larger = LoadOptions {
+        flows4_buckets: 2048,
+        ..the.options(&[INTERFACE], XdpChoice::Native)
+    };
+    let refused = the.refused(&larger)?.to_string();
+    ensure!(
+        refused.contains("FLOWS4 has room for 1024") && refused.contains("lbd cleanup"),
+        "{refused}"
+    );
+
+    set_abi_version(&the.bpffs.pin_dir(), 999)?;
+    let refused = the
+        .refused(&the.options(&[INTERFACE], XdpChoice::Native))?
+        .to_string();
+    ensure!(
+        refused.contains("layout 999") && refused.contains("lbd cleanup"),
+        "{refused}"
+    );
+    assert_eq!(the.program_id()?, running, "a refusal changes nothing");
+
+    DataPlane::cleanup(&the.bpffs.pin_dir())?;
+    let plane = the.load()?;
+    assert_eq!(plane.flows().v4().iter().count(), 0);
+    Ok(())
+}
+
+#[test]
+fn what_a_failed_load_has_made_is_undone() -> Result<()> {
+    if !root_or_skip("what_a_failed_load_has_made_is_undone") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let refused = the.refused(&the.options(&[INTERFACE, "eth7"], XdpChoice::Auto))?;
+    assert!(
+        matches!(&refused, DataPlaneError::UnknownInterface { interface } if interface == "eth7"),
+        "{refused}"
+    );
+    // The second interface refuses native mode when the first is attached already.
+    let refused = the.refused(&the.options(&[INTERFACE, "lo"], XdpChoice::Native))?;
+    assert!(
+        matches!(&refused, DataPlaneError::Attach { interface, .. } if interface == "lo"),
+        "{refused}"
+    );
+    assert_eq!(the.xdp_of(INTERFACE)?, "");
+    assert!(
+        !the.bpffs.pin_dir().exists(),
+        "{:?}",
+        fs::read_dir(the.bpffs.pin_dir())
+    );
+
+    let refused = the.refused(&LoadOptions {
+        pin_dir: the.bpffs.folder.path().join("with.dot"),
+        ..the.options(&[INTERFACE], XdpChoice::Native)
+    })?;
+    assert!(
+        matches!(refused, DataPlaneError::DotInPinDir { .. }),
+        "{refused}"
+    );
+    Ok(())
+}
+
+#[test]
+fn auto_falls_back_to_generic_and_says_so() -> Result<()> {
+    if !root_or_skip("auto_falls_back_to_generic_and_says_so") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let plane = the.load_with(&the.options(&[INTERFACE, "lo"], XdpChoice::Auto))??;
+    assert_eq!(plane.mode(INTERFACE), Some(XdpMode::Native));
+    assert_eq!(plane.mode("lo"), Some(XdpMode::Generic));
+    drop(plane);
+    // An interface that is configured no more is detached; another mode is taken on.
+    let plane = the.load_with(&the.options(&[INTERFACE], XdpChoice::Generic))??;
+    assert_eq!(plane.mode(INTERFACE), Some(XdpMode::Generic));
+    assert_eq!(the.xdp_of("lo")?, "");
+    ensure!(
+        the.xdp_of(INTERFACE)?.contains("xdpgeneric"),
+        "{}",
+        the.xdp_of(INTERFACE)?
+    );
+    Ok(())
+}
+
+#[test]
+fn every_write_arrives_in_its_map() -> Result<()> {
+    if !root_or_skip("every_write_arrives_in_its_map") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let mut plane = the.load()?;
+    let id = plane.backend_id([192, 0, 2, 12].into())?;
+    plane.set_backend(id, &backend([192, 0, 2, 12]))?;
+    plane.set_weights(&[(id, WeightPermille(50_000))])?;
+    plane.set_nodes(&[Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 9])])?;
+    let link = the.node().ip(&format!("-o link show {INTERFACE}"))?;
+    let ifindex = link.split(':').next().context("no index")?.parse()?;
+    // The kernel looks interfaces up in the namespace of the caller.
+    the.node().inside(|| {
+        plane.set_devices(&[ifindex])?;
+        plane.set_devices(&[ifindex, 1])?;
+        plane.set_devices(&[1])
+    })??;
+    assert_eq!(plane.director().total_weight_permille, 50_000);
+    assert_eq!(plane.loads(), [(id, 0)]);
+    assert_eq!(plane.counters()?.event_lost, 0);
+    assert_eq!(plane.backend_stats()?.len(), 1);
+    assert!(
+        plane
+            .events()
+            .is_some_and(|mut events| events.next().is_none())
+    );
+    assert!(plane.events().is_none(), "there is one reader");
+
+    let ring = vec![u32::from(id.0); RING_SLOTS as usize];
+    let live = plane.director().ring_index;
+    plane.swap_ring(&ring)?;
+    assert_ne!(plane.director().ring_index, live);
+    let refused = plane.swap_ring(&ring[1..]).err().context("a short ring")?;
+    assert!(matches!(refused, DataPlaneError::Ring { .. }), "{refused}");
+    plane.swap_ring(&ring)?;
+    assert_eq!(plane.director().ring_index, live);
+    Ok(())
+}
+
+#[test]
+fn long_lists_are_loaded_changed_and_read_back_after_a_restart() -> Result<()> {
+    if !root_or_skip("long_lists_are_loaded_changed_and_read_back_after_a_restart") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let mut plane = the.load()?;
+    let network =
+        |number: u32| Network::of(Ipv4Addr::from_bits(0x0a00_0000 + number * 4).into(), 30);
+    let mut lists = AccessLists {
+        allow: [Network::of("2001:db8::".parse::<std::net::IpAddr>()?, 32)].into(),
+        deny: (0..100_000).map(network).collect(),
+    };
+    let start = Instant::now();
+    plane.set_access(&lists)?;
+    println!("100,000 networks loaded in {:?}", start.elapsed());
+    let dump = |map: &str| -> Result<usize> {
+        let map = aya::maps::MapData::from_pin(the.bpffs.pin_dir().join(map))?;
+        let map = aya::maps::Map::from_map_data(map)?;
+        let trie: aya::maps::lpm_trie::LpmTrie<_, u32, u32> = map.try_into()?;
+        Ok(trie.keys().count())
+    };
+    assert_eq!(dump("DENY4")?, 100_000);
+    drop(plane);
+
+    let mut plane = the.load()?;
+    lists.deny = (50_000..100_001).map(network).collect();
+    let start = Instant::now();
+    plane.set_access(&lists)?;
+    println!(
+        "after a restart half of them replaced in {:?}",
+        start.elapsed()
+    );
+    assert_eq!(dump("DENY4")?, 50_001);
+    assert_ne!(
+        plane.director().flags & lbd_common::director::flag::LISTS,
+        0
+    );
+    plane.set_access(&AccessLists::default())?;
+    assert_eq!(dump("DENY4")?, 0);
+    assert_eq!(
+        plane.director().flags & lbd_common::director::flag::LISTS,
+        0
+    );
+    Ok(())
+}
+
+#[test]
+fn bpftool_prints_field_names() -> Result<()> {
+    if !root_or_skip("bpftool_prints_field_names") {
+        return Ok(());
+    }
+    if Command::new("bpftool").arg("version").output().is_err() {
+        eprintln!("skipped: bpftool_prints_field_names needs bpftool");
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let mut plane = the.load()?;
+    plane.set_vips(&vips())?;
+    let fields = [
+        ("VIPS", "\"family\": 6"),
+        ("DIRECTOR", "\"lease_until_ns\""),
+        ("NODES", "\"mac\""),
+        ("BACKENDS", "\"source_mac\""),
+        ("WEIGHTS", "\"value\": 0"),
+        ("LOAD", "\"value\": 0"),
+        ("FLOWS4", "\"seen\""),
+        ("FLOWS6", "\"seen\""),
+        ("COUNTERS", "\"pass_not_ours\""),
+        ("BACKEND_STATS", "\"connections\""),
+    ];
+    for (map, field) in fields {
+        let output = Command::new("bpftool")
+            .args(["map", "dump", "pinned"])
+            .arg(the.bpffs.pin_dir().join(map))
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            text.contains(field),
+            "{map} has no {field}: {}",
+            &text[..text.len().min(300)]
+        );
+    }
+    Ok(())
+}
+
+/// Makes the pins another version's, as an upgrade would find them.
+fn set_abi_version(pin_dir: &Path, version: u32) -> Result<()> {
+    use std::os::fd::AsFd as _;
+    let map = aya::maps::MapData::from_pin(pin_dir.join(DIRECTOR))?;
+    let director = MmapArray::<Director>::map(map.fd().as_fd(), 1)?;
+    director
+        .field_u32(0, std::mem::offset_of!(Director, abi_version))
+        .store(version, std::sync::atomic::Ordering::Relaxed);
+    Ok(())
+}
+
+#[test]
+fn service_ids_are_the_same_on_every_node() -> Result<()> {
+    if !root_or_skip("service_ids_are_the_same_on_every_node") {
+        return Ok(());
+    }
+    let (one, other) = (Rig::new()?, Rig::new()?);
+    let (mut first, mut second) = (one.load()?, other.load()?);
+    let mut reversed = vips();
+    reversed.reverse();
+    first.set_vips(&vips())?;
+    second.set_vips(&reversed[..1])?;
+    second.set_vips(&reversed)?;
+    let sorted = |plane: &DataPlane| {
+        let mut services: Vec<(SocketAddr, u16)> = plane
+            .services()
+            .iter()
+            .map(|service| (service.address, service.id))
+            .collect();
+        services.sort_unstable();
+        services
+    };
+    assert_eq!(sorted(&first), sorted(&second));
+    Ok(())
+}

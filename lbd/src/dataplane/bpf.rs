@@ -20,6 +20,7 @@ const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+const BPF_MAP_DELETE_BATCH: libc::c_long = 27;
 
 /// `union bpf_attr` as `BPF_MAP_*_ELEM` take it.
 #[repr(C)]
@@ -166,6 +167,22 @@ pub(super) fn update_batch<K: Plain, V: Plain>(
     // SAFETY: both slices are `count` entries long and live until the call returns, and their types
     // are the map's (compared when it was opened).
     unsafe { bpf(BPF_MAP_UPDATE_BATCH, &attr) }?;
+    Ok(())
+}
+
+/// Removes many entries of `map` in one call; stops at the first that is not there. `K` is the map's.
+pub(super) fn delete_batch<K: Plain>(map: BorrowedFd<'_>, keys: &[K]) -> io::Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let attr = BatchAttr {
+        keys: keys.as_ptr() as u64,
+        count: u32::try_from(keys.len()).map_err(io::Error::other)?,
+        map: number(map),
+        ..BatchAttr::default()
+    };
+    // SAFETY: the slice is `count` keys long, of the map's type, and lives until the call returns.
+    unsafe { bpf(BPF_MAP_DELETE_BATCH, &attr) }?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::{
 
 use lbd_common::director::{Director, flag, role};
 
-use super::mmap::MmapArray;
+use super::{admission::Limits, mmap::MmapArray};
 
 /// The election's two fields: the role and the lease. No system call, no lock; one thread writes.
 #[derive(Clone, Debug)]
@@ -94,13 +94,39 @@ impl DirectorFields {
             .store(permille, Ordering::Release);
     }
 
-    pub(super) fn set_flood(&self, flood: bool) {
+    /// Sets or clears bits of [`flag`].
+    pub(super) fn set_flag(&self, bits: u32, on: bool) {
         let flags = self.field(offset_of!(Director, flags));
-        if flood {
-            flags.fetch_or(flag::FLOOD, Ordering::AcqRel);
+        if on {
+            flags.fetch_or(bits, Ordering::AcqRel);
         } else {
-            flags.fetch_and(!flag::FLOOD, Ordering::AcqRel);
+            flags.fetch_and(!bits, Ordering::AcqRel);
         }
+    }
+
+    /// Writes all limits; `idle_units` is `limits.idle_s` in the units of a flow's clock.
+    pub(super) fn set_limits(&self, limits: &Limits, idle_units: u32) {
+        let fields = [
+            (
+                offset_of!(Director, adopt_per_second),
+                limits.adopt_per_second,
+            ),
+            (offset_of!(Director, new_per_second), limits.new_per_second),
+            (
+                offset_of!(Director, flood_per_second),
+                limits.flood_per_second,
+            ),
+            (offset_of!(Director, idle_units), idle_units),
+            (
+                offset_of!(Director, affinity_skew_permille),
+                limits.affinity_skew_permille.unwrap_or(0),
+            ),
+        ];
+        for (offset, value) in fields {
+            self.field(offset).store(value, Ordering::Release);
+        }
+        self.set_flag(flag::AFFINITY, limits.affinity_skew_permille.is_some());
+        self.set_flag(flag::RESET_DENIED, limits.reset_denied);
     }
 
     fn field(&self, offset: usize) -> &AtomicU32 {
@@ -119,7 +145,7 @@ mod tests {
         fields.set_abi_version(3);
         fields.set_ring_index(1);
         fields.set_total_weight(200_000);
-        fields.set_flood(true);
+        fields.set_flag(flag::FLOOD, true);
         lease.hold(5_000);
         let expected = Director {
             lease_until_ns: 5_000,
@@ -133,7 +159,7 @@ mod tests {
         assert_eq!(fields.get(), expected);
 
         lease.release();
-        fields.set_flood(false);
+        fields.set_flag(flag::FLOOD, false);
         let expected = Director {
             lease_until_ns: 0,
             role: role::BACKUP,
@@ -142,5 +168,36 @@ mod tests {
         };
         assert_eq!(fields.get(), expected);
         assert_eq!((lease.role(), lease.lease_until_ns()), (role::BACKUP, 0));
+    }
+
+    #[test]
+    fn limits_are_written_field_by_field_and_taken_back() {
+        let fields = DirectorFields::new(MmapArray::anonymous(1).unwrap());
+        fields.set_flag(flag::FLOOD, true);
+        let limits = Limits {
+            new_per_second: 1,
+            flood_per_second: 2,
+            adopt_per_second: 3,
+            idle_s: 60,
+            affinity_skew_permille: Some(4),
+            reset_denied: true,
+        };
+        fields.set_limits(&limits, 55);
+        let expected = Director {
+            new_per_second: 1,
+            flood_per_second: 2,
+            adopt_per_second: 3,
+            idle_units: 55,
+            affinity_skew_permille: 4,
+            flags: flag::FLOOD | flag::AFFINITY | flag::RESET_DENIED,
+            ..Director::default()
+        };
+        assert_eq!(fields.get(), expected);
+        fields.set_limits(&Limits::default(), 0);
+        let expected = Director {
+            flags: flag::FLOOD,
+            ..Director::default()
+        };
+        assert_eq!(fields.get(), expected);
     }
 }

@@ -169,6 +169,18 @@ pub enum DataPlaneError {
         /// The largest.
         last: u32,
     },
+    /// More entries than a list's map has room for.
+    #[error(
+        "{list} has {count} networks of one family, more than the {limit} that fit: join neighbouring ones"
+    )]
+    ListTooLong {
+        /// `access.allow` or `access.deny`.
+        list: &'static str,
+        /// How many it has.
+        count: usize,
+        /// How many it can have.
+        limit: u32,
+    },
     /// A ring of another length.
     #[error("a ring has {expected} slots, not {given}")]
     Ring {

@@ -25,6 +25,7 @@ use super::{
     error::{DataPlaneError, Result},
     events::Events,
     flow_tables::FlowTables,
+    lists::LoadedLists,
     mmap::MmapArray,
     pins::PinDir,
     plain::Plain,
@@ -40,7 +41,7 @@ pub(super) struct CallMap {
 }
 
 impl CallMap {
-    fn open(pins: &PinDir, name: &'static str) -> Result<Self> {
+    pub(super) fn open(pins: &PinDir, name: &'static str) -> Result<Self> {
         let map = open(pins, name)?;
         Ok(Self { name, map })
     }
@@ -61,10 +62,32 @@ impl CallMap {
         bpf::keys(self.map.as_fd()).map_err(|source| map_error("reading", self.name, source))
     }
 
-    /// Takes an entry out of a map that is not an array.
-    pub(super) fn remove<K: Plain>(&self, key: K) -> Result<()> {
-        bpf::delete(self.map.as_fd(), &key)
+    /// Writes many entries in one system call.
+    pub(super) fn set_all<K: Plain, V: Plain>(&self, keys: &[K], values: &[V]) -> Result<()> {
+        bpf::update_batch(self.map.as_fd(), keys, values)
             .map_err(|source| map_error("writing", self.name, source))
+    }
+
+    /// Takes many entries out, of which some may be gone already.
+    pub(super) fn remove_all<K: Plain>(&self, keys: &[K]) -> Result<()> {
+        match bpf::delete_batch(self.map.as_fd(), keys) {
+            // The call has stopped at the one that was gone.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                keys.iter().try_for_each(|key| self.remove(*key))
+            }
+            Err(error) => Err(map_error("writing", self.name, error)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Takes an entry out of a map that is not an array; it may be gone already.
+    pub(super) fn remove<K: Plain>(&self, key: K) -> Result<()> {
+        match bpf::delete(self.map.as_fd(), &key) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+                Err(map_error("writing", self.name, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes the entry at `index`.
@@ -81,6 +104,7 @@ pub(super) struct Opened {
     pub(super) rings: Rings,
     pub(super) events: Events,
     pub(super) flows: FlowTables,
+    pub(super) lists: LoadedLists,
 }
 
 /// The maps that the data plane keeps.
@@ -135,6 +159,7 @@ impl Maps {
                 mapped(pins, FLOWS6, options.flows6_buckets)?,
                 load,
             ),
+            lists: LoadedLists::open(pins)?,
         })
     }
 

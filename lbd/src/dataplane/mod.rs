@@ -4,6 +4,7 @@
 //! daemon that starts again takes them over, so that sessions are steered throughout.
 
 pub mod address;
+mod admission;
 mod attach;
 pub mod backends;
 mod bpf;
@@ -12,6 +13,7 @@ mod error;
 pub mod events;
 pub mod flow_tables;
 mod layout;
+mod lists;
 mod load;
 mod maps;
 pub mod mmap;
@@ -34,22 +36,25 @@ use lbd_common::{
     ABI_VERSION,
     backend::{Backend, BackendStats, state},
     counters::Counters,
-    director::Director,
+    director::{Director, flag},
     maps::MAX_BACKENDS,
 };
 
 pub use self::{
+    admission::Limits,
     backends::BackendIds,
     director::LeaseHandle,
     error::{DataPlaneError, Result},
     events::{Event, EventKind, Events},
     flow_tables::{FlowTables, seen},
+    lists::{AccessJudge, AccessLists},
     mmap::MmapArray,
     object::OBJECT,
     rings::RingWriter,
     spec::{BackendSpec, Delivery, LoadOptions, NextHop, Service, VipSpec, XdpChoice, XdpMode},
 };
 use self::{
+    lists::LoadedLists,
     maps::{Maps, Opened},
     pins::PinDir,
 };
@@ -69,6 +74,7 @@ pub struct DataPlane {
     director: director::DirectorFields,
     rings: RingWriter,
     flows: FlowTables,
+    lists: LoadedLists,
     backend_ids: BackendIds,
     /// Who had an id of a service that is served no more.
     former_services: BTreeMap<u16, SocketAddr>,
@@ -84,6 +90,7 @@ impl DataPlane {
             rings,
             events,
             flows,
+            lists,
         } = Maps::open(&loaded.pins, &mut loaded.ebpf, options, loaded.ring_flags)?;
         let backend_ids = BackendIds::from_entries(&maps.all_backends()?);
         let director = director::DirectorFields::new(maps.director.clone());
@@ -99,6 +106,7 @@ impl DataPlane {
             rings: RingWriter::new(rings, director.clone()),
             events: Some(events),
             flows,
+            lists,
             director,
             maps,
             backend_ids,
@@ -247,7 +255,7 @@ impl DataPlane {
 
     /// Flood mode: one candidate, no flow inserted.
     pub fn set_flood(&self, flood: bool) {
-        self.director.set_flood(flood);
+        self.director.set_flag(flag::FLOOD, flood);
     }
 
     /// The flows, for any thread.

@@ -67,6 +67,7 @@ impl Conductor {
             self.plane
                 .set_backend(member.id, &super::conductor::backend_spec(member))?;
         }
+        self.admit()?;
         self.plane.set_nodes(&self.members.node_macs())?;
         self.hold_virtual_addresses(before)?;
         self.plane.set_vips(&vip_specs(&self.config.cluster))?;

@@ -17,6 +17,7 @@ pub mod poll;
 pub mod status;
 pub mod unbuilt;
 
+mod admission;
 mod clock;
 mod conductor;
 mod configure;

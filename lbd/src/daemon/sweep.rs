@@ -8,7 +8,7 @@ use tracing::debug;
 use super::{clock, conductor::Conductor};
 use crate::{
     config::Idle,
-    dataplane::flow_tables::seen,
+    dataplane::seen,
     flows::{Sweeper, Timeouts},
 };
 

@@ -11,7 +11,7 @@ mod bpf;
 mod director;
 mod error;
 pub mod events;
-pub mod flow_tables;
+mod flow_tables;
 mod layout;
 mod lists;
 mod load;

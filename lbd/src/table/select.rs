@@ -21,7 +21,7 @@ const PROBES: u32 = 32;
 
 /// The backend for a new session, of the two that its hash names on the ring.
 ///
-/// The lower `(load + 1) / weight` wins, by [`first_is_lighter`], the program's own function. `None`
+/// The lower `load / weight` wins, by [`first_is_lighter`], the program's own function. `None`
 /// when neither has a weight: the sender is reset and tries its next MX at once.
 pub fn choose(ring: &Ring, hash: u64, standing: impl Fn(u32) -> Standing) -> Option<u32> {
     let (first, second) = candidates(hash);

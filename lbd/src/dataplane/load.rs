@@ -217,7 +217,7 @@ fn check_buckets(what: &'static str, value: u32) -> Result<()> {
 }
 
 /// Asks for the capabilities before anything is touched, so that the answer is one sentence.
-fn check_privileges() -> Result<()> {
+pub fn check_privileges() -> Result<()> {
     // Numbers of include/uapi/linux/capability.h.
     const CAP_NET_ADMIN: u64 = 1 << 12;
     const CAP_SYS_ADMIN: u64 = 1 << 21;

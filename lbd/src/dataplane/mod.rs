@@ -62,6 +62,7 @@ use crate::{
     flows::IdsInUse,
     units::{BackendId, Mac, WeightPermille},
 };
+pub use load::check_privileges;
 
 /// The program on its interfaces, with its maps. Dropping it leaves both in the kernel, for the
 /// next daemon; [`Self::detach`] ends them.

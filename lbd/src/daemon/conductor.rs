@@ -196,6 +196,7 @@ impl Conductor {
         let Some(member) = self.members.by_name(&polled.backend) else {
             return;
         };
+        member.heard_ns = now_ns;
         match polled.result {
             Ok(sample) => {
                 if member.poll_error.take().is_some() {
@@ -210,6 +211,10 @@ impl Conductor {
                 }
                 member.poll_error = Some(error);
             }
+        }
+        // Figures act when they come, not at the next tick of another clock.
+        if self.members.all_heard_since(self.weigher.last_ns()) {
+            self.weigh(now_ns);
         }
     }
 

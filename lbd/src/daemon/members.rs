@@ -27,6 +27,8 @@ pub(super) struct Member {
     pub(super) health_reason: Option<String>,
     /// Its last good answer, and when it came.
     pub(super) answered: Option<(Sample, u64)>,
+    /// When its last poll ended, well or not.
+    pub(super) heard_ns: u64,
     /// Why its last poll failed.
     pub(super) poll_error: Option<String>,
     pub(super) order: Option<Override>,
@@ -95,6 +97,11 @@ impl Members {
         self.all.iter().find(|member| member.local)
     }
 
+    /// Whether every backend's poll has ended, well or not, after `since_ns`.
+    pub(super) fn all_heard_since(&self, since_ns: u64) -> bool {
+        self.all.iter().all(|member| member.heard_ns > since_ns)
+    }
+
     /// Whether any backend could take a session.
     pub(super) fn any_healthy(&self) -> bool {
         self.all
@@ -146,6 +153,7 @@ impl Member {
             health: Health::default(),
             health_reason: None,
             answered: None,
+            heard_ns: 0,
             poll_error: None,
             order: None,
             live: Live::default(),

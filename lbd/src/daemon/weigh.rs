@@ -20,6 +20,7 @@ use crate::{
 pub(super) struct Weigher {
     policy: Policy,
     interval_ns: u64,
+    last_ns: u64,
     due_ns: u64,
     last: Option<(Input, Output)>,
     /// The weights that the live ring was built from, in the configuration's order; `None` when
@@ -35,6 +36,7 @@ impl Weigher {
         Self {
             policy: Policy::new(),
             interval_ns: nanoseconds(interval),
+            last_ns: 0,
             due_ns: 0,
             last: None,
             ring: None,
@@ -44,6 +46,11 @@ impl Weigher {
 
     pub(super) fn is_due(&self, now_ns: u64) -> bool {
         now_ns >= self.due_ns
+    }
+
+    /// When the last round was.
+    pub(super) fn last_ns(&self) -> u64 {
+        self.last_ns
     }
 
     /// A new interval, or backends that came or went: the next round is due at once, with a new ring.
@@ -88,7 +95,10 @@ impl Conductor {
         self.log_changes(&output);
         self.apply(&output);
         self.weigher.last = Some((input, output));
-        self.weigher.due_ns = now_ns + self.weigher.interval_ns;
+        self.weigher.last_ns = now_ns;
+        // The last answer of a round of polls starts the next round of the policy; a poll that
+        // hangs must not hold it up for long.
+        self.weigher.due_ns = now_ns + self.weigher.interval_ns * 3 / 2;
     }
 
     fn policy_mode(&self) -> policy::Mode {

@@ -122,7 +122,10 @@ async fn poll_on<E: From<Event>>(
 ) {
     let mut jitter = Jitter::new();
     let mut memory = agent_check::Memory::default();
-    let mut at = tokio::time::Instant::now() + jitter.first(target.interval);
+    // The jitter is around a beat that all backends share, so that a round of polls stays one: the
+    // policy waits for the last answer of each.
+    let mut beat = tokio::time::Instant::now();
+    let mut at = beat + jitter.first(target.interval);
     loop {
         tokio::time::sleep_until(at).await;
         let result = poll(&target, &mut memory).await;
@@ -138,8 +141,13 @@ async fn poll_on<E: From<Event>>(
         if events.send(event.into()).await.is_err() {
             return;
         }
+        at = beat + jitter.next(target.interval);
+        beat += target.interval;
         // After a suspend or a slow receiver: no burst to make up for it.
-        at = (at + jitter.next(target.interval)).max(tokio::time::Instant::now());
+        let now = tokio::time::Instant::now();
+        if at < now {
+            (at, beat) = (now, now);
+        }
     }
 }
 

@@ -43,8 +43,11 @@ impl Sink {
             let notes = sink
                 .folder
                 .join(format!("messages-{}", sink.processes.len()));
-            let mut command = host.command("smtp-sink");
+            // On a busy machine one sink would be slower than another, and the balancer would
+            // rightly steer around it.
+            let mut command = host.command("nice");
             command
+                .args(["-n", "-10", "smtp-sink"])
                 .args(["-u", "nobody", "-h", &host.name, "-m", "4000", "-D"])
                 .arg(notes)
                 .args([listen, "1024"])

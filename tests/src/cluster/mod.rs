@@ -18,7 +18,10 @@ pub use binary::lbd_binary;
 pub use settings::Settings;
 pub use status::{Backend, Interface, Reported, Status};
 
-use crate::lab::{Host, INTERFACE, Lab, Process};
+use crate::{
+    lab::{Host, INTERFACE, Lab, Process},
+    smtp::spool::Spool,
+};
 
 /// How long anything may take to settle before it counts as broken. No figure hangs on it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,9 +77,10 @@ impl Cluster {
             members: lab.nodes.iter().map(member).collect(),
             binary: lbd_binary()?,
         };
-        for member in &cluster.members {
+        for (index, member) in cluster.members.iter().enumerate() {
             fs::create_dir_all(member.folder.join("state"))?;
-            fs::create_dir_all(member.folder.join("spool"))?;
+            // Its folders, for the agent to find a queue in.
+            Spool::new(&cluster.spool(index))?;
         }
         cluster.write_configs()?;
         Ok(cluster)

@@ -96,6 +96,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         slow: None,
         dead: None,
         kills: Vec::new(),
+        master_seen: None,
         xdp_mode: String::new(),
     };
     play.tell(&interrupted)?;
@@ -121,6 +122,7 @@ fn settings() -> Settings {
         policy: "{kind: queue-aware, above_average: 25, high_threshold: 60, scale: 20, \
                  slow_start: 3s}"
             .to_owned(),
+        more: "  preempt: false\n".to_owned(),
         ..Settings::default()
     }
 }
@@ -141,6 +143,8 @@ struct Play {
     /// The node whose daemon was killed.
     dead: Option<usize>,
     kills: Vec<Instant>,
+    /// When a master was last seen.
+    master_seen: Option<Instant>,
     xdp_mode: String,
 }
 
@@ -232,11 +236,10 @@ impl Play {
             }
             Act::Kill => {
                 if let Some(index) = self.cluster.master() {
-                    let (now, name) = (Instant::now(), &self.names[index]);
+                    self.kills.push(Instant::now());
                     self.cluster.kill(index);
-                    self.kills.push(now);
                     self.dead = Some(index);
-                    self.traffic.tally().death(now, name);
+                    let name = &self.names[index];
                     self.event(&format!("kill -9 of lbd on {name}, the master"));
                 }
             }
@@ -253,6 +256,7 @@ impl Play {
 
     /// Looks at the cluster, notes what changed, and shows it.
     fn look(&mut self) {
+        let looked = Instant::now();
         let statuses: Vec<Option<Status>> = self
             .cluster
             .statuses()
@@ -266,7 +270,13 @@ impl Play {
         let seen = best.and_then(|index| statuses[index].as_ref());
         let mut news = Vec::new();
         if let Some(master) = master {
-            news.extend(self.watch.master(&self.names[master]));
+            if let Some(sentence) = self.watch.master(&self.names[master]) {
+                if let Some(from) = self.master_seen {
+                    self.traffic.tally().moved(from, Instant::now());
+                }
+                news.push(sentence);
+            }
+            self.master_seen = Some(looked);
         }
         if let (Some(_), Some(seen)) = (master, seen) {
             for backend in &seen.backends {

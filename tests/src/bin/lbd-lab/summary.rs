@@ -12,7 +12,7 @@ pub(super) struct Summary {
     pub(super) sessions_completed: u64,
     /// Not completed, explained or not.
     pub(super) sessions_failed: u64,
-    /// Failed for a reason that no balancer can mend: on the very box that died.
+    /// Of those, open while the virtual addresses moved to a node that may not know their flows.
     pub(super) sessions_explained: u64,
     /// Completed sessions by node.
     pub(super) per_backend: BTreeMap<String, u64>,
@@ -24,10 +24,17 @@ pub(super) struct Summary {
     pub(super) xdp_mode: String,
     /// The whole story in seconds.
     pub(super) seconds: f64,
-    /// The first failures, in words.
-    pub(super) failures: Vec<String>,
+    /// Every failure.
+    pub(super) failures: Vec<Failure>,
     /// What happened.
     pub(super) events: Vec<SummaryEvent>,
+}
+
+/// A session that was not completed.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Failure {
+    what: String,
+    explained: bool,
 }
 
 /// An [`Event`] as JSON.
@@ -43,17 +50,24 @@ impl Summary {
             at_s: (event.at.as_secs_f64() * 10.0).round() / 10.0,
             text: event.text.clone(),
         };
+        let failures: Vec<Failure> = tally
+            .failures()
+            .map(|(explained, what)| Failure {
+                what: what.to_owned(),
+                explained,
+            })
+            .collect();
         Self {
             sessions_started: tally.started,
             sessions_completed: tally.completed,
             sessions_failed: tally.failed + tally.open(),
-            sessions_explained: tally.explained,
+            sessions_explained: failures.iter().filter(|failure| failure.explained).count() as u64,
             per_backend: tally.per_backend.clone(),
             failovers: 0,
             gaps_ms: Vec::new(),
             xdp_mode: String::new(),
             seconds: (elapsed.as_secs_f64() * 10.0).round() / 10.0,
-            failures: tally.failures.clone(),
+            failures,
             events: events.iter().map(event).collect(),
         }
     }
@@ -70,7 +84,11 @@ impl Summary {
             self.sessions_started, self.seconds, self.sessions_completed, self.sessions_failed
         );
         if self.sessions_explained > 0 {
-            let _ = write!(text, " ({} explained)", self.sessions_explained);
+            let _ = write!(
+                text,
+                " ({} of them open while the virtual addresses moved)",
+                self.sessions_explained
+            );
         }
         text.push('\n');
         let shares: Vec<String> = self
@@ -84,8 +102,8 @@ impl Summary {
             let _ = write!(text, "; after the kill no new connection for {gap} ms");
         }
         let _ = writeln!(text, "\nXDP: {} on every node", self.xdp_mode);
-        for failure in &self.failures {
-            let _ = writeln!(text, "failed: {failure}");
+        for failure in self.failures.iter().filter(|failure| !failure.explained) {
+            let _ = writeln!(text, "failed without a reason: {}", failure.what);
         }
         text
     }

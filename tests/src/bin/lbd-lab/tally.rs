@@ -6,9 +6,6 @@ use std::{
 
 use lbd_tests::{probe::longest_gap, smtp::client::Outcome};
 
-/// Failures that are kept in words.
-const KEPT_FAILURES: usize = 20;
-
 /// Counts, and the moments that a failover is judged by.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -18,16 +15,15 @@ pub(super) struct Tally {
     pub(super) completed: u64,
     /// Sessions that ended otherwise.
     pub(super) failed: u64,
-    /// Those of them for which there is a reason that no balancer can mend.
-    pub(super) explained: u64,
     /// Completed sessions by the server that greeted.
     pub(super) per_backend: BTreeMap<String, u64>,
-    /// The first failures, in words.
-    pub(super) failures: Vec<String>,
+    /// Each of those: when it began, when it ended, and how.
+    failures: Vec<(Instant, Instant, String)>,
     /// When connections were established.
     connected: Vec<Instant>,
-    /// Boxes that died, and when.
-    deaths: Vec<(Instant, String)>,
+    /// When the virtual addresses moved: from when the former master was last seen as one, to when
+    /// the new one was first seen.
+    moves: Vec<(Instant, Instant)>,
 }
 
 impl Tally {
@@ -36,9 +32,9 @@ impl Tally {
         self.started - self.completed - self.failed
     }
 
-    /// A box's daemon dies: sessions with its own mail server may go with it.
-    pub(super) fn death(&mut self, at: Instant, name: &str) {
-        self.deaths.push((at, name.to_owned()));
+    /// The virtual addresses moved to another node in that time.
+    pub(super) fn moved(&mut self, from: Instant, to: Instant) {
+        self.moves.push((from, to));
     }
 
     /// A session that began at `begun` ended at `ended`.
@@ -49,23 +45,20 @@ impl Tally {
                 *self.per_backend.entry(by.clone()).or_default() += 1;
                 self.connected.push(begun + *connect);
             }
-            Outcome::Refused { .. } => self.fail(false, outcome),
-            Outcome::Lost { by, .. } => {
-                let on_dead_box = self
-                    .deaths
-                    .iter()
-                    .any(|(at, name)| Some(name) == by.as_ref() && (begun..=ended).contains(at));
-                self.fail(on_dead_box, outcome);
+            Outcome::Refused { .. } | Outcome::Lost { .. } => {
+                self.failed += 1;
+                self.failures.push((begun, ended, outcome.to_string()));
             }
         }
     }
 
-    fn fail(&mut self, explained: bool, outcome: &Outcome) {
-        self.failed += 1;
-        self.explained += u64::from(explained);
-        if self.failures.len() < KEPT_FAILURES {
-            self.failures.push(outcome.to_string());
-        }
+    /// Every failure in words, and whether it is explained: the session was open while the virtual
+    /// addresses moved to a node that may not know its flow.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (bool, &str)> {
+        self.failures.iter().map(|(begun, ended, how)| {
+            let open_then = |(from, to): &(Instant, Instant)| begun <= to && ended >= from;
+            (self.moves.iter().any(open_then), how.as_str())
+        })
     }
 
     /// The longest time without a new connection between `from` and `to`; None without any.
@@ -89,31 +82,32 @@ mod tests {
         }
     }
 
-    fn lost(by: Option<&str>) -> Outcome {
+    fn lost() -> Outcome {
         Outcome::Lost {
-            by: by.map(str::to_owned),
+            by: None,
             stage: Stage::Message,
             error: io::ErrorKind::ConnectionReset.into(),
         }
     }
 
     #[test]
-    fn only_what_was_on_the_dead_box_when_it_died_is_explained() {
+    fn only_what_was_open_during_a_move_is_explained() {
         let second = Duration::from_secs(1);
         let start = Instant::now();
-        for (by, begun, ended, explained) in [
-            (Some("mx1"), 0, 9, 1),
-            (Some("mx2"), 0, 9, 0),
-            (None, 0, 9, 0),
-            (Some("mx1"), 6, 9, 0),
-            (Some("mx1"), 0, 4, 0),
+        for (begun, ended, expected) in [
+            (0, 9, true),
+            (0, 5, true),
+            (6, 9, true),
+            (0, 4, false),
+            (7, 9, false),
         ] {
             let mut tally = Tally::default();
             tally.started += 1;
-            tally.death(start + second * 5, "mx1");
-            tally.end(start + second * begun, start + second * ended, &lost(by));
-            let counts = (tally.failed, tally.explained, tally.open());
-            assert_eq!(counts, (1, explained, 0), "{by:?} {begun} {ended}");
+            tally.end(start + second * begun, start + second * ended, &lost());
+            assert_eq!((tally.failed, tally.open()), (1, 0));
+            tally.moved(start + second * 5, start + second * 6);
+            let explained: Vec<bool> = tally.failures().map(|(explained, _)| explained).collect();
+            assert_eq!(explained, [expected], "{begun} {ended}");
         }
     }
 

@@ -196,8 +196,8 @@ fn the_lighter_candidate_takes_the_session() {
         (standing(99, 1), standing(0, 0), Some(0)),
         (standing(0, 0), standing(0, 0), None),
         (
-            standing(u64::MAX - 1, 1),
-            standing(u64::MAX - 1, 2),
+            standing(u64::MAX >> 1, 1),
+            standing(u64::MAX >> 1, 2),
             Some(1),
         ),
     ] {

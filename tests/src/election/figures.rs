@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::node::{Member, Router, Setup, holds, wait_until};
 use super::probe::{Probe, longest_silence};
@@ -90,13 +90,14 @@ pub fn outages(
         )
     };
     let mut outages = Vec::new();
-    let _backup = start(1, 150)?;
+    let backup = start(1, 150)?;
     for run in 0..runs {
         lab.restore(&lab.nodes[0])?;
         let mut master = start(0, 200)?;
         wait_until("the higher priority is master", || {
             Ok(holds(&lab.nodes[0], vip)? && !holds(&lab.nodes[1], vip)?)
-        })?;
+        })
+        .with_context(|| format!("run {run}\n{}\n{}", master.log(), backup.log()))?;
         let probe = Probe::start(lab.client(), vip, &lab.nodes)?;
         // Steady, and not always at the same point between two adverts.
         let pause_ms = 300 + 137 * (run as u64 % 8) * u64::from(centiseconds) / 100;
@@ -108,7 +109,9 @@ pub fn outages(
         }
         wait_until("the backup is master", || holds(&lab.nodes[1], vip))?;
         thread::sleep(Duration::from_millis(200));
-        outages.push(longest_silence(&probe.finish()?, lost, Instant::now()));
+        // Before the end of the probe, which takes a while.
+        let end = Instant::now();
+        outages.push(longest_silence(&probe.finish()?, lost, end));
         master.kill();
         // A killed daemon's address, and a cut box's, must not be there at the next start.
         let _ = lab.nodes[0].ip(&format!("address flush to {vip}"));

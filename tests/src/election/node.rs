@@ -54,6 +54,7 @@ pub struct Member {
     pub host: Host,
     process: Process,
     log: PathBuf,
+    child_pid_file: PathBuf,
 }
 
 impl Member {
@@ -96,6 +97,7 @@ impl Member {
             host: host.clone(),
             process,
             log,
+            child_pid_file: file("vrrp.pid"),
         })
     }
 
@@ -107,11 +109,15 @@ impl Member {
 
     /// `kill -9` of every process of it.
     pub fn kill(&mut self) {
-        // keepalived's child would live on: take the process group, which is its own.
-        let group = libc::pid_t::try_from(self.process.id()).unwrap_or(0);
-        if group > 1 {
-            // SAFETY: kill takes plain numbers; the group is that of a child not yet waited for.
-            unsafe { libc::kill(-group, libc::SIGKILL) };
+        // keepalived's child has a process group of its own, and would live on; the file that names
+        // it would keep the next one from starting.
+        if let Ok(text) = fs::read_to_string(&self.child_pid_file) {
+            if let Ok(pid @ 2..) = text.trim().parse::<libc::pid_t>() {
+                // SAFETY: kill takes plain numbers; the pid is that of our child's child, which
+                // wrote it and has not been waited for as long as its parent lives.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+            let _ = fs::remove_file(&self.child_pid_file);
         }
         self.process.kill();
     }

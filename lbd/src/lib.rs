@@ -1,7 +1,7 @@
 //! lbd: pure cores in a thin shell.
 //!
 //! The cores take `now` and inputs and return outputs; there is no clock, socket, task or log in
-//! them: [`config`], [`vrrp`], [`election`], [`table`], [`policy`], [`smtp`], [`stats`],
+//! them: [`config`], [`vrrp`], [`election`], [`table`], [`policy`], [`smtp`], [`stats`], [`channel`],
 //! [`simulate`]. The shell around them owns every clock, socket, netlink handle and map:
 //! [`flows`] and [`dataplane`] the maps, [`host`] netlink and what lbd changes on the box,
 //! [`agent`] the box's own figures, [`daemon`] the tasks, [`commands`] the command line.
@@ -13,6 +13,7 @@ pub mod units;
 pub mod config;
 pub mod vrrp;
 
+pub mod channel;
 pub mod election;
 pub mod policy;
 pub mod smtp;

@@ -1,0 +1,86 @@
+//! What the channel counts.
+
+macro_rules! counters {
+    ($(#[doc = $doc:literal] $field:ident,)+) => {
+        /// Since the daemon started. A sentence each says whether an operator should worry.
+        #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+        pub struct Counters {
+            $(#[doc = $doc] pub $field: u64,)+
+        }
+
+        impl Counters {
+            /// Each counter's name, its value and its sentence.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> {
+                [$((stringify!($field), self.$field, $doc.trim_ascii()),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams sent to peers. Expected.
+    datagrams_sent,
+    /// Datagrams that the kernel did not take. Worry when it grows: no route to a peer.
+    send_failed,
+    /// Bytes of the datagrams sent, without UDP and IP headers. Expected.
+    bytes_sent,
+    /// Flows opened or closed that were sent, once for each peer. Expected.
+    flows_sent,
+    /// Flows not sent because a peer's queue was full; the peer sees a gap and asks for the table. Worry when it grows: flows come faster than they can be sent.
+    flows_overrun,
+    /// Datagrams of peers that were accepted. Expected.
+    datagrams_accepted,
+    /// Datagrams too short, too long, or of a form that does not exist. Worry: something else sends to this port.
+    refused_malformed,
+    /// Datagrams of another version of the protocol. Expected during an upgrade: flows are not synchronised until it is complete.
+    refused_version,
+    /// Datagrams signed with a key that this node does not have. Worry: `secret_file` differs.
+    refused_unknown_key,
+    /// Datagrams with a wrong signature. Worry: forged, or `secret_file` differs.
+    refused_forged,
+    /// Signed datagrams of a node that the configuration does not have. Worry: the configurations differ.
+    refused_stranger,
+    /// Signed datagrams that were heard before, or are older than the window. Worry when it grows: somebody replays them.
+    refused_replayed,
+    /// Signed datagrams not meant for this start of this daemon. Expected for a moment after a start.
+    refused_other_epoch,
+    /// Datagrams of peers that never came. Worry when it grows: the network loses datagrams.
+    lost,
+    /// Times that the full table was asked for, one for each peer and try. Expected after a start, a peer's start or a loss.
+    tables_asked,
+    /// Full tables that came without a gap. Expected.
+    tables_received,
+    /// Full tables sent to peers. Expected after a peer's start.
+    tables_sent,
+    /// Flows of peers put into this node's table. Expected.
+    flows_inserted,
+    /// Flows of peers that this node's table had already. Expected.
+    flows_known,
+    /// Flows of peers that took the place of what the table had of the same client. Expected: clients use a port again.
+    flows_replaced,
+    /// Flows of peers that differ from a live flow of this node's own, which stays. Worry when it grows: two masters at once.
+    flows_in_conflict,
+    /// Flows of peers for which the table had no room. Worry: raise `node.flows`.
+    flows_no_room,
+    /// Flows of peers for a virtual address or backend that this node does not know. Worry: the configurations differ.
+    flows_unknown_target,
+    /// Flows that ended at a peer, and so ended here. Expected.
+    flows_closed,
+    /// Ends of flows that this node does not have, or has with another backend. Expected in small numbers.
+    flows_close_unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counters;
+
+    #[test]
+    fn every_counter_says_whether_to_worry() {
+        for (name, _, sentence) in Counters::default().iter() {
+            assert!(
+                sentence.contains("Worry") || sentence.contains("Expected"),
+                "{name}: {sentence}"
+            );
+        }
+    }
+}

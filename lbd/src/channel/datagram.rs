@@ -1,0 +1,222 @@
+//! Datagrams, to and from bytes.
+//!
+//! ```text
+//!  0 version   1 kind   2 flags   3 key number
+//!  4 sender               8 bytes, the same through restarts
+//! 12 the sender's epoch   8 bytes, another at each start
+//! 20 the receiver's epoch 8 bytes, 0 while the sender does not know it
+//! 28 sequence             8 bytes, for this receiver
+//! 36 number of records    2 bytes
+//! 38 records
+//!    HMAC-SHA256 over all before it, 32 bytes
+//! ```
+//! Numbers are in network byte order.
+use std::num::NonZeroU64;
+
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use super::{
+    keys::{Keys, SIGNATURE_BYTES},
+    record::{FlowRecord, Part, take},
+};
+
+/// Of the protocol. A node of another version is refused, and counted.
+pub const VERSION: u8 = 1;
+
+/// The largest datagram: it fits Ethernet's 1500 bytes with IPv6, UDP and a tunnel's headers.
+pub const MAX_BYTES: usize = 1400;
+
+const HEADER_BYTES: usize = 38;
+/// Bytes of records in one datagram.
+pub(super) const RECORD_BYTES: usize = MAX_BYTES - HEADER_BYTES - SIGNATURE_BYTES;
+
+mod kind {
+    pub(super) const HELLO: u8 = 1;
+    pub(super) const FLOWS: u8 = 2;
+}
+
+mod flag {
+    pub(super) const WANT_TABLE: u8 = 1;
+    pub(super) const TABLE: u8 = 2;
+    pub(super) const FIRST: u8 = 4;
+    pub(super) const LAST: u8 = 8;
+}
+
+/// A node, by its name.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct SenderId(pub u64);
+
+impl SenderId {
+    /// The same on every node.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let digest = Sha256::digest(name);
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&digest[..8]);
+        Self(u64::from_be_bytes(bytes))
+    }
+}
+
+/// One start of a daemon: a number that no other start has.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Epoch(pub NonZeroU64);
+
+/// What a datagram says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Body {
+    /// I am here.
+    Hello {
+        /// Send me every live flow.
+        want_table: bool,
+    },
+    /// Flows, in the order in which things happened.
+    Flows {
+        /// Of what.
+        part: Part,
+        /// At most what fits [`MAX_BYTES`].
+        records: Vec<FlowRecord>,
+    },
+}
+
+/// A datagram.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Datagram {
+    /// Who sends it.
+    pub sender: SenderId,
+    /// In which of its lives.
+    pub epoch: Epoch,
+    /// For which life of the receiver.
+    pub to_epoch: Option<Epoch>,
+    /// One more than that of the datagram sent before to this receiver.
+    pub sequence: u64,
+    /// What it says.
+    pub body: Body,
+}
+
+/// Why a datagram is not believed. It changes nothing and is counted.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Refused {
+    /// Not of this protocol, or damaged.
+    #[error("not a datagram of the cluster channel: {0}")]
+    Malformed(&'static str),
+    /// Of another version of lbd.
+    #[error("version {found} of the cluster channel, this lbd speaks {VERSION}")]
+    Version {
+        /// As received.
+        found: u8,
+    },
+    /// Signed with a key that is not in `cluster.secret_file`.
+    #[error("signed with key {number}, which cluster.secret_file does not have")]
+    UnknownKey {
+        /// As received.
+        number: u8,
+    },
+    /// The signature is wrong.
+    #[error("the HMAC is wrong: forged, or the keys differ")]
+    Forged,
+    /// Signed rightly, by nobody that the configuration names.
+    #[error("from a node that the configuration does not have")]
+    Stranger,
+    /// Heard before, or too old to tell.
+    #[error("replayed, or delayed beyond the window")]
+    Replayed,
+    /// For another start of this daemon.
+    #[error("not meant for this start of this daemon")]
+    OtherEpoch,
+}
+
+impl Datagram {
+    /// Signs and emits. Records beyond what fits must not be there: see `link`.
+    #[must_use]
+    pub fn emit(&self, keys: &Keys) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(MAX_BYTES);
+        let (kind, flags, records): (_, _, &[FlowRecord]) = match &self.body {
+            Body::Hello { want_table } => {
+                (kind::HELLO, u8::from(*want_table) * flag::WANT_TABLE, &[])
+            }
+            Body::Flows { part, records } => (kind::FLOWS, part_flags(*part), records),
+        };
+        bytes.extend([VERSION, kind, flags, keys.signing_number()]);
+        bytes.extend(self.sender.0.to_be_bytes());
+        bytes.extend(self.epoch.0.get().to_be_bytes());
+        let to_epoch = self.to_epoch.map_or(0, |epoch| epoch.0.get());
+        bytes.extend(to_epoch.to_be_bytes());
+        bytes.extend(self.sequence.to_be_bytes());
+        let count = u16::try_from(records.len()).unwrap_or(u16::MAX);
+        bytes.extend(count.to_be_bytes());
+        for record in records {
+            record.emit(&mut bytes);
+        }
+        let signature = keys.sign(&bytes);
+        bytes.extend(signature);
+        bytes
+    }
+
+    /// Verifies, then parses: nothing but the version and the key's number is read of what nobody
+    /// with a key has signed.
+    pub fn parse(bytes: &[u8], keys: &Keys) -> Result<Self, Refused> {
+        let found = *bytes.first().ok_or(Refused::Malformed("it is empty"))?;
+        if found != VERSION {
+            return Err(Refused::Version { found });
+        }
+        if bytes.len() < HEADER_BYTES + SIGNATURE_BYTES {
+            return Err(Refused::Malformed("it is too short"));
+        }
+        if bytes.len() > MAX_BYTES {
+            return Err(Refused::Malformed("it is too long"));
+        }
+        let (message, signature) = bytes.split_at(bytes.len() - SIGNATURE_BYTES);
+        keys.verify(message[3], message, signature)?;
+        parse_message(message).ok_or(Refused::Malformed("its fields do not exist"))
+    }
+}
+
+fn part_flags(part: Part) -> u8 {
+    match part {
+        Part::Stream => 0,
+        Part::Table { first, last } => {
+            flag::TABLE | u8::from(first) * flag::FIRST | u8::from(last) * flag::LAST
+        }
+    }
+}
+
+fn parse_message(mut message: &[u8]) -> Option<Datagram> {
+    let [_version, kind, flags, _key] = take(&mut message)?;
+    let sender = SenderId(u64::from_be_bytes(take(&mut message)?));
+    let epoch = Epoch(NonZeroU64::new(u64::from_be_bytes(take(&mut message)?))?);
+    let to_epoch = NonZeroU64::new(u64::from_be_bytes(take(&mut message)?)).map(Epoch);
+    let sequence = u64::from_be_bytes(take(&mut message)?);
+    let count = u16::from_be_bytes(take(&mut message)?);
+    let body = match kind {
+        kind::HELLO if count == 0 && flags & !flag::WANT_TABLE == 0 => Body::Hello {
+            want_table: flags & flag::WANT_TABLE != 0,
+        },
+        kind::FLOWS => {
+            let part = match flags {
+                0 => Part::Stream,
+                _ if flags & flag::TABLE != 0
+                    && flags & !(flag::TABLE | flag::FIRST | flag::LAST) == 0 =>
+                {
+                    Part::Table {
+                        first: flags & flag::FIRST != 0,
+                        last: flags & flag::LAST != 0,
+                    }
+                }
+                _ => return None,
+            };
+            let records = (0..count)
+                .map(|_| FlowRecord::parse(&mut message))
+                .collect::<Option<Vec<_>>>()?;
+            Body::Flows { part, records }
+        }
+        _ => return None,
+    };
+    message.is_empty().then_some(Datagram {
+        sender,
+        epoch,
+        to_epoch,
+        sequence,
+        body,
+    })
+}

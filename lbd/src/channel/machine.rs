@@ -1,0 +1,304 @@
+//! The protocol of one node with all its peers.
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{
+    counters::Counters,
+    datagram::{Body, Datagram, Epoch, Refused, SenderId},
+    keys::Keys,
+    link::{Link, Table},
+    record::{FlowRecord, Part},
+};
+
+/// Between two hellos to a peer.
+const HELLO_NS: u64 = 1_000_000_000;
+/// Between two answers to a peer that does not know our epoch, so that nobody makes us talk.
+const ANSWER_NS: u64 = 100_000_000;
+/// How long a node that joins waits for a first word of a peer.
+const FIRST_WORD_NS: u64 = 1_000_000_000;
+/// How long it waits for the tables of the peers that talk.
+const TABLES_NS: u64 = 10_000_000_000;
+
+/// What is to be done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Output {
+    /// Send this datagram.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// The whole of it.
+        bytes: Vec<u8>,
+    },
+    /// Flows of a peer, in their order.
+    Learn {
+        /// Of what they are a part.
+        part: Part,
+        /// Never empty.
+        records: Vec<FlowRecord>,
+    },
+    /// Hand every live flow to [`Channel::queue_table`].
+    TableWanted {
+        /// By whom.
+        peer: SenderId,
+    },
+}
+
+/// A peer, for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is sent datagrams.
+    pub address: SocketAddr,
+    /// When it was last heard; `None` when never.
+    pub heard_ns: Option<u64>,
+    /// Whether this node has all its flows.
+    pub complete: bool,
+}
+
+/// All that one node knows of the channel.
+#[derive(Debug)]
+pub struct Channel {
+    id: SenderId,
+    epoch: Epoch,
+    keys: Keys,
+    links: Vec<Link>,
+    /// Whose turn it is in [`Self::next_flows`].
+    turn: usize,
+    joined_ns: u64,
+    counters: Counters,
+}
+
+impl Channel {
+    /// `epoch`: a number that no other start of this node had. Times are nanoseconds of any clock.
+    #[must_use]
+    pub fn new(name: &str, epoch: Epoch, keys: Keys, now_ns: u64) -> Self {
+        Self {
+            id: SenderId::of(name),
+            epoch,
+            keys,
+            links: Vec::new(),
+            turn: 0,
+            joined_ns: now_ns,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes other keys and peers. What is known of a peer that stays, stays.
+    pub fn configure(&mut self, keys: Keys, peers: &[(String, SocketAddr)]) {
+        self.keys = keys;
+        let mut before = std::mem::take(&mut self.links);
+        for (name, address) in peers {
+            let same = |link: &Link| link.name == *name && link.address == *address;
+            let link = match before.iter().position(same) {
+                Some(index) => before.swap_remove(index),
+                None => Link::new(name, *address),
+            };
+            self.links.push(link);
+        }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The peers.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        let status = |link: &Link| PeerStatus {
+            name: link.name.clone(),
+            address: link.address,
+            heard_ns: link.heard_ns,
+            complete: link.table == Table::Complete,
+        };
+        self.links.iter().map(status).collect()
+    }
+
+    /// Takes a datagram from the network. One that is refused changes nothing and is counted.
+    pub fn receive(&mut self, bytes: &[u8], now_ns: u64) -> Result<Vec<Output>, Refused> {
+        let received = self.try_receive(bytes, now_ns);
+        if let Err(refused) = &received {
+            let counters = &mut self.counters;
+            *match refused {
+                Refused::Malformed(_) => &mut counters.refused_malformed,
+                Refused::Version { .. } => &mut counters.refused_version,
+                Refused::UnknownKey { .. } => &mut counters.refused_unknown_key,
+                Refused::Forged => &mut counters.refused_forged,
+                Refused::Stranger => &mut counters.refused_stranger,
+                Refused::Replayed => &mut counters.refused_replayed,
+                Refused::OtherEpoch => &mut counters.refused_other_epoch,
+            } += 1;
+        }
+        received
+    }
+
+    fn try_receive(&mut self, bytes: &[u8], now_ns: u64) -> Result<Vec<Output>, Refused> {
+        let datagram = Datagram::parse(bytes, &self.keys)?;
+        let index = self
+            .links
+            .iter()
+            .position(|link| link.id == datagram.sender)
+            .ok_or(Refused::Stranger)?;
+        if datagram.to_epoch != Some(self.epoch) {
+            return self.introduce(index, &datagram, now_ns);
+        }
+        let link = &mut self.links[index];
+        let is_new = link
+            .accept(datagram.epoch, datagram.sequence, now_ns)
+            .ok_or(Refused::Replayed)?;
+        self.counters.datagrams_accepted += 1;
+        let mut outputs = Vec::new();
+        match datagram.body {
+            Body::Hello { want_table } => {
+                if want_table && !link.has_table_to_send() {
+                    outputs.push(Output::TableWanted { peer: link.id });
+                }
+            }
+            Body::Flows { part, records } => {
+                if let Part::Table { first, last } = part {
+                    link.note_table(first, last);
+                }
+                if !records.is_empty() {
+                    outputs.push(Output::Learn { part, records });
+                }
+            }
+        }
+        self.counters.tables_received += u64::from(link.completes());
+        if is_new {
+            outputs.push(self.hello(index, now_ns));
+        }
+        Ok(outputs)
+    }
+
+    /// The sender does not know this start of ours, or speaks to a former one: says who we are. It
+    /// is believed nothing, since this may be a recording.
+    fn introduce(
+        &mut self,
+        index: usize,
+        datagram: &Datagram,
+        now_ns: u64,
+    ) -> Result<Vec<Output>, Refused> {
+        let link = &mut self.links[index];
+        let is_due = link
+            .answered_ns
+            .is_none_or(|answered| now_ns.saturating_sub(answered) >= ANSWER_NS);
+        if is_due {
+            link.answered_ns = Some(now_ns);
+            let hello = Body::Hello { want_table: false };
+            return Ok(vec![self.signed(index, Some(datagram.epoch), hello)]);
+        }
+        Err(Refused::OtherEpoch)
+    }
+
+    /// The hellos that are due. Call it some ten times a second.
+    pub fn tick(&mut self, now_ns: u64) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        for index in 0..self.links.len() {
+            let link = &mut self.links[index];
+            let is_due = link
+                .hello_ns
+                .is_none_or(|hello| now_ns.saturating_sub(hello) >= HELLO_NS);
+            if !is_due {
+                continue;
+            }
+            if link.has_flows_to_send() && !link.is_live(now_ns) {
+                link.discard();
+            }
+            self.counters.lost += link.give_up_missing();
+            outputs.push(self.hello(index, now_ns));
+        }
+        outputs
+    }
+
+    /// Asks every peer for its full table.
+    pub fn join(&mut self, now_ns: u64) -> Vec<Output> {
+        self.joined_ns = now_ns;
+        for link in &mut self.links {
+            link.table = Table::Wanted;
+        }
+        (0..self.links.len())
+            .map(|index| self.hello(index, now_ns))
+            .collect()
+    }
+
+    /// Whether every peer that can be asked has handed its full table over since [`Self::join`], or
+    /// is waited for no longer.
+    #[must_use]
+    pub fn has_joined(&self, now_ns: u64) -> bool {
+        let waited_ns = now_ns.saturating_sub(self.joined_ns);
+        waited_ns >= TABLES_NS
+            || self.links.iter().all(|link| {
+                link.table == Table::Complete
+                    || (waited_ns >= FIRST_WORD_NS && !link.is_live(now_ns))
+            })
+    }
+
+    /// Queues flows that were opened or closed here, for every peer that is heard.
+    pub fn queue(&mut self, records: Vec<FlowRecord>, now_ns: u64) {
+        if records.is_empty() {
+            return;
+        }
+        let records: Arc<[FlowRecord]> = records.into();
+        for link in &mut self.links {
+            if link.is_live(now_ns) {
+                self.counters.flows_overrun += link.queue(&records, false) as u64;
+            } else {
+                // Should it still be there, it sees a gap and asks.
+                link.take_sequence();
+            }
+        }
+    }
+
+    /// Queues every live flow for the peer that asked.
+    pub fn queue_table(&mut self, peer: SenderId, records: Vec<FlowRecord>) {
+        let Some(link) = self.links.iter_mut().find(|link| link.id == peer) else {
+            return;
+        };
+        self.counters.flows_overrun += link.queue(&records.into(), true) as u64;
+        self.counters.tables_sent += 1;
+    }
+
+    /// The next datagram of flows, from each peer's queue in turn.
+    pub fn next_flows(&mut self) -> Option<Output> {
+        for _ in 0..self.links.len() {
+            self.turn = (self.turn + 1) % self.links.len();
+            let index = self.turn;
+            let epoch = self.links[index].epoch();
+            if let Some(body) = self.links[index].next_flows() {
+                if let Body::Flows { records, .. } = &body {
+                    self.counters.flows_sent += records.len() as u64;
+                }
+                return Some(self.signed(index, epoch, body));
+            }
+        }
+        None
+    }
+
+    fn hello(&mut self, index: usize, now_ns: u64) -> Output {
+        let link = &mut self.links[index];
+        link.hello_ns = Some(now_ns);
+        let epoch = link.epoch();
+        let want_table = epoch.is_some() && link.table == Table::Wanted;
+        self.counters.tables_asked += u64::from(want_table);
+        self.signed(index, epoch, Body::Hello { want_table })
+    }
+
+    fn signed(&mut self, index: usize, to_epoch: Option<Epoch>, body: Body) -> Output {
+        let link = &mut self.links[index];
+        let datagram = Datagram {
+            sender: self.id,
+            epoch: self.epoch,
+            to_epoch,
+            sequence: link.take_sequence(),
+            body,
+        };
+        let bytes = datagram.emit(&self.keys);
+        self.counters.datagrams_sent += 1;
+        self.counters.bytes_sent += bytes.len() as u64;
+        Output::Send {
+            to: link.address,
+            bytes,
+        }
+    }
+}

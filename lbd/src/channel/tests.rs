@@ -1,0 +1,329 @@
+//! The channel between nodes in memory, and what it refuses.
+use std::{collections::VecDeque, net::SocketAddr, num::NonZeroU64};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECRET: [u8; 32] = [7; 32];
+const OTHER: [u8; 32] = [8; 32];
+
+fn keys(secret: [u8; 32]) -> Keys {
+    Keys::new(&secret, &[secret])
+}
+
+fn epoch(number: u64) -> Epoch {
+    Epoch(NonZeroU64::new(number).unwrap())
+}
+
+fn record(port: u16) -> FlowRecord {
+    FlowRecord {
+        change: Change::Opened,
+        source: SocketAddr::new([198, 51, 100, 7].into(), port),
+        vip: "192.0.2.25:25".parse().unwrap(),
+        backend: [192, 0, 2, 11].into(),
+    }
+}
+
+fn any_record() -> impl Strategy<Value = FlowRecord> {
+    let fields = any::<(bool, SocketAddr, SocketAddr, std::net::IpAddr)>();
+    fields.prop_map(|(closed, source, vip, backend)| FlowRecord {
+        change: if closed {
+            Change::Closed
+        } else {
+            Change::Opened
+        },
+        source: SocketAddr::new(source.ip(), source.port()),
+        vip: SocketAddr::new(vip.ip(), vip.port()),
+        backend,
+    })
+}
+
+fn any_body() -> impl Strategy<Value = Body> {
+    let part = prop_oneof![
+        Just(Part::Stream),
+        any::<(bool, bool)>().prop_map(|(first, last)| Part::Table { first, last })
+    ];
+    prop_oneof![
+        any::<bool>().prop_map(|want_table| Body::Hello { want_table }),
+        (part, proptest::collection::vec(any_record(), 0..24))
+            .prop_map(|(part, records)| Body::Flows { part, records }),
+    ]
+}
+
+fn any_datagram() -> impl Strategy<Value = Datagram> {
+    let numbers = (any::<u64>(), 1_u64.., any::<u64>(), any::<u64>());
+    (numbers, any_body()).prop_map(|((sender, own, to, sequence), body)| Datagram {
+        sender: SenderId(sender),
+        epoch: epoch(own),
+        to_epoch: NonZeroU64::new(to).map(Epoch),
+        sequence,
+        body,
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_emitted_is_parsed(datagram in any_datagram()) {
+        let bytes = datagram.emit(&keys(SECRET));
+        prop_assert!(bytes.len() <= MAX_BYTES);
+        prop_assert_eq!(Datagram::parse(&bytes, &keys(SECRET)), Ok(datagram));
+    }
+
+    #[test]
+    fn any_changed_byte_and_any_cut_is_refused(
+        datagram in any_datagram(), at: prop::sample::Index, change in 1_u8..
+    ) {
+        let bytes = datagram.emit(&keys(SECRET));
+        let at = at.index(bytes.len());
+        prop_assert!(Datagram::parse(&bytes[..at], &keys(SECRET)).is_err());
+        let mut forged = bytes;
+        forged[at] ^= change;
+        prop_assert!(Datagram::parse(&forged, &keys(SECRET)).is_err());
+    }
+
+    #[test]
+    fn any_signed_bytes_are_a_datagram_or_an_error(
+        mut bytes in proptest::collection::vec(any::<u8>(), 38..200)
+    ) {
+        bytes[0] = VERSION;
+        bytes[1] = 1 + bytes[1] % 2;
+        bytes[3] = keys(SECRET).signing_number();
+        bytes.extend(keys(SECRET).sign(&bytes));
+        let parsed = Datagram::parse(&bytes, &keys(SECRET));
+        if let Ok(datagram) = parsed {
+            prop_assert_eq!(datagram.emit(&keys(SECRET)), bytes);
+        }
+    }
+
+    #[test]
+    fn any_bytes_change_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..1500)) {
+        let mut node = Node::new(0, 1, SECRET);
+        prop_assert!(node.channel.receive(&bytes, 0).is_err());
+        prop_assert!(node.channel.peers().iter().all(|peer| peer.heard_ns.is_none()));
+    }
+}
+
+#[test]
+fn each_wrong_datagram_is_refused_by_its_reason() {
+    let datagram = Datagram {
+        sender: SenderId::of("mx2"),
+        epoch: epoch(1),
+        to_epoch: None,
+        sequence: 1,
+        body: Body::Hello { want_table: true },
+    };
+    let right = datagram.emit(&keys(SECRET));
+    let parse = |bytes: &[u8]| Datagram::parse(bytes, &keys(SECRET));
+    let mut future = right.clone();
+    future[0] = VERSION + 1;
+    let found = VERSION + 1;
+    assert_eq!(parse(&future), Err(Refused::Version { found }));
+    let mut forged = right.clone();
+    forged[2] = 0;
+    assert_eq!(parse(&forged), Err(Refused::Forged));
+    let number = keys(OTHER).signing_number();
+    assert_eq!(
+        parse(&datagram.emit(&keys(OTHER))),
+        Err(Refused::UnknownKey { number })
+    );
+    assert!(matches!(parse(&right[..50]), Err(Refused::Malformed(_))));
+    assert!(matches!(parse(&[]), Err(Refused::Malformed(_))));
+    let long = [right.clone(), vec![0; MAX_BYTES]].concat();
+    assert!(matches!(parse(&long), Err(Refused::Malformed(_))));
+    assert_eq!(parse(&right), Ok(datagram));
+}
+
+#[test]
+fn a_key_that_is_rolled_over_still_verifies() {
+    let both = Keys::new(&OTHER, &[OTHER, SECRET]);
+    let datagram = Datagram {
+        sender: SenderId::of("mx2"),
+        epoch: epoch(1),
+        to_epoch: None,
+        sequence: 1,
+        body: Body::Hello { want_table: false },
+    };
+    for signing in [SECRET, OTHER] {
+        assert!(Datagram::parse(&datagram.emit(&keys(signing)), &both).is_ok());
+    }
+}
+
+const NAMES: [&str; 2] = ["mx1", "mx2"];
+
+fn address(index: usize) -> SocketAddr {
+    SocketAddr::new([192, 0, 2, 11].into(), 9426 + u16::try_from(index).unwrap())
+}
+
+/// A node whose table is a list.
+struct Node {
+    channel: Channel,
+    table: Vec<FlowRecord>,
+    learned: Vec<FlowRecord>,
+}
+
+impl Node {
+    fn new(index: usize, life: u64, secret: [u8; 32]) -> Self {
+        let mut channel = Channel::new(NAMES[index], epoch(life), keys(secret), 0);
+        let other = 1 - index;
+        channel.configure(keys(secret), &[(NAMES[other].to_owned(), address(other))]);
+        Self {
+            channel,
+            table: Vec::new(),
+            learned: Vec::new(),
+        }
+    }
+}
+
+/// Delivers what the nodes send until nobody has anything to say. `is_lost` by the count of
+/// datagrams. Returns all datagrams.
+fn talk(
+    nodes: &mut [Node; 2],
+    first: Vec<Output>,
+    now_ns: u64,
+    is_lost: impl Fn(usize) -> bool,
+) -> Vec<(usize, Vec<u8>)> {
+    let mut sent = Vec::new();
+    let mut outputs: VecDeque<(usize, Output)> = first.into_iter().map(|o| (0, o)).collect();
+    loop {
+        let next = outputs
+            .pop_front()
+            .or_else(|| (0..2).find_map(|index| Some((index, nodes[index].channel.next_flows()?))));
+        let Some((from, output)) = next else {
+            return sent;
+        };
+        match output {
+            Output::Send { to, bytes } => {
+                let index = 1 - from;
+                assert_eq!(to, address(index));
+                sent.push((index, bytes.clone()));
+                if is_lost(sent.len()) {
+                    continue;
+                }
+                let more = nodes[index].channel.receive(&bytes, now_ns);
+                outputs.extend(more.unwrap_or_default().into_iter().map(|o| (index, o)));
+            }
+            Output::Learn { records, .. } => nodes[from].learned.extend(records),
+            Output::TableWanted { peer } => {
+                let table = nodes[from].table.clone();
+                nodes[from].channel.queue_table(peer, table);
+            }
+        }
+        assert!(sent.len() < 1000, "they never end");
+    }
+}
+
+fn pair() -> [Node; 2] {
+    [Node::new(0, 1, SECRET), Node::new(1, 2, SECRET)]
+}
+
+const NEVER: fn(usize) -> bool = |_| false;
+const SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn a_node_that_joins_has_the_whole_table_and_then_the_stream() {
+    let mut nodes = pair();
+    nodes[1].table = (0..200).map(record).collect();
+    assert!(!nodes[0].channel.has_joined(0));
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    assert_eq!(nodes[0].learned, nodes[1].table);
+    assert!(nodes[0].channel.has_joined(0));
+    nodes[1].channel.queue(vec![record(300)], 0);
+    talk(&mut nodes, Vec::new(), 0, NEVER);
+    assert_eq!(nodes[0].learned.last(), Some(&record(300)));
+    assert_eq!(nodes[0].channel.counters().lost, 0);
+}
+
+#[test]
+fn a_lost_datagram_is_noticed_and_the_table_fetched_again() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    nodes[0].table = (0..10).map(record).collect();
+    let opened = nodes[0].table.clone();
+    nodes[0].channel.queue(opened, 0);
+    talk(&mut nodes, Vec::new(), 0, |_| true);
+    assert!(nodes[1].learned.is_empty());
+    for second in 1..=2 {
+        for from in [0, 1] {
+            let hello = nodes[from].channel.tick(second * SECOND);
+            deliver(&mut nodes, from, hello, second * SECOND);
+        }
+    }
+    assert_eq!(nodes[1].channel.counters().lost, 1);
+    assert_eq!(nodes[1].learned, nodes[0].table);
+}
+
+fn deliver(nodes: &mut [Node; 2], from: usize, outputs: Vec<Output>, now_ns: u64) {
+    for output in outputs {
+        if let Output::Send { bytes, .. } = output {
+            let more = nodes[1 - from].channel.receive(&bytes, now_ns).unwrap();
+            for output in more {
+                match output {
+                    Output::TableWanted { peer } => {
+                        let table = nodes[1 - from].table.clone();
+                        nodes[1 - from].channel.queue_table(peer, table);
+                    }
+                    Output::Learn { records, .. } => nodes[1 - from].learned.extend(records),
+                    Output::Send { .. } => {}
+                }
+            }
+        }
+    }
+    talk(nodes, Vec::new(), now_ns, NEVER);
+}
+
+#[test]
+fn a_recording_is_refused_by_this_life_and_the_next() {
+    let mut nodes = pair();
+    nodes[0].table = vec![record(1)];
+    let hello = nodes[0].channel.join(0);
+    let mut sent = talk(&mut nodes, hello, 0, NEVER);
+    nodes[0].channel.queue(vec![record(2)], 0);
+    sent.extend(talk(&mut nodes, Vec::new(), 0, NEVER));
+    let learned = nodes[1].learned.clone();
+    assert_eq!(learned, [record(1), record(2)]);
+    let recorded: Vec<_> = sent.iter().filter(|(to, _)| *to == 1).collect();
+    for (_, bytes) in &recorded {
+        let outputs = nodes[1].channel.receive(bytes, 0).unwrap_or_default();
+        assert!(outputs.iter().all(|o| matches!(o, Output::Send { .. })));
+    }
+    assert!(nodes[1].channel.counters().refused_replayed > 0);
+    let mut reborn = Node::new(1, 3, SECRET);
+    for (_, bytes) in &recorded {
+        let outputs = reborn.channel.receive(bytes, 0).unwrap_or_default();
+        assert!(outputs.iter().all(|o| matches!(o, Output::Send { .. })));
+    }
+    assert!(reborn.channel.peers()[0].heard_ns.is_none());
+}
+
+#[test]
+fn a_peer_that_started_again_is_known_again_and_its_former_life_is_not() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    let sent = talk(&mut nodes, hello, 0, NEVER);
+    nodes[1].table = vec![record(5)];
+    let mut reborn = Node::new(0, 9, SECRET);
+    let hello = reborn.channel.join(SECOND);
+    nodes[0] = reborn;
+    talk(&mut nodes, hello, SECOND, NEVER);
+    assert_eq!(nodes[0].learned, [record(5)]);
+    let accepted = nodes[1].channel.counters().datagrams_accepted;
+    for (_, bytes) in sent.iter().filter(|(to, _)| *to == 1) {
+        let _ = nodes[1].channel.receive(bytes, SECOND);
+    }
+    assert_eq!(nodes[1].channel.counters().datagrams_accepted, accepted);
+}
+
+#[test]
+fn nodes_with_different_keys_learn_nothing_of_each_other() {
+    let mut nodes = [Node::new(0, 1, SECRET), Node::new(1, 2, OTHER)];
+    nodes[0].table = vec![record(1)];
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    assert!(nodes[1].learned.is_empty());
+    assert_eq!(nodes[1].channel.counters().refused_unknown_key, 1);
+    assert!(!nodes[0].channel.has_joined(SECOND - 1));
+    assert!(nodes[0].channel.has_joined(SECOND), "nobody can be asked");
+}

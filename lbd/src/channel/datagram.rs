@@ -176,7 +176,7 @@ fn part_flags(part: Part) -> u8 {
     match part {
         Part::Stream => 0,
         Part::Table { first, last } => {
-            flag::TABLE | u8::from(first) * flag::FIRST | u8::from(last) * flag::LAST
+            flag::TABLE | (u8::from(first) * flag::FIRST) | (u8::from(last) * flag::LAST)
         }
     }
 }

@@ -259,6 +259,12 @@ impl Channel {
         self.counters.tables_sent += 1;
     }
 
+    /// Whether flows wait to be sent.
+    #[must_use]
+    pub fn has_flows(&self) -> bool {
+        self.links.iter().any(Link::has_flows_to_send)
+    }
+
     /// The next datagram of flows, from each peer's queue in turn.
     pub fn next_flows(&mut self) -> Option<Output> {
         for _ in 0..self.links.len() {

@@ -73,6 +73,17 @@ fn head(text: &mut String, status: &Status) -> std::fmt::Result {
             interface.xdp_mode, interface.name
         )?;
     }
+    if let Some(why) = &status.channel.off {
+        writeln!(text, "channel off: {why}")?;
+    } else {
+        let peers = &status.channel.peers;
+        let complete = peers.iter().filter(|peer| peer.complete).count();
+        writeln!(
+            text,
+            "channel has the flows of {complete} of {} peers",
+            peers.len()
+        )?;
+    }
     if let Some(refused) = &status.config.refused {
         writeln!(
             text,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    clock, control,
+    channel, clock, control,
     election_view::ElectionView,
     event::Event,
     health,
@@ -48,6 +48,7 @@ pub(super) struct Conductor {
     pub(super) orders: Orders,
     pub(super) weigher: Weigher,
     pub(super) sweep: Sweep,
+    pub(super) flow_sync: channel::FlowSync,
     pub(super) election: ElectionView,
     /// Whether each of `node.interfaces` can send and receive.
     pub(super) links_usable: BTreeMap<String, bool>,
@@ -61,7 +62,7 @@ impl Conductor {
         path: &Path,
         config: Config,
         orders: Orders,
-        plane: DataPlane,
+        mut plane: DataPlane,
         host: Host,
         outlets: Outlets,
     ) -> Self {
@@ -69,6 +70,7 @@ impl Conductor {
         Self {
             weigher: Weigher::new(config.cluster.stats.interval),
             sweep: Sweep::default(),
+            flow_sync: channel::FlowSync::new(plane.events()),
             links_usable: config
                 .node
                 .interfaces
@@ -98,6 +100,7 @@ impl Conductor {
                 Event::Polled(polled) => self.polled(polled),
                 Event::Health(change) => self.health(change),
                 Event::Election(event) => self.elected(event),
+                Event::Channel(event) => self.channel(event),
                 Event::ConfigEdited => self.reload(),
                 Event::Request(request) => self.answer(request),
                 Event::Stop => break,
@@ -107,6 +110,7 @@ impl Conductor {
     }
 
     fn tick(&mut self) {
+        self.tell_peers();
         let now_ns = clock::boottime_ns();
         self.sweep_if_due(now_ns);
         if self.weigher.is_due(now_ns) {

@@ -116,7 +116,12 @@ impl Conductor {
                 }
                 self.election.led_by(leader);
             }
-            advert::Event::WantSync { .. } => self.election.tell(Command::SyncDone),
+            advert::Event::WantSync { .. } => {
+                // Without a channel there is nobody to ask.
+                if !self.outlets.channel.join() {
+                    self.election.tell(Command::SyncDone);
+                }
+            }
             advert::Event::Notice(notice) => warn!("{notice}"),
         }
     }

@@ -1,5 +1,5 @@
 //! Everything that may happen to the conductor.
-use super::{advert, control, health, poll};
+use super::{advert, channel, control, health, poll};
 use crate::host::HostEvent;
 
 /// Sent by the tasks, handled one after another by the conductor.
@@ -15,6 +15,8 @@ pub(super) enum Event {
     Health(health::Event),
     /// The election moved.
     Election(advert::Event),
+    /// A peer told something over the cluster channel.
+    Channel(channel::Event),
     /// The configuration file was edited.
     ConfigEdited,
     /// A person asks.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | conductor thread | [`conductor`], `configure`, `weigh`, `operator`, `report` | the state and the maps |
 //! | advert thread | `advert` | the election's machine and sockets, the lease |
+//! | cluster channel | `channel` | its socket and the state of each peer |
 //! | pollers and health checks | `poll`, `health` | a connection each |
 //! | control socket, stats for peers | [`control`], `serve` | their listeners |
 //! | ticker, signals, file watcher | `start`, `reload` | nothing |
@@ -18,6 +19,7 @@ pub mod status;
 pub mod unbuilt;
 
 mod admission;
+mod channel;
 mod clock;
 mod conductor;
 mod configure;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::warn;
 
-use super::{event::Event, health, poll};
+use super::{channel, event::Event, health, poll};
 use crate::{
     agent::{Agent, AgentConfig},
     config::Config,
@@ -19,6 +19,7 @@ pub(super) struct Outlets {
     agent: Agent,
     pollers: poll::Pollers<Event>,
     checkers: health::Checkers<Event>,
+    pub(super) channel: channel::Outlet,
     follow: mpsc::UnboundedSender<Followed>,
 }
 
@@ -42,6 +43,7 @@ impl Outlets {
             agent,
             pollers: poll::Pollers::new(events.clone()),
             checkers: health::Checkers::new(events.clone()),
+            channel: channel::Outlet::new(events.clone()),
             follow,
         })
     }
@@ -55,6 +57,7 @@ impl Outlets {
             .spawn(async move { agent.configure(looks_at).await });
         self.pollers.replace(poll::targets(config, &self.agent));
         self.checkers.replace(health::targets(config));
+        self.channel.follow(config);
         let addresses = config
             .cluster
             .backends()

@@ -62,6 +62,7 @@ impl Conductor {
                 .collect(),
             counters: self.counters(),
             election_counters: self.election.counters(),
+            channel: self.channel_status(now_ns),
             config: ConfigStatus {
                 path: self.config_path.display().to_string(),
                 loaded_unix_s: self.config_loaded_unix_s,

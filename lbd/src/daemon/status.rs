@@ -1,5 +1,8 @@
 //! What `lbd status --json` prints: the daemon's state as plain data. The field names are a contract.
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +31,8 @@ pub struct Status {
     pub counters: BTreeMap<String, u64>,
     /// The election's counters.
     pub election_counters: BTreeMap<String, u64>,
+    /// The cluster channel: what this node's peers know of its flows, and it of theirs.
+    pub channel: ChannelStatus,
     /// Which configuration is running.
     pub config: ConfigStatus,
 }
@@ -132,6 +137,30 @@ pub struct SteeredStatus {
     pub bytes: u64,
     /// Sessions that were selected for it.
     pub sessions: u64,
+}
+
+/// The cluster channel.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct ChannelStatus {
+    /// Why there is no stream of flows; nothing when there is one.
+    pub off: Option<String>,
+    /// The other nodes.
+    pub peers: Vec<PeerStatus>,
+    /// Its counters.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Another node, as the cluster channel sees it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PeerStatus {
+    /// As in the configuration.
+    pub name: String,
+    /// Where it is sent datagrams.
+    pub address: SocketAddr,
+    /// Seconds since it was heard; nothing when it never was.
+    pub heard_s: Option<f64>,
+    /// Whether this node has all of its flows.
+    pub complete: bool,
 }
 
 /// Which configuration is running.

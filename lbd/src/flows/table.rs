@@ -212,6 +212,27 @@ impl<'m, K: FlowKey> Flows<'m, K> {
         true
     }
 
+    /// Puts a peer's flow in the place of `old`, which this table has of the same client. False when
+    /// that has changed meanwhile; nothing was changed then.
+    pub fn replace(&self, key: K, old: FlowWord, new: NewFlow, now_seen: u16) -> bool {
+        let Some((slot, _)) = self.find(key).filter(|(_, word)| *word == old) else {
+            return false;
+        };
+        let word = FlowWord {
+            backend: new.backend,
+            state: new.state,
+            flags: new.flags,
+            seen: now_seen,
+            ..old
+        };
+        let won = swap(slot, old, word);
+        if won {
+            self.uncount(old);
+            self.count(word);
+        }
+        won
+    }
+
     /// Notes that a flow has ended, as a peer tells. False when the table does not know it.
     pub fn close(&self, key: K, now_seen: u16) -> bool {
         while let Some((slot, word)) = self.find(key) {

@@ -1,0 +1,154 @@
+//! The shell of the cluster channel: a task with the socket, and the conductor's side of it.
+mod flow_sync;
+mod learn;
+mod task;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+pub(super) use self::flow_sync::FlowSync;
+use self::task::{Order, Snapshot};
+use super::{clock, event};
+use crate::{
+    channel::{FlowRecord, Keys, Part, SenderId},
+    config::Config,
+};
+
+/// What the task tells the conductor.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Flows of a peer, in their order.
+    Learn {
+        /// Of what they are a part.
+        part: Part,
+        /// The flows.
+        records: Vec<FlowRecord>,
+    },
+    /// A peer wants every live flow.
+    TableWanted {
+        /// Which one.
+        peer: SenderId,
+    },
+    /// The answer to [`Outlet::join`]: every peer that can be asked was asked, and what it said came
+    /// before this.
+    Joined,
+}
+
+/// The conductor's handle to the task.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    events: mpsc::Sender<event::Event>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Off {
+        why: String,
+    },
+    On {
+        /// Closing it ends the task.
+        orders: mpsc::UnboundedSender<Order>,
+        snapshot: Arc<Mutex<Snapshot>>,
+    },
+}
+
+impl Outlet {
+    pub(super) fn new(events: mpsc::Sender<event::Event>) -> Self {
+        let why = "not started yet".to_owned();
+        Self {
+            events,
+            state: State::Off { why },
+        }
+    }
+
+    /// Follows a configuration from now on. Call it inside the runtime.
+    pub(super) fn follow(&mut self, config: &Config) {
+        let (Some(address), Some(keys)) = (config.node.channel, config.keys()) else {
+            let missing = match config.node.channel {
+                None => "node.channel",
+                Some(_) => "cluster.secret_file",
+            };
+            self.turn_off(format!(
+                "without {missing} flows are not told to peers: a failover loses sessions"
+            ));
+            return;
+        };
+        let keys = Keys::new(keys.signing(), keys.verifying());
+        let peers = peers(config, address);
+        if let State::On { orders, .. } = &self.state {
+            // The task lives as long as this sender does.
+            let _ = orders.send(Order::Configure { keys, peers });
+            return;
+        }
+        match task::start(
+            &config.node.name,
+            address,
+            keys,
+            &peers,
+            self.events.clone(),
+        ) {
+            Ok((orders, snapshot)) => {
+                info!("flows are told to peers from {address}/udp");
+                self.state = State::On { orders, snapshot };
+            }
+            Err(failed) => {
+                let why = format!("node.channel: {address}/udp cannot be used: {failed}");
+                error!("{why}");
+                self.state = State::Off { why };
+            }
+        }
+    }
+
+    fn turn_off(&mut self, why: String) {
+        if !matches!(&self.state, State::Off { why: known } if *known == why) {
+            warn!("{why}");
+            self.state = State::Off { why };
+        }
+    }
+
+    /// Asks every peer for its table; [`Event::Joined`] follows. False when there is no channel.
+    pub(super) fn join(&self) -> bool {
+        self.order(Order::Join)
+    }
+
+    fn is_on(&self) -> bool {
+        matches!(self.state, State::On { .. })
+    }
+
+    fn order(&self, order: Order) -> bool {
+        match &self.state {
+            State::On { orders, .. } => orders.send(order).is_ok(),
+            State::Off { .. } => false,
+        }
+    }
+
+    /// Why it is off, or what the task knows.
+    fn look(&self) -> Result<Snapshot, &str> {
+        match &self.state {
+            State::Off { why } => Err(why),
+            State::On { snapshot, .. } => Ok(snapshot
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()),
+        }
+    }
+}
+
+/// The other backends: one that runs no lbd hears nothing, and that harms nobody.
+fn peers(config: &Config, own: SocketAddr) -> Vec<(String, SocketAddr)> {
+    config
+        .cluster
+        .backends()
+        .filter(|(_, backend)| backend.name != config.node.name)
+        .map(|(_, backend)| {
+            let address = SocketAddr::new(backend.address, own.port());
+            (backend.name.clone(), address)
+        })
+        .collect()
+}

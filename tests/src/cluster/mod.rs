@@ -1,7 +1,9 @@
 //! The real `lbd` on every node of a lab.
 use std::{
     fs::{self, File},
+    io::{Read as _, Write as _},
     net::IpAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
     thread,
@@ -16,7 +18,7 @@ mod status;
 
 pub use binary::lbd_binary;
 pub use settings::Settings;
-pub use status::{Backend, Interface, Reported, Status};
+pub use status::{Backend, Channel, Interface, Peer, Reported, Status};
 
 use crate::{
     lab::{Host, INTERFACE, Lab, Process},
@@ -55,6 +57,10 @@ impl Member {
         self.folder.join("lbd.yaml")
     }
 
+    fn secret_file(&self) -> PathBuf {
+        self.folder.join("cluster.key")
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.join("lbd.log")
     }
@@ -77,10 +83,12 @@ impl Cluster {
             members: lab.nodes.iter().map(member).collect(),
             binary: lbd_binary()?,
         };
+        let secret = random_secret()?;
         for (index, member) in cluster.members.iter().enumerate() {
             fs::create_dir_all(member.folder.join("state"))?;
             // Its folders, for the agent to find a queue in.
             Spool::new(&cluster.spool(index))?;
+            cluster.write_secret(index, &secret)?;
         }
         cluster.write_configs()?;
         Ok(cluster)
@@ -105,6 +113,7 @@ impl Cluster {
                 state_dir: &member.folder.join("state"),
                 control: &member.folder.join("lbd.sock"),
                 spool: &self.spool(index),
+                secret_file: &member.secret_file(),
             };
             let text = self.settings.config(&hosts, index, &places);
             let (config, new) = (member.config(), member.folder.join("lbd.yaml.new"));
@@ -112,6 +121,17 @@ impl Cluster {
             fs::rename(&new, &config)?;
         }
         Ok(())
+    }
+
+    /// Gives node `index` a key of its own: 64 hex digits.
+    pub fn write_secret(&self, index: usize, secret: &str) -> Result<()> {
+        let mut file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(self.members[index].secret_file())?;
+        Ok(file.write_all(secret.as_bytes())?)
     }
 
     /// Nodes in it.
@@ -310,6 +330,19 @@ impl Cluster {
             thread::sleep(POLL);
         }
     }
+}
+
+/// A key for `cluster.secret_file`.
+pub fn random_secret() -> Result<String> {
+    let mut secret = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut secret)?;
+    let (high, low) = secret.split_at(16);
+    let half = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |all, byte| all << 8 | u128::from(*byte))
+    };
+    Ok(format!("{:032x}{:032x}", half(high), half(low)))
 }
 
 impl Drop for Cluster {

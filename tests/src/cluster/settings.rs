@@ -46,6 +46,7 @@ pub(super) struct Places<'a> {
     pub(super) state_dir: &'a Path,
     pub(super) control: &'a Path,
     pub(super) spool: &'a Path,
+    pub(super) secret_file: &'a Path,
 }
 
 impl Settings {
@@ -70,6 +71,7 @@ impl Settings {
             state_dir,
             control,
             spool,
+            secret_file,
         } = places;
         let mut text = format!(
             "node:\n  name: {}\n  interfaces: [{INTERFACE}]\n  priority: {priority}\n  \
@@ -84,9 +86,10 @@ impl Settings {
         );
         let _ = write!(
             text,
-            "cluster:\n  virtual_router_id: 51\n  virtual_addresses: [{}/{}{}]\n  ports: [25]\n  \
+            "cluster:\n  secret_file: {}\n  virtual_router_id: 51\n  virtual_addresses: [{}/{}{}]\n  ports: [25]\n  \
              advertisement_interval: {}\n  stats: {{interval: {}, source: lbd}}\n  \
              health: {}\n  policy: {}\n{}  sites:\n    - name: lab\n      backends:\n",
+            secret_file.display(),
             addresses::VIP4,
             addresses::PREFIX4,
             if self.ipv6 {

@@ -16,6 +16,28 @@ pub struct Status {
     pub interfaces: Vec<Interface>,
     /// The data plane's, by name.
     pub counters: BTreeMap<String, u64>,
+    /// The cluster channel.
+    pub channel: Channel,
+}
+
+/// What a node and its peers know of each other's flows.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Channel {
+    /// Why there is none.
+    pub off: Option<String>,
+    /// The other nodes.
+    pub peers: Vec<Peer>,
+    /// By name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Another node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Peer {
+    /// As in the configuration.
+    pub name: String,
+    /// Whether all its flows are known.
+    pub complete: bool,
 }
 
 /// A backend as a node sees it.

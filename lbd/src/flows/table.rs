@@ -170,16 +170,7 @@ impl<'m, K: FlowKey> Flows<'m, K> {
             if let Some(word) = self.lookup(key) {
                 return Insert::Exists(word);
             }
-            let best = self
-                .candidates(hash)
-                .map(|slot| {
-                    (
-                        slot,
-                        FlowWord::from_bits(slot.state_word().load(Ordering::Acquire)),
-                    )
-                })
-                .min_by_key(|(_, word)| rank(*word));
-            let Some((slot, old)) = best.filter(|(_, word)| rank(*word) < KEPT) else {
+            let Some((slot, old)) = self.best_place(hash) else {
                 return Insert::NoRoom;
             };
             if self.take(slot, old, words, word) {
@@ -187,6 +178,31 @@ impl<'m, K: FlowKey> Flows<'m, K> {
             }
         }
         Insert::NoRoom
+    }
+
+    /// The slot that is given up most readily, of the emptier bucket when both have a free one: in a
+    /// table half full that leaves a few flows of a million without a place; taking the first free
+    /// slot leaves thousands.
+    fn best_place(&self, hash: u64) -> Option<(Slot<'m>, FlowWord)> {
+        let (first, second) = buckets(hash, self.mask);
+        [first, second]
+            .into_iter()
+            .filter_map(|bucket| {
+                let slots = || {
+                    self.slots(bucket as usize).map(|slot| {
+                        let bits = slot.state_word().load(Ordering::Acquire);
+                        (slot, FlowWord::from_bits(bits))
+                    })
+                };
+                let taken = slots()
+                    .filter(|(_, word)| word.state != state::FREE)
+                    .count();
+                let best = slots().min_by_key(|(_, word)| rank(*word))?;
+                Some((rank(best.1), taken, best))
+            })
+            .filter(|(rank, _, _)| *rank < KEPT)
+            .min_by_key(|(rank, taken, _)| (*rank, *taken))
+            .map(|(_, _, best)| best)
     }
 
     /// Claims `slot` from `old`, writes the key, then the flow's word.
@@ -295,9 +311,10 @@ impl<'m, K: FlowKey> Flows<'m, K> {
     }
 
     fn live(&self) -> impl Iterator<Item = (Slot<'m>, Flow<K>)> + use<'_, 'm, K> {
-        (0..self.bucket_count())
-            .flat_map(|bucket| self.slots(bucket))
-            .filter_map(|slot| {
+        self.words
+            .chunks_exact(Self::slot_words())
+            .filter_map(|words| {
+                let slot = Slot { words };
                 let word = FlowWord::from_bits(slot.state_word().load(Ordering::Acquire));
                 if !is_live(word.state) {
                     return None;

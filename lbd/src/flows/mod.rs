@@ -3,6 +3,8 @@
 //! [`lbd_common::flow`] has the protocol. Everything here works on any memory of the table's layout:
 //! the daemon's is the mapped BPF array, the tests' is the heap.
 mod ids;
+#[cfg(test)]
+mod interleavings;
 mod key;
 mod load;
 mod sources;

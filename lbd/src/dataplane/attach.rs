@@ -91,7 +91,7 @@ pub(super) fn attach(
     let mut attached = Vec::new();
     for Plan { interface, .. } in new {
         let path = pins.link(&interface.name);
-        pins::remove(&path)?;
+        pins::remove_link(&path)?;
         let mode = attach_new(program, &interface, &path, choice, undo)?;
         attached.push((interface, mode));
     }
@@ -102,7 +102,7 @@ pub(super) fn attach(
             | (Some(XdpMode::Native), XdpChoice::Generic)
             | (None, _) => {
                 // The kernel has one mode at a time on an interface: a moment without the program.
-                pins::remove(&path)?;
+                pins::remove_link(&path)?;
                 match attach_new(program, &interface, &path, choice, undo) {
                     Ok(mode) => mode,
                     Err(error) => {
@@ -131,7 +131,7 @@ pub(super) fn detach_others(pins: &PinDir, attached: &[(Interface, XdpMode)]) ->
         .collect();
     for link in pins.links()? {
         if !keep.contains(&link) {
-            pins::remove(&link)?;
+            pins::remove_link(&link)?;
         }
     }
     Ok(())
@@ -153,7 +153,7 @@ fn attach_new(
     for &mode in modes {
         match link(program, interface.ifindex, mode) {
             Ok(link) => {
-                undo.file(path.to_owned());
+                undo.link(path.to_owned());
                 link.pin(path)
                     .map_err(|error| pin_error("pinning", path, io::Error::other(error)))?;
                 return Ok(mode);

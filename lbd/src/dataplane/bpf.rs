@@ -21,6 +21,7 @@ const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_MAP_DELETE_BATCH: libc::c_long = 27;
+const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// `union bpf_attr` as `BPF_MAP_*_ELEM` take it.
 #[repr(C)]
@@ -199,6 +200,14 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let opened = i32::try_from(opened).map_err(io::Error::other)?;
     // SAFETY: the call made a new descriptor, which nobody else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(opened) })
+}
+
+/// Takes a link's program off, before this returns; the link stays, attached to nothing.
+pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    let attr = number(link);
+    // SAFETY: the attribute is the link's descriptor alone.
+    unsafe { bpf(BPF_LINK_DETACH, &attr) }?;
+    Ok(())
 }
 
 /// The interface that an XDP link is attached to; 0 when it is gone.

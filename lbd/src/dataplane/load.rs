@@ -114,7 +114,7 @@ pub(super) fn cleanup(pin_dir: &Path) -> Result<(usize, usize)> {
     let links = pins.links()?;
     // Links first: no frame meets a program whose maps nobody can see.
     for link in &links {
-        pins::remove(link)?;
+        pins::remove_link(link)?;
     }
     let ours: Vec<_> = pins
         .entries()?

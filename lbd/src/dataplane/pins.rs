@@ -4,11 +4,14 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     mem::MaybeUninit,
-    os::unix::ffi::OsStrExt as _,
+    os::{fd::AsFd as _, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
 };
 
-use super::error::{DataPlaneError, Result};
+use super::{
+    bpf,
+    error::{DataPlaneError, Result},
+};
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
@@ -104,6 +107,22 @@ fn link_name(interface: &str) -> String {
     )
 }
 
+/// Detaches and unpins a link that may be gone already.
+///
+/// The kernel ends a link whose last pin goes some time later, on a worker's thread; until then the
+/// interface takes no program in another mode. So it is detached first.
+pub(super) fn remove_link(path: &Path) -> Result<()> {
+    match bpf::open_pin(path) {
+        Ok(link) => {
+            bpf::detach_link(link.as_fd())
+                .map_err(|source| pin_error("detaching", path, source))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(pin_error("opening", path, error)),
+    }
+    remove(path)
+}
+
 /// Removes a file that may be gone already.
 pub(super) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
@@ -174,6 +193,7 @@ fn file_system_magic(path: &Path) -> io::Result<u32> {
 #[derive(Debug, Default)]
 pub(super) struct Undo {
     files: Vec<PathBuf>,
+    links: Vec<PathBuf>,
     folders: Vec<PathBuf>,
 }
 
@@ -183,6 +203,11 @@ impl Undo {
         self.files.push(path);
     }
 
+    /// Notes a link's pin that is about to be made.
+    pub(super) fn link(&mut self, path: PathBuf) {
+        self.links.push(path);
+    }
+
     fn folder(&mut self, path: &Path) {
         self.folders.push(path.to_owned());
     }
@@ -190,6 +215,7 @@ impl Undo {
     /// Keeps everything.
     pub(super) fn commit(mut self) {
         self.files.clear();
+        self.links.clear();
         self.folders.clear();
     }
 }
@@ -197,6 +223,9 @@ impl Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         // Nothing can be done about a failure here; the error that led here is reported.
+        for link in self.links.drain(..).rev() {
+            let _ = remove_link(&link);
+        }
         for file in self.files.drain(..).rev() {
             let _ = fs::remove_file(file);
         }

@@ -146,7 +146,11 @@ pub struct Announce {
     /// Between two of a burst. Default 100 ms.
     #[serde(serialize_with = "duration::serialize")]
     pub gap: Duration,
-    /// Between two single ones while master; 0 s: none. Default 1 m.
+    /// Between two single ones while master; 0 s: none. Default 1 s.
+    ///
+    /// Needed beside the burst: until the address of a killed master's box expires, that box still
+    /// answers clients as a backend, and an IPv6 neighbour solicitation it sends for a client gives
+    /// the VIP as its source (`ndisc_solicit`, net/ipv6/ndisc.c), which draws that client back to it.
     #[serde(serialize_with = "duration::serialize")]
     pub repeat: Duration,
 }

@@ -182,6 +182,12 @@ impl<'a> Table<'a> {
         self.entries.iter().any(|(k, _)| k.name == key)
     }
 
+    /// Whether the key is given with a value.
+    pub(super) fn has_value(&self, key: &str) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|(k, node)| k.name == key && !matches!(node.value, Value::Null))
+    }
+
     /// Reports a mistake at a key of this table.
     pub(super) fn complain(&self, key: &str, complaint: Complaint) {
         self.reader.complain(&self.path(key), complaint);

@@ -190,7 +190,7 @@ fn announce(mut t: Table<'_>) -> Announce {
     let announce = Announce {
         count: t.or("count", 5, values::number(1..=100)),
         gap: t.or("gap", 100 * MS, values::time(Duration::ZERO..=10 * SECOND)),
-        repeat: t.or("repeat", 60 * SECOND, values::time(Duration::ZERO..=DAY)),
+        repeat: t.or("repeat", SECOND, values::time(Duration::ZERO..=DAY)),
     };
     t.finish();
     announce

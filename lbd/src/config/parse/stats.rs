@@ -104,7 +104,7 @@ fn fields(
         "unique_ips",
         "not_accepted",
     ];
-    if !names.iter().any(|name| t.has(name)) {
+    if !names.iter().any(|name| t.has_value(name)) {
         t.complain(
             "source",
             Complaint::new(

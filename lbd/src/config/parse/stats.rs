@@ -58,7 +58,7 @@ fn source(t: &mut Table<'_>, level: Level) -> Source {
             url: t
                 .required("url", "http://{address}:9154/metrics", values::url)
                 .unwrap_or_default(),
-            fields: fields(t, values::text, "showq_queue_depth"),
+            fields: fields(t, values::text, "postfix_showq_queue_depth"),
         },
         SourceKind::Command => Source::Command {
             command: command(t),

@@ -75,16 +75,14 @@ impl Lifetime {
     }
 }
 
-/// The median, for at least two values.
-pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
-    if values.len() < 2 {
+/// The median of sorted values, one of them left out; `None` when fewer than two are left.
+pub(super) fn median_without(sorted: &[f64], left_out: Option<usize>) -> Option<f64> {
+    let count = sorted.len() - usize::from(left_out.is_some());
+    if count < 2 {
         return None;
     }
-    values.sort_by(f64::total_cmp);
-    Some(f64::midpoint(
-        values[(values.len() - 1) / 2],
-        values[values.len() / 2],
-    ))
+    let at = |rank: usize| sorted[rank + usize::from(left_out.is_some_and(|out| rank >= out))];
+    Some(f64::midpoint(at((count - 1) / 2), at(count / 2)))
 }
 
 #[cfg(test)]
@@ -149,9 +147,22 @@ mod tests {
     }
 
     #[test]
-    fn the_median_needs_two() {
-        assert_eq!(median(vec![1.0]), None);
-        assert_eq!(median(vec![3.0, 1.0]), Some(2.0));
-        assert_eq!(median(vec![3.0, 100.0, 1.0]), Some(3.0));
+    fn the_median_of_the_others_needs_two() {
+        for (sorted, left_out, expected) in [
+            (&[1.0][..], None, None),
+            (&[1.0, 3.0], Some(0), None),
+            (&[1.0, 3.0], None, Some(2.0)),
+            (&[1.0, 3.0, 100.0], None, Some(3.0)),
+            (&[1.0, 3.0, 100.0], Some(0), Some(51.5)),
+            (&[1.0, 3.0, 100.0], Some(1), Some(50.5)),
+            (&[1.0, 3.0, 100.0], Some(2), Some(2.0)),
+            (&[1.0, 3.0, 5.0, 9.0], Some(3), Some(3.0)),
+        ] {
+            assert_eq!(
+                median_without(sorted, left_out),
+                expected,
+                "{sorted:?} {left_out:?}"
+            );
+        }
     }
 }

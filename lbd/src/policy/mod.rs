@@ -26,7 +26,7 @@ mod spill;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub use input::{
     AgentState, BackendInput, Count, Figures, Health, HealthState, Input, Kind, Live, Mode,
@@ -35,13 +35,13 @@ pub use input::{
 pub use output::{Basis, Decision, Output, SiteOutput};
 pub use reason::{Connections, Reason};
 
-use crate::units::BackendId;
 use site::{Judged, Site};
 
 /// The policy with what it remembers: smoothed figures a backend, and which sites spill.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    queue_aware: HashMap<BackendId, queue_aware::Memory>,
+    /// By name: an id that is given anew must not bring its former owner's past.
+    queue_aware: HashMap<String, queue_aware::Memory>,
     spill: HashMap<String, spill::Memory>,
 }
 
@@ -75,14 +75,12 @@ impl Policy {
         output
     }
 
-    /// Ids are reused: a new backend must not inherit the past of a removed one.
     fn forget_removed(&mut self, input: &Input) {
-        let known = |id: &BackendId| {
-            let mut backends = input.sites.iter().flat_map(|site| &site.backends);
-            backends.any(|backend| backend.id == *id)
-        };
         if self.queue_aware.len() > input.backend_count() {
-            self.queue_aware.retain(|id, _| known(id));
+            let backends = input.sites.iter().flat_map(|site| &site.backends);
+            let names: HashSet<&str> = backends.map(|backend| backend.name.as_str()).collect();
+            self.queue_aware
+                .retain(|name, _| names.contains(name.as_str()));
         }
         self.spill
             .retain(|name, _| input.sites.iter().any(|site| site.name == *name));

@@ -6,11 +6,11 @@
 //! faster down than up.
 use std::collections::HashMap;
 
-use super::fast_fail::{Lifetime, median};
+use super::fast_fail::{Lifetime, median_without};
 use super::guard::{self, Suspect};
 use super::site::{Candidate, Judged, Site, mean, to_f64, to_u32};
 use super::{Reason, Tuning, operator};
-use crate::units::{BackendId, WeightPermille};
+use crate::units::WeightPermille;
 
 /// Below this part of its weight a backend counts as lowered; less is noise.
 const FULL_FACTOR: f64 = 0.995;
@@ -71,9 +71,9 @@ struct Round {
     servers: u32,
 }
 
-pub(super) fn judge(site: &Site<'_>, memories: &mut HashMap<BackendId, Memory>) -> Vec<Judged> {
+pub(super) fn judge(site: &Site<'_>, memories: &mut HashMap<String, Memory>) -> Vec<Judged> {
     for candidate in &site.backends {
-        let memory = memories.entry(candidate.input.id).or_default();
+        let memory = memories.entry(candidate.input.name.clone()).or_default();
         memory.observe(candidate, site.now_ns, &site.settings.tuning);
     }
     let measured = measure(site);
@@ -94,7 +94,7 @@ pub(super) fn judge(site: &Site<'_>, memories: &mut HashMap<BackendId, Memory>) 
     let lifetimes = Lifetimes::of(site, memories);
     let mut judged = Vec::with_capacity(site.backends.len());
     for (index, (candidate, measured)) in site.backends.iter().zip(&measured).enumerate() {
-        let memory = memories.entry(candidate.input.id).or_default();
+        let memory = memories.entry(candidate.input.name.clone()).or_default();
         memory.off = off.contains(&index);
         let one = One {
             site,
@@ -102,7 +102,7 @@ pub(super) fn judge(site: &Site<'_>, memories: &mut HashMap<BackendId, Memory>) 
             candidate,
             measured,
             kept: kept.contains(&index),
-            others_lifetime_ns: lifetimes.others_median(index),
+            others_lifetime_ns: lifetimes.others_median(known_lifetime(site, candidate, memory)),
         };
         judged.push(one.judge(memory));
     }
@@ -144,7 +144,7 @@ fn shut_off(
     site: &Site<'_>,
     measured: &[Measured],
     round: &Round,
-    memories: &HashMap<BackendId, Memory>,
+    memories: &HashMap<String, Memory>,
 ) -> (Vec<usize>, Vec<usize>) {
     let mut suspects = Vec::new();
     let mut unsuspected = 0;
@@ -154,7 +154,7 @@ fn shut_off(
             continue;
         }
         let was_off = memories
-            .get(&candidate.input.id)
+            .get(&candidate.input.name)
             .is_some_and(|memory| memory.off);
         let limit = limit(site, round, was_off);
         if measured.connections >= limit || candidate.full() {
@@ -192,23 +192,30 @@ fn limit(site: &Site<'_>, round: &Round, was_off: bool) -> f64 {
     high.min(round.average + settings.above_average * back)
 }
 
-/// Every backend's smoothed lifetime, where enough sessions were seen.
-struct Lifetimes(Vec<Option<f64>>);
+/// The smoothed lifetimes of the backends of which enough sessions were seen, from the shortest.
+struct Lifetimes(Vec<f64>);
 
 impl Lifetimes {
-    fn of(site: &Site<'_>, memories: &HashMap<BackendId, Memory>) -> Self {
-        let lifetime = |candidate: &Candidate<'_>| {
-            let lifetime = memories.get(&candidate.input.id)?.lifetime;
-            let known = candidate.online() && lifetime.known(&site.settings.tuning);
-            known.then_some(lifetime.mean_ns)
-        };
-        Self(site.backends.iter().map(lifetime).collect())
+    fn of(site: &Site<'_>, memories: &HashMap<String, Memory>) -> Self {
+        let lifetimes = site.backends.iter().filter_map(|candidate| {
+            let memory = memories.get(&candidate.input.name)?;
+            known_lifetime(site, candidate, memory)
+        });
+        let mut sorted: Vec<f64> = lifetimes.collect();
+        sorted.sort_by(f64::total_cmp);
+        Self(sorted)
     }
 
-    fn others_median(&self, index: usize) -> Option<f64> {
-        let others = self.0.iter().enumerate().filter(|(i, _)| *i != index);
-        median(others.filter_map(|(_, lifetime)| *lifetime).collect())
+    /// The median without a backend's own, where it is among them.
+    fn others_median(&self, own: Option<f64>) -> Option<f64> {
+        let place = |own| self.0.partition_point(|lifetime| *lifetime < own);
+        median_without(&self.0, own.map(place))
     }
+}
+
+fn known_lifetime(site: &Site<'_>, candidate: &Candidate<'_>, memory: &Memory) -> Option<f64> {
+    let known = candidate.online() && memory.lifetime.known(&site.settings.tuning);
+    known.then_some(memory.lifetime.mean_ns)
 }
 
 /// All that one backend's judgement needs.

@@ -80,7 +80,8 @@ impl Ring {
 
     /// Builds the ring. When no entry has a weight, every slot is [`NO_BACKEND`].
     ///
-    /// Takes time by `SLOTS * (log(entries) + log(SLOTS))`; the slots do not grow with the entries.
+    /// Takes time by `SLOTS * (log(entries) + log(SLOTS))`: a thousand entries cost not twice what
+    /// ten do. A removal moves its own slots and few of the others', as the tests measure.
     #[must_use]
     pub fn build(entries: &[Entry<'_>]) -> Self {
         let mut ring = Self::empty();

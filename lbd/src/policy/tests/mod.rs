@@ -7,7 +7,7 @@ mod seed;
 mod spill;
 
 use super::*;
-use crate::units::Weight;
+use crate::units::{BackendId, Weight};
 
 pub(super) const SECOND_NS: u64 = 1_000_000_000;
 const START_NS: u64 = 1_000 * SECOND_NS;

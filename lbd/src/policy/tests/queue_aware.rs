@@ -277,3 +277,15 @@ fn a_removed_backend_leaves_nothing_to_its_successor() {
     });
     assert_eq!(weights(&policy.step(&input))[3], 100_000);
 }
+
+#[test]
+fn a_given_away_id_does_not_bring_its_former_owners_past() {
+    let mut policy = Policy::new();
+    let mut input = input(Kind::QueueAware, vec![site("dallas", 0, &[50, 50, 50, 50])]);
+    set(&mut input, 3, figures(50, 10_000));
+    policy.step(&input);
+    later(&mut input);
+    input.sites[0].backends[3].name = "new".to_owned();
+    set(&mut input, 3, figures(50, 0));
+    assert_eq!(weights(&policy.step(&input))[3], 100_000);
+}

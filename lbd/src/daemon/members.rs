@@ -168,7 +168,9 @@ impl Member {
             operator: self.order,
             health: self.health,
             polled: self.answered.as_ref().map(|(sample, at_ns)| Polled {
-                age_ns: now_ns.saturating_sub(*at_ns) + sample.age_ms * 1_000_000,
+                age_ns: now_ns
+                    .saturating_sub(*at_ns)
+                    .saturating_add(sample.age_ms.saturating_mul(1_000_000)),
                 figures: figures(sample, self.weight),
             }),
             live: self.live,

@@ -3,9 +3,12 @@ use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::daemon;
+use crate::{daemon, dataplane};
 
 pub(super) fn run(path: &Path) -> anyhow::Result<()> {
+    // First of all: whatever else an unprivileged daemon stumbles over, a key file that it may not
+    // read or a socket that it may not make, would only hide the cause.
+    dataplane::check_privileges()?;
     let config = super::load_for_this_box(path)?;
     log_to_stderr();
     daemon::run(path, config)

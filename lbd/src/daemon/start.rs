@@ -19,7 +19,7 @@ use super::{
 use crate::{
     agent::{Agent, AgentConfig},
     config::{self, Config},
-    dataplane::{DataPlane, LoadOptions, XdpChoice, check_privileges},
+    dataplane::{DataPlane, LoadOptions, XdpChoice},
     host::{self, Change, Host, Recovered, Undone},
 };
 
@@ -40,8 +40,6 @@ enum End {
 
 /// Runs until a signal ends it.
 pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
-    // First of all: whatever else an unprivileged daemon stumbles over would only hide the cause.
-    check_privileges()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

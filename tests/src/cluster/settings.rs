@@ -56,6 +56,12 @@ impl Settings {
         self.weights.get(index).copied().unwrap_or(100)
     }
 
+    /// Whether a node of higher priority takes over from a lower one, as it does by default.
+    #[must_use]
+    pub fn preempts(&self) -> bool {
+        !self.more.contains("preempt: false")
+    }
+
     /// The priority of node `index`, from 0.
     #[must_use]
     pub fn priority(&self, index: usize) -> u8 {

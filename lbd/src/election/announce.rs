@@ -7,6 +7,12 @@ const QUICK_PER_SECOND: u8 = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 const QUICK_GAP_NS: u64 = 1_000_000;
 const SLOW_GAP_NS: u64 = 100_000_000;
+/// For so long after a burst single announcements follow it. A dead predecessor's kernel keeps the
+/// addresses until their lifetime ends, and names its own MAC for an IPv6 one in each solicitation
+/// of a host that it answers from there (`ndisc_solicit` in net/ipv6/ndisc.c): neighbours that were
+/// moved here move back.
+const SETTLE_NS: u64 = 5 * SECOND_NS;
+const SETTLE_GAP_NS: u64 = 250_000_000;
 
 /// The announcements of one mastership. One is delayed when it would come too soon after
 /// another, never dropped: the last word on the wire is the master's.
@@ -14,6 +20,7 @@ const SLOW_GAP_NS: u64 = 100_000_000;
 pub(super) struct Schedule {
     due_ns: Option<u64>,
     burst_left: u8,
+    settled_ns: u64,
     last_ns: Option<u64>,
     second_from_ns: u64,
     in_second: u8,
@@ -35,6 +42,7 @@ impl Schedule {
             .last_ns
             .map_or(now_ns, |last| (last + gap_ns).max(now_ns));
         self.burst_left = config.count.max(1) - 1;
+        self.settled_ns = now_ns + SETTLE_NS;
         self.due_ns = Some(self.due_ns.map_or(earliest_ns, |due| due.min(earliest_ns)));
     }
 
@@ -53,6 +61,8 @@ impl Schedule {
         self.due_ns = if self.burst_left > 0 {
             self.burst_left -= 1;
             Some(now_ns + config.gap_ns.max(QUICK_GAP_NS))
+        } else if now_ns + SETTLE_GAP_NS <= self.settled_ns {
+            Some(now_ns + SETTLE_GAP_NS)
         } else if config.repeat_ns > 0 {
             Some(now_ns + config.repeat_ns.max(SLOW_GAP_NS))
         } else {
@@ -86,10 +96,21 @@ mod tests {
     fn a_takeover_announces_at_once_and_then_repeats() {
         let mut schedule = Schedule::default();
         schedule.request(7, &CONFIG);
-        assert_eq!(
-            times(schedule, u64::MAX, &CONFIG),
-            [7, 7 + 250 * MS, 7 + 500 * MS]
+        let gap = 100 * MS;
+        let config = AnnounceConfig {
+            gap_ns: gap,
+            ..CONFIG
+        };
+        let all = times(schedule, u64::MAX, &config);
+        assert_eq!(all[..3], [7, 7 + gap, 7 + 2 * gap]);
+        // Until a dead predecessor has surely lost the addresses.
+        assert!(
+            all[2..]
+                .windows(2)
+                .all(|pair| pair[1] - pair[0] == SETTLE_GAP_NS)
         );
+        let last = all[all.len() - 1];
+        assert!((7 + SETTLE_NS - SETTLE_GAP_NS..=7 + SETTLE_NS).contains(&last));
     }
 
     #[test]
@@ -123,9 +144,10 @@ mod tests {
         };
         let mut schedule = Schedule::default();
         schedule.request(0, &config);
+        let all = times(schedule, SETTLE_NS + 2 * SECOND_NS, &config);
         assert_eq!(
-            times(schedule, 2 * SECOND_NS, &config),
-            [0, SECOND_NS, 2 * SECOND_NS]
+            all[all.len() - 3..],
+            [SETTLE_NS, SETTLE_NS + SECOND_NS, SETTLE_NS + 2 * SECOND_NS]
         );
     }
 }

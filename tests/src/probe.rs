@@ -25,12 +25,18 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Begins a connection from `source` to `target` every `gap`, whatever became of the ones before.
-    pub fn start(host: &Host, source: IpAddr, target: SocketAddr, gap: Duration) -> Result<Self> {
+    /// Begins a connection to `target` every `gap`, from each of `sources` in turn, whatever became
+    /// of the ones before.
+    pub fn start(
+        host: &Host,
+        sources: Vec<IpAddr>,
+        target: SocketAddr,
+        gap: Duration,
+    ) -> Result<Self> {
         let answers = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = watch::channel(false);
         let noted = Arc::clone(&answers);
-        let thread = host.runtime(move || probe(source, target, gap, noted, stopped))?;
+        let thread = host.runtime(move || probe(sources, target, gap, noted, stopped))?;
         Ok(Self {
             answers,
             stop,
@@ -58,7 +64,7 @@ impl Probe {
 }
 
 async fn probe(
-    source: IpAddr,
+    sources: Vec<IpAddr>,
     target: SocketAddr,
     gap: Duration,
     answers: Arc<Mutex<Vec<Instant>>>,
@@ -66,10 +72,12 @@ async fn probe(
 ) {
     let mut ticks = interval(gap);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut sources = sources.into_iter().cycle();
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return,
             _ = ticks.tick() => {
+                let Some(source) = sources.next() else { return };
                 let answers = Arc::clone(&answers);
                 tokio::spawn(async move {
                     if connect(source, target).await.is_ok() {

@@ -1,74 +1,32 @@
-//! The machine.
-use std::cmp::Ordering;
-use std::net::IpAddr;
+//! The machine: its state, and where each input goes.
+
+mod backup;
+mod leader;
+mod master;
+mod ties;
+
+pub use leader::Leader;
 
 use serde::Serialize;
 
-use super::announce::Schedule;
+use self::backup::Backup;
+use self::master::{ANSWERS_PER_INTERVAL, Master};
+use self::ties::Ties;
 use super::config::Config;
 use super::counters::Counters;
 use super::event::{Fault, Found, Health, Heard, Input, Notice, Output, Takeover, WhyBackup};
-use super::timing::{handover_ns, late_ns, lease_ns, master_down_ns, skew_ns};
+use super::timing::{late_ns, master_down_ns};
 use crate::config::{NoHealthyBackend, StartAs};
 use crate::units::Priority;
 use crate::vrrp::Interval;
 
 /// Sent by a node that is master only until anybody else will be: taken over from also where
-/// preemption is off. The config leaves it to this use.
+/// preemption is off.
 const RELIEVE_ME: Priority = Priority(1);
-
-/// Answers to losing adverts between two of our own. Two boxes that both think they win must not
-/// answer each other for ever.
-const ANSWERS_PER_INTERVAL: u8 = 4;
 
 /// Adverts still sent at the old pace after the interval was made longer: a backup that lost the
 /// first of them still waits by the old interval.
 const OLD_PACE_ADVERTS: u8 = 3;
-
-/// Whom we take for the master.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-pub struct Leader {
-    /// Where its last advert came from.
-    pub address: IpAddr,
-    /// The other family's address, when heard.
-    pub other_address: Option<IpAddr>,
-    /// As last heard.
-    pub priority: Priority,
-    /// Adopted from it.
-    pub interval: Interval,
-    /// When it was last heard.
-    pub heard_ns: u64,
-}
-
-impl Leader {
-    fn is(&self, address: IpAddr) -> bool {
-        self.address == address || self.other_address == Some(address)
-    }
-
-    /// Whether `address` may be of this leader: it is, or its family was not heard yet.
-    fn may_be(&self, address: IpAddr) -> bool {
-        self.is(address)
-            || (self.other_address.is_none() && self.address.is_ipv4() != address.is_ipv4())
-    }
-
-    fn following(heard: &Heard, before: Option<Self>, now_ns: u64) -> Self {
-        let other_address = before
-            .filter(|leader| leader.priority == heard.priority)
-            .and_then(|leader| {
-                [Some(leader.address), leader.other_address]
-                    .into_iter()
-                    .flatten()
-                    .find(|a| a.is_ipv4() != heard.from.is_ipv4())
-            });
-        Self {
-            address: heard.from,
-            other_address,
-            priority: heard.priority,
-            interval: heard.interval,
-            heard_ns: now_ns,
-        }
-    }
-}
 
 /// What the machine is, for `status`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -97,69 +55,6 @@ pub struct Status {
     pub leader: Option<Leader>,
     /// Until when the data plane may serve.
     pub lease_until_ns: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Preemption {
-    not_before_ns: u64,
-    /// Until the flows are here: when to go on without them.
-    sync_by_ns: Option<u64>,
-}
-
-impl Preemption {
-    fn due_ns(&self) -> u64 {
-        self.sync_by_ns.unwrap_or(self.not_before_ns)
-    }
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Backup {
-    why: WhyBackup,
-    down_ns: u64,
-    /// What it would mean if nobody is heard until then.
-    takeover: Takeover,
-    /// The timer was late once, and the sockets were looked at again.
-    looked: bool,
-    preemption: Option<Preemption>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Master {
-    why: Takeover,
-    advert_ns: u64,
-    /// Between adverts; shorter than the configured interval just after that was made longer.
-    pace: Interval,
-    old_pace_left: u8,
-    lease_until_ns: u64,
-    /// The lease before the last advert, in case that could not be sent.
-    lease_before_ns: u64,
-    answers_left: u8,
-    announcements: Schedule,
-}
-
-/// When equal priorities were heard, and in which family (see [the module](crate::election)).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Ties {
-    primary_ns: Option<u64>,
-    /// The first and the last of an unbroken row.
-    secondary_ns: Option<(u64, u64)>,
-}
-
-impl Ties {
-    /// Whether a tie just heard decides. One in the secondary family does after `wait_ns` without
-    /// one in the primary.
-    fn decides(&mut self, primary: bool, now_ns: u64, wait_ns: u64) -> bool {
-        if primary {
-            self.primary_ns = Some(now_ns);
-            return true;
-        }
-        let from_ns = match self.secondary_ns {
-            Some((from_ns, last_ns)) if now_ns - last_ns <= wait_ns => from_ns,
-            _ => now_ns,
-        };
-        self.secondary_ns = Some((from_ns, now_ns));
-        now_ns - from_ns >= wait_ns && self.primary_ns.is_none_or(|tie| now_ns - tie >= wait_ns)
-    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -309,22 +204,6 @@ impl Machine {
         self.since_ns = self.now_ns;
     }
 
-    fn enter_backup(&mut self, why: WhyBackup, wait_ns: u64) {
-        self.enter(State::Backup(Backup {
-            why,
-            down_ns: self.now_ns + wait_ns,
-            takeover: Takeover::MasterDown,
-            looked: false,
-            preemption: None,
-        }));
-    }
-
-    /// Long enough to hear any master there is, now that its adverts would have come.
-    fn one_round_ns(&self) -> u64 {
-        let interval_ns = self.config.interval.ns();
-        interval_ns + skew_ns(self.priority(), interval_ns)
-    }
-
     fn start(&mut self, found: Found, out: &mut Vec<Output>) {
         if self.state != State::Stopped {
             return;
@@ -364,98 +243,6 @@ impl Machine {
         if self.config.start_as == StartAs::Master || self.config.priority == Priority::OWNER {
             self.begin_preemption(out);
         }
-    }
-
-    /// Gives mastership up, if we have it: serve no more, then say so.
-    fn give_up(&mut self, why: WhyBackup, out: &mut Vec<Output>) {
-        if self.is_master() {
-            self.hand_over(why, out);
-        }
-    }
-
-    fn hand_over(&mut self, why: WhyBackup, out: &mut Vec<Output>) {
-        out.extend([Output::ReleaseLease, Output::BecomeBackup { why }]);
-        self.send(Priority::STOPPING, out);
-    }
-
-    fn send(&mut self, priority: Priority, out: &mut Vec<Output>) {
-        self.counters.adverts_sent += 1;
-        out.push(Output::SendAdvert {
-            priority,
-            interval: self.config.interval,
-        });
-    }
-
-    /// Sends an advert and holds the lease that it earns.
-    fn advertise(&mut self, out: &mut Vec<Output>) {
-        let (now_ns, interval, priority) = (self.now_ns, self.config.interval, self.priority());
-        let State::Master(master) = &mut self.state else {
-            return;
-        };
-        master.lease_before_ns = master.lease_until_ns;
-        master.lease_until_ns = now_ns + lease_ns(interval);
-        let until_ns = master.lease_until_ns;
-        self.send(priority, out);
-        out.push(Output::HoldLease { until_ns });
-    }
-
-    fn take_over(&mut self, why: Takeover, out: &mut Vec<Output>) {
-        let now_ns = self.now_ns;
-        self.leader = None;
-        self.ties = Ties::default();
-        self.counters.takeovers += 1;
-        let mut announcements = Schedule::default();
-        announcements.request(now_ns, &self.config.announce);
-        self.enter(State::Master(Master {
-            why,
-            advert_ns: now_ns + self.config.interval.ns(),
-            pace: self.config.interval,
-            old_pace_left: 0,
-            lease_until_ns: now_ns,
-            lease_before_ns: now_ns,
-            answers_left: ANSWERS_PER_INTERVAL,
-            announcements,
-        }));
-        // The advert first: it keeps the other backups where they are. Then the lease and the
-        // role, then the addresses; the announcement comes last.
-        self.advertise(out);
-        out.push(Output::BecomeMaster { why });
-    }
-
-    fn announce(&mut self, out: &mut Vec<Output>) {
-        if let State::Master(master) = &mut self.state
-            && master
-                .announcements
-                .take(self.now_ns, &self.config.announce)
-        {
-            self.counters.announcements += 1;
-            out.push(Output::Announce);
-        }
-    }
-
-    fn request_announcement(&mut self) {
-        if let State::Master(master) = &mut self.state {
-            master
-                .announcements
-                .request(self.now_ns, &self.config.announce);
-        }
-    }
-
-    /// A master that could not speak for three intervals may have a successor: it finds itself
-    /// deposed without a fight, and comes back, if it is to, as any backup does.
-    fn lose_lease(&mut self, out: &mut Vec<Output>) {
-        if let State::Master(master) = &self.state
-            && self.now_ns >= master.lease_until_ns
-        {
-            self.depose(self.one_round_ns(), out);
-        }
-    }
-
-    fn depose(&mut self, wait_ns: u64, out: &mut Vec<Output>) {
-        let why = WhyBackup::LeaseLost;
-        self.counters.leases_lost += 1;
-        out.extend([Output::ReleaseLease, Output::BecomeBackup { why }]);
-        self.enter_backup(why, wait_ns);
     }
 
     fn timer(&mut self, out: &mut Vec<Output>) {
@@ -507,23 +294,6 @@ impl Machine {
         }
     }
 
-    fn advert_failed(&mut self, out: &mut Vec<Output>) {
-        self.counters.adverts_failed += 1;
-        // Nobody heard us, so nobody waits longer: the lease of the advert before still stands.
-        let State::Master(master) = &mut self.state else {
-            return;
-        };
-        master.lease_until_ns = master.lease_before_ns;
-        if master.lease_until_ns > self.now_ns {
-            out.push(Output::HoldLease {
-                until_ns: master.lease_until_ns,
-            });
-        } else {
-            let wait_ns = master_down_ns(self.priority(), self.config.interval);
-            self.depose(wait_ns, out);
-        }
-    }
-
     fn advert(&mut self, heard: &Heard, out: &mut Vec<Output>) {
         self.counters.adverts_heard += 1;
         if self.config.families.like(heard.from) == Some(heard.from) {
@@ -544,154 +314,6 @@ impl Machine {
             }
             State::Backup(backup) => self.backup_hears(backup, heard, out),
             State::Master(_) => self.master_hears(heard, out),
-        }
-    }
-
-    fn backup_hears_stop(&mut self, mut backup: Backup, heard: &Heard, out: &mut Vec<Output>) {
-        if self.leader.is_some_and(|leader| !leader.may_be(heard.from)) {
-            out.push(Output::Notice(Notice::StrangerStopped { from: heard.from }));
-            return;
-        }
-        let due_ns = self.now_ns + handover_ns(self.priority(), heard.interval);
-        if due_ns < backup.down_ns {
-            backup.down_ns = due_ns;
-            backup.takeover = Takeover::MasterStopped;
-        }
-        backup.looked = false;
-        self.state = State::Backup(backup);
-        self.leader_stops();
-    }
-
-    /// Its address stays known until somebody else is heard: the other family's word is to come.
-    fn leader_stops(&mut self) {
-        if let Some(leader) = &mut self.leader {
-            leader.priority = Priority::STOPPING;
-        }
-    }
-
-    fn backup_hears(&mut self, mut backup: Backup, heard: &Heard, out: &mut Vec<Output>) {
-        let preemptible = heard.priority < self.priority()
-            && (self.config.preempt || heard.priority == RELIEVE_ME);
-        if preemptible && self.better_leader_is_alive(heard) {
-            return;
-        }
-        self.leader = Some(Leader::following(heard, self.leader, self.now_ns));
-        backup.down_ns = self.now_ns + master_down_ns(self.priority(), heard.interval);
-        backup.takeover = Takeover::MasterDown;
-        backup.looked = false;
-        if !preemptible {
-            backup.preemption = None;
-        }
-        self.state = State::Backup(backup);
-        if preemptible && backup.preemption.is_none() {
-            self.begin_preemption(out);
-        }
-    }
-
-    /// Whether `heard` is the loser of two masters, the better of which still speaks. Silence of
-    /// one and a half intervals is enough to doubt it: waiting for its master-down interval would
-    /// be longer than its own successor waits.
-    fn better_leader_is_alive(&self, heard: &Heard) -> bool {
-        self.leader.is_some_and(|leader| {
-            !leader.is(heard.from)
-                && leader.priority > heard.priority
-                && self.now_ns - leader.heard_ns < leader.interval.ns() * 3 / 2
-        })
-    }
-
-    fn begin_preemption(&mut self, out: &mut Vec<Output>) {
-        let now_ns = self.now_ns;
-        let State::Backup(backup) = &mut self.state else {
-            return;
-        };
-        let not_before_ns = now_ns + self.config.preempt_delay_ns;
-        let sync_by_ns = not_before_ns.max(now_ns + self.config.sync_timeout_ns);
-        backup.preemption = Some(Preemption {
-            not_before_ns,
-            sync_by_ns: Some(sync_by_ns),
-        });
-        out.push(Output::WantSync);
-    }
-
-    fn sync_done(&mut self, out: &mut Vec<Output>) {
-        if let State::Backup(Backup {
-            preemption: Some(preemption),
-            ..
-        }) = &mut self.state
-        {
-            preemption.sync_by_ns = None;
-            if self.now_ns >= preemption.not_before_ns {
-                self.take_over(Takeover::Preempted, out);
-            }
-        }
-    }
-
-    fn master_hears(&mut self, heard: &Heard, out: &mut Vec<Output>) {
-        if heard.priority == Priority::STOPPING {
-            // Somebody served and does no more: say that we do (RFC 9568, 6.4.3).
-            self.answer(out);
-            return;
-        }
-        let won = match self.rank(heard) {
-            Some(Ordering::Greater) => true,
-            Some(Ordering::Less) => false,
-            Some(Ordering::Equal) | None => return,
-        };
-        self.counters.rivals += 1;
-        out.push(Output::Notice(Notice::Rival {
-            from: heard.from,
-            priority: heard.priority,
-            won,
-        }));
-        if won {
-            self.answer(out);
-            return;
-        }
-        // Once more, losing: the winner hears it, answers, and its announcement comes after ours.
-        self.counters.yields += 1;
-        self.send(self.priority(), out);
-        out.extend([
-            Output::ReleaseLease,
-            Output::BecomeBackup {
-                why: WhyBackup::Yielded,
-            },
-        ]);
-        self.leader = Some(Leader::following(heard, None, self.now_ns));
-        let wait_ns = master_down_ns(self.priority(), heard.interval);
-        self.enter_backup(WhyBackup::Yielded, wait_ns);
-    }
-
-    /// We against the sender: greater when we stay. `None` when this family does not decide.
-    fn rank(&mut self, heard: &Heard) -> Option<Ordering> {
-        let by_priority = self.priority().cmp(&heard.priority);
-        if by_priority != Ordering::Equal {
-            return Some(by_priority);
-        }
-        let wait_ns = master_down_ns(self.priority(), heard.interval);
-        let primary = self.config.families.is_primary(heard.from);
-        if !self.ties.decides(primary, self.now_ns, wait_ns) {
-            return None;
-        }
-        let ours = self.config.families.like(heard.from)?;
-        Some(ours.cmp(&heard.from))
-    }
-
-    fn answer(&mut self, out: &mut Vec<Output>) {
-        self.request_announcement();
-        if let State::Master(master) = &mut self.state
-            && master.answers_left > 0
-        {
-            master.answers_left -= 1;
-            master.advert_ns = self.now_ns + master.pace.ns();
-            self.advertise(out);
-        }
-    }
-
-    fn rival_claim(&mut self, address: IpAddr, out: &mut Vec<Output>) {
-        if self.is_master() {
-            self.counters.foreign_claims += 1;
-            out.push(Output::Notice(Notice::ForeignClaim { address }));
-            self.request_announcement();
         }
     }
 
@@ -758,20 +380,5 @@ impl Machine {
             self.advertise(out);
         }
         self.settle(before, out);
-    }
-
-    fn peer_gone(&mut self, address: IpAddr, silent_from_ns: u64) {
-        let priority = self.priority();
-        if let State::Backup(backup) = &mut self.state
-            && let Some(leader) = self.leader.filter(|leader| leader.is(address))
-        {
-            let due_ns = silent_from_ns.max(self.now_ns) + handover_ns(priority, leader.interval);
-            if due_ns < backup.down_ns {
-                backup.down_ns = due_ns;
-                backup.takeover = Takeover::MasterGone;
-                backup.looked = false;
-            }
-            self.leader_stops();
-        }
     }
 }

@@ -1,0 +1,153 @@
+//! What a backup does with what it hears.
+use std::net::IpAddr;
+
+use super::{Leader, Machine, RELIEVE_ME, State};
+use crate::election::timing::{handover_ns, master_down_ns, skew_ns};
+use crate::election::{Heard, Notice, Output, Takeover, WhyBackup};
+use crate::units::Priority;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Backup {
+    pub(super) why: WhyBackup,
+    pub(super) down_ns: u64,
+    /// What it would mean if nobody is heard until then.
+    pub(super) takeover: Takeover,
+    /// The timer was late once, and the sockets were looked at again.
+    pub(super) looked: bool,
+    pub(super) preemption: Option<Preemption>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Preemption {
+    pub(super) not_before_ns: u64,
+    /// Until the flows are here: when to go on without them.
+    pub(super) sync_by_ns: Option<u64>,
+}
+
+impl Preemption {
+    pub(super) fn due_ns(&self) -> u64 {
+        self.sync_by_ns.unwrap_or(self.not_before_ns)
+    }
+}
+
+impl Machine {
+    pub(super) fn enter_backup(&mut self, why: WhyBackup, wait_ns: u64) {
+        self.enter(State::Backup(Backup {
+            why,
+            down_ns: self.now_ns + wait_ns,
+            takeover: Takeover::MasterDown,
+            looked: false,
+            preemption: None,
+        }));
+    }
+
+    /// Long enough to hear any master there is, now that its adverts would have come.
+    pub(super) fn one_round_ns(&self) -> u64 {
+        let interval_ns = self.config.interval.ns();
+        interval_ns + skew_ns(self.priority(), interval_ns)
+    }
+
+    pub(super) fn backup_hears_stop(
+        &mut self,
+        mut backup: Backup,
+        heard: &Heard,
+        out: &mut Vec<Output>,
+    ) {
+        if self.leader.is_some_and(|leader| !leader.may_be(heard.from)) {
+            out.push(Output::Notice(Notice::StrangerStopped { from: heard.from }));
+            return;
+        }
+        let due_ns = self.now_ns + handover_ns(self.priority(), heard.interval);
+        if due_ns < backup.down_ns {
+            backup.down_ns = due_ns;
+            backup.takeover = Takeover::MasterStopped;
+        }
+        backup.looked = false;
+        self.state = State::Backup(backup);
+        self.leader_stops();
+    }
+
+    /// Its address stays known until somebody else is heard: the other family's word is to come.
+    pub(super) fn leader_stops(&mut self) {
+        if let Some(leader) = &mut self.leader {
+            leader.priority = Priority::STOPPING;
+        }
+    }
+
+    pub(super) fn backup_hears(
+        &mut self,
+        mut backup: Backup,
+        heard: &Heard,
+        out: &mut Vec<Output>,
+    ) {
+        let preemptible = heard.priority < self.priority()
+            && (self.config.preempt || heard.priority == RELIEVE_ME);
+        if preemptible && self.better_leader_is_alive(heard) {
+            return;
+        }
+        self.leader = Some(Leader::following(heard, self.leader, self.now_ns));
+        backup.down_ns = self.now_ns + master_down_ns(self.priority(), heard.interval);
+        backup.takeover = Takeover::MasterDown;
+        backup.looked = false;
+        if !preemptible {
+            backup.preemption = None;
+        }
+        self.state = State::Backup(backup);
+        if preemptible && backup.preemption.is_none() {
+            self.begin_preemption(out);
+        }
+    }
+
+    /// Whether `heard` is the loser of two masters, the better of which still speaks. Silence of
+    /// one and a half intervals is enough to doubt it: waiting for its master-down interval would
+    /// be longer than its own successor waits.
+    pub(super) fn better_leader_is_alive(&self, heard: &Heard) -> bool {
+        self.leader.is_some_and(|leader| {
+            !leader.is(heard.from)
+                && leader.priority > heard.priority
+                && self.now_ns - leader.heard_ns < leader.interval.ns() * 3 / 2
+        })
+    }
+
+    pub(super) fn begin_preemption(&mut self, out: &mut Vec<Output>) {
+        let now_ns = self.now_ns;
+        let State::Backup(backup) = &mut self.state else {
+            return;
+        };
+        let not_before_ns = now_ns + self.config.preempt_delay_ns;
+        let sync_by_ns = not_before_ns.max(now_ns + self.config.sync_timeout_ns);
+        backup.preemption = Some(Preemption {
+            not_before_ns,
+            sync_by_ns: Some(sync_by_ns),
+        });
+        out.push(Output::WantSync);
+    }
+
+    pub(super) fn sync_done(&mut self, out: &mut Vec<Output>) {
+        if let State::Backup(Backup {
+            preemption: Some(preemption),
+            ..
+        }) = &mut self.state
+        {
+            preemption.sync_by_ns = None;
+            if self.now_ns >= preemption.not_before_ns {
+                self.take_over(Takeover::Preempted, out);
+            }
+        }
+    }
+
+    pub(super) fn peer_gone(&mut self, address: IpAddr, silent_from_ns: u64) {
+        let priority = self.priority();
+        if let State::Backup(backup) = &mut self.state
+            && let Some(leader) = self.leader.filter(|leader| leader.is(address))
+        {
+            let due_ns = silent_from_ns.max(self.now_ns) + handover_ns(priority, leader.interval);
+            if due_ns < backup.down_ns {
+                backup.down_ns = due_ns;
+                backup.takeover = Takeover::MasterGone;
+                backup.looked = false;
+            }
+            self.leader_stops();
+        }
+    }
+}

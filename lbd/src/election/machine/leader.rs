@@ -1,0 +1,53 @@
+//! Whom we take for the master.
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::election::Heard;
+use crate::units::Priority;
+use crate::vrrp::Interval;
+
+/// Whom we take for the master.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Leader {
+    /// Where its last advert came from.
+    pub address: IpAddr,
+    /// The other family's address, when heard.
+    pub other_address: Option<IpAddr>,
+    /// As last heard.
+    pub priority: Priority,
+    /// Adopted from it.
+    pub interval: Interval,
+    /// When it was last heard.
+    pub heard_ns: u64,
+}
+
+impl Leader {
+    pub(super) fn is(&self, address: IpAddr) -> bool {
+        self.address == address || self.other_address == Some(address)
+    }
+
+    /// Whether `address` may be of this leader: it is, or its family was not heard yet.
+    pub(super) fn may_be(&self, address: IpAddr) -> bool {
+        self.is(address)
+            || (self.other_address.is_none() && self.address.is_ipv4() != address.is_ipv4())
+    }
+
+    pub(super) fn following(heard: &Heard, before: Option<Self>, now_ns: u64) -> Self {
+        let other_address = before
+            .filter(|leader| leader.priority == heard.priority)
+            .and_then(|leader| {
+                [Some(leader.address), leader.other_address]
+                    .into_iter()
+                    .flatten()
+                    .find(|a| a.is_ipv4() != heard.from.is_ipv4())
+            });
+        Self {
+            address: heard.from,
+            other_address,
+            priority: heard.priority,
+            interval: heard.interval,
+            heard_ns: now_ns,
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask ...`.
 mod interrupt;
+mod kernel;
 mod lab;
 mod leftovers;
 mod outcome;
@@ -7,7 +8,11 @@ mod process;
 mod setup;
 mod test;
 
-use std::{ffi::OsString, path::Path, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -35,6 +40,12 @@ enum Command {
     Lab(Rest),
     /// Run every check and test: style, units, XDP, end to end. Without root the last two are skipped.
     Test,
+    /// Run the XDP fixtures on Debian's 6.1 kernel in an emulated machine.
+    Kernel {
+        /// A kernel image (vmlinuz) to take instead.
+        #[arg(long)]
+        image: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -54,6 +65,7 @@ fn main() -> ExitCode {
             None => lab::lab("--help", &[]).map(|()| true),
         },
         Command::Test => test::run(),
+        Command::Kernel { image } => kernel::run(image),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -56,6 +56,11 @@ impl Outcome {
         self.failed += 1;
     }
 
+    /// A whole step cannot run here, for want of something.
+    pub(crate) fn skip_step(&mut self, step: &str, needs: &str) {
+        self.skip(step, &format!("needs {needs}"), 1);
+    }
+
     pub(crate) fn failed(&self) -> u64 {
         self.failed
     }

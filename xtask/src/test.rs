@@ -4,7 +4,7 @@ use std::{io::IsTerminal, process::Command, time::Duration};
 use anyhow::Result;
 
 use crate::{
-    interrupt, is_root, leftovers,
+    interrupt, is_root, kernel, leftovers,
     outcome::Outcome,
     process::{self, Stream},
     setup,
@@ -111,6 +111,10 @@ fn steps(outcome: &mut Outcome) -> Result<()> {
             );
             outcome.fail();
         }
+    }
+    if is_root() {
+        println!("\n== {}: cargo xtask kernel", kernel::TITLE);
+        kernel::step(outcome)?;
     }
     Ok(())
 }

@@ -34,6 +34,16 @@ const END_TO_END: [Program; 6] = [
     program("nft", "nftables", "cut links"),
 ];
 
+/// An older kernel in an emulated machine.
+const KERNEL: [Program; 2] = [
+    program(
+        "qemu-system-x86_64",
+        "qemu-system-x86",
+        "an emulated machine with an older kernel",
+    ),
+    program("busybox", "busybox-static", "that machine's programs"),
+];
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Set {
@@ -41,6 +51,8 @@ pub(crate) enum Set {
     Build,
     /// To run the lab.
     Lab,
+    /// To run the XDP fixtures on an older kernel.
+    Kernel,
     /// To run every test. Without root that is no more than to compile and to check the style.
     Test { root: bool },
 }
@@ -51,14 +63,15 @@ impl Set {
         match self {
             Self::Build | Self::Test { root: false } => Vec::new(),
             Self::Lab => LAB.to_vec(),
-            Self::Test { root: true } => LAB.into_iter().chain(END_TO_END).collect(),
+            Self::Kernel => KERNEL.to_vec(),
+            Self::Test { root: true } => LAB.into_iter().chain(END_TO_END).chain(KERNEL).collect(),
         }
     }
 
     /// The parts of a Rust toolchain beyond compiler and cargo, by their programs' names.
     pub(crate) fn rust_components(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Build | Self::Lab => &[],
+            Self::Build | Self::Lab | Self::Kernel => &[],
             Self::Test { .. } => &[("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")],
         }
     }
@@ -132,6 +145,7 @@ mod tests {
         for set in [
             Set::Build,
             Set::Lab,
+            Set::Kernel,
             Set::Test { root: false },
             Set::Test { root: true },
         ] {

@@ -1,0 +1,124 @@
+//! `cargo xtask kernel`: the XDP fixtures on an older real kernel, in an emulated machine.
+//!
+//! The verifier differs from release to release, and so does what it takes to load a program: the
+//! only proof that lbd runs on an older kernel is that kernel. The machine is emulated in software
+//! (TCG), so that no hardware support is needed; it has no disk and no network.
+mod image;
+mod initramfs;
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    interrupt,
+    outcome::Outcome,
+    process::{self, Stream},
+    setup,
+};
+
+/// The tests that run there: those that need the kernel and nothing else.
+const TESTS: [&str; 2] = ["xdp_steer", "xdp_admit"];
+/// What they are called in a report.
+pub(crate) const TITLE: &str = "fixtures on an older kernel";
+/// An emulated machine on a busy host is slow; one that takes longer hangs.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// The command: the fixtures on `image`, or on Debian's 6.1.
+pub(crate) fn run(image: Option<PathBuf>) -> Result<bool> {
+    interrupt::watch();
+    setup::ensure(setup::Set::Kernel)?;
+    let image = image.map_or_else(image::downloaded, Ok)?;
+    let mut outcome = Outcome::default();
+    boot(&image, &mut outcome)?;
+    println!("\n{outcome}");
+    Ok(outcome.failed() == 0)
+}
+
+/// The same as a step of all tests: skipped where the kernel cannot be had.
+pub(crate) fn step(outcome: &mut Outcome) -> Result<()> {
+    match image::downloaded() {
+        Ok(image) => boot(&image, outcome),
+        Err(error) => {
+            println!("{error:#}");
+            outcome.skip_step(TITLE, image::PACKAGE_PATTERN);
+            Ok(())
+        }
+    }
+}
+
+fn boot(image: &std::path::Path, outcome: &mut Outcome) -> Result<()> {
+    let folder = image::folder()?;
+    let initramfs = initramfs::build(&folder, &tests()?)?;
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-accel", "tcg", "-m", "1536", "-nodefaults", "-no-reboot"])
+        .args(["-display", "none", "-serial", "stdio"])
+        .arg("-kernel")
+        .arg(image)
+        .arg("-initrd")
+        .arg(&initramfs)
+        .args(["-append", "console=ttyS0 quiet panic=-1"]);
+    let mut ended = false;
+    let status = process::run(qemu, PATIENCE, |stream, line| {
+        let line = line.trim_end_matches('\r');
+        process::echo(stream, line);
+        outcome.take(TITLE, line);
+        ended |= line == initramfs::ENDED;
+    })?;
+    // A kernel that panics ends the machine with status 0 too.
+    if !status.success() || !ended {
+        let what = "the emulated machine ended before its tests did";
+        process::echo(Stream::Err, &format!("{what}: {}", process::ending(status)));
+        outcome.fail();
+    }
+    Ok(())
+}
+
+/// Builds the tests, and says where they are.
+fn tests() -> Result<Vec<(&'static str, PathBuf)>> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--no-run", "--package", "lbd-tests"]);
+    for test in TESTS {
+        cargo.args(["--test", test]);
+    }
+    cargo.env("CARGO_TERM_COLOR", "never");
+    let mut said = String::new();
+    let status = process::run(cargo, Duration::MAX, |stream, line| {
+        if stream == Stream::Err {
+            said.push_str(line);
+            said.push('\n');
+        }
+    })?;
+    if !status.success() {
+        bail!("the tests do not compile:\n{said}");
+    }
+    let found = |test| {
+        let path = executable(&said, test).with_context(|| format!("cargo names no {test}"))?;
+        Ok((test, path))
+    };
+    TESTS.into_iter().map(found).collect()
+}
+
+/// The path in cargo's line `Executable tests/NAME.rs (PATH)`.
+fn executable(said: &str, test: &str) -> Option<PathBuf> {
+    let source = format!("tests/{test}.rs (");
+    let (_, rest) = said.split_once(&source)?;
+    let (path, _) = rest.split_once(')')?;
+    Some(PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_test_is_read_from_what_cargo_says() {
+        let said = "   Compiling lbd-tests v0.1.0\n    Finished `test` profile in 1s\n  \
+                    Executable tests/xdp_admit.rs (target/debug/deps/xdp_admit-1f)\n  \
+                    Executable tests/xdp_steer.rs (/t/deps/xdp_steer-2e)\n";
+        let path = |test| executable(said, test).map(|path| path.display().to_string());
+        assert_eq!(path("xdp_steer").unwrap(), "/t/deps/xdp_steer-2e");
+        assert_eq!(path("xdp_admit").unwrap(), "target/debug/deps/xdp_admit-1f");
+        assert_eq!(path("xdp"), None);
+    }
+}

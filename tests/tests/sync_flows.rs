@@ -1,73 +1,20 @@
 //! Flows between nodes: what a new master knows of the former one's sessions.
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
 use lbd_tests::{
     cluster::{Cluster, PATIENCE, Settings, Status, random_secret},
-    lab::{Host, Lab, Spec, addresses},
-    smtp::server::Server,
+    lab::{Lab, Spec, addresses},
+    smtp::{
+        held::{Held, survivors},
+        server::Server,
+    },
 };
 
 /// Sessions held open.
 const SESSIONS: usize = 60;
-
-/// A session that says something now and then.
-struct Held {
-    stream: BufReader<TcpStream>,
-}
-
-impl Held {
-    /// Through the VIP, greeted.
-    fn open(client: &Host, vip: IpAddr) -> std::io::Result<Self> {
-        let stream = client.inside(|| {
-            TcpStream::connect_timeout(&SocketAddr::new(vip, 25), Duration::from_secs(5))
-        })??;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut held = Self {
-            stream: BufReader::new(stream),
-        };
-        held.expect("220")?;
-        Ok(held)
-    }
-
-    fn expect(&mut self, code: &str) -> std::io::Result<()> {
-        let mut line = String::new();
-        self.stream.read_line(&mut line)?;
-        if line.starts_with(code) {
-            return Ok(());
-        }
-        Err(std::io::Error::other(format!("{line:?} is no {code}")))
-    }
-
-    fn still_works(&mut self) -> std::io::Result<()> {
-        self.stream.get_mut().write_all(b"NOOP\r\n")?;
-        self.expect("250")
-    }
-}
-
-fn survivors(sessions: &mut [Held]) -> usize {
-    let works = |held: &mut Held| {
-        held.still_works()
-            .inspect_err(|error| eprintln!("{:?}: {error}", held.stream.get_ref().local_addr()))
-            .is_ok()
-    };
-    // All at once: each that is lost takes its whole patience.
-    thread::scope(|scope| {
-        let threads: Vec<_> = sessions
-            .iter_mut()
-            .map(|held| scope.spawn(move || works(held)))
-            .collect();
-        threads
-            .into_iter()
-            .filter_map(|thread| thread.join().ok())
-            .filter(|works| *works)
-            .count()
-    })
-}
 
 /// The channel's counter of node `index`.
 fn counter(cluster: &Cluster, index: usize, name: &str) -> u64 {
@@ -87,12 +34,7 @@ fn held_sessions_outlive_their_master_and_its_return() {
         .collect();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let first = cluster.master().unwrap();
-    let open = |count: usize| -> Vec<Held> {
-        let vips = [addresses::VIP4.into(), addresses::VIP6.into()];
-        let vips = vips.into_iter().cycle().take(count);
-        vips.map(|vip| Held::open(lab.client(), vip).unwrap())
-            .collect()
-    };
+    let open = |count| Held::open_many(lab.client(), count).unwrap();
     let mut sessions = open(SESSIONS);
     let served: Vec<u64> = servers.iter().map(Server::sessions).collect();
     for index in (0..cluster.len()).filter(|index| *index != first) {

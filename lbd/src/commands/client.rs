@@ -34,18 +34,36 @@ pub(super) fn request<T: DeserializeOwned>(
         .context("the daemon's answer was not understood; is it of another version?")
 }
 
+/// The process that listens on `socket`.
+pub(super) fn daemon_pid(socket: &Path) -> anyhow::Result<libc::pid_t> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let peer = runtime.block_on(connect(socket))?.peer_cred()?;
+    peer.pid().with_context(|| {
+        format!(
+            "the kernel does not say who listens on {}",
+            socket.display()
+        )
+    })
+}
+
+async fn connect(socket: &Path) -> anyhow::Result<UnixStream> {
+    UnixStream::connect(socket).await.with_context(|| {
+        format!(
+            "no daemon answers at {}; start it with `lbd run`, or name its file with --config",
+            socket.display()
+        )
+    })
+}
+
 async fn exchange(
     socket: &Path,
     method: Method,
     path: &str,
     body: Option<&serde_json::Value>,
 ) -> anyhow::Result<Bytes> {
-    let stream = UnixStream::connect(socket).await.with_context(|| {
-        format!(
-            "no daemon answers at {}; start it with `lbd run`, or name its file with --config",
-            socket.display()
-        )
-    })?;
+    let stream = connect(socket).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);

@@ -8,6 +8,7 @@ mod cleanup;
 mod client;
 mod drain;
 mod explain;
+mod handover;
 mod run;
 pub mod simulate;
 mod status;
@@ -67,6 +68,8 @@ enum Command {
     Weight(drain::SetWeight),
     /// Simulate a cluster's mail under each rule, by the very code that runs here.
     Simulate(simulate::Args),
+    /// End the daemon and leave all it does in place, for the daemon that follows on this box.
+    Handover(handover::Args),
     /// Detach XDP, unpin the maps, remove the VIP: leave the box as lbd found it.
     Cleanup,
 }
@@ -90,6 +93,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 ExitCode::from(FAILED)
             });
         }
+        Command::Handover(args) => handover::run(config, &args),
         Command::Cleanup => cleanup::run(config),
     };
     match result {

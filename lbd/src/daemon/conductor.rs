@@ -133,7 +133,10 @@ impl Conductor {
             Reach::Resolved(hop) => Some(hop),
             Reach::Local | Reach::Unreachable | Reach::Resolving { .. } => None,
         };
-        if member.hop == hop {
+        // A hop that a former daemon left stands until the kernel knows better.
+        let is_adopted = member.hop.is_some_and(|hop| !hop.is_confirmed);
+        let is_asked = matches!(neighbour.reach, Reach::Resolving { .. });
+        if member.hop == hop || is_adopted && is_asked {
             return;
         }
         let (name, address) = (&member.name, member.address);

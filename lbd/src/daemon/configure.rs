@@ -59,6 +59,9 @@ impl Conductor {
             .members
             .configure(&self.config.node.name, &self.config.cluster, &ids);
         self.weigher.retire(gone);
+        if before.is_none() {
+            self.adopt()?;
+        }
         for member in self.members.iter_mut() {
             member.order = self.orders.get(&member.name);
         }

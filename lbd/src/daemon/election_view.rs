@@ -52,6 +52,13 @@ impl ElectionView {
         }
     }
 
+    /// Leaves everything to the daemon that follows on this box.
+    pub(super) fn hand_over(self) {
+        if let Some(thread) = self.thread {
+            thread.hand_over();
+        }
+    }
+
     pub(super) fn become_master(&mut self, reason: String, now_ns: u64) {
         self.master = true;
         self.leader = None;

@@ -19,6 +19,7 @@ pub mod status;
 pub mod unbuilt;
 
 mod admission;
+mod adopt;
 mod channel;
 mod clock;
 mod conductor;

@@ -148,12 +148,13 @@ impl Conductor {
             host,
             ..
         } = self;
-        election.stop();
-        drop(outlets);
         if end == End::HandOver {
+            election.hand_over();
             info!("handed over: the XDP program, its maps and the addresses stay");
             return Ok(());
         }
+        election.stop();
+        drop(outlets);
         plane.detach()?;
         failures(&host.undo_all())
     }

@@ -182,6 +182,19 @@ impl DataPlane {
         nodes::write(&self.maps.nodes, nodes).map_err(DataPlaneError::Nodes)
     }
 
+    /// Whether a MAC is known as one of the cluster's own.
+    pub fn is_node(&self, node: Mac) -> bool {
+        nodes::has(&self.maps.nodes, node)
+    }
+
+    /// Every backend's id and entry.
+    pub fn backends(&self) -> Result<Vec<(BackendId, Backend)>> {
+        self.backend_ids
+            .ids()
+            .map(|id| Ok((id, self.maps.backends.get(u32::from(id.0))?)))
+            .collect()
+    }
+
     /// The id of a backend's address: the one it has, also across restarts, or a new one.
     pub fn backend_id(&mut self, address: IpAddr) -> Result<BackendId> {
         if let Some(id) = self.backend_ids.get(address) {

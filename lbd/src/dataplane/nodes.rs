@@ -39,6 +39,12 @@ pub(super) fn write(map: &MmapArray<Node>, nodes: &[Mac]) -> Result<(), SlotsErr
     Ok(())
 }
 
+/// Whether `map` holds `node`.
+pub(super) fn has(map: &MmapArray<Node>, node: Mac) -> bool {
+    let mac = mac_to_u64(node.0);
+    mac != 0 && (0..map.len()).any(|slot| map.get(slot).mac == mac)
+}
+
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 struct MacWord(u64);
 

@@ -90,6 +90,9 @@ pub enum Input {
     },
     /// End; a master says so, and its backups take over at once.
     Stop,
+    /// End for a successor on this box, which is to find everything as it is. A master makes the
+    /// others wait for it by an advert of a long interval, and its data plane serves as long.
+    HandOver,
     /// [`super::Machine::deadline_ns`] has passed.
     Timer,
     /// An advert was heard.

@@ -157,6 +157,10 @@ impl Machine {
                 self.give_up(WhyBackup::Stopped, out);
                 self.enter(State::Stopped);
             }
+            Input::HandOver => {
+                self.leave_to_successor(out);
+                self.enter(State::Stopped);
+            }
             Input::Timer => self.timer(out),
             Input::Advert(heard) => self.advert(&heard, out),
             Input::AdvertFailed => self.advert_failed(out),

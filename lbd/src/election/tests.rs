@@ -304,6 +304,46 @@ fn a_stopping_master_serves_no_more_before_it_says_so() {
 }
 
 #[test]
+fn a_master_that_hands_over_serves_as_long_as_its_backups_wait_and_no_longer() {
+    for (interval, priority) in [(1, 254), (20, 100), (100, 200), (1000, 1)] {
+        let interval = Interval::from_centiseconds(interval).unwrap();
+        let (mut leaves, now) = master(Config { interval, ..ours() });
+        let outputs = handle(&mut leaves, now, Input::HandOver);
+        assert_eq!(words(&outputs), "advert 150, advert 150, hold");
+        assert!(!leaves.is_master() && leaves.deadline_ns().is_none());
+        let until_ns = outputs.iter().find_map(|output| match output {
+            Output::HoldLease { until_ns } => Some(*until_ns),
+            _ => None,
+        });
+        let families = ours().families;
+        let mut waits = started(Config {
+            interval,
+            ..config(Priority(priority), families)
+        });
+        for output in &outputs {
+            if let Output::SendAdvert { priority, interval } = output {
+                let advert = Heard {
+                    from: HIGH.parse().unwrap(),
+                    priority: *priority,
+                    interval: *interval,
+                };
+                handle(&mut waits, now, Input::Advert(advert));
+            }
+        }
+        let (serves, takes_over) = (until_ns.unwrap(), waits.deadline_ns().unwrap());
+        assert!(serves >= now + 9 * SECOND, "{interval:?}: {serves}");
+        assert!(takes_over > serves, "{interval:?}: {takes_over}");
+    }
+}
+
+#[test]
+fn a_backup_that_hands_over_says_nothing() {
+    let mut machine = started(ours());
+    assert_eq!(handle(&mut machine, MS, Input::HandOver), []);
+    assert_eq!(machine.deadline_ns(), None);
+}
+
+#[test]
 fn a_stop_of_the_master_is_followed_at_once_and_a_strangers_is_not() {
     let mut machine = started(ours());
     handle(&mut machine, 0, heard(HIGH, 200));

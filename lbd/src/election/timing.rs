@@ -5,6 +5,13 @@
 use crate::units::Priority;
 use crate::vrrp::Interval;
 
+/// Advertised by a master whose daemon leaves for a successor on the same box: it has three of these
+/// (and no backup longer than four) to start.
+pub const SUCCESSOR: Interval = match Interval::from_centiseconds(300) {
+    Some(interval) => interval,
+    None => Interval::MAX,
+};
+
 /// The largest skew after a master said that it stops: see [`handover_ns`].
 const HANDOVER_BASE_NS: u64 = 4_000_000;
 

@@ -18,7 +18,7 @@ mod status;
 
 pub use binary::lbd_binary;
 pub use settings::Settings;
-pub use status::{Backend, Channel, Interface, Peer, Reported, Status};
+pub use status::{Backend, Channel, Election, Interface, Peer, Reported, Status};
 
 use crate::{
     lab::{Host, INTERFACE, Lab, Process},
@@ -225,6 +225,19 @@ impl Cluster {
         daemon
             .stop(PATIENCE)
             .with_context(|| format!("lbd on {name} ignored SIGTERM"))
+    }
+
+    /// `lbd handover` on node `index`: its daemon ends, and what it does stays.
+    pub fn hand_over(&mut self, index: usize) -> Result<()> {
+        let output = self.lbd(index, &["handover"])?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "lbd handover: {}", stderr.trim());
+        let member = &mut self.members[index];
+        let ended = member.daemon.take().and_then(|mut d| d.wait(PATIENCE));
+        let name = &member.host.name;
+        let status = ended.with_context(|| format!("lbd on {name} has not ended"))?;
+        ensure!(status.success(), "lbd on {name} ended with {status}");
+        Ok(())
     }
 
     /// Whether the daemon of node `index` runs.

@@ -10,6 +10,8 @@ pub struct Status {
     pub role: String,
     /// The master's name, when this node knows one.
     pub master: Option<String>,
+    /// The election.
+    pub election: Election,
     /// Every backend of every site.
     pub backends: Vec<Backend>,
     /// Where XDP is attached.
@@ -18,6 +20,13 @@ pub struct Status {
     pub counters: BTreeMap<String, u64>,
     /// The cluster channel.
     pub channel: Channel,
+}
+
+/// What became of the elections so far.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Election {
+    /// How often the node became master since its daemon started.
+    pub times_master: u64,
 }
 
 /// What a node and its peers know of each other's flows.

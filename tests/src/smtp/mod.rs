@@ -2,5 +2,6 @@
 //!
 //! The server keeps a real spool folder, in Postfix's layout, for the real agent to count.
 pub mod client;
+pub mod held;
 pub mod server;
 pub mod spool;

@@ -51,6 +51,8 @@ pub enum Command {
     },
     /// Say priority 0 if master, remove the addresses, end.
     Stop,
+    /// End, and leave addresses and lease to a successor on this box.
+    HandOver,
 }
 
 /// What the thread knows, for `status` and `/metrics`.
@@ -129,12 +131,17 @@ impl AdvertThread {
 
     /// Hands mastership over and waits until the addresses are gone.
     pub fn stop(mut self) {
-        self.end();
+        self.end(Command::Stop);
     }
 
-    fn end(&mut self) {
+    /// Ends; the addresses and the lease stay for a successor on this box.
+    pub fn hand_over(mut self) {
+        self.end(Command::HandOver);
+    }
+
+    fn end(&mut self, how: Command) {
         if let Some(thread) = self.thread.take() {
-            self.send(Command::Stop);
+            self.send(how);
             // Its panic was reported by the panic hook; there is nothing to add.
             let _ = thread.join();
         }
@@ -143,6 +150,6 @@ impl AdvertThread {
 
 impl Drop for AdvertThread {
     fn drop(&mut self) {
-        self.end();
+        self.end(Command::Stop);
     }
 }

@@ -5,7 +5,7 @@ use crate::config::{Authentication, Config, VrrpChecksum};
 use crate::election::{self, Families};
 use crate::host::links::{Link, LinkAddress};
 use crate::units::Mac;
-use crate::vrrp::{Addresses, AuthMode, Authenticator, ChecksumForm, Key};
+use crate::vrrp::{Addresses, AuthMode, Authenticator, ChecksumForm, Interval, Key};
 
 /// The interface that carries adverts and VIPs.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -150,9 +150,18 @@ impl Settings {
     /// For how many seconds an address is added: longer than any lease of the data plane, so that
     /// it is there whenever that one is; a killed daemon's address goes by itself.
     pub(super) fn valid_s(&self) -> u32 {
-        let lease_s = election::timing::lease_ns(self.election.interval).div_ceil(1_000_000_000);
-        u32::try_from(lease_s).unwrap_or(u32::MAX - 1) + 1
+        valid_s(self.election.interval)
     }
+
+    /// The same for the time that a successor on this box has to start.
+    pub(super) fn successor_valid_s(interval: Interval) -> u32 {
+        valid_s(interval.max(election::timing::SUCCESSOR))
+    }
+}
+
+fn valid_s(interval: Interval) -> u32 {
+    let lease_s = election::timing::lease_ns(interval).div_ceil(1_000_000_000);
+    u32::try_from(lease_s).unwrap_or(u32::MAX - 1) + 1
 }
 
 #[cfg(test)]

@@ -271,6 +271,15 @@ impl Worker {
                 self.handle(Input::Stop);
                 return false;
             }
+            Command::HandOver => {
+                if self.machine.is_master() {
+                    // Before the advert: whatever the box answers for, it has the address.
+                    let valid_s = Settings::successor_valid_s(self.settings.election.interval);
+                    self.hands.hold(&self.settings.virtual_addresses, valid_s);
+                }
+                self.handle(Input::HandOver);
+                return false;
+            }
         }
         true
     }

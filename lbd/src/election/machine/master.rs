@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::ties::Ties;
 use super::{Leader, Machine, State};
 use crate::election::announce::Schedule;
-use crate::election::timing::{lease_ns, master_down_ns};
+use crate::election::timing::{SUCCESSOR, lease_ns, master_down_ns};
 use crate::election::{Heard, Notice, Output, Takeover, WhyBackup};
 use crate::units::Priority;
 use crate::vrrp::Interval;
@@ -39,6 +39,22 @@ impl Machine {
     pub(super) fn hand_over(&mut self, why: WhyBackup, out: &mut Vec<Output>) {
         out.extend([Output::ReleaseLease, Output::BecomeBackup { why }]);
         self.send(Priority::STOPPING, out);
+    }
+
+    /// A backup waits by the interval of the master's last advert (RFC 9568, 6.1), so a long one
+    /// keeps it where it is for as long as the lease that the same interval earns. Said twice: a
+    /// backup that heard neither would take over from a box that serves.
+    pub(super) fn leave_to_successor(&mut self, out: &mut Vec<Output>) {
+        if !self.is_master() {
+            return;
+        }
+        let (interval, priority) = (self.config.interval.max(SUCCESSOR), self.priority());
+        for _ in 0..2 {
+            self.counters.adverts_sent += 1;
+            out.push(Output::SendAdvert { priority, interval });
+        }
+        let until_ns = self.now_ns + lease_ns(interval);
+        out.push(Output::HoldLease { until_ns });
     }
 
     pub(super) fn send(&mut self, priority: Priority, out: &mut Vec<Output>) {

@@ -305,7 +305,7 @@ fn a_stopping_master_serves_no_more_before_it_says_so() {
 
 #[test]
 fn a_master_that_hands_over_serves_as_long_as_its_backups_wait_and_no_longer() {
-    for (interval, priority) in [(1, 254), (20, 100), (100, 200), (1000, 1)] {
+    for (interval, priority) in [(1, 149), (20, 100), (100, 140), (1000, 1)] {
         let interval = Interval::from_centiseconds(interval).unwrap();
         let (mut leaves, now) = master(Config { interval, ..ours() });
         let outputs = handle(&mut leaves, now, Input::HandOver);

@@ -46,6 +46,8 @@ pub(super) struct Conductor {
     pub(super) started_ns: u64,
     pub(super) members: Members,
     pub(super) orders: Orders,
+    /// When [`Self::read_loads_if_due`] last did.
+    pub(super) loads_read_ns: u64,
     pub(super) weigher: Weigher,
     pub(super) sweep: Sweep,
     pub(super) flow_sync: channel::FlowSync,
@@ -68,6 +70,7 @@ impl Conductor {
     ) -> Self {
         let now_ns = clock::boottime_ns();
         Self {
+            loads_read_ns: 0,
             weigher: Weigher::new(config.cluster.stats.interval),
             sweep: Sweep::default(),
             flow_sync: channel::FlowSync::new(plane.events()),
@@ -113,6 +116,7 @@ impl Conductor {
         self.tell_peers();
         let now_ns = clock::boottime_ns();
         self.sweep_if_due(now_ns);
+        self.read_loads_if_due(now_ns);
         if self.weigher.is_due(now_ns) {
             self.weigh(now_ns);
         }

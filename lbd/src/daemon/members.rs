@@ -1,6 +1,7 @@
 //! What the daemon knows of each backend, and how the cores see it. Pure.
 use std::{collections::BTreeMap, net::IpAddr};
 
+use super::turnover::Turnover;
 use crate::{
     config::{self, Cluster},
     host::neighbours::Hop,
@@ -33,6 +34,8 @@ pub(super) struct Member {
     pub(super) poll_error: Option<String>,
     pub(super) order: Option<Override>,
     pub(super) live: Live,
+    /// How fast its sessions end.
+    pub(super) turnover: Turnover,
 }
 
 /// Every backend, in the configuration's order.
@@ -157,6 +160,7 @@ impl Member {
             poll_error: None,
             order: None,
             live: Live::default(),
+            turnover: Turnover::default(),
         }
     }
 
@@ -171,32 +175,39 @@ impl Member {
                 age_ns: now_ns
                     .saturating_sub(*at_ns)
                     .saturating_add(sample.age_ms.saturating_mul(1_000_000)),
-                figures: figures(sample, self.weight),
+                figures: self.figures(sample),
             }),
             live: self.live,
         }
     }
-}
 
-/// A sample as the policy takes it.
-fn figures(sample: &Sample, configured: Weight) -> Figures {
-    let asked = sample.weight.map(|weight| match weight {
-        AgentWeight::Permille(permille) => permille / 10,
-        AgentWeight::Absolute(weight) => u32::from(weight.0) * 100 / u32::from(configured.0.max(1)),
-    });
-    Figures {
-        queued: sample.queued,
-        deferred: sample.deferred,
-        sessions: sample.sessions,
-        unique_ips: sample.unique_ips,
-        not_accepted: sample.not_accepted,
-        state: match sample.state {
-            AgentState::Unsaid => None,
-            AgentState::Up => Some(policy::AgentState::Ready),
-            AgentState::Drain | AgentState::Maint => Some(policy::AgentState::Drain),
-            AgentState::Down => Some(policy::AgentState::Down),
-        },
-        weight_percent: asked,
+    /// A sample as the policy takes it.
+    fn figures(&self, sample: &Sample) -> Figures {
+        let asked = sample.weight.map(|weight| match weight {
+            AgentWeight::Permille(permille) => permille / 10,
+            AgentWeight::Absolute(weight) => {
+                u32::from(weight.0) * 100 / u32::from(self.weight.0.max(1))
+            }
+        });
+        Figures {
+            queued: sample.queued,
+            deferred: sample.deferred,
+            sessions: sample.sessions,
+            unique_ips: sample.unique_ips,
+            not_accepted: sample.not_accepted,
+            state: match sample.state {
+                AgentState::Unsaid => None,
+                AgentState::Up => Some(policy::AgentState::Ready),
+                AgentState::Drain | AgentState::Maint => Some(policy::AgentState::Drain),
+                AgentState::Down => Some(policy::AgentState::Down),
+            },
+            weight_percent: asked,
+            session_limit: sample.session_limit,
+            // Behind NAT a backend has no virtual address to be ready with.
+            vip_ready: sample
+                .vip_ready
+                .filter(|_| self.forwarding != config::Forwarding::Nat),
+        }
     }
 }
 

@@ -37,6 +37,7 @@ mod reload;
 mod report;
 mod start;
 mod sweep;
+mod turnover;
 mod web;
 mod weigh;
 

@@ -85,6 +85,7 @@ impl Weigher {
 impl Conductor {
     /// One round.
     pub(super) fn weigh(&mut self, now_ns: u64) {
+        self.count_ended(now_ns);
         let input = Input {
             now_ns,
             settings: members::policy_settings(&self.config.cluster),

@@ -242,6 +242,10 @@ pub struct Figures {
     pub state: Option<AgentState>,
     /// The part of its configured weight that the agent asks for, in percent.
     pub weight_percent: Option<u32>,
+    /// Sessions that it takes at most.
+    pub session_limit: Option<u64>,
+    /// Whether it would answer for the virtual addresses; `None` where that is not asked of it.
+    pub vip_ready: Option<bool>,
 }
 
 /// What an agent may ask for itself.

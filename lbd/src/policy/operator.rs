@@ -43,6 +43,10 @@ pub(super) fn settle(
         Some(AgentState::Down) => return nothing(Reason::AgentDown),
         Some(AgentState::Ready) | None => {}
     }
+    // Its kernel would answer every SYN for a virtual address that it lacks with a reset.
+    if fresh.and_then(|figures| figures.vip_ready) == Some(false) {
+        return nothing(Reason::NotReady);
+    }
     match fresh.and_then(|figures| figures.weight_percent) {
         Some(0) => nothing(Reason::AgentDrain),
         _ => None,

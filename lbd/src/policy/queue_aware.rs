@@ -157,10 +157,10 @@ fn shut_off(
             .get(&candidate.input.name)
             .is_some_and(|memory| memory.off);
         let limit = limit(site, round, was_off);
-        if measured.connections >= limit || candidate.full() {
+        if measured.connections >= limit || candidate.is_full() {
             suspects.push(Suspect {
                 index,
-                full: candidate.full(),
+                full: candidate.is_full(),
                 was_off,
                 excess: measured.connections - limit,
             });
@@ -358,8 +358,8 @@ impl One<'_> {
         let (share, settings) = (self.measured.share, self.site.settings);
         let connections = self.candidate.connections;
         let (active, servers) = (self.round.active, self.round.servers);
-        if self.candidate.full() {
-            return self.candidate.full_since(self.site.now_ns);
+        if let Some(full) = &self.candidate.full {
+            return full.clone();
         }
         let above_average = self.round.average + settings.above_average;
         if self.measured.connections >= above_average {
@@ -389,7 +389,7 @@ impl One<'_> {
 
     fn kept_reason(&self) -> Reason {
         let (active, servers) = (self.round.active, self.round.servers);
-        if self.candidate.full() {
+        if self.candidate.is_full() {
             return Reason::FullButNeeded { active, servers };
         }
         Reason::KeptByGuard {

@@ -60,6 +60,13 @@ pub enum Reason {
         /// For so long.
         for_ns: u64,
     },
+    /// As many sessions as its agent allows it.
+    AtLimit {
+        /// Its sessions.
+        sessions: u64,
+        /// What its agent allows.
+        limit: u64,
+    },
     /// Full, but fewer than the guarded part of the site would stay active without it.
     FullButNeeded {
         /// Servers active, this one included.
@@ -71,6 +78,8 @@ pub enum Reason {
     AgentDrain,
     /// Its own agent says it is out of service.
     AgentDown,
+    /// Its own agent says that a virtual address or its listener is missing there.
+    NotReady,
     /// Its own agent asks for less.
     AgentWeight {
         /// Percent of the configured weight.
@@ -200,12 +209,19 @@ impl fmt::Display for Reason {
             Self::Full { for_ns } => {
                 write!(f, "full: answers 421 or 4xx for {}", Seconds(*for_ns))
             }
+            Self::AtLimit { sessions, limit } => {
+                write!(f, "full: {sessions} sessions, its agent allows {limit}")
+            }
             Self::FullButNeeded { active, servers } => write!(
                 f,
                 "full, but needed: only {active} of {servers} servers are active with it"
             ),
             Self::AgentDrain => write!(f, "no new sessions: its agent asks to be drained"),
             Self::AgentDown => write!(f, "no new sessions: its agent says it is out of service"),
+            Self::NotReady => write!(
+                f,
+                "no new sessions: its agent misses a virtual address, or its listener"
+            ),
             Self::AgentWeight { percent } => {
                 write!(f, "{percent} % of its weight, as its agent asks")
             }

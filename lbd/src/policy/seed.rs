@@ -20,7 +20,7 @@ pub(super) fn judge(site: &Site<'_>) -> Vec<Judged> {
         .filter(|candidate| candidate.online())
         .count();
     let over = |candidate: &&Candidate<'_>| {
-        candidate.settled.is_none() && limit(site, candidate).is_some() || candidate.full()
+        candidate.settled.is_none() && limit(site, candidate).is_some() || candidate.is_full()
     };
     let shut = site.backends.iter().filter(over).count();
     let needed = to_f64(site.servers() as u64) * site.settings.min_active;
@@ -48,29 +48,29 @@ fn judge_one(site: &Site<'_>, candidate: &Candidate<'_>, numbers: &Numbers) -> J
     }
     let weight = operator::base_weight(candidate.input, candidate.fresh);
     let connections = candidate.connections;
-    let reason = match limit(site, candidate) {
-        None if candidate.full() && numbers.may_shut => candidate.full_since(site.now_ns),
-        None if candidate.full() => Reason::FullButNeeded {
+    let reason = match (limit(site, candidate), &candidate.full) {
+        (None, Some(full)) if numbers.may_shut => full.clone(),
+        (None, Some(_)) => Reason::FullButNeeded {
             active: numbers.online,
             servers: numbers.servers,
         },
-        None => Reason::Normal {
+        (None, None) => Reason::Normal {
             connections,
             average: site.average,
         },
-        Some(limit) if !numbers.may_shut => Reason::KeptByGuard {
+        (Some(limit), _) if !numbers.may_shut => Reason::KeptByGuard {
             connections,
             limit: limit.value(),
             active: numbers.online,
             servers: numbers.servers,
         },
-        Some(Limit::High(threshold)) => Reason::ShutOffHighThreshold {
+        (Some(Limit::High(threshold)), _) => Reason::ShutOffHighThreshold {
             connections,
             threshold,
             active: numbers.left,
             servers: numbers.servers,
         },
-        Some(Limit::Average { average, above }) => Reason::ShutOffAboveAverage {
+        (Some(Limit::Average { average, above }), _) => Reason::ShutOffAboveAverage {
             connections,
             average,
             above,
@@ -83,6 +83,7 @@ fn judge_one(site: &Site<'_>, candidate: &Candidate<'_>, numbers: &Numbers) -> J
         Reason::ShutOffHighThreshold { .. }
             | Reason::ShutOffAboveAverage { .. }
             | Reason::Full { .. }
+            | Reason::AtLimit { .. }
     );
     Judged::new(if shut { WeightPermille(0) } else { weight }, reason)
 }

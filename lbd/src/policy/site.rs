@@ -23,6 +23,8 @@ pub(super) struct Candidate<'a> {
     pub(super) connections: Connections,
     /// The figures, while they are fresh enough to judge by.
     pub(super) fresh: Option<&'a Figures>,
+    /// Why it has no room, by its own account.
+    pub(super) full: Option<Reason>,
 }
 
 /// What was decided on a backend.
@@ -62,14 +64,8 @@ impl Candidate<'_> {
             .is_none_or(|settled| settled.weight.0 > 0)
     }
 
-    pub(super) fn full(&self) -> bool {
-        self.input.health.state == HealthState::Full
-    }
-
-    pub(super) fn full_since(&self, now_ns: u64) -> Reason {
-        Reason::Full {
-            for_ns: now_ns.saturating_sub(self.input.health.since_ns),
-        }
+    pub(super) fn is_full(&self) -> bool {
+        self.full.is_some()
     }
 }
 
@@ -86,6 +82,7 @@ impl<'a> Site<'a> {
                 settled: operator::settle(backend, fresh, input.now_ns),
                 connections: connections(backend, fresh, settings.count),
                 fresh,
+                full: full(backend, fresh, input.now_ns),
             }
         };
         let backends: Vec<_> = site.backends.iter().map(candidate).collect();
@@ -131,6 +128,18 @@ impl<'a> Site<'a> {
             backends: self.backends.iter().zip(judged).map(decide).collect(),
         }
     }
+}
+
+/// It answers 421, or has as many sessions as its agent allows it.
+fn full(backend: &BackendInput, fresh: Option<&Figures>, now_ns: u64) -> Option<Reason> {
+    if backend.health.state == HealthState::Full {
+        let for_ns = now_ns.saturating_sub(backend.health.since_ns);
+        return Some(Reason::Full { for_ns });
+    }
+    let limit = fresh?.session_limit?;
+    // Its own count has sessions that came past lbd, ours those of the last seconds.
+    let sessions = fresh?.sessions.unwrap_or(0).max(backend.live.sessions);
+    (sessions >= limit).then_some(Reason::AtLimit { sessions, limit })
 }
 
 /// What the source says while it is fresh, else what our own flow table says.

@@ -10,17 +10,18 @@ fn any_figures() -> impl Strategy<Value = Figures> {
         1 => Just(AgentState::Drain),
         1 => Just(AgentState::Down),
     ]);
-    let counts = (count(), count(), count(), count(), count());
-    (counts, state, prop::option::of(0..2000_u32)).prop_map(|(counts, state, weight_percent)| {
-        Figures {
-            queued: counts.0,
-            deferred: counts.1,
-            sessions: counts.2,
-            unique_ips: counts.3,
-            not_accepted: counts.4,
-            state,
-            weight_percent,
-        }
+    let counts = (count(), count(), count(), count(), count(), count());
+    let asked = (prop::option::of(0..2000_u32), any::<Option<bool>>());
+    (counts, state, asked).prop_map(|(counts, state, (weight_percent, vip_ready))| Figures {
+        queued: counts.0,
+        deferred: counts.1,
+        sessions: counts.2,
+        unique_ips: counts.3,
+        not_accepted: counts.4,
+        state,
+        weight_percent,
+        session_limit: counts.5,
+        vip_ready,
     })
 }
 
@@ -141,6 +142,7 @@ proptest! {
                         | Reason::ShutOffHighThreshold { .. }
                         | Reason::StillShutOff { .. }
                         | Reason::Full { .. }
+                        | Reason::AtLimit { .. }
                 );
                 let shut = site.backends.iter().filter(by_rule).count();
                 let half = site.backends.len().div_ceil(2);

@@ -6,9 +6,10 @@ const KINDS: [Kind; 2] = [Kind::Seed, Kind::QueueAware];
 type Change = fn(&mut BackendInput);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn who_decides_on_a_backend() {
     // (what it shows, change to mx1, weight, the reason's first words)
-    let table: [(&str, Change, u32, &str); 12] = [
+    let table: [(&str, Change, u32, &str); 15] = [
         ("nothing", |_| (), 100_000, "full weight"),
         ("down", |b| b.health.state = HealthState::Down, 0, "down"),
         (
@@ -83,6 +84,30 @@ fn who_decides_on_a_backend() {
             },
             75_000,
             "",
+        ),
+        (
+            "no virtual address there",
+            |b| {
+                b.polled.as_mut().expect("set").figures.vip_ready = Some(false);
+            },
+            0,
+            "no new sessions: its agent misses a virtual address",
+        ),
+        (
+            "as many sessions as its agent allows",
+            |b| {
+                b.polled.as_mut().expect("set").figures.session_limit = Some(100);
+            },
+            0,
+            "full: 100 sessions, its agent allows 100",
+        ),
+        (
+            "fewer sessions than its agent allows",
+            |b| {
+                b.polled.as_mut().expect("set").figures.session_limit = Some(101);
+            },
+            100_000,
+            "full weight",
         ),
     ];
     for kind in KINDS {

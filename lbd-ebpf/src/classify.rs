@@ -10,6 +10,7 @@ use lbd_ebpf::parse::{self, Ipv4, Ipv6, Link, Tcp, Unusable, protocol, tcp_flag}
 use crate::{
     exit::{Exit, Stage},
     family::{Family, Key, V4, V6, key4, key6},
+    icmp,
     maps::{NODES, VIPS},
     packet::Packet,
 };
@@ -51,7 +52,7 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<ForVip<1>> {
     };
     let transport = ip.transport(packet, link.network).map_err(unusable)?;
     if transport.protocol != protocol::TCP {
-        return Err(Exit::Pass(Reason::PassOtherService));
+        return Err(other(packet, transport.protocol, protocol::ICMP));
     }
     let (tcp, vip_id) = segment(packet, link, &transport, vip)?;
     let key = key4(ip.source(), tcp.source_port_be(), vip_id);
@@ -73,7 +74,7 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
     };
     let transport = ip.transport(packet, link.network).map_err(unusable)?;
     if transport.protocol != protocol::TCP {
-        return Err(crate::neighbour::solicitation(packet, link, ip));
+        return Err(other(packet, transport.protocol, protocol::ICMPV6));
     }
     let (tcp, vip_id) = segment(packet, link, &transport, vip)?;
     let key = key6(ip.source(), tcp.source_port_be(), vip_id);
@@ -102,6 +103,15 @@ fn segment<'a>(
         return Err(Exit::Pass(Reason::PassFromNode));
     }
     Ok((tcp, vip_id))
+}
+
+/// What is for a VIP and not TCP.
+#[inline(always)]
+fn other(packet: &Packet, protocol: u8, icmp: u8) -> Exit {
+    if protocol == icmp {
+        return icmp::decide(packet);
+    }
+    Exit::Pass(Reason::PassOtherService)
 }
 
 #[inline(always)]
@@ -146,7 +156,7 @@ pub(crate) fn vip6(address: [u32; 4]) -> Option<&'static Vip> {
 
 /// The VIP id of a served port.
 #[inline(always)]
-fn service(vip: &Vip, port_be: u16) -> Option<u16> {
+pub(crate) fn service(vip: &Vip, port_be: u16) -> Option<u16> {
     for served in &vip.ports {
         if served.port_be == port_be {
             // Port 0 ends the list; nobody serves it.
@@ -159,7 +169,7 @@ fn service(vip: &Vip, port_be: u16) -> Option<u16> {
 
 /// Whether a MAC belongs to a box of the cluster.
 #[inline(always)]
-fn is_node(mac: u64) -> bool {
+pub(crate) fn is_node(mac: u64) -> bool {
     let home = slot_mac(mac, NODE_SLOTS);
     for distance in 0..MAX_PROBE {
         match NODES.get((home + distance) & (NODE_SLOTS - 1)) {

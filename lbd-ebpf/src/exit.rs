@@ -13,6 +13,8 @@ pub(crate) enum Exit {
     Drop(Reason),
     /// The frame was turned into its answer: back where it came from.
     Answer(Reason),
+    /// Decided and counted by a function of its own, whose action this is.
+    Done(u32),
 }
 
 /// What a stage returns.
@@ -26,6 +28,7 @@ impl Exit {
             Self::Pass(reason) => (xdp_action::XDP_PASS, reason),
             Self::Drop(reason) => (xdp_action::XDP_DROP, reason),
             Self::Answer(reason) => (xdp_action::XDP_TX, reason),
+            Self::Done(action) => return action,
         };
         count(reason);
         action

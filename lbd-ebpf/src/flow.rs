@@ -24,6 +24,14 @@ pub(crate) struct Known {
     bits: u64,
 }
 
+impl Known {
+    /// The id of its backend.
+    #[inline(always)]
+    pub(crate) fn backend(&self) -> u16 {
+        FlowWord::from_bits(self.bits).backend
+    }
+}
+
 /// Looks a flow up in its two buckets.
 #[inline(always)]
 pub(crate) fn find<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Option<Known> {

@@ -9,3 +9,4 @@
 pub mod checksum;
 pub mod frame;
 pub mod parse;
+pub mod quote;

@@ -45,6 +45,8 @@ mod flow;
 #[cfg(target_arch = "bpf")]
 mod forward;
 #[cfg(target_arch = "bpf")]
+mod icmp;
+#[cfg(target_arch = "bpf")]
 mod lists;
 #[cfg(target_arch = "bpf")]
 mod maps;

@@ -117,6 +117,24 @@ impl<'a> Ipv4<'a> {
         frame.window(offset).map(Self)
     }
 
+    /// 4, if it is one.
+    #[inline(always)]
+    pub fn version(self) -> u8 {
+        self.0[0] >> 4
+    }
+
+    /// What follows this header: one of [`protocol`].
+    #[inline(always)]
+    pub fn protocol(self) -> u8 {
+        self.0[9]
+    }
+
+    /// Bytes of this header with its options.
+    #[inline(always)]
+    pub fn header_length(self) -> usize {
+        (self.0[0] as usize & 0xf) * 4
+    }
+
     /// Memory order.
     #[inline(always)]
     pub fn source(self) -> u32 {
@@ -146,13 +164,13 @@ impl<'a> Ipv4<'a> {
         if u16_at(self.0, 6) & 0x3fff_u16.to_be() != 0 {
             return Err(Unusable::Fragment);
         }
-        let header = (self.0[0] as usize & 0xf) * 4;
+        let header = self.header_length();
         let end = offset + self.total_length();
-        if self.0[0] >> 4 != 4 || header < 20 || offset + header > end || end > frame.len() {
+        if self.version() != 4 || header < 20 || offset + header > end || end > frame.len() {
             return Err(Unusable::Malformed);
         }
         Ok(Transport {
-            protocol: self.0[9],
+            protocol: self.protocol(),
             offset: offset + header,
             end,
         })
@@ -182,6 +200,12 @@ impl<'a> Ipv6<'a> {
         words_at(self.0, 24)
     }
 
+    /// 6, if it is one.
+    #[inline(always)]
+    pub fn version(self) -> u8 {
+        self.0[0] >> 4
+    }
+
     /// What follows this header.
     #[inline(always)]
     pub fn next_header(self) -> u8 {
@@ -204,7 +228,7 @@ impl<'a> Ipv6<'a> {
     ) -> Result<Transport, Unusable> {
         let mut protocol = self.next_header();
         let end = offset + 40 + self.payload_length();
-        if self.0[0] >> 4 != 6 || end > frame.len() {
+        if self.version() != 6 || end > frame.len() {
             return Err(Unusable::Malformed);
         }
         let mut at = offset + 40;
@@ -230,8 +254,9 @@ impl<'a> Ipv6<'a> {
     }
 }
 
+/// Whether an IPv6 extension header of the usual form follows (RFC 8200, section 4).
 #[inline(always)]
-fn is_extension(protocol: u8) -> bool {
+pub(crate) fn is_extension(protocol: u8) -> bool {
     matches!(
         protocol,
         protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS

@@ -49,17 +49,25 @@ pub(crate) fn select<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<R
         Verdict::In(admitted) => admitted,
         Verdict::Reset(reason) => return Ok(Routed::Reset(reason)),
     };
-    let affinity = admitted.director.flags & flag::AFFINITY != 0;
-    let slots = candidates(if affinity {
-        F::source_hash(&frame.key)
-    } else {
-        frame.hash
-    });
+    let slots = slots::<K, F>(frame, admitted.director);
     if frame.is_syn() {
         new_session::<K, F>(frame, &admitted, slots)
     } else {
         mid_flow::<K, F>(frame, admitted.director, slots)
     }
+}
+
+/// The ring slots of the frame's two candidates.
+#[inline(always)]
+pub(crate) fn slots<const K: usize, F: Family<K>>(
+    frame: &ForVip<K>,
+    director: &Director,
+) -> (u32, u32) {
+    candidates(if director.flags & flag::AFFINITY != 0 {
+        F::source_hash(&frame.key)
+    } else {
+        frame.hash
+    })
 }
 
 #[inline(always)]
@@ -97,20 +105,28 @@ fn to(target: Target, opened: bool) -> Routed {
     Routed::To { target, opened }
 }
 
-/// The ring alone speaks for a frame in mid-session: its first candidate, also when that takes no
-/// new sessions. So that the session stays there through the next ring, it becomes a flow.
+/// Whom the ring alone names for a frame in mid-session: its first candidate, also when that takes no
+/// new sessions.
 #[inline(always)]
-fn mid_flow<const K: usize, F: Family<K>>(
-    frame: &ForVip<K>,
-    director: &Director,
-    (first, second): (u32, u32),
-) -> Stage<Routed> {
+pub(crate) fn by_ring(director: &Director, (first, second): (u32, u32)) -> Stage<Target> {
     let Some(ring) = RINGS.get(director.ring_index) else {
         return Err(Exit::Drop(Reason::DropNoBackend));
     };
     let Some(target) = continuing(ring, first).or_else(|| continuing(ring, second)) else {
         return Err(Exit::Drop(Reason::DropNoBackend));
     };
+    Ok(target)
+}
+
+/// The ring alone speaks for a frame in mid-session. So that the session stays there through the next
+/// ring, it becomes a flow.
+#[inline(always)]
+fn mid_flow<const K: usize, F: Family<K>>(
+    frame: &ForVip<K>,
+    director: &Director,
+    slots: (u32, u32),
+) -> Stage<Routed> {
+    let target = by_ring(director, slots)?;
     if target.backend.state == state::UNRESOLVED {
         return Err(Exit::Drop(Reason::DropUnresolved));
     }

@@ -1,6 +1,7 @@
 //! Random and mutated frames through the loaded program: what is for another address leaves as it
 //! came, and nothing makes the program write outside its rules.
 use lbd_tests::xdp::{
+    icmp::{icmp4, icmp6},
     packet::{ACK, FIN, NODE_MAC, PSH, RST, SYN, Segment, VIP4, VIP6, arp, neighbour, v4, v6},
     world::{World, verdict},
 };
@@ -36,6 +37,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.extend(plain.iter().map(|s| s.clone().from_mac(NODE_MAC).bytes()));
     seeds.push(v4(ACK).options(40).payload(100).bytes());
     seeds.push(v6(ACK).payload(8).edit(20, &[0]).edit(54, &[6, 0]).bytes());
+    seeds.extend([icmp4(3, 4).bytes(), icmp6(2, 0).tagged(&[7]).bytes()]);
     seeds.push(arp(1, [192, 0, 2, 1].into(), VIP4));
     seeds.push(neighbour(135, VIP6));
     seeds

@@ -5,6 +5,7 @@
 //! `BPF_PROG_TEST_RUN` in the same loaded program, whose maps are put back before it.
 
 pub mod bench;
+pub mod icmp;
 pub mod object;
 pub mod packet;
 pub mod row;

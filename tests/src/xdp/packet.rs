@@ -222,43 +222,44 @@ impl Segment {
         answer
     }
 
+    /// The other way: from the VIP to the client.
+    #[must_use]
+    pub fn back(mut self) -> Self {
+        self.macs.reverse();
+        self.v4.reverse();
+        self.v6.reverse();
+        self.ports.reverse();
+        self
+    }
+
+    /// With "don't fragment" or without.
+    #[must_use]
+    pub fn dont_fragment(mut self, dont: bool) -> Self {
+        self.dont_fragment = dont;
+        self
+    }
+
     /// The frame.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut frame = framed(self.macs, &self.tags, self.family, &self.packet());
+        frame.extend(std::iter::repeat_n(0, self.padding));
+        for (offset, bytes) in &self.edits {
+            frame[*offset..offset + bytes.len()].copy_from_slice(bytes);
+        }
+        if let Some(length) = self.cut {
+            frame.truncate(length);
+        }
+        frame
+    }
+
+    /// The IP packet, without the changes to the finished frame.
     ///
     /// # Panics
     /// When the segment cannot be written, such as with 7 bytes of options.
     #[must_use]
-    pub fn bytes(&self) -> Vec<u8> {
-        let mut frame = Vec::new();
-        let network = if self.family == 4 {
-            EtherType::IPV4
-        } else {
-            EtherType::IPV6
-        };
-        Ethernet2Header {
-            source: self.macs[0],
-            destination: self.macs[1],
-            ether_type: if self.tags.is_empty() {
-                network
-            } else {
-                EtherType::VLAN_TAGGED_FRAME
-            },
-        }
-        .write(&mut frame)
-        .expect("a vector takes all");
-        for (index, id) in self.tags.iter().enumerate() {
-            SingleVlanHeader {
-                pcp: VlanPcp::ZERO,
-                drop_eligible_indicator: false,
-                vlan_id: VlanId::try_new(*id).expect("12 bits"),
-                ether_type: if index + 1 == self.tags.len() {
-                    network
-                } else {
-                    EtherType::VLAN_TAGGED_FRAME
-                },
-            }
-            .write(&mut frame)
-            .expect("a vector takes all");
-        }
+    pub fn packet(&self) -> Vec<u8> {
+        let mut packet = Vec::new();
         let mut tcp = TcpHeader::new(self.ports[0], self.ports[1], self.sequence, self.window);
         tcp.acknowledgment_number = self.acknowledgement;
         tcp.fin = self.flags & FIN != 0;
@@ -280,7 +281,7 @@ impl Segment {
             tcp.checksum = tcp
                 .calc_checksum_ipv4(&ip, &self.payload)
                 .expect("a short payload");
-            ip.write(&mut frame).expect("a vector takes all");
+            ip.write(&mut packet).expect("a vector takes all");
         } else {
             let [from, to] = self.v6.map(|address| address.octets());
             let ip = Ipv6Header {
@@ -295,18 +296,11 @@ impl Segment {
             tcp.checksum = tcp
                 .calc_checksum_ipv6(&ip, &self.payload)
                 .expect("a short payload");
-            ip.write(&mut frame).expect("a vector takes all");
+            ip.write(&mut packet).expect("a vector takes all");
         }
-        tcp.write(&mut frame).expect("a vector takes all");
-        frame.extend(&self.payload);
-        frame.extend(std::iter::repeat_n(0, self.padding));
-        for (offset, bytes) in &self.edits {
-            frame[*offset..offset + bytes.len()].copy_from_slice(bytes);
-        }
-        if let Some(length) = self.cut {
-            frame.truncate(length);
-        }
-        frame
+        tcp.write(&mut packet).expect("a vector takes all");
+        packet.extend(&self.payload);
+        packet
     }
 }
 
@@ -314,6 +308,47 @@ impl From<Segment> for Vec<u8> {
     fn from(segment: Segment) -> Self {
         segment.bytes()
     }
+}
+
+/// An IP packet in its frame: MACs of sender and receiver, 802.1Q tags, the outer first.
+///
+/// # Panics
+/// When a tag has more than 12 bits.
+#[must_use]
+pub fn framed(macs: [[u8; 6]; 2], tags: &[u16], family: u8, packet: &[u8]) -> Vec<u8> {
+    let network = if family == 4 {
+        EtherType::IPV4
+    } else {
+        EtherType::IPV6
+    };
+    let mut frame = Vec::new();
+    Ethernet2Header {
+        source: macs[0],
+        destination: macs[1],
+        ether_type: if tags.is_empty() {
+            network
+        } else {
+            EtherType::VLAN_TAGGED_FRAME
+        },
+    }
+    .write(&mut frame)
+    .expect("a vector takes all");
+    for (index, id) in tags.iter().enumerate() {
+        SingleVlanHeader {
+            pcp: VlanPcp::ZERO,
+            drop_eligible_indicator: false,
+            vlan_id: VlanId::try_new(*id).expect("12 bits"),
+            ether_type: if index + 1 == tags.len() {
+                network
+            } else {
+                EtherType::VLAN_TAGGED_FRAME
+            },
+        }
+        .write(&mut frame)
+        .expect("a vector takes all");
+    }
+    frame.extend(packet);
+    frame
 }
 
 /// The payload of an Ethernet frame between two boxes.
@@ -345,33 +380,55 @@ pub fn neighbour(kind: u8, target: Ipv6Addr) -> Vec<u8> {
     ethernet(ROUTER_MAC, [0x33, 0x33, 0xff, 0, 0, 0x25], 0x86dd, &packet)
 }
 
-/// Whether the checksums of a TCP frame are right.
+/// Whether the checksums of a frame are right: of TCP and ICMP, and of what is inside a tunnel.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn check_sums(frame: &[u8]) -> Result<(), String> {
     let headers = PacketHeaders::from_ethernet_slice(frame).map_err(|error| error.to_string())?;
+    check_packet(&headers)
+}
+
+fn check_packet(headers: &PacketHeaders<'_>) -> Result<(), String> {
     let payload = headers.payload.slice();
-    let Some(TransportHeader::Tcp(tcp)) = &headers.transport else {
-        return Ok(());
-    };
-    let wanted = match &headers.net {
+    let inner = match &headers.net {
         Some(NetHeaders::Ipv4(ip, _)) => {
             if ip.header_checksum != ip.calc_header_checksum() {
                 return Err(format!("IPv4 checksum {:#06x}", ip.header_checksum));
             }
-            tcp.calc_checksum_ipv4(ip, payload)
+            ip.protocol
         }
-        Some(NetHeaders::Ipv6(ip, _)) => tcp.calc_checksum_ipv6(ip, payload),
+        Some(NetHeaders::Ipv6(ip, _)) => ip.next_header,
         _ => return Ok(()),
+    };
+    if matches!(inner, IpNumber::IPV4 | IpNumber::IPV6) {
+        let inner = PacketHeaders::from_ip_slice(payload).map_err(|error| error.to_string())?;
+        return check_packet(&inner);
     }
-    .map_err(|error| error.to_string())?;
-    if tcp.checksum == wanted {
+    let (found, wanted) = match (&headers.net, &headers.transport) {
+        (Some(NetHeaders::Ipv4(ip, _)), Some(TransportHeader::Tcp(tcp))) => {
+            let wanted = tcp.calc_checksum_ipv4(ip, payload);
+            (tcp.checksum, wanted.map_err(|error| error.to_string())?)
+        }
+        (Some(NetHeaders::Ipv6(ip, _)), Some(TransportHeader::Tcp(tcp))) => {
+            let wanted = tcp.calc_checksum_ipv6(ip, payload);
+            (tcp.checksum, wanted.map_err(|error| error.to_string())?)
+        }
+        (_, Some(TransportHeader::Icmpv4(icmp))) => {
+            (icmp.checksum, icmp.icmp_type.calc_checksum(payload))
+        }
+        (Some(NetHeaders::Ipv6(ip, _)), Some(TransportHeader::Icmpv6(icmp))) => {
+            let (from, to) = (ip.source, ip.destination);
+            let wanted = icmp.icmp_type.calc_checksum(from, to, payload);
+            (icmp.checksum, wanted.map_err(|error| error.to_string())?)
+        }
+        _ => return Ok(()),
+    };
+    if found == wanted {
         Ok(())
     } else {
         Err(format!(
-            "TCP checksum {:#06x} instead of {wanted:#06x}",
-            tcp.checksum
+            "transport checksum {found:#06x} instead of {wanted:#06x}"
         ))
     }
 }

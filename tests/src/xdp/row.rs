@@ -8,6 +8,7 @@ use lbd_common::{
 };
 
 use super::{
+    icmp::Icmp,
     packet::{OUR_MAC, Segment, check_sums},
     world::{A, World, backend_mac, verdict},
 };
@@ -130,6 +131,12 @@ pub trait Frame {
 impl Frame for Segment {
     fn frame(self) -> (Vec<u8>, Option<Segment>) {
         (self.bytes(), Some(self))
+    }
+}
+
+impl Frame for Icmp {
+    fn frame(self) -> (Vec<u8>, Option<Segment>) {
+        (self.bytes(), None)
     }
 }
 

@@ -1,0 +1,155 @@
+//! ICMP and `ICMPv6` for a VIP: an error goes to the backend whose session it is about, everything
+//! else (ping, neighbour discovery) is the host's affair.
+//!
+//! Only errors about what the VIP itself has sent are steered: a backend that answers the client
+//! directly does so from the VIP, and so the error comes back to it.
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use lbd_common::{backend::state, counters::Reason, vip::Vip};
+use lbd_ebpf::{
+    frame::Frame,
+    parse::{self, Ipv4, Ipv6, Link, ethertype},
+    quote::{self, Quoted, is_error4, is_error6, quoted4, quoted6},
+};
+
+use crate::{
+    admit,
+    backend::Target,
+    classify::{ForVip, is_node, service, vip4, vip6},
+    exit::{Exit, Stage, count},
+    family::{Family, V4, V6, key4, key6},
+    flow,
+    forward::forward,
+    neighbour,
+    packet::Packet,
+    rewrite::rewrite,
+    select,
+};
+
+/// Decides an ICMP or `ICMPv6` message for a VIP.
+///
+/// A function of its own, that parses the frame anew: the kernel verifies it once, and the open
+/// session's path stays short.
+#[inline(always)]
+pub(crate) fn decide(packet: &Packet) -> Exit {
+    Exit::Done(decide_icmp(packet.context().ctx))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn decide_icmp(ctx: *mut xdp_md) -> u32 {
+    let mut packet = Packet::new(XdpContext::new(ctx));
+    match message(&mut packet) {
+        Ok(action) => action,
+        Err(exit) => exit.finish(),
+    }
+}
+
+const UNKNOWN: Exit = Exit::Pass(Reason::PassIcmpUnknown);
+
+#[inline(always)]
+fn message(packet: &mut Packet) -> Stage<u32> {
+    let Some(link) = parse::link(packet) else {
+        return Err(Exit::Pass(Reason::PassMalformed));
+    };
+    if link.ethertype == ethertype::IPV4 {
+        let session = ipv4(packet, &link)?;
+        steer::<1, V4>(packet, &session)
+    } else {
+        let session = ipv6(packet, &link)?;
+        steer::<3, V6>(packet, &session)
+    }
+}
+
+/// The session that an ICMP error is about.
+#[inline(always)]
+fn ipv4(packet: &Packet, link: &Link) -> Stage<ForVip<1>> {
+    let ip = Ipv4::at(packet, link.network).ok_or(UNKNOWN)?;
+    let icmp = ip.transport(packet, link.network).map_err(|_| UNKNOWN)?;
+    if !quote::kind(packet, &icmp).is_some_and(is_error4) {
+        return Err(Exit::Pass(Reason::PassOtherService));
+    }
+    from_outside(link)?;
+    let quoted = quoted4(packet, &icmp).ok_or(UNKNOWN)?;
+    // RFC 1122, section 3.2.2: an error goes to the sender of what it quotes.
+    if quoted.source != ip.destination() {
+        return Err(UNKNOWN);
+    }
+    let vip_id = sender(vip4(quoted.source), &quoted)?;
+    let key = key4(quoted.destination, quoted.destination_port_be, vip_id);
+    Ok(ForVip {
+        key,
+        hash: V4::hash(&key),
+        flags: 0,
+    })
+}
+
+/// Likewise for `ICMPv6`.
+#[inline(always)]
+fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
+    let ip = Ipv6::at(packet, link.network).ok_or(UNKNOWN)?;
+    let icmp = ip.transport(packet, link.network).map_err(|_| UNKNOWN)?;
+    match quote::kind(packet, &icmp) {
+        Some(kind) if is_error6(kind) => {}
+        // Neighbour discovery, which also asks the VIP itself whether it is still there.
+        Some(133..=137) => return Err(neighbour::solicitation(packet, link, ip)),
+        _ => return Err(Exit::Pass(Reason::PassOtherService)),
+    }
+    from_outside(link)?;
+    let quoted = quoted6(packet, &icmp).ok_or(UNKNOWN)?;
+    if quoted.source != ip.destination() {
+        return Err(UNKNOWN);
+    }
+    let vip_id = sender(vip6(quoted.source), &quoted)?;
+    let key = key6(quoted.destination, quoted.destination_port_be, vip_id);
+    Ok(ForVip {
+        key,
+        hash: V6::hash(&key),
+        flags: 0,
+    })
+}
+
+/// What a node of the cluster sends was steered already.
+#[inline(always)]
+fn from_outside(link: &Link) -> Stage<()> {
+    if is_node(link.source) {
+        return Err(Exit::Pass(Reason::PassFromNode));
+    }
+    Ok(())
+}
+
+/// The VIP id of the service that sent the quoted packet.
+#[inline(always)]
+fn sender<A>(vip: Option<&'static Vip>, quoted: &Quoted<A>) -> Stage<u16> {
+    vip.and_then(|vip| service(vip, quoted.source_port_be))
+        .ok_or(UNKNOWN)
+}
+
+/// Sends an error to the session's backend. The session itself is left as it is: an error is no word
+/// of the client's.
+#[inline(always)]
+fn steer<const K: usize, F: Family<K>>(packet: &mut Packet, session: &ForVip<K>) -> Stage<u32> {
+    let target = owner::<K, F>(session)?;
+    match target.backend.state {
+        state::UP => {}
+        state::UNRESOLVED => return Err(Exit::Drop(Reason::DropUnresolved)),
+        _ => return Err(UNKNOWN),
+    }
+    let bytes = packet.len();
+    let hop = rewrite(packet, target)?;
+    target.count(bytes, false);
+    count(Reason::IcmpSteered);
+    forward(packet, hop)
+}
+
+/// Whom the flow names; without one, on the master, whom the ring names for a frame in mid-session.
+#[inline(always)]
+fn owner<const K: usize, F: Family<K>>(session: &ForVip<K>) -> Stage<Target> {
+    if let Some(known) = flow::find::<K, F>(session) {
+        return Target::get(known.backend()).ok_or(UNKNOWN);
+    }
+    let director = admit::director()
+        .filter(|director| admit::holds_lease(director))
+        .ok_or(UNKNOWN)?;
+    let slots = select::slots::<K, F>(session, director);
+    select::by_ring(director, slots).map_err(|_| UNKNOWN)
+}

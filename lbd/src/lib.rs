@@ -8,6 +8,7 @@
 //!
 //! A module imports from those above it in this list, never back.
 
+mod counters;
 pub mod units;
 
 pub mod config;

@@ -1,23 +1,11 @@
 //! What the channel counts.
 
-macro_rules! counters {
-    ($(#[doc = $doc:literal] $field:ident,)+) => {
-        /// Since the daemon started. A sentence each says whether an operator should worry.
-        #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-        pub struct Counters {
-            $(#[doc = $doc] pub $field: u64,)+
-        }
-
-        impl Counters {
-            /// Each counter's name, its value and its sentence.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> {
-                [$((stringify!($field), self.$field, $doc.trim_ascii()),)+].into_iter()
-            }
-        }
-    };
-}
+use crate::counters::counters;
 
 counters! {
+    /// Since the daemon started. A sentence each says whether an operator should worry.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    Counters:
     /// Datagrams sent to peers. Expected.
     datagrams_sent,
     /// Datagrams that the kernel did not take. Worry when it grows: no route to a peer.

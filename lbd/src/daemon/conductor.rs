@@ -216,6 +216,7 @@ impl Conductor {
                 member.answered = Some((sample, now_ns));
             }
             Err(error) => {
+                member.poll_failures += 1;
                 let error = error.to_string();
                 if member.poll_error.as_ref() != Some(&error) {
                     warn!("{}: no figures: {error}", member.name);

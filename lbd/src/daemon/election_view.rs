@@ -1,8 +1,6 @@
 //! The conductor's side of the election: its thread, and what that told last.
 use std::{collections::BTreeMap, net::IpAddr};
 
-use serde::Serialize;
-
 use super::advert::{AdvertThread, Command};
 use crate::election::{Health, Leader};
 
@@ -110,15 +108,10 @@ impl ElectionView {
         let Some(view) = self.thread.as_ref().and_then(AdvertThread::view) else {
             return BTreeMap::new();
         };
-        let mut counters = named(&view.election);
-        counters.append(&mut named(&view.wire));
-        counters
+        let election = view.election.iter();
+        election
+            .chain(view.wire.iter())
+            .map(|(name, value, _)| (name.to_owned(), value))
+            .collect()
     }
-}
-
-/// A struct of counters as a map from its fields' names.
-fn named(counters: &impl Serialize) -> BTreeMap<String, u64> {
-    serde_json::to_value(counters)
-        .and_then(serde_json::from_value)
-        .unwrap_or_default()
 }

@@ -49,11 +49,19 @@ impl Listeners {
     }
 
     /// Serves until the runtime ends.
-    pub(super) fn serve(self, runtime: &Handle, events: &mpsc::Sender<Event>, agent: Agent) {
+    ///
+    /// `node` is this box's name.
+    pub(super) fn serve(
+        self,
+        runtime: &Handle,
+        events: &mpsc::Sender<Event>,
+        agent: Agent,
+        node: &str,
+    ) {
         let control = control::serve(self.control, events.clone());
         runtime.spawn(async move { log_end("the control socket", control.await) });
         if let Some(http) = self.http {
-            runtime.spawn(serve("node.http", http, web::router(events.clone())));
+            runtime.spawn(web::serve(http, web::router(events.clone(), node)));
         }
         if let Some(channel) = self.channel {
             runtime.spawn(serve("node.channel", channel, agent::router(agent)));

@@ -32,6 +32,9 @@ pub(super) struct Member {
     pub(super) heard_ns: u64,
     /// Why its last poll failed.
     pub(super) poll_error: Option<String>,
+    pub(super) poll_failures: u64,
+    /// How often it stopped to take sessions, by the kind of the reason.
+    pub(super) shut_offs: BTreeMap<String, u64>,
     pub(super) order: Option<Override>,
     pub(super) live: Live,
     /// How fast its sessions end.
@@ -158,6 +161,8 @@ impl Member {
             answered: None,
             heard_ns: 0,
             poll_error: None,
+            poll_failures: 0,
+            shut_offs: BTreeMap::new(),
             order: None,
             live: Live::default(),
             turnover: Turnover::default(),

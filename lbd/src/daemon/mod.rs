@@ -13,6 +13,7 @@
 
 pub mod advert;
 pub mod control;
+pub mod glossary;
 pub mod health;
 pub mod poll;
 pub mod status;
@@ -29,6 +30,7 @@ mod election_view;
 mod event;
 mod listeners;
 mod members;
+mod metrics;
 mod operator;
 mod orders;
 mod outlets;

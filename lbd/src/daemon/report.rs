@@ -133,12 +133,16 @@ impl Conductor {
             weight_permille: decision.map_or(0, |decision| decision.weight.0),
             accepting: decision.is_some_and(|decision| decision.accepting),
             reason: decision.map_or_else(String::new, |decision| decision.reason.to_string()),
+            reason_kind: decision.map_or_else(String::new, |decision| decision.reason.kind()),
             operator: member.order.map(|order| match order {
                 Override::Drain => "drain".to_owned(),
                 Override::Weight(weight) => format!("weight {}", weight.0),
             }),
             sessions: live,
             unique_sources: member.live.unique_sources.unwrap_or(0),
+            shut_offs: member.shut_offs.clone(),
+            poll_error: member.poll_error.clone(),
+            poll_failures: member.poll_failures,
             reported: member
                 .answered
                 .as_ref()

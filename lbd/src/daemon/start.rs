@@ -96,7 +96,8 @@ fn conduct(
     events: mpsc::Receiver<Event>,
 ) -> anyhow::Result<(Conductor, End)> {
     let edits = watch_file(runtime, &conductor.config_path, sender);
-    listeners.serve(runtime.handle(), sender, agent);
+    let node = &conductor.config.node.name;
+    listeners.serve(runtime.handle(), sender, agent, node);
     runtime.spawn(tick(sender.clone()));
     let thread = thread::Builder::new()
         .name("conductor".to_owned())

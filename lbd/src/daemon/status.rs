@@ -99,12 +99,21 @@ pub struct BackendStatus {
     pub accepting: bool,
     /// Why the weight is what it is.
     pub reason: String,
+    /// The same as a word for machines: `normal`, `drained`, `shut_off_above_average`; empty before
+    /// the first decision.
+    pub reason_kind: String,
     /// `drain`, a weight set by hand, or nothing.
     pub operator: Option<String>,
     /// Live sessions through this node's flow table.
     pub sessions: u64,
     /// Unique sources among them, as of the last sweep.
     pub unique_sources: u64,
+    /// How often it stopped to take new sessions since the daemon started, by `reason_kind`.
+    pub shut_offs: BTreeMap<String, u64>,
+    /// Why its figures cannot be had right now.
+    pub poll_error: Option<String>,
+    /// Polls for its figures that failed since the daemon started.
+    pub poll_failures: u64,
     /// What it reported last.
     pub reported: Option<ReportedStatus>,
     /// Frames, bytes and sessions steered to it since the data plane was loaded.
@@ -172,4 +181,93 @@ pub struct ConfigStatus {
     pub loaded_unix_s: u64,
     /// Why the file as it is now was refused; the running configuration is the one before.
     pub refused: Option<String>,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A node with one backend.
+    pub(in crate::daemon) fn small() -> Status {
+        let counters = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), 5)).collect();
+        Status {
+            node: "mx1".to_owned(),
+            version: "0.0.0".to_owned(),
+            uptime_s: 90,
+            role: "master".to_owned(),
+            master: Some("mx1".to_owned()),
+            election: ElectionStatus {
+                virtual_router_id: 51,
+                priority: 200,
+                reason: "nobody better is heard".to_owned(),
+                since_s: 80,
+                times_master: 1,
+            },
+            virtual_addresses: vec![VirtualAddressStatus {
+                address: IpAddr::from([192, 0, 2, 25]),
+                ports: vec![25],
+                held: true,
+            }],
+            interfaces: vec![InterfaceStatus {
+                name: "eth0".to_owned(),
+                xdp_mode: "native".to_owned(),
+                up: true,
+            }],
+            backends: vec![backend("mx1", 12)],
+            counters: counters(&["pass_not_ours", "flow_opened"]),
+            election_counters: counters(&["adverts_sent", "wrong_ttl"]),
+            channel: ChannelStatus {
+                off: None,
+                peers: vec![PeerStatus {
+                    name: "mx2".to_owned(),
+                    address: SocketAddr::from(([192, 0, 2, 12], 9426)),
+                    heard_s: Some(0.25),
+                    complete: true,
+                }],
+                counters: counters(&["bytes_sent"]),
+            },
+            config: ConfigStatus {
+                path: "/etc/lbd/lbd.yaml".to_owned(),
+                loaded_unix_s: 1_700_000_000,
+                refused: None,
+            },
+        }
+    }
+
+    /// A backend that takes sessions.
+    pub(in crate::daemon) fn backend(name: &str, sessions: u64) -> BackendStatus {
+        BackendStatus {
+            name: name.to_owned(),
+            site: "here".to_owned(),
+            id: 0,
+            address: IpAddr::from([192, 0, 2, 11]),
+            mac: Some("02:00:00:00:00:01".to_owned()),
+            health: "up".to_owned(),
+            health_reason: None,
+            weight: 100,
+            weight_permille: 75_000,
+            accepting: true,
+            reason: "75 % of its weight: 10 unique sources".to_owned(),
+            reason_kind: "loaded".to_owned(),
+            operator: None,
+            sessions,
+            unique_sources: 10,
+            shut_offs: BTreeMap::new(),
+            poll_error: None,
+            poll_failures: 2,
+            reported: Some(ReportedStatus {
+                age_s: 1.5,
+                queued: Some(7),
+                deferred: None,
+                sessions: Some(13),
+                unique_ips: Some(11),
+                not_accepted: Some(0),
+            }),
+            steered: SteeredStatus {
+                packets: 1000,
+                bytes: 64_000,
+                sessions: 100,
+            },
+        }
+    }
 }

@@ -188,7 +188,7 @@ impl Conductor {
     }
 
     /// A line for each backend that starts or stops to take sessions.
-    fn log_changes(&self, output: &Output) {
+    fn log_changes(&mut self, output: &Output) {
         for decision in output.decisions() {
             let before = self
                 .weigher
@@ -197,12 +197,16 @@ impl Conductor {
             if before == Some(decision.accepting) {
                 continue;
             }
-            let member = self.members.iter().find(|member| member.id == decision.id);
-            let name = member.map_or("?", |member| member.name.as_str());
+            let mut members = self.members.iter_mut();
+            let Some(member) = members.find(|member| member.id == decision.id) else {
+                continue;
+            };
+            let name = &member.name;
             if decision.accepting {
                 info!("{name} takes sessions: {}", decision.reason);
             } else {
                 info!("{name} takes no new sessions: {}", decision.reason);
+                *member.shut_offs.entry(decision.reason.kind()).or_default() += 1;
             }
         }
     }

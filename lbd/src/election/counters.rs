@@ -1,33 +1,36 @@
 //! What the election counts.
 use serde::Serialize;
 
-/// Totals since the start. Each says whether it is expected.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct Counters {
+use crate::counters::counters;
+
+counters! {
+    /// Totals since the start. Each says whether it is expected.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+    Counters:
     /// Adverts handed to the sockets. Expected while master.
-    pub adverts_sent: u64,
+    adverts_sent,
     /// Adverts that could not be sent in any family. Not expected.
-    pub adverts_failed: u64,
+    adverts_failed,
     /// Verified adverts of others. Expected while backup.
-    pub adverts_heard: u64,
+    adverts_heard,
     /// Adverts with priority 0: a master stopped.
-    pub stops_heard: u64,
+    stops_heard,
     /// Times this node became master.
-    pub takeovers: u64,
+    takeovers,
     /// Times this node yielded to a better master.
-    pub yields: u64,
+    yields,
     /// Adverts of another master while this node was master. A few after a partition.
-    pub rivals: u64,
+    rivals,
     /// Claims of a virtual address by another box while this node was master.
-    pub foreign_claims: u64,
+    foreign_claims,
     /// Bursts of announcements.
-    pub announcements: u64,
+    announcements,
     /// Timers that fired late. Not expected; many mean that the thread has no real-time priority.
-    pub late_timers: u64,
+    late_timers,
     /// Leases that ended while master. Not expected unless the box was stopped.
-    pub leases_lost: u64,
+    leases_lost,
     /// Preemptions that did not get the flows in time.
-    pub syncs_timed_out: u64,
+    syncs_timed_out,
     /// Times that health took mastership, or the right to it, away.
-    pub faults: u64,
+    faults,
 }

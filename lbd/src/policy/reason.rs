@@ -187,6 +187,16 @@ pub enum Reason {
     Standby,
 }
 
+impl Reason {
+    /// The variant as a word, as its JSON has it: `shut_off_above_average`.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        // Plain data with text keys always becomes JSON, and every variant has its tag.
+        let json = serde_json::to_value(self).unwrap_or_default();
+        json["kind"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
 impl fmt::Display for Reason {
     #[expect(clippy::too_many_lines, reason = "one sentence a variant")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,9 @@ use std::{fmt::Write, path::Path};
 
 use crate::lab::{Host, INTERFACE, addresses};
 
+/// The port of `node.http`.
+pub const HTTP_PORT: u16 = 9425;
+
 /// A cluster of all nodes of a lab. Durations are written as in the file: `200ms`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -20,6 +23,8 @@ pub struct Settings {
     pub health: String,
     /// Whether there is an IPv6 VIP.
     pub ipv6: bool,
+    /// Whether `node.http` listens, on [`HTTP_PORT`] of the node's own address.
+    pub http: bool,
     /// More lines for `cluster:`, indented by two blanks.
     pub more: String,
 }
@@ -34,6 +39,7 @@ impl Default for Settings {
             policy: "{kind: seed}".to_owned(),
             health: "{interval: 1s, timeout: 5s, rise: 1, fall: 3}".to_owned(),
             ipv6: true,
+            http: false,
             more: String::new(),
         }
     }
@@ -79,14 +85,20 @@ impl Settings {
             spool,
             secret_file,
         } = places;
+        let http = if self.http {
+            format!("{}:{HTTP_PORT}", node.address4())
+        } else {
+            "null".to_owned()
+        };
         let mut text = format!(
             "node:\n  name: {}\n  interfaces: [{INTERFACE}]\n  priority: {priority}\n  \
              xdp: native\n  flows: 100000\n  pin_dir: {}\n  state_dir: {}\n  control: {}\n  \
-             http: null\n  channel: {}:9426\n  queue: {{system: postfix, spool: {}}}\n",
+             http: {}\n  channel: {}:9426\n  queue: {{system: postfix, spool: {}}}\n",
             node.name,
             pin_dir.display(),
             state_dir.display(),
             control.display(),
+            http,
             node.address4(),
             spool.display(),
         );

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use crate::counters::counters;
 use crate::election::{self, Leader, Takeover, WhyBackup};
 use crate::vrrp::{AuthError, VrrpError};
 
@@ -159,39 +160,40 @@ impl fmt::Display for Notice {
     }
 }
 
-/// What came and went on the wire. Each says whether it is expected.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct WireCounters {
+counters! {
+    /// What came and went on the wire. Each says whether it is expected.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+    WireCounters:
     /// Good adverts whose checksum has the pseudo-header. Expected.
-    pub checksum_with_pseudo_header: u64,
+    checksum_with_pseudo_header,
     /// Good IPv4 adverts without it (RFC 9568). Expected from some peers.
-    pub checksum_message_only: u64,
+    checksum_message_only,
     /// Packets with a TTL or hop limit below 255: a router, or forged. Not expected.
-    pub wrong_ttl: u64,
+    wrong_ttl,
     /// Too short, too long, or no address. Not expected.
-    pub wrong_length: u64,
+    wrong_length,
     /// Another version than 3. A peer to be reconfigured.
-    pub wrong_version: u64,
+    wrong_version,
     /// No advertisement. Not expected.
-    pub wrong_type: u64,
+    wrong_type,
     /// Of another virtual router. Expected where several share the segment.
-    pub other_router: u64,
+    other_router,
     /// Damaged, or made wrong. Not expected.
-    pub wrong_checksum: u64,
+    wrong_checksum,
     /// With an interval of 0. Not expected.
-    pub zero_interval: u64,
+    zero_interval,
     /// Of somebody who is not in the list of unicast peers. Not expected.
-    pub not_a_peer: u64,
+    not_a_peer,
     /// Good adverts whose addresses differ from ours. A configuration to be made equal.
-    pub other_addresses: u64,
+    other_addresses,
     /// Without the trailer that is required. Expected until the roll-out is complete.
-    pub auth_missing: u64,
+    auth_missing,
     /// With a key or type that is not known. Expected during a roll-over at most.
-    pub auth_unknown: u64,
+    auth_unknown,
     /// Forged, or the keys differ. Not expected.
-    pub auth_forged: u64,
+    auth_forged,
     /// Replayed, or the clocks differ. Not expected.
-    pub auth_replayed: u64,
+    auth_replayed,
 }
 
 impl WireCounters {

@@ -1,0 +1,113 @@
+//! Whether a request may come from where it says. Pure.
+//!
+//! The port is read-only, so a foreign page can change nothing; but a name that is made to point at
+//! this box (DNS rebinding) would let it read. A browser then sends that name as `Host`.
+use std::net::IpAddr;
+
+use axum::http::StatusCode;
+use thiserror::Error;
+
+/// Why a request is not answered.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub(super) enum Refused {
+    #[error("the request has no Host header")]
+    NoHost,
+    #[error("this box is not called that; use its address, localhost, or its name")]
+    ForeignHost,
+    #[error("a page of another site may not ask here")]
+    ForeignOrigin,
+}
+
+impl Refused {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::NoHost => StatusCode::BAD_REQUEST,
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::ForeignOrigin => StatusCode::FORBIDDEN,
+        }
+    }
+}
+
+/// What this box may be called: `node.name`, and its host name.
+pub(super) fn own_names(node: &str) -> Vec<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    [node, host.trim()]
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// Judges the `Host` and `Origin` of a request. `names` are lower-case.
+pub(super) fn judge(
+    host: Option<&str>,
+    origin: Option<&str>,
+    names: &[String],
+) -> Result<(), Refused> {
+    let host = host.ok_or(Refused::NoHost)?;
+    if !is_own(name_of(host), names) {
+        return Err(Refused::ForeignHost);
+    }
+    match origin {
+        None => Ok(()),
+        Some(origin) if origin.strip_prefix("http://") == Some(host) => Ok(()),
+        Some(_) => Err(Refused::ForeignOrigin),
+    }
+}
+
+/// An address cannot be rebound. A name counts when it is ours, alone or with a domain behind it.
+fn is_own(name: &str, names: &[String]) -> bool {
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let name = name.to_lowercase();
+    name == "localhost"
+        || names.iter().any(|own| {
+            name.strip_prefix(own.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+}
+
+/// The host without its port.
+fn name_of(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_origins_are_judged() {
+        let names = ["mx1".to_owned()];
+        for (host, origin, expected) in [
+            (Some("127.0.0.1:9425"), None, Ok(())),
+            (Some("[::1]:9425"), None, Ok(())),
+            (Some("[2001:db8::1]"), None, Ok(())),
+            (Some("localhost:9425"), None, Ok(())),
+            (Some("MX1.example.com:9425"), None, Ok(())),
+            (Some("mx1"), Some("http://mx1"), Ok(())),
+            (Some("mx11.example.com"), None, Err(Refused::ForeignHost)),
+            (Some("evil.example:9425"), None, Err(Refused::ForeignHost)),
+            (Some(""), None, Err(Refused::ForeignHost)),
+            (None, None, Err(Refused::NoHost)),
+            (
+                Some("mx1:9425"),
+                Some("http://evil.example"),
+                Err(Refused::ForeignOrigin),
+            ),
+            (Some("mx1:9425"), Some("null"), Err(Refused::ForeignOrigin)),
+            (
+                Some("mx1:9425"),
+                Some("http://mx1:80"),
+                Err(Refused::ForeignOrigin),
+            ),
+        ] {
+            assert_eq!(judge(host, origin, &names), expected, "{host:?} {origin:?}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Serving HTTP to whoever reaches the port: bounded in connections, in time and in memory.
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tracing::debug;
+
+/// Connections at once; more wait in the kernel's queue.
+const CONNECTIONS: usize = 64;
+/// A request's head must be here within this, and the next one's on the same connection.
+const HEAD: Duration = Duration::from_secs(5);
+/// A head that is larger is refused. hyper takes no less than 8 KiB.
+const HEAD_BYTES: usize = 16 << 10;
+/// Who does not read for so long is dropped.
+const STALLED: Duration = Duration::from_secs(15);
+/// No connection lives longer; a live page opens the next one by itself.
+const LIFE: Duration = Duration::from_mins(10);
+
+/// Serves until the task is dropped.
+pub(in crate::daemon) async fn serve(listener: TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return; // The semaphore is never closed.
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    connection(stream, router).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Of one connection, or no descriptor is left: a moment later there may be.
+                debug!("node.http: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router) {
+    let socket = socket2::SockRef::from(&stream);
+    let tuned = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_user_timeout(Some(STALLED)));
+    if let Err(error) = tuned {
+        debug!("node.http: {error}");
+    }
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Ok(Err(error)) = tokio::time::timeout(LIFE, served).await {
+        debug!("node.http: {error}");
+    }
+}

@@ -1,0 +1,147 @@
+//! What strangers may send, over real sockets.
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, sync::mpsc};
+
+use super::*;
+use crate::daemon::{control::Request, status};
+
+/// A server whose conductor answers with a small status; it lives as long as the test's process.
+fn served() -> SocketAddr {
+    let (sender, mut events) = mpsc::channel::<Event>(16);
+    thread::spawn(move || {
+        while let Some(event) = events.blocking_recv() {
+            if let Event::Request(Request::Status(reply)) = event {
+                drop(reply.send(Box::new(status::tests::small())));
+            }
+        }
+    });
+    let (address, bound) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            address.send(listener.local_addr().unwrap()).unwrap();
+            serve(listener, router(sender, "mx1")).await;
+        });
+    });
+    bound.recv().unwrap()
+}
+
+/// Sends bytes, and reads until the server closes or is silent for a while.
+fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    // The server may close before it has read everything.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str, more: &str) -> String {
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{more}\r\n");
+    exchange(address, request.as_bytes())
+}
+
+#[test]
+fn metrics_and_status_are_answered_and_nothing_else() {
+    let address = served();
+    for (method, path, more, status, holds) in [
+        ("GET", "/metrics", "", "200", "text/plain; version=0.0.4"),
+        (
+            "GET",
+            "/metrics",
+            "accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n",
+            "200",
+            "# EOF",
+        ),
+        ("HEAD", "/metrics", "", "200", "content-length"),
+        ("GET", "/api/status", "", "200", "\"node\":\"mx1\""),
+        ("GET", "/etc/passwd", "", "404", "ask for /metrics"),
+        ("GET", "/../../etc/passwd", "", "404", "ask for /metrics"),
+        ("POST", "/api/status", "", "405", "read-only"),
+        ("DELETE", "/metrics", "", "405", "read-only"),
+        ("BREW", "/metrics", "", "405", "read-only"),
+        (
+            "GET",
+            "/api/status",
+            "origin: http://evil.example\r\n",
+            "403",
+            "another site",
+        ),
+    ] {
+        let answer = ask(address, method, path, more);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(holds),
+            "{method} {path} {more}: {answer}"
+        );
+        assert!(
+            answer.contains("x-content-type-options: nosniff"),
+            "{answer}"
+        );
+        assert!(!answer.contains("access-control-allow-origin"), "{answer}");
+    }
+}
+
+#[test]
+fn malformed_and_huge_requests_are_refused_and_the_next_one_is_served() {
+    let address = served();
+    let huge = format!(
+        "GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n",
+        "a".repeat(1 << 20)
+    );
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20));
+    for (bytes, status) in [
+        (
+            &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
+            "400",
+        ),
+        (b"GET\r\n\r\n", "400"),
+        (b"GET /metrics HTTP/1.1\r\nconnection: close\r\n\r\n", "400"),
+        (huge.as_bytes(), "431"),
+        (long.as_bytes(), "414"),
+    ] {
+        let answer = exchange(address, bytes);
+        // A head that is far too large may be answered by closing alone.
+        let refused = answer.starts_with(&format!("HTTP/1.1 {status} "))
+            || bytes.len() > HEAD_LIMIT && (answer.is_empty() || answer.starts_with("HTTP/1.1 4"));
+        assert!(refused, "{status}: {answer}");
+    }
+    // A body that is announced and never sent does not keep the answer.
+    let answer = ask(
+        address,
+        "GET",
+        "/metrics",
+        "content-length: 999999999999\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+const HEAD_LIMIT: usize = 1 << 20;
+
+#[test]
+fn slow_strangers_lose_their_places() {
+    let address = served();
+    let slow: Vec<TcpStream> = (0..70)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET /metrics HTT").unwrap();
+            stream
+        })
+        .collect();
+    let answer = ask(address, "GET", "/api/status", "");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    drop(slow);
+}

@@ -54,7 +54,7 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<ForVip<1>> {
     if transport.protocol != protocol::TCP {
         return Err(other(packet, transport.protocol, protocol::ICMP));
     }
-    let (tcp, vip_id) = segment(packet, link, &transport, vip)?;
+    let (tcp, vip_id) = segment(packet, &transport, vip)?;
     let key = key4(ip.source(), tcp.source_port_be(), vip_id);
     Ok(ForVip {
         key,
@@ -76,7 +76,7 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
     if transport.protocol != protocol::TCP {
         return Err(other(packet, transport.protocol, protocol::ICMPV6));
     }
-    let (tcp, vip_id) = segment(packet, link, &transport, vip)?;
+    let (tcp, vip_id) = segment(packet, &transport, vip)?;
     let key = key6(ip.source(), tcp.source_port_be(), vip_id);
     Ok(ForVip {
         key,
@@ -89,7 +89,6 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
 #[inline(always)]
 fn segment<'a>(
     packet: &'a Packet,
-    link: &Link,
     transport: &parse::Transport,
     vip: &Vip,
 ) -> Stage<(Tcp<'a>, u16)> {
@@ -99,7 +98,7 @@ fn segment<'a>(
     let Some(vip_id) = service(vip, tcp.destination_port_be()) else {
         return Err(Exit::Pass(Reason::PassOtherService));
     };
-    if is_node(link.source) {
+    if parse::sender(packet).is_some_and(is_node) {
         return Err(Exit::Pass(Reason::PassFromNode));
     }
     Ok((tcp, vip_id))

@@ -43,7 +43,8 @@ pub(crate) fn find<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Option<Kn
 
 #[inline(always)]
 fn search<const K: usize>(bucket: *mut u64, key: &Key<K>, tag: u16) -> Option<Known> {
-    for slot in 0..8 / (K + 1) {
+    for turn in 0..8 / (K + 1) {
+        let slot = nth_slot::<K>(tag, turn);
         // SAFETY: a bucket is eight words, and slot and word stay below that.
         unsafe {
             let start = bucket.add(slot * (K + 1));
@@ -61,6 +62,18 @@ fn search<const K: usize>(bucket: *mut u64, key: &Key<K>, tag: u16) -> Option<Kn
         }
     }
     None
+}
+
+/// The slots of a bucket in the order in which a flow is put and sought.
+///
+/// It begins where the flow's tag says. In a table that is half full four flows of five are then
+/// found at the first look, where the first slot to the last would find less than half there, and
+/// each branch that goes another way than foreseen waits for the cache line to arrive. And half-open
+/// flows are displaced in no fixed order: always the first would let a flood wear out one slot, in
+/// which a real client's SYN has just been put.
+#[inline(always)]
+const fn nth_slot<const K: usize>(tag: u16, turn: usize) -> usize {
+    (turn + tag as usize) & (8 / (K + 1) - 1)
 }
 
 /// # Safety
@@ -105,7 +118,7 @@ pub(crate) fn follow<const K: usize, F: Family<K>>(
     }
     let next = next_state(word.state, frame.flags);
     let now = clock::seen();
-    if next != word.state || now != word.seen {
+    if next != word.state || now.wrapping_sub(word.seen) >= NOTED_UNITS {
         change::<K, F>(known, word, next, now, frame);
     }
     Ok(Some(Routed::To {
@@ -113,6 +126,10 @@ pub(crate) fn follow<const K: usize, F: Family<K>>(
         opened: false,
     }))
 }
+
+/// How old the last note of a flow's client becomes before a frame renews it, in the units of
+/// `FlowWord::seen`: 4.3 s. A compare-and-swap is dear, and timeouts are longer by far.
+const NOTED_UNITS: u16 = 4;
 
 /// What a frame of the client makes of a flow's state.
 #[inline(always)]
@@ -213,9 +230,7 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
     let mut best_rank = KEPT;
     for bucket in [first, second] {
         for turn in 0..8 / (K + 1) {
-            // Half-open flows are displaced in no fixed order: always the first would let a flood
-            // wear out one slot, in which a real client's SYN has just been put.
-            let slot = (turn + tag as usize) & (8 / (K + 1) - 1);
+            let slot = nth_slot::<K>(tag, turn);
             // SAFETY: a bucket is eight words, and slot and word stay below that.
             let at = unsafe { bucket.add(slot * (K + 1) + K) };
             // SAFETY: as above.

@@ -68,7 +68,7 @@ fn ipv4(packet: &Packet, link: &Link) -> Stage<ForVip<1>> {
     if !quote::kind(packet, &icmp).is_some_and(is_error4) {
         return Err(Exit::Pass(Reason::PassOtherService));
     }
-    from_outside(link)?;
+    from_outside(packet)?;
     let quoted = quoted4(packet, &icmp).ok_or(UNKNOWN)?;
     // RFC 1122, section 3.2.2: an error goes to the sender of what it quotes.
     if quoted.source != ip.destination() {
@@ -94,7 +94,7 @@ fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
         Some(133..=137) => return Err(neighbour::solicitation(packet, link, ip)),
         _ => return Err(Exit::Pass(Reason::PassOtherService)),
     }
-    from_outside(link)?;
+    from_outside(packet)?;
     let quoted = quoted6(packet, &icmp).ok_or(UNKNOWN)?;
     if quoted.source != ip.destination() {
         return Err(UNKNOWN);
@@ -110,8 +110,8 @@ fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
 
 /// What a node of the cluster sends was steered already.
 #[inline(always)]
-fn from_outside(link: &Link) -> Stage<()> {
-    if is_node(link.source) {
+fn from_outside(packet: &Packet) -> Stage<()> {
+    if parse::sender(packet).is_some_and(is_node) {
         return Err(Exit::Pass(Reason::PassFromNode));
     }
     Ok(())

@@ -57,8 +57,6 @@ const MAX_EXTENSIONS: usize = 3;
 /// The Ethernet header, with its tags.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Link {
-    /// The sender, as [`lbd_common::node::mac_to_u64`] has it.
-    pub source: u64,
     /// What follows, in network byte order.
     pub ethertype: u16,
     /// Where it starts.
@@ -69,7 +67,6 @@ pub struct Link {
 #[inline(always)]
 pub fn link<F: Frame + ?Sized>(frame: &F) -> Option<Link> {
     let head: &[u8; 14] = frame.window(0)?;
-    let source = u32_at(head, 6) as u64 | (u16_at(head, 10) as u64) << 32;
     let mut ethertype = u16_at(head, 12);
     let mut network = 14;
     for _ in 0..MAX_TAGS {
@@ -79,11 +76,16 @@ pub fn link<F: Frame + ?Sized>(frame: &F) -> Option<Link> {
         ethertype = u16_at(frame.window::<4>(network)?, 2);
         network += 4;
     }
-    Some(Link {
-        source,
-        ethertype,
-        network,
-    })
+    Some(Link { ethertype, network })
+}
+
+/// The sender's MAC, as [`lbd_common::node::mac_to_u64`] has it.
+///
+/// Not a part of [`Link`], because frames for nobody here, which are nearly all, need no sender.
+#[inline(always)]
+pub fn sender<F: Frame + ?Sized>(frame: &F) -> Option<u64> {
+    let head: &[u8; 14] = frame.window(0)?;
+    Some(u32_at(head, 6) as u64 | (u16_at(head, 10) as u64) << 32)
 }
 
 /// Where the transport header is, and what it is.

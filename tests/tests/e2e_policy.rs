@@ -6,7 +6,7 @@ use std::{
 };
 
 use lbd_tests::{
-    cluster::{Cluster, Settings},
+    cluster::{Cluster, Settings, Site},
     lab::{Host, Lab, Spec, addresses},
     percent,
     smtp::{
@@ -215,4 +215,108 @@ fn a_queue_is_steered_around_until_it_is_gone() {
     let share = percent(on.len() as u64, all as u64);
     println!("  the queue gone: {share:.1} % of {all} sessions");
     assert!(share > 20.0, "{share}");
+}
+
+#[test]
+fn a_slow_box_loses_its_share_but_no_session_and_gets_it_back() {
+    let Some(_turn) = lbd_tests::turn("a_slow_box_loses_its_share_but_no_session_and_gets_it_back")
+    else {
+        return;
+    };
+    let lab = Lab::new(&Spec::default()).unwrap();
+    let servers = servers(&lab);
+    let settings = Settings {
+        policy: "{kind: queue-aware, slow_start: 1s}".to_owned(),
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::started(&lab, settings).unwrap();
+    cluster.wait_ready().unwrap();
+    let (name, slow) = (&lab.nodes[2].name, &servers[2]);
+    // `send` panics when a session is cut.
+    let share = |length| {
+        let (on, all) = send(lab.client(), name, length);
+        percent(on.len() as u64, all as u64)
+    };
+    let before = share(INTERVAL * 2);
+    slow.set_delay(INTERVAL / 2);
+    let slowed = share(INTERVAL * 2);
+    slow.set_delay(Duration::ZERO);
+    share(INTERVAL * 2);
+    let after = share(INTERVAL * 2);
+    println!(
+        "{name} has {before:.1} % of the sessions; {slowed:.1} % in the 2 stats intervals after it \
+         became slow, none of them cut; {after:.1} % after its cure"
+    );
+    assert!(slowed < before * 0.75, "{slowed} of {before}");
+    assert!(after > slowed * 1.5, "{after} after {slowed}");
+}
+
+#[test]
+fn a_site_that_can_take_no_more_spills_to_the_other_and_takes_over_again() {
+    let name = "a_site_that_can_take_no_more_spills_to_the_other_and_takes_over_again";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let lab = Lab::new(&Spec::default()).unwrap();
+    let _servers = servers(&lab);
+    let settings = Settings {
+        sites: vec![
+            Site {
+                name: "dallas",
+                nodes: 2,
+                spill: Some("atlanta"),
+            },
+            Site {
+                name: "atlanta",
+                nodes: 1,
+                spill: None,
+            },
+        ],
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(&lab, settings).unwrap();
+    for index in 0..cluster.len() {
+        cluster.start(index).unwrap();
+    }
+    // The node of the highest priority; a site that stands by is never ready.
+    let master = 0;
+    cluster
+        .wait_status(master, "mastership with both of dallas", |status| {
+            let takes = |node: &Host| status.backend(&node.name).is_some_and(|b| b.accepting);
+            status.role == "master" && lab.nodes[..2].iter().all(takes)
+        })
+        .unwrap();
+    let stand_in = &lab.nodes[2].name;
+    let order = |cluster: &Cluster, order: &str| {
+        for node in &lab.nodes[..2] {
+            let output = cluster.lbd(master, &[order, &node.name]).unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+    };
+    let takes = |expected: bool| {
+        move |status: &lbd_tests::cluster::Status| {
+            status
+                .backend(stand_in)
+                .is_some_and(|backend| backend.accepting == expected)
+        }
+    };
+    let (on, all) = send(lab.client(), stand_in, INTERVAL);
+    assert!(on.is_empty(), "{} of {all} while dallas has room", on.len());
+
+    order(&cluster, "drain");
+    let status = cluster
+        .wait_status(master, "spilling", takes(true))
+        .unwrap();
+    println!("atlanta: {}", status.backend(stand_in).unwrap().reason);
+    let (on, all) = send(lab.client(), stand_in, INTERVAL);
+    assert!(all > 0);
+    assert_eq!(on.len(), all, "while dallas is drained");
+
+    order(&cluster, "undrain");
+    let status = cluster
+        .wait_status(master, "room again", takes(false))
+        .unwrap();
+    println!("atlanta: {}", status.backend(stand_in).unwrap().reason);
+    let (on, all) = send(lab.client(), stand_in, INTERVAL);
+    assert!(on.is_empty(), "{} of {all} with dallas back", on.len());
 }

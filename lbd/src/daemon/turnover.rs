@@ -26,7 +26,16 @@ pub(super) struct Turnover {
 #[derive(Clone, Copy, Debug)]
 struct Before {
     open: u64,
-    begun: u64,
+    steered: Steered,
+}
+
+/// All that ever went to a backend.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Steered {
+    /// Sessions that began.
+    pub(super) begun: u64,
+    /// Bytes of frames.
+    pub(super) bytes: u64,
 }
 
 /// What [`Turnover::step`] found.
@@ -36,6 +45,8 @@ pub(super) struct Ended {
     pub(super) sessions: u64,
     /// Their mean lifetime; 0 when none ended.
     pub(super) mean_lifetime_ns: u64,
+    /// What their clients sent, as a mean, with all headers.
+    pub(super) mean_bytes: u64,
 }
 
 impl Turnover {
@@ -51,23 +62,25 @@ impl Turnover {
         self.open = open;
     }
 
-    /// Ends a step, at the last reading. `begun` counts all sessions that ever began.
-    pub(super) fn step(&mut self, begun: u64) -> Ended {
+    /// Ends a step, at the last reading.
+    pub(super) fn step(&mut self, steered: Steered) -> Ended {
         let before = self.before.replace(Before {
             open: self.open,
-            begun,
+            steered,
         });
         let session_ns = std::mem::take(&mut self.session_ns);
         let Some(before) = before else {
             return Ended::default();
         };
         // Where other nodes' sessions come by the channel, more are open than began here.
-        let began = begun.saturating_sub(before.begun);
+        let began = steered.begun.saturating_sub(before.steered.begun);
+        let bytes = steered.bytes.saturating_sub(before.steered.bytes);
         let sessions = (began + before.open).saturating_sub(self.open);
         let lifetime_ns = session_ns.checked_div(u128::from(sessions)).unwrap_or(0);
         Ended {
             sessions,
             mean_lifetime_ns: u64::try_from(lifetime_ns).unwrap_or(u64::MAX),
+            mean_bytes: bytes.checked_div(sessions).unwrap_or(0),
         }
     }
 }
@@ -98,10 +111,14 @@ impl Conductor {
         };
         let stats: HashMap<BackendId, _> = stats.into_iter().collect();
         for member in self.members.iter_mut() {
-            let begun = stats.get(&member.id).map_or(0, |stats| stats.connections);
-            let ended = member.turnover.step(begun);
+            let steered = stats.get(&member.id).map(|stats| Steered {
+                begun: stats.connections,
+                bytes: stats.bytes,
+            });
+            let ended = member.turnover.step(steered.unwrap_or_default());
             member.live.completed = ended.sessions;
             member.live.mean_lifetime_ns = ended.mean_lifetime_ns;
+            member.live.mean_bytes = ended.mean_bytes;
         }
     }
 }
@@ -114,6 +131,13 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
+    fn begun(begun: u64) -> Steered {
+        Steered {
+            begun,
+            bytes: begun * 1000,
+        }
+    }
+
     #[test]
     fn a_steady_load_gives_the_lifetime_that_makes_it() {
         // (begin a second, lifetime in ms), read four times a second for 10 s.
@@ -121,13 +145,14 @@ mod tests {
             let open = rate * lifetime_ms / 1000;
             let mut turnover = Turnover::default();
             turnover.read(S, open);
-            turnover.step(7);
+            turnover.step(begun(7));
             for quarter in 1..=40 {
                 turnover.read(S + quarter * S / 4, open);
             }
-            let ended = turnover.step(7 + rate * 10);
+            let ended = turnover.step(begun(7 + rate * 10));
             assert_eq!(ended.sessions, rate * 10);
             assert_eq!(ended.mean_lifetime_ns, lifetime_ms * 1_000_000);
+            assert_eq!(ended.mean_bytes, 1000);
         }
     }
 
@@ -135,18 +160,18 @@ mod tests {
     fn nothing_is_known_before_the_second_step() {
         let mut turnover = Turnover::default();
         turnover.read(S, 5);
-        assert_eq!(turnover.step(1_000_000), Ended::default());
+        assert_eq!(turnover.step(begun(1_000_000)), Ended::default());
         turnover.read(2 * S, 5);
-        assert_eq!(turnover.step(1_000_000), Ended::default());
+        assert_eq!(turnover.step(begun(1_000_000)), Ended::default());
     }
 
     #[test]
     fn sessions_that_end_without_a_new_one_count() {
         let mut turnover = Turnover::default();
         turnover.read(S, 10);
-        turnover.step(0);
+        turnover.step(begun(0));
         turnover.read(3 * S, 0);
-        let ended = turnover.step(0);
+        let ended = turnover.step(begun(0));
         assert_eq!(ended.sessions, 10);
         assert_eq!(ended.mean_lifetime_ns, S);
     }
@@ -161,12 +186,12 @@ mod tests {
             let mut turnover = Turnover::default();
             let unit = S / 100;
             turnover.read(unit, 0);
-            turnover.step(0);
+            turnover.step(begun(0));
             for at in 1..=1000u64 {
                 let open = sessions.iter().filter(|(begin, life)| (*begin..begin + life).contains(&at));
                 turnover.read(unit + at * unit, open.count() as u64);
             }
-            let ended = turnover.step(sessions.len() as u64);
+            let ended = turnover.step(begun(sessions.len() as u64));
             prop_assert_eq!(ended.sessions, sessions.len() as u64);
             let mean = sessions.iter().map(|(_, life)| life * unit).sum::<u64>() / ended.sessions;
             prop_assert!(ended.mean_lifetime_ns.abs_diff(mean) <= unit, "{ended:?} {mean}");

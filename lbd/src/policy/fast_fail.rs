@@ -2,7 +2,8 @@
 //!
 //! Such a box has the fewest open sessions of all, so that least-connection feeds it more and more.
 //! Lifetimes tell: those of one box are a small part of the others'. At least two others are needed
-//! to tell who is the odd one.
+//! to tell who is the odd one. They do not tell a failing box from the only quick one among slow
+//! ones, so its sessions must also be too small to hold a message.
 use super::Tuning;
 use super::site::to_f64;
 use crate::policy::Live;
@@ -18,11 +19,19 @@ const GOOD_STEPS: u32 = 3;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Lifetime {
     pub(super) mean_ns: f64,
+    mean_bytes: f64,
     sessions: f64,
     /// Of the last step alone; `None` when no session ended in it.
-    last_ns: Option<f64>,
+    last: Option<Last>,
     pub(super) failing: bool,
     good_steps: u32,
+}
+
+/// Means of one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Last {
+    ns: f64,
+    bytes: f64,
 }
 
 impl Lifetime {
@@ -35,11 +44,15 @@ impl Lifetime {
         } else {
             self.sessions * KEPT_PER_STEP
         };
-        self.last_ns = (live.completed > 0).then(|| to_f64(live.mean_lifetime_ns));
+        let last = Last {
+            ns: to_f64(live.mean_lifetime_ns),
+            bytes: to_f64(live.mean_bytes),
+        };
+        self.last = (live.completed > 0).then_some(last);
         self.sessions = old + new;
         if self.sessions > 0.0 {
-            self.mean_ns =
-                (self.mean_ns * old + to_f64(live.mean_lifetime_ns) * new) / self.sessions;
+            self.mean_ns = (self.mean_ns * old + last.ns * new) / self.sessions;
+            self.mean_bytes = (self.mean_bytes * old + last.bytes * new) / self.sessions;
         }
     }
 
@@ -58,9 +71,12 @@ impl Lifetime {
             return false;
         };
         let limit_ns = median_ns * tuning.fast_fail_lifetime;
+        let limit_bytes = to_f64(tuning.fast_fail_max_bytes);
         if self.failing {
-            match self.last_ns {
-                Some(last_ns) if last_ns >= 2.0 * limit_ns => self.good_steps += 1,
+            match self.last {
+                Some(last) if last.ns >= 2.0 * limit_ns || last.bytes > limit_bytes => {
+                    self.good_steps += 1;
+                }
                 Some(_) => self.good_steps = 0,
                 None => {}
             }
@@ -69,20 +85,24 @@ impl Lifetime {
             self.good_steps = 0;
             self.failing = self.known(tuning)
                 && self.mean_ns < limit_ns
-                && self.mean_ns <= to_f64(tuning.fast_fail_max_ns);
+                && self.mean_ns <= to_f64(tuning.fast_fail_max_ns)
+                && self.mean_bytes <= limit_bytes;
         }
         self.failing
     }
 }
 
 /// The median of sorted values, one of them left out; `None` when fewer than two are left.
+///
+/// Of an even number the lower of the two in the middle: one slow box among three must not make
+/// the two others look quick.
 pub(super) fn median_without(sorted: &[f64], left_out: Option<usize>) -> Option<f64> {
     let count = sorted.len() - usize::from(left_out.is_some());
     if count < 2 {
         return None;
     }
     let at = |rank: usize| sorted[rank + usize::from(left_out.is_some_and(|out| rank >= out))];
-    Some(f64::midpoint(at((count - 1) / 2), at(count / 2)))
+    Some(at((count - 1) / 2))
 }
 
 #[cfg(test)]
@@ -121,6 +141,23 @@ mod tests {
     }
 
     #[test]
+    fn short_sessions_that_carry_messages_are_no_failures() {
+        let tuning = Tuning::default();
+        for (mean_bytes, expected) in [(900, true), (1_500, true), (8_000, false)] {
+            let mut lifetime = Lifetime::default();
+            let live = Live {
+                completed: 100,
+                mean_lifetime_ns: 200_000_000,
+                mean_bytes,
+                ..Live::default()
+            };
+            lifetime.observe(&live, &tuning);
+            let failing = lifetime.fails(Some(4e9), &tuning);
+            assert_eq!(failing, expected, "{mean_bytes} bytes");
+        }
+    }
+
+    #[test]
     fn a_cure_is_noticed_and_silence_ends() {
         let tuning = Tuning::default();
         let mut failing = after(100, 200_000_000);
@@ -151,11 +188,11 @@ mod tests {
         for (sorted, left_out, expected) in [
             (&[1.0][..], None, None),
             (&[1.0, 3.0], Some(0), None),
-            (&[1.0, 3.0], None, Some(2.0)),
+            (&[1.0, 3.0], None, Some(1.0)),
             (&[1.0, 3.0, 100.0], None, Some(3.0)),
-            (&[1.0, 3.0, 100.0], Some(0), Some(51.5)),
-            (&[1.0, 3.0, 100.0], Some(1), Some(50.5)),
-            (&[1.0, 3.0, 100.0], Some(2), Some(2.0)),
+            (&[1.0, 3.0, 100.0], Some(0), Some(3.0)),
+            (&[1.0, 3.0, 100.0], Some(1), Some(1.0)),
+            (&[1.0, 3.0, 100.0], Some(2), Some(1.0)),
             (&[1.0, 3.0, 5.0, 9.0], Some(3), Some(3.0)),
         ] {
             assert_eq!(

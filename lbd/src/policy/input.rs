@@ -111,6 +111,8 @@ pub struct Tuning {
     pub fast_fail_lifetime: f64,
     /// Longer sessions than this are never fast failures.
     pub fast_fail_max_ns: u64,
+    /// Fast failing: sessions in which clients send more, on average, carry messages, and do not fail.
+    pub fast_fail_max_bytes: u64,
     /// Sessions to be seen before a backend is called fast-failing.
     pub fast_fail_sessions: f64,
     /// The part of its weight that a fast-failing backend keeps, so that its cure is noticed.
@@ -129,6 +131,8 @@ impl Default for Tuning {
             hysteresis: 0.6,
             fast_fail_lifetime: 0.3,
             fast_fail_max_ns: 2_000_000_000,
+            // A dialogue that ends before DATA takes some 900.
+            fast_fail_max_bytes: 1_500,
             fast_fail_sessions: 20.0,
             fast_fail_floor: 0.02,
             stale_polls: 3,
@@ -271,4 +275,6 @@ pub struct Live {
     pub completed: u64,
     /// Their mean lifetime; 0 when none ended.
     pub mean_lifetime_ns: u64,
+    /// What their clients sent, frames with all headers, as a mean; 0 when none ended.
+    pub mean_bytes: u64,
 }

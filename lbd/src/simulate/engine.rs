@@ -13,6 +13,9 @@ use crate::policy::{
 };
 use crate::units::{BackendId, Weight};
 
+/// What clients send in a session that fails before DATA, and in one that delivers a message.
+const FAILED_BYTES: u64 = 900;
+const SERVED_BYTES: u64 = 20_000;
 /// A sender whose session failed comes back after so long: the patience of common MTAs is longer.
 const RETRY_S: f64 = 60.0;
 /// A broken session ends so soon, in seconds.
@@ -455,6 +458,11 @@ impl<'a> Engine<'a> {
                 unique_sources: Some(node.unique_sources() as u64),
                 completed: node.completed,
                 mean_lifetime_ns: node.lifetimes_ns.checked_div(node.completed).unwrap_or(0),
+                mean_bytes: if node.fails_fast {
+                    FAILED_BYTES
+                } else {
+                    SERVED_BYTES
+                },
             };
             (node.completed, node.lifetimes_ns) = (0, 0);
             backends.push(backend);

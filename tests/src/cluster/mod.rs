@@ -17,7 +17,7 @@ mod settings;
 mod status;
 
 pub use binary::lbd_binary;
-pub use settings::{HTTP_PORT, Settings};
+pub use settings::{HTTP_PORT, Settings, Site};
 pub use status::{Backend, Channel, Election, Interface, Peer, Reported, Status};
 
 use crate::{

@@ -25,8 +25,21 @@ pub struct Settings {
     pub ipv6: bool,
     /// Whether `node.http` listens, on [`HTTP_PORT`] of the node's own address.
     pub http: bool,
+    /// The sites that the nodes belong to, in order; none is one site of all.
+    pub sites: Vec<Site>,
     /// More lines for `cluster:`, indented by two blanks.
     pub more: String,
+}
+
+/// A site of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// Its name.
+    pub name: &'static str,
+    /// How many nodes it has.
+    pub nodes: usize,
+    /// The site that takes over while it can take no more.
+    pub spill: Option<&'static str>,
 }
 
 impl Default for Settings {
@@ -40,6 +53,7 @@ impl Default for Settings {
             health: "{interval: 1s, timeout: 5s, rise: 1, fall: 3}".to_owned(),
             ipv6: true,
             http: false,
+            sites: Vec::new(),
             more: String::new(),
         }
     }
@@ -106,7 +120,7 @@ impl Settings {
             text,
             "cluster:\n  secret_file: {}\n  virtual_router_id: 51\n  virtual_addresses: [{}/{}{}]\n  ports: [25]\n  \
              advertisement_interval: {}\n  stats: {{interval: {}, source: lbd}}\n  \
-             health: {}\n  policy: {}\n{}  sites:\n    - name: lab\n      backends:\n",
+             health: {}\n  policy: {}\n{}  sites:\n",
             secret_file.display(),
             addresses::VIP4,
             addresses::PREFIX4,
@@ -121,12 +135,31 @@ impl Settings {
             self.policy,
             self.more,
         );
-        for (index, node) in nodes.iter().enumerate() {
-            let (name, address, weight) = (&node.name, node.address4(), self.weight(index));
+        let whole = [Site {
+            name: "lab",
+            nodes: nodes.len(),
+            spill: None,
+        }];
+        let sites = if self.sites.is_empty() {
+            &whole[..]
+        } else {
+            &self.sites
+        };
+        let mut nodes = nodes.iter().enumerate();
+        for site in sites {
+            let spill = site.spill.unwrap_or_default();
             let _ = writeln!(
                 text,
-                "        - {{name: {name}, address: {address}, weight: {weight}}}"
+                "    - name: {}\n      spill: [{spill}]\n      backends:",
+                site.name
             );
+            for (index, node) in nodes.by_ref().take(site.nodes) {
+                let (name, address, weight) = (&node.name, node.address4(), self.weight(index));
+                let _ = writeln!(
+                    text,
+                    "        - {{name: {name}, address: {address}, weight: {weight}}}"
+                );
+            }
         }
         text
     }

@@ -58,6 +58,7 @@ fn any_backend() -> impl Strategy<Value = BackendInput> {
                 unique_sources: live.1,
                 completed: live.2,
                 mean_lifetime_ns: live.3,
+                mean_bytes: live.0,
             },
             ..BackendInput::new(BackendId(0), "", Weight(weight))
         },

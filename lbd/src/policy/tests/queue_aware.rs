@@ -264,6 +264,38 @@ fn one_slow_box_does_not_make_the_other_look_failing() {
 }
 
 #[test]
+fn one_slow_box_of_three_does_not_make_the_others_look_failing() {
+    let mut sites = vec![site("dallas", 0, &[50, 50, 50])];
+    for (backend, lifetime_ns) in
+        sites[0]
+            .backends
+            .iter_mut()
+            .zip([SECOND_NS, SECOND_NS, 90 * SECOND_NS])
+    {
+        backend.live.completed = 100;
+        backend.live.mean_lifetime_ns = lifetime_ns;
+    }
+    let output = Policy::new().step(&input(Kind::QueueAware, sites));
+    assert_eq!(weights(&output), [100_000; 3]);
+}
+
+#[test]
+fn the_only_quick_box_is_not_taken_for_a_failing_one() {
+    let mut sites = vec![site("dallas", 0, &[50, 50, 50, 50])];
+    for (index, backend) in sites[0].backends.iter_mut().enumerate() {
+        backend.live.completed = 100;
+        backend.live.mean_bytes = 20_000;
+        backend.live.mean_lifetime_ns = if index == 0 {
+            SECOND_NS
+        } else {
+            60 * SECOND_NS
+        };
+    }
+    let output = Policy::new().step(&input(Kind::QueueAware, sites));
+    assert_eq!(weights(&output), [100_000; 4]);
+}
+
+#[test]
 fn a_removed_backend_leaves_nothing_to_its_successor() {
     let mut policy = Policy::new();
     let mut input = input(Kind::QueueAware, vec![site("dallas", 0, &[50, 50, 50, 50])]);

@@ -19,10 +19,11 @@ pub(crate) fn seen() -> u16 {
     // SAFETY: the helper takes nothing; the word is aligned and always there, and the map that holds
     // it is shared with other CPUs, so it is read once and whole.
     let (jiffies, last) = unsafe { (bpf_jiffies64() >> KEPT_SHIFT, last.read_volatile()) };
-    if last >> 16 == jiffies & (u64::MAX >> 16) {
-        return last as u16;
+    // Nothing but what was seen is left when the jiffies are the same.
+    match last.wrapping_sub(jiffies << 16) {
+        seen @ 0..=0xffff => seen as u16,
+        _ => look(jiffies),
     }
-    look(jiffies)
 }
 
 #[cold]

@@ -37,12 +37,46 @@ impl Known {
 pub(crate) fn find<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Option<Known> {
     let (first, second) = buckets(frame.hash, F::mask());
     let tag = tag(frame.hash);
-    search(F::bucket(first)?, &frame.key, tag)
-        .or_else(|| search(F::bucket(second)?, &frame.key, tag))
+    let is_live = |bits| {
+        let word = FlowWord::from_bits(bits);
+        let live = word.state.wrapping_sub(state::HALF_OPEN) <= state::DOOMED - state::HALF_OPEN;
+        live && word.tag == tag
+    };
+    search(F::bucket(first)?, &frame.key, tag, is_live)
+        .or_else(|| search(F::bucket(second)?, &frame.key, tag, is_live))
 }
 
+/// The backend of an open session that a frame without SYN, FIN and RST leaves as it is, as nearly
+/// every frame does. `None` for all others: they are for [`find`] and [`follow`].
 #[inline(always)]
-fn search<const K: usize>(bucket: *mut u64, key: &Key<K>, tag: u16) -> Option<Known> {
+pub(crate) fn steady<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Option<Target> {
+    const STATE_AND_TAG: u64 = 0xffff_00ff_0000;
+    let (first, second) = buckets(frame.hash, F::mask());
+    let tag = tag(frame.hash);
+    let wanted = FlowWord {
+        state: state::ESTABLISHED,
+        tag,
+        ..FlowWord::default()
+    };
+    // One comparison of the whole word, because every instruction counts here.
+    let is_open = |bits| (bits ^ wanted.to_bits()) & STATE_AND_TAG == 0;
+    let known = search(F::bucket(first)?, &frame.key, tag, is_open)
+        .or_else(|| search(F::bucket(second)?, &frame.key, tag, is_open))?;
+    let word = FlowWord::from_bits(known.bits);
+    if clock::seen().wrapping_sub(word.seen) >= NOTED_UNITS {
+        return None;
+    }
+    Target::get(word.backend).filter(|target| target.backend.state == backend::state::UP)
+}
+
+/// The slot of a bucket with this key and a word that is acceptable.
+#[inline(always)]
+fn search<const K: usize>(
+    bucket: *mut u64,
+    key: &Key<K>,
+    tag: u16,
+    accept: impl Fn(u64) -> bool,
+) -> Option<Known> {
     for turn in 0..8 / (K + 1) {
         let slot = nth_slot::<K>(tag, turn);
         // SAFETY: a bucket is eight words, and slot and word stay below that.
@@ -53,10 +87,7 @@ fn search<const K: usize>(bucket: *mut u64, key: &Key<K>, tag: u16) -> Option<Kn
             }
             let at = start.add(K);
             let bits = at.read_volatile();
-            let word = FlowWord::from_bits(bits);
-            let live =
-                word.state.wrapping_sub(state::HALF_OPEN) <= state::DOOMED - state::HALF_OPEN;
-            if live && word.tag == tag && holds(start, key) {
+            if accept(bits) && holds(start, key) {
                 return Some(Known { at, bits });
             }
         }

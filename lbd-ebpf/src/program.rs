@@ -1,5 +1,5 @@
 //! The chain.
-use aya_ebpf::{macros::xdp, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
 use lbd_common::counters::Reason;
 use lbd_ebpf::{
     frame::Frame,
@@ -10,7 +10,7 @@ use crate::{
     classify::{self, ForVip},
     exit::{Exit, Stage},
     family::{Family, V4, V6},
-    flow,
+    fast, flow,
     forward::forward,
     neighbour,
     packet::Packet,
@@ -23,7 +23,17 @@ use crate::{
 #[xdp]
 #[inline(always)]
 pub(crate) fn lbd(ctx: XdpContext) -> u32 {
-    let mut packet = Packet::new(ctx);
+    let ctx_of_chain = ctx.ctx;
+    fast::decide(&mut Packet::new(ctx)).unwrap_or_else(|| chain(ctx_of_chain))
+}
+
+/// Every stage, for frames that [`fast`] leaves.
+///
+/// A function of its own, so that the short way keeps nothing on the stack for it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chain(ctx: *mut xdp_md) -> u32 {
+    let mut packet = Packet::new(XdpContext::new(ctx));
     match decide(&mut packet) {
         Ok(action) => action,
         Err(exit) => exit.finish(),

@@ -27,7 +27,6 @@ use crate::{
     dataplane::{BackendSpec, DataPlane, Delivery, NextHop},
     host::{
         Host, HostEvent,
-        links::{LinkChange, Links},
         neighbours::{Neighbour, Reach},
     },
     policy::HealthState,
@@ -35,6 +34,9 @@ use crate::{
 
 /// The largest packet inside a tunnel of IPv4 or IPv6 over Ethernet's usual 1500 bytes.
 const TUNNEL_MTU: u16 = 1460;
+
+/// How often it is looked whether the program is still attached.
+const LOOK_NS: u64 = 1_000_000_000;
 
 /// The daemon's state.
 #[derive(Debug)]
@@ -54,6 +56,12 @@ pub(super) struct Conductor {
     pub(super) election: ElectionView,
     /// Whether each of `node.interfaces` can send and receive.
     pub(super) links_usable: BTreeMap<String, bool>,
+    /// Whether the program is attached to each of them.
+    pub(super) is_attached: bool,
+    /// Why it could not be attached again.
+    pub(super) attach_refused: Option<String>,
+    /// When what changes without an event was looked at last.
+    pub(super) looked_ns: u64,
     pub(super) plane: DataPlane,
     pub(super) host: Host,
     pub(super) outlets: Outlets,
@@ -80,6 +88,9 @@ impl Conductor {
                 .iter()
                 .map(|name| (name.clone(), false))
                 .collect(),
+            is_attached: true,
+            attach_refused: None,
+            looked_ns: now_ns,
             config,
             config_path: path.to_owned(),
             config_loaded_unix_s: clock::unix_s(),
@@ -119,6 +130,11 @@ impl Conductor {
         self.read_loads_if_due(now_ns);
         if self.weigher.is_due(now_ns) {
             self.weigh(now_ns);
+        }
+        if now_ns.saturating_sub(self.looked_ns) >= LOOK_NS {
+            self.looked_ns = now_ns;
+            self.tell_election_of_peers(now_ns);
+            self.look_at_attachment();
         }
     }
 
@@ -167,39 +183,6 @@ impl Conductor {
         self.log_failure("the cluster's link-layer addresses", |conductor| {
             Ok(conductor.plane.set_nodes(&macs)?)
         });
-    }
-
-    /// How the interfaces are now; from then on [`Self::link`] hears of changes. Frames may be
-    /// redirected between them.
-    pub(super) fn look_at_links(&mut self) -> anyhow::Result<()> {
-        let links = Links::read()?;
-        let mut devices = Vec::new();
-        for (name, usable) in &mut self.links_usable {
-            let link = links.named(name)?;
-            *usable = link.is_usable();
-            devices.push(link.ifindex);
-        }
-        self.plane.set_devices(&devices)?;
-        Ok(())
-    }
-
-    fn link(&mut self, change: &LinkChange) {
-        let (name, usable) = match change {
-            LinkChange::Now(link) => (&link.name, link.is_usable()),
-            LinkChange::Gone { name, .. } => (name, false),
-        };
-        let Some(known) = self.links_usable.get_mut(name) else {
-            return;
-        };
-        if *known != usable {
-            *known = usable;
-            if usable {
-                info!("{name} is up");
-            } else {
-                warn!("{name} is down");
-            }
-            self.tell_election_of_health();
-        }
     }
 
     fn polled(&mut self, polled: poll::Event) {

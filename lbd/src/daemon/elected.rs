@@ -13,13 +13,10 @@ use super::{
     event::Event,
 };
 use crate::{
-    config::{ClusterKeys, Config, VirtualAddress},
+    config::{ClusterKeys, Config},
     dataplane::LeaseHandle,
     election::{Found, Health},
-    host::{
-        VipSocket,
-        links::{LinkAddress, Links},
-    },
+    host::{self, VipSocket, links::Links, vip::Held},
     vrrp::Key,
 };
 
@@ -67,9 +64,22 @@ impl Conductor {
     }
 
     /// What an earlier daemon left of the VIP: a lease that still runs is adopted, an address
-    /// without one is handed over.
+    /// without one is handed over. An address that the operator has configured for good tells
+    /// nothing of an earlier daemon, and is neither adopted nor removed: as long as the data plane
+    /// is attached it answers for nothing without a lease, but without lbd it would.
     fn found(&self, socket: &mut VipSocket, settings: &Settings) -> anyhow::Result<Found> {
-        if socket.held(&settings.virtual_addresses)?.is_empty() {
+        let (leases, permanent): (Vec<_>, Vec<_>) = socket
+            .held(&settings.virtual_addresses)?
+            .into_iter()
+            .partition(Held::is_lease);
+        for held in permanent {
+            warn!(
+                "virtual address {} is configured for good on interface {}: remove it from the \
+                 box's network configuration, or two boxes answer for it whenever lbd does not run",
+                held.address.address, held.ifindex
+            );
+        }
+        if leases.is_empty() {
             return Ok(Found::Nothing);
         }
         let held = self.plane.lease().lease_until_ns() > clock::boottime_ns();
@@ -83,15 +93,24 @@ impl Conductor {
     /// Without a data plane that can receive, a box must not be master.
     fn joint_health(&self) -> Health {
         Health {
-            data_plane: true,
+            data_plane: self.is_attached,
             link: self.links_usable.values().all(|usable| *usable),
             backends: self.members.any_healthy(),
         }
     }
 
     /// Something that counts for mastership may have changed.
-    pub(super) fn tell_election_of_health(&self) {
-        self.election.tell_health(self.joint_health());
+    pub(super) fn tell_election_of_health(&mut self) {
+        let health = self.joint_health();
+        if let Some(said) = self.election.tell_health(health) {
+            warn!("{said}");
+        }
+    }
+
+    /// Tells the election which masters hold leases: those that the channel hears.
+    pub(super) fn tell_election_of_peers(&mut self, now_ns: u64) {
+        let peers = self.outlets.channel.live(now_ns);
+        self.election.tell_leased(peers);
     }
 
     pub(super) fn elected(&mut self, event: advert::Event) {
@@ -116,9 +135,15 @@ impl Conductor {
                 }
                 self.election.led_by(leader);
             }
-            advert::Event::WantSync { .. } => {
-                // Without a channel there is nobody to ask.
-                if !self.outlets.channel.join() {
+            advert::Event::WantSync { leader } => {
+                // Without a channel there is nobody to ask, and of a master that is no node of the
+                // channel (keepalived) there are no flows.
+                let may_know = leader.is_none_or(|leader| {
+                    let addresses = [Some(leader.address), leader.other_address];
+                    let is_peer = |address| self.outlets.channel.is_peer(address);
+                    addresses.into_iter().flatten().any(is_peer)
+                });
+                if !may_know || !self.outlets.channel.join() {
                     self.election.tell(Command::SyncDone);
                 }
             }
@@ -131,32 +156,19 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     let name = &config.node.interfaces[0];
     let links = Links::read()?;
     let link = links.named(name)?;
-    let Some(mac) = link.mac else {
+    let vips: Vec<IpAddr> = config
+        .cluster
+        .virtual_addresses
+        .iter()
+        .map(|vip| vip.address)
+        .collect();
+    let Some(interface) = Interface::of(link, &vips, &config.cluster.unicast_peers) else {
         bail!("{name} has no MAC address: adverts and the VIP need an Ethernet interface");
     };
-    let own = |address: &&LinkAddress| {
-        let is_vip = |vip: &VirtualAddress| vip.address == address.address;
-        address.valid_s.is_none() && !config.cluster.virtual_addresses.iter().any(is_vip)
-    };
-    let own: Vec<IpAddr> = link
-        .addresses
-        .iter()
-        .filter(own)
-        .map(|own| own.address)
-        .collect();
-    let interface = Interface {
-        ifindex: link.ifindex,
-        mac,
-        v4: own.iter().find_map(|address| match address {
-            IpAddr::V4(v4) => Some(*v4),
-            IpAddr::V6(_) => None,
-        }),
-        v6: own.iter().find_map(|address| match address {
-            IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(*v6),
-            _ => None,
-        }),
-    };
-    Ok(Settings::of(config, interface, keys(config)?))
+    let gateways = host::gateways(interface.ifindex)?;
+    let mut settings = Settings::of(config, interface, keys(config)?);
+    settings.witnesses.extend(gateways);
+    Ok(settings)
 }
 
 /// The cluster's keys, each with a number that every box derives alike from the key itself.

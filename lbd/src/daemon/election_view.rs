@@ -2,7 +2,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::advert::{AdvertThread, Command};
-use crate::election::{Health, Leader};
+use crate::{
+    election::{Health, Leader},
+    units::Priority,
+};
 
 /// The election as its thread last told it.
 #[derive(Debug)]
@@ -14,6 +17,8 @@ pub(super) struct ElectionView {
     reason: String,
     since_ns: u64,
     times_master: u64,
+    health: Option<Health>,
+    leased: Vec<IpAddr>,
 }
 
 impl ElectionView {
@@ -26,6 +31,8 @@ impl ElectionView {
             reason: "starting".to_owned(),
             since_ns: now_ns,
             times_master: 0,
+            health: None,
+            leased: Vec::new(),
         }
     }
 
@@ -39,8 +46,30 @@ impl ElectionView {
         }
     }
 
-    pub(super) fn tell_health(&self, health: Health) {
+    /// Tells it, and returns what an operator should know when it is news.
+    pub(super) fn tell_health(&mut self, health: Health) -> Option<&'static str> {
         self.tell(Command::Health(health));
+        let had_backends = self.health.replace(health).map(|health| health.backends);
+        match (had_backends, health.backends) {
+            (Some(true), false) => Some("no backend is healthy"),
+            (Some(false), true) => Some("a backend is healthy again"),
+            _ => None,
+        }
+    }
+
+    /// Where adverts of masters come from that hold leases.
+    pub(super) fn tell_leased(&mut self, mut leased: Vec<IpAddr>) {
+        leased.sort_unstable();
+        if self.leased != leased {
+            self.leased.clone_from(&leased);
+            self.tell(Command::Leased(leased));
+        }
+    }
+
+    /// What is advertised, or would be: the configured priority, or 1 without a healthy backend.
+    pub(super) fn effective_priority(&self) -> Option<Priority> {
+        let view = self.thread.as_ref().and_then(AdvertThread::view)?;
+        Some(view.status.priority)
     }
 
     /// Hands mastership over and waits until the addresses are gone.

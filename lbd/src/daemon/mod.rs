@@ -2,7 +2,7 @@
 //!
 //! | thread or task | file | owns |
 //! |---|---|---|
-//! | conductor thread | [`conductor`], `configure`, `weigh`, `operator`, `report` | the state and the maps |
+//! | conductor thread | [`conductor`], `configure`, `interfaces`, `weigh`, `operator`, `report` | the state and the maps |
 //! | advert thread | `advert` | the election's machine and sockets, the lease |
 //! | cluster channel | `channel` | its socket and the state of each peer |
 //! | pollers and health checks | `poll`, `health` | a connection each |
@@ -28,6 +28,7 @@ mod configure;
 mod elected;
 mod election_view;
 mod event;
+mod interfaces;
 mod listeners;
 mod members;
 mod metrics;

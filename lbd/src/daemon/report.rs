@@ -37,6 +37,11 @@ impl Conductor {
             election: ElectionStatus {
                 virtual_router_id: cluster.virtual_router_id,
                 priority: node.priority.0,
+                advertised_priority: self
+                    .election
+                    .effective_priority()
+                    .unwrap_or(node.priority)
+                    .0,
                 reason: self.election.reason().to_owned(),
                 since_s: seconds_since(self.election.since_ns(), now_ns),
                 times_master: self.election.times_master(),

@@ -181,7 +181,7 @@ pub(super) fn journal(config: &Config) -> PathBuf {
     config.node.control.with_extension("journal")
 }
 
-fn load_options(config: &Config) -> LoadOptions {
+pub(super) fn load_options(config: &Config) -> LoadOptions {
     let node = &config.node;
     LoadOptions {
         pin_dir: node.pin_dir.clone(),

@@ -44,6 +44,9 @@ pub struct ElectionStatus {
     pub virtual_router_id: u8,
     /// `node.priority`.
     pub priority: u8,
+    /// What is advertised: `node.priority`, or 1 while no backend is healthy (where
+    /// `cluster.no_healthy_backend` says so).
+    pub advertised_priority: u8,
     /// Why the role is what it is.
     pub reason: String,
     /// Seconds since the role last changed.
@@ -199,6 +202,7 @@ pub(super) mod tests {
             election: ElectionStatus {
                 virtual_router_id: 51,
                 priority: 200,
+                advertised_priority: 200,
                 reason: "nobody better is heard".to_owned(),
                 since_s: 80,
                 times_master: 1,

@@ -77,6 +77,14 @@ fn plan_one(pins: &PinDir, interface: Interface) -> Result<Plan> {
     }
 }
 
+/// Whether our link is attached to the interface of this name.
+pub(super) fn is_ours(pins: &PinDir, name: &str) -> bool {
+    let Ok(Some(interface)) = xdp_state::interface(name) else {
+        return false;
+    };
+    plan_one(pins, interface).is_ok_and(|plan| plan.ours.is_some())
+}
+
 /// Attaches `program` to every interface, new ones first: what can fail comes before the running
 /// program is replaced. Returns each interface with its mode.
 pub(super) fn attach(

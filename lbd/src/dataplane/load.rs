@@ -104,6 +104,21 @@ pub(super) fn attach(
     Ok((pins, attached))
 }
 
+/// Attaches the program that runs, by its pin, where it is not attached any more.
+pub(super) fn attach_pinned(
+    pins: &PinDir,
+    options: &LoadOptions,
+) -> Result<Vec<(Interface, XdpMode)>> {
+    let plans = attach::plan(pins, &options.interfaces)?;
+    let path = pins.program();
+    let mut program = Xdp::from_pin(&path, aya_obj::programs::XdpAttachType::Interface)
+        .map_err(|error| pin_error("opening", &path, io::Error::other(error)))?;
+    let mut undo = Undo::default();
+    let attached = attach::attach(&mut program, pins, plans, options.xdp, &mut undo)?;
+    undo.commit();
+    Ok(attached)
+}
+
 /// Detaches and unpins everything that an lbd, of whatever version, left in `pin_dir`. Returns the
 /// number of links and of other pins.
 pub(super) fn cleanup(pin_dir: &Path) -> Result<(usize, usize)> {

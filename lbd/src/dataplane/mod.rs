@@ -134,6 +134,21 @@ impl DataPlane {
         self.modes.get(interface).copied()
     }
 
+    /// Whether our program is attached to this interface now. Two system calls.
+    pub fn is_attached(&self, interface: &str) -> bool {
+        attach::is_ours(&self.pins, interface)
+    }
+
+    /// Attaches the running program to the interfaces that are without it.
+    pub fn attach_again(&mut self, options: &LoadOptions) -> Result<()> {
+        let attached = load::attach_pinned(&self.pins, options)?;
+        self.modes = attached
+            .into_iter()
+            .map(|(interface, mode)| (interface.name, mode))
+            .collect();
+        Ok(())
+    }
+
     /// Serves exactly these addresses and ports from now on. A service that stays is found at every
     /// moment, and keeps its id.
     pub fn set_vips(&mut self, vips: &[VipSpec]) -> Result<()> {

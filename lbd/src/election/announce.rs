@@ -1,8 +1,8 @@
 //! When to announce: at once, a few times more, and anew whenever a rival was heard.
 use super::config::AnnounceConfig;
 
-/// Announcements that a second may hold before they are spaced out: rivals that answer each other's
-/// claims must not fill the segment.
+/// Requests of a kind that a second may hold before they are spaced out: rivals that answer each
+/// other's claims must not fill the segment.
 const QUICK_PER_SECOND: u8 = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 const QUICK_GAP_NS: u64 = 1_000_000;
@@ -14,6 +14,38 @@ const SLOW_GAP_NS: u64 = 100_000_000;
 const SETTLE_NS: u64 = 5 * SECOND_NS;
 const SETTLE_GAP_NS: u64 = 250_000_000;
 
+/// Why an announcement is asked for. Each kind has its own quick requests: two masters that could
+/// not hear each other's adverts answer each other's claims all the time, and the one announcement
+/// that counts, the winner's after the other has yielded, must not wait for those.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Cause {
+    /// We took over, or a rival's advert was heard.
+    Advert,
+    /// Another box says that the address is its own.
+    Claim,
+}
+
+/// Quick requests within a second.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Budget {
+    second_from_ns: u64,
+    used: u8,
+}
+
+impl Budget {
+    fn spend(&mut self, now_ns: u64) -> bool {
+        if now_ns.saturating_sub(self.second_from_ns) >= SECOND_NS {
+            *self = Self {
+                second_from_ns: now_ns,
+                used: 0,
+            };
+        }
+        let is_left = self.used < QUICK_PER_SECOND;
+        self.used = self.used.saturating_add(1);
+        is_left
+    }
+}
+
 /// The announcements of one mastership. One is delayed when it would come too soon after
 /// another, never dropped: the last word on the wire is the master's.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -22,27 +54,32 @@ pub(super) struct Schedule {
     burst_left: u8,
     settled_ns: u64,
     last_ns: Option<u64>,
-    second_from_ns: u64,
-    in_second: u8,
+    adverts: Budget,
+    claims: Budget,
 }
 
 impl Schedule {
     /// Asks for a burst.
-    pub(super) fn request(&mut self, now_ns: u64, config: &AnnounceConfig) {
-        if now_ns.saturating_sub(self.second_from_ns) >= SECOND_NS {
-            self.second_from_ns = now_ns;
-            self.in_second = 0;
-        }
-        let gap_ns = if self.in_second < QUICK_PER_SECOND {
-            QUICK_GAP_NS
-        } else {
-            SLOW_GAP_NS
+    pub(super) fn request(&mut self, cause: Cause, now_ns: u64, config: &AnnounceConfig) {
+        let after = |gap_ns: u64| {
+            self.last_ns
+                .map_or(now_ns, |last| now_ns.max(last + gap_ns))
         };
-        let earliest_ns = self
-            .last_ns
-            .map_or(now_ns, |last| (last + gap_ns).max(now_ns));
+        let (quick_ns, slow_ns) = (after(QUICK_GAP_NS), after(SLOW_GAP_NS));
         self.burst_left = config.count.max(1) - 1;
         self.settled_ns = now_ns + SETTLE_NS;
+        if self.due_ns.is_some_and(|due| due <= quick_ns) {
+            return;
+        }
+        let budget = match cause {
+            Cause::Advert => &mut self.adverts,
+            Cause::Claim => &mut self.claims,
+        };
+        let earliest_ns = if budget.spend(now_ns) {
+            quick_ns
+        } else {
+            slow_ns
+        };
         self.due_ns = Some(self.due_ns.map_or(earliest_ns, |due| due.min(earliest_ns)));
     }
 
@@ -57,7 +94,6 @@ impl Schedule {
             return false;
         }
         self.last_ns = Some(now_ns);
-        self.in_second = self.in_second.saturating_add(1);
         self.due_ns = if self.burst_left > 0 {
             self.burst_left -= 1;
             Some(now_ns + config.gap_ns.max(QUICK_GAP_NS))
@@ -95,7 +131,7 @@ mod tests {
     #[test]
     fn a_takeover_announces_at_once_and_then_repeats() {
         let mut schedule = Schedule::default();
-        schedule.request(7, &CONFIG);
+        schedule.request(Cause::Advert, 7, &CONFIG);
         let gap = 100 * MS;
         let config = AnnounceConfig {
             gap_ns: gap,
@@ -116,9 +152,9 @@ mod tests {
     #[test]
     fn a_rival_gets_an_answer_after_a_millisecond_and_is_never_the_last_to_speak() {
         let mut schedule = Schedule::default();
-        schedule.request(0, &CONFIG);
+        schedule.request(Cause::Advert, 0, &CONFIG);
         assert!(schedule.take(0, &CONFIG));
-        schedule.request(10, &CONFIG);
+        schedule.request(Cause::Claim, 10, &CONFIG);
         assert!(!schedule.take(10, &CONFIG));
         assert_eq!(schedule.due_ns(), Some(MS));
         assert!(schedule.take(MS, &CONFIG));
@@ -129,10 +165,25 @@ mod tests {
         let mut schedule = Schedule::default();
         let mut sent = 0;
         for now in (0..5 * SECOND_NS).step_by(100_000) {
-            schedule.request(now, &CONFIG);
+            schedule.request(Cause::Claim, now, &CONFIG);
             sent += u32::from(schedule.take(now, &CONFIG));
         }
         assert!((50..=110).contains(&sent), "{sent} in 5 s");
+    }
+
+    #[test]
+    fn a_rival_that_yields_amid_a_war_of_claims_is_answered_at_once() {
+        let mut schedule = Schedule::default();
+        let mut now = 0;
+        while now < 700 * MS {
+            schedule.request(Cause::Claim, now, &CONFIG);
+            schedule.take(now, &CONFIG);
+            now += MS / 2;
+        }
+        let spaced = schedule.due_ns().unwrap();
+        assert!(spaced > now + 2 * MS, "the war is slowed down");
+        schedule.request(Cause::Advert, now, &CONFIG);
+        assert!(schedule.due_ns().unwrap() <= now + MS);
     }
 
     #[test]
@@ -143,7 +194,7 @@ mod tests {
             ..CONFIG
         };
         let mut schedule = Schedule::default();
-        schedule.request(0, &config);
+        schedule.request(Cause::Advert, 0, &config);
         let all = times(schedule, SETTLE_NS + 2 * SECOND_NS, &config);
         assert_eq!(
             all[all.len() - 3..],

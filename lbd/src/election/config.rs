@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{NoHealthyBackend, StartAs};
+use crate::config::{Authentication, NoHealthyBackend, StartAs};
 use crate::units::Priority;
 use crate::vrrp::Interval;
 
@@ -35,7 +35,8 @@ impl Families {
     }
 
     /// Our address in the family of another.
-    pub(super) fn like(&self, address: IpAddr) -> Option<IpAddr> {
+    #[must_use]
+    pub fn like(&self, address: IpAddr) -> Option<IpAddr> {
         match address {
             IpAddr::V4(_) => self.v4.map(IpAddr::V4),
             IpAddr::V6(_) => self.v6.map(IpAddr::V6),
@@ -64,6 +65,9 @@ pub struct Config {
     pub announce: AnnounceConfig,
     /// Where our adverts come from.
     pub families: Families,
+    /// Unsigned adverts are refused: a start as master listens for a round before it acts, since
+    /// whom it will not believe it cannot yield to.
+    pub enforces: bool,
 }
 
 impl Config {
@@ -87,6 +91,7 @@ impl Config {
                 repeat_ns: ns(cluster.announce.repeat),
             },
             families,
+            enforces: cluster.authentication == Authentication::Enforce,
         }
     }
 }

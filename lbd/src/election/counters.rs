@@ -27,6 +27,10 @@ counters! {
     announcements,
     /// Timers that fired late. Not expected; many mean that the thread has no real-time priority.
     late_timers,
+    /// Questions to the master's box. Expected: one in ten seconds, some when adverts are late.
+    probes,
+    /// Adverts that no key verified, nor any other since the start: they keep this node from becoming master. Not expected: `secret_file` differs.
+    contested,
     /// Leases that ended while master. Not expected unless the box was stopped.
     leases_lost,
     /// Preemptions that did not get the flows in time.

@@ -76,6 +76,9 @@ pub struct Heard {
     pub priority: Priority,
     /// The sender's, in centiseconds.
     pub interval: Interval,
+    /// The sender is known to serve no longer than its lease: another lbd, by the cluster channel.
+    #[serde(default)]
+    pub leased: bool,
 }
 
 /// What the machine is told. All that the sockets hold is to be handed in before a [`Self::Timer`],
@@ -113,13 +116,15 @@ pub enum Input {
     /// Another configuration, from now on.
     #[serde(skip)]
     ConfigChanged(Config),
-    /// The cluster channel knows that a node is gone.
-    PeerGone {
-        /// Where its adverts came from.
+    /// A box answered for this address of its own: the master's, or a witness's.
+    Alive {
+        /// Which.
         address: IpAddr,
-        /// From when on it answers for nothing: now if it said so or its box is off, the end of
-        /// its lease if only its daemon died.
-        silent_from_ns: u64,
+    },
+    /// An advert that authentication refused, while no other was believed since the start.
+    Unbelieved {
+        /// From whom, they say.
+        from: IpAddr,
     },
 }
 
@@ -131,8 +136,10 @@ pub enum Takeover {
     MasterDown,
     /// The master said that it stops.
     MasterStopped,
-    /// The cluster channel knows that the master is gone.
+    /// The master's box answers no question for its own address, and others do.
     MasterGone,
+    /// The master's daemon is silent, and the lease of its data plane has ended.
+    LeaseEnded,
     /// The master has a lower priority, or there was none at a start as master.
     Preempted,
     /// It was master before a restart, and its lease had not ended.
@@ -154,6 +161,9 @@ pub enum WhyBackup {
     LeaseLost,
     /// A virtual address was left from before the start: handed over.
     HandedOver,
+    /// Somebody advertises whom it does not believe, and it believed nobody yet: its own key may be
+    /// the wrong one.
+    Contested,
     /// It may not be master.
     Fault(Fault),
 }
@@ -190,6 +200,12 @@ pub enum Output {
     Announce,
     /// Fetch flows and weights from the master, then say [`Input::SyncDone`].
     WantSync,
+    /// Ask the master's box and the witnesses whether they are there; [`Input::Alive`] for each
+    /// that answers.
+    Probe {
+        /// The master's own address.
+        master: IpAddr,
+    },
     /// For the log and the counters.
     Notice(Notice),
 }
@@ -227,6 +243,11 @@ pub enum Notice {
     /// A node that is not the master says that it stops. Harmless.
     StrangerStopped {
         /// Who.
+        from: IpAddr,
+    },
+    /// Somebody advertises whom we do not believe, and we believed nobody since the start.
+    Contested {
+        /// Who, they say.
         from: IpAddr,
     },
     /// May not be master.
@@ -273,6 +294,11 @@ impl fmt::Display for Notice {
             Self::StrangerStopped { from } => {
                 write!(f, "{from} says that it stops, but is not the master")
             }
+            Self::Contested { from } => write!(
+                f,
+                "{from} advertises, no key here verifies it, and no advert was verified since the \
+                 start: not becoming master beside it (is cluster.secret_file the same on both?)"
+            ),
             Self::Fault(fault) => write!(f, "may not be master: {fault}"),
             Self::Cured => f.write_str("may be master again"),
         }
@@ -284,7 +310,8 @@ impl fmt::Display for Takeover {
         f.write_str(match self {
             Self::MasterDown => "no advert was heard for the master-down interval",
             Self::MasterStopped => "the master stopped",
-            Self::MasterGone => "the cluster channel knows that the master is gone",
+            Self::MasterGone => "the master's box answers no more",
+            Self::LeaseEnded => "the master's daemon is silent and its lease has ended",
             Self::Preempted => "no better master is there",
             Self::Adopted => "it was master before the restart",
         })
@@ -301,7 +328,11 @@ impl fmt::Display for WhyBackup {
             Self::HandedOver => {
                 f.write_str("a virtual address from before the start was handed over")
             }
-            Self::Fault(fault) => fault.fmt(f),
+            Self::Contested => f.write_str(
+                "somebody advertises whose adverts no key here verifies: is cluster.secret_file \
+                 the same on both?",
+            ),
+            Self::Fault(fault) => write!(f, "may not be master: {fault}"),
         }
     }
 }

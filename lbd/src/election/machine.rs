@@ -1,6 +1,7 @@
 //! The machine: its state, and where each input goes.
 
 mod backup;
+mod doubt;
 mod leader;
 mod master;
 mod ties;
@@ -10,6 +11,7 @@ pub use leader::Leader;
 use serde::Serialize;
 
 use self::backup::Backup;
+use self::doubt::Doubt;
 use self::master::{ANSWERS_PER_INTERVAL, Master};
 use self::ties::Ties;
 use super::config::Config;
@@ -75,6 +77,7 @@ pub struct Machine {
     now_ns: u64,
     leader: Option<Leader>,
     ties: Ties,
+    doubt: Doubt,
     /// It has been started without a fault since, so that a cure is no start any more.
     begun: bool,
     counters: Counters,
@@ -93,6 +96,7 @@ impl Machine {
             now_ns,
             leader: None,
             ties: Ties::default(),
+            doubt: Doubt::default(),
             begun: false,
             counters: Counters::default(),
         }
@@ -103,11 +107,11 @@ impl Machine {
     pub fn deadline_ns(&self) -> Option<u64> {
         match &self.state {
             State::Stopped | State::Faulty(_) => None,
-            State::Backup(backup) => Some(
-                backup
-                    .preemption
-                    .map_or(backup.down_ns, |p| backup.down_ns.min(p.due_ns())),
-            ),
+            State::Backup(backup) => [backup.preemption.map(|p| p.due_ns()), self.doubt.next_ns()]
+                .into_iter()
+                .flatten()
+                .chain([backup.down_ns])
+                .min(),
             State::Master(master) => {
                 let announce_ns = master.announcements.due_ns().unwrap_or(u64::MAX);
                 Some(master.advert_ns.min(announce_ns))
@@ -168,10 +172,8 @@ impl Machine {
             Input::Health(health) => self.health(health, out),
             Input::SyncDone => self.sync_done(out),
             Input::ConfigChanged(config) => self.reconfigure(config, out),
-            Input::PeerGone {
-                address,
-                silent_from_ns,
-            } => self.peer_gone(address, silent_from_ns),
+            Input::Alive { address } => self.alive(address),
+            Input::Unbelieved { from } => self.unbelieved(from, out),
         }
         self.announce(out);
     }
@@ -205,6 +207,7 @@ impl Machine {
 
     fn enter(&mut self, state: State) {
         self.state = state;
+        self.doubt = Doubt::default();
         self.since_ns = self.now_ns;
     }
 
@@ -215,12 +218,7 @@ impl Machine {
         self.leader = None;
         self.begun = false;
         if let Some(fault) = self.fault() {
-            if found != Found::Nothing {
-                self.hand_over(WhyBackup::Fault(fault), out);
-            }
-            self.enter(State::Faulty(fault));
-            self.notice_fault(fault, out);
-            return;
+            return self.fail(fault, found != Found::Nothing, out);
         }
         self.begin(found, out);
     }
@@ -245,7 +243,12 @@ impl Machine {
             }
         }
         if self.config.start_as == StartAs::Master || self.config.priority == Priority::OWNER {
-            self.begin_preemption(out);
+            let listen_ns = if self.config.enforces {
+                self.one_round_ns()
+            } else {
+                0
+            };
+            self.begin_preemption(listen_ns, out);
         }
     }
 
@@ -274,6 +277,8 @@ impl Machine {
                         out.push(Output::Notice(Notice::SyncTimedOut));
                     }
                     self.take_over(Takeover::Preempted, out);
+                } else if self.doubt.next_ns().is_some_and(|next| now_ns >= next) {
+                    self.doubt_timer(out);
                 }
             }
             State::Master(master) => {
@@ -326,6 +331,17 @@ impl Machine {
         out.push(Output::Notice(Notice::Fault(fault)));
     }
 
+    fn fail(&mut self, fault: Fault, may_serve: bool, out: &mut Vec<Output>) {
+        let why = WhyBackup::Fault(fault);
+        if may_serve {
+            self.hand_over(why, out);
+        } else {
+            out.push(Output::BecomeBackup { why });
+        }
+        self.enter(State::Faulty(fault));
+        self.notice_fault(fault, out);
+    }
+
     fn health(&mut self, health: Health, out: &mut Vec<Output>) {
         let before = self.priority();
         self.health = health;
@@ -347,22 +363,21 @@ impl Machine {
             }
             (State::Faulty(old), Some(fault)) => {
                 if old != fault {
-                    self.enter(State::Faulty(fault));
-                    self.notice_fault(fault, out);
+                    self.fail(fault, false, out);
                 }
             }
             (State::Backup(_) | State::Master(_), Some(fault)) => {
-                self.give_up(WhyBackup::Fault(fault), out);
-                self.enter(State::Faulty(fault));
-                self.notice_fault(fault, out);
+                self.fail(fault, self.is_master(), out);
             }
             (State::Faulty(_), None) => {
                 out.push(Output::Notice(Notice::Cured));
                 if !self.begun {
                     return self.begin(Found::Nothing, out);
                 }
+                let why = WhyBackup::Started;
+                out.push(Output::BecomeBackup { why });
                 let wait_ns = master_down_ns(self.priority(), self.interval());
-                self.enter_backup(WhyBackup::Started, wait_ns);
+                self.enter_backup(why, wait_ns);
             }
             (State::Master(_), None) => {
                 if before != self.priority() {

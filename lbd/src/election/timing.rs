@@ -46,6 +46,22 @@ pub fn handover_ns(priority: Priority, interval: Interval) -> u64 {
     skew_ns(priority, interval.ns().min(HANDOVER_BASE_NS))
 }
 
+/// Questions to a silent master's box before it counts as gone.
+pub const PROBES: u8 = 6;
+
+/// Silence after which a backup begins to doubt the master: one advert is overdue by an eighth.
+#[must_use]
+pub fn overdue_ns(interval: Interval) -> u64 {
+    interval.ns() + interval.ns() / 8
+}
+
+/// Between two questions to a silent master's box: longer than an answer takes on a busy segment,
+/// and all of them together no blink of a box.
+#[must_use]
+pub fn probe_gap_ns(interval: Interval) -> u64 {
+    (interval.ns() / 16).clamp(1_500_000, 50_000_000)
+}
+
 /// By how much a timer may be late before its owner looks for a rival first.
 #[must_use]
 pub fn late_ns(interval: Interval) -> u64 {
@@ -92,6 +108,17 @@ mod tests {
             for priority in 1..=255 {
                 assert!(handover_ns(Priority(priority), interval(centiseconds)) < 5_000_000);
             }
+        }
+    }
+
+    #[test]
+    fn a_box_that_is_gone_is_replaced_before_a_lease_could_end() {
+        // The slowest: priority 1.
+        for centiseconds in [1, 2, 10, 100, 4095] {
+            let i = interval(centiseconds);
+            let gone_ns =
+                overdue_ns(i) + u64::from(PROBES) * probe_gap_ns(i) + handover_ns(Priority(1), i);
+            assert!(gone_ns < lease_ns(i), "{centiseconds} cs: {gone_ns}");
         }
     }
 

@@ -13,6 +13,7 @@
 pub mod change;
 pub mod error;
 pub mod facts;
+pub mod gateways;
 pub mod journal;
 pub mod links;
 pub mod loopback;
@@ -28,6 +29,7 @@ use std::path::Path;
 pub use change::{Change, Outcome};
 pub use error::HostError;
 pub use facts::facts;
+pub use gateways::gateways;
 pub use journal::{Journal, Recovered};
 pub use vip::VipSocket;
 pub use watch::{HostEvent, Watch};

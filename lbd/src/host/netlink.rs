@@ -72,6 +72,17 @@ impl Netlink {
             .map_err(|failure| failure.of(request()))
     }
 
+    /// Asks for one thing.
+    pub(super) fn ask(
+        &mut self,
+        message: RouteNetlinkMessage,
+        request: impl Fn() -> String,
+    ) -> Result<Vec<RouteNetlinkMessage>, HostError> {
+        self.exchange(message, 0)
+            .map(|(answers, _)| answers)
+            .map_err(|failure| failure.of(request()))
+    }
+
     /// Asks for all objects of a kind.
     pub(super) fn dump(
         &mut self,

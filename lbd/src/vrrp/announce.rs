@@ -6,18 +6,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::checksum::Sum;
 use crate::units::Mac;
 
-const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
-const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
-const BROADCAST: Mac = Mac([0xff; 6]);
+pub(super) const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+pub(super) const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+pub(super) const BROADCAST: Mac = Mac([0xff; 6]);
 /// `ff02::1` as a link-layer address (RFC 2464, section 7).
 const ALL_NODES_MAC: Mac = Mac([0x33, 0x33, 0, 0, 0, 1]);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// Ethernet, IPv4, their lengths: the start of every ARP packet here (RFC 826).
-const ARP_HEAD: [u8; 6] = [0x00, 0x01, 0x08, 0x00, 6, 4];
-const ARP_REQUEST: [u8; 2] = [0, 1];
+pub(super) const ARP_HEAD: [u8; 6] = [0x00, 0x01, 0x08, 0x00, 6, 4];
+pub(super) const ARP_REQUEST: [u8; 2] = [0, 1];
 
-const NEXT_HEADER_ICMPV6: u8 = 58;
+pub(super) const NEXT_HEADER_ICMPV6: u8 = 58;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 /// Override: replace what the cache holds (RFC 4861, 4.4).
 const FLAG_OVERRIDE: u8 = 0x20;
@@ -78,7 +78,7 @@ pub fn unsolicited_na(address: Ipv6Addr, mac: Mac) -> Vec<u8> {
     frame
 }
 
-fn ethernet(frame: &mut Vec<u8>, destination: Mac, source: Mac, ethertype: [u8; 2]) {
+pub(super) fn ethernet(frame: &mut Vec<u8>, destination: Mac, source: Mac, ethertype: [u8; 2]) {
     frame.extend(destination.0);
     frame.extend(source.0);
     frame.extend(ethertype);

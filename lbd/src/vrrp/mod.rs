@@ -2,13 +2,14 @@
 //!
 //! Pure: bytes in, values out. [`advert`] is the packet, [`auth`] the optional trailer with its
 //! [`replay`] window, [`announce`] the frames that move an address to its new master and the
-//! reading of a rival's claim to it.
+//! reading of a rival's claim to it, [`question`] those that ask whether a box is there.
 
 pub mod advert;
 pub mod announce;
 pub mod auth;
 pub mod checksum;
 pub mod error;
+pub mod question;
 pub mod replay;
 
 #[cfg(test)]

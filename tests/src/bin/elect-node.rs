@@ -13,7 +13,7 @@ use lbd::{
     config::Config,
     daemon::advert::{AdvertThread, Command, Event, Interface, InterfaceVips, NoLease, Settings},
     election::{Found, Health},
-    host::{VipSocket, links::Links},
+    host::{VipSocket, gateways, links::Links},
 };
 
 enum Told {
@@ -49,7 +49,9 @@ fn run() -> Result<()> {
     let interface =
         Interface::of(link, &vips, &config.cluster.unicast_peers).context("not Ethernet")?;
     let control = InterfaceVips::new(VipSocket::open()?, interface.ifindex);
-    let settings = Settings::of(&config, interface, Vec::new());
+    let gateways = gateways(interface.ifindex)?;
+    let mut settings = Settings::of(&config, interface, Vec::new());
+    settings.witnesses.extend(gateways);
     let thread = AdvertThread::spawn(
         settings,
         Health::GOOD,

@@ -10,22 +10,30 @@ pub struct Status {
     pub role: String,
     /// The master's name, when this node knows one.
     pub master: Option<String>,
-    /// The election.
-    pub election: Election,
     /// Every backend of every site.
     pub backends: Vec<Backend>,
     /// Where XDP is attached.
     pub interfaces: Vec<Interface>,
     /// The data plane's, by name.
     pub counters: BTreeMap<String, u64>,
+    /// The election.
+    pub election: Election,
+    /// The election's counters, by name.
+    pub election_counters: BTreeMap<String, u64>,
     /// The cluster channel.
     pub channel: Channel,
 }
 
-/// What became of the elections so far.
+/// Why a node is what it is.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Election {
-    /// How often the node became master since its daemon started.
+    /// A sentence.
+    pub reason: String,
+    /// As in its configuration.
+    pub priority: u8,
+    /// What it says.
+    pub advertised_priority: u8,
+    /// Since its start.
     pub times_master: u64,
 }
 

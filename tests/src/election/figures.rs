@@ -27,6 +27,8 @@ pub enum Loss {
 pub struct Outages {
     /// Who was measured.
     pub router: Router,
+    /// Where.
+    pub segment: Segment,
     /// How the master went.
     pub loss: Loss,
     /// Between adverts.
@@ -51,8 +53,9 @@ impl fmt::Display for Outages {
         let ms = |outage: Option<&Duration>| outage.map_or(0, Duration::as_millis);
         write!(
             f,
-            "{:?}, {:?}, adverts every {} ms: {}/{}/{} ms (min/median/max of {})",
+            "{:?} {:?}, {:?}, adverts every {} ms: {}/{}/{} ms (min/median/max of {})",
             self.router,
+            self.segment,
             self.loss,
             u32::from(self.centiseconds) * 10,
             ms(self.outages.first()),
@@ -63,10 +66,19 @@ impl fmt::Display for Outages {
     }
 }
 
+/// What a backup may ask beside the master.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Segment {
+    /// A gateway, as nearly every segment has.
+    WithGateway,
+    /// Nobody but the two nodes and hosts that they do not know.
+    Bare,
+}
+
 /// Loses a master of priority 200 to a backup of priority 150 `runs` times and measures for how
 /// long probes, one a millisecond, were not answered.
 pub fn outages(
-    router: Router,
+    (router, segment): (Router, Segment),
     loss: Loss,
     vip: IpAddr,
     centiseconds: u16,
@@ -78,6 +90,14 @@ pub fn outages(
         nodes: 2,
         sources: 1,
     })?;
+    if segment == Segment::WithGateway {
+        for node in &lab.nodes {
+            node.ip(&format!(
+                "route add default via {}",
+                lab.client().address4()
+            ))?;
+        }
+    }
     let setup = Setup::new(&[vip], centiseconds);
     let start = |index: usize, priority| {
         Member::start(
@@ -119,20 +139,26 @@ pub fn outages(
     outages.sort_unstable();
     Ok(Outages {
         router,
+        segment,
         loss,
         centiseconds,
         outages,
     })
 }
 
-/// Measures lbd and keepalived in turn and prints a line each.
+/// Measures lbd and keepalived in turn and prints a line each. keepalived asks nobody: where it is
+/// makes no difference to it.
 pub fn print(vip: IpAddr, centiseconds: &[u16], runs: usize, elect_node: &Path) -> Result<()> {
     for &centiseconds in centiseconds {
         for loss in [Loss::Crash, Loss::Stop] {
-            for router in [Router::Keepalived, Router::Lbd] {
+            for who in [
+                (Router::Keepalived, Segment::WithGateway),
+                (Router::Lbd, Segment::WithGateway),
+                (Router::Lbd, Segment::Bare),
+            ] {
                 println!(
                     "{}",
-                    outages(router, loss, vip, centiseconds, runs, elect_node)?
+                    outages(who, loss, vip, centiseconds, runs, elect_node)?
                 );
             }
         }

@@ -3,8 +3,10 @@
 //! Nodes run the election alone (`elect-node`), without a data plane: what is measured is the
 //! protocol, the address and the announcements, as of keepalived.
 
+pub mod answers;
 pub mod figures;
 mod node;
+pub mod packets;
 mod probe;
 
 pub use node::{Member, Router, Setup, holds, wait_until};

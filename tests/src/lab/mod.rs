@@ -209,6 +209,13 @@ impl Lab {
         Ok(())
     }
 
+    /// Takes a host's interface away and gives it another one of the same name and addresses.
+    pub fn replug(&self, host: &Host) -> Result<()> {
+        self.switch.ip(&format!("link del {}", port(host)))?;
+        self.connect(host)?;
+        self.make_like_nics(&[port(host)])
+    }
+
     /// Attaches a native XDP program that passes everything to a host's interface, as some other
     /// software's.
     pub fn attach_foreign_xdp(&self, host: &Host) -> Result<()> {
@@ -248,13 +255,17 @@ impl Lab {
     /// a node has to have it; and `XDP_TX` needs an XDP program on the other end (see [`pass`]).
     fn make_ports_like_nics(&self) -> Result<()> {
         let ports: Vec<String> = self.nodes.iter().map(port).collect();
-        for port in &ports {
+        self.make_like_nics(&ports)
+    }
+
+    fn make_like_nics(&self, ports: &[String]) -> Result<()> {
+        for port in ports {
             self.switch.output("ethtool", &["-K", port, "tx", "off"])?;
         }
         if ports.is_empty() {
             return Ok(());
         }
-        pass::attach(&self.switch, &ports)
+        pass::attach(&self.switch, ports)
     }
 }
 

@@ -87,6 +87,8 @@ pub enum Notice {
     },
     /// Announcements cannot be sent, or rivals' not heard.
     NoPacketSocket(std::io::Error),
+    /// An announcement, or a question to another box, could not be sent.
+    NotAnnounced(std::io::Error),
     /// No real-time priority: under load, timers fire late.
     NoRealTime(std::io::Error),
     /// Memory is not locked: a page that was swapped out delays a timer.
@@ -108,6 +110,7 @@ impl Notice {
                     election::Notice::StrangerStopped { .. } => 6,
                     election::Notice::Fault(_) => 7,
                     election::Notice::Cured => 8,
+                    election::Notice::Contested { .. } => 9,
                 }
             }
             _ => 0,
@@ -147,6 +150,7 @@ impl fmt::Display for Notice {
                 f,
                 "no gratuitous ARP and neighbour advertisements: {error} (CAP_NET_RAW is needed)"
             ),
+            Self::NotAnnounced(error) => write!(f, "gratuitous ARP or ND not sent: {error}"),
             Self::NoRealTime(error) => write!(
                 f,
                 "adverts run without real-time priority: {error} (CAP_SYS_NICE is needed); under \

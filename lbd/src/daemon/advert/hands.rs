@@ -1,17 +1,20 @@
-//! The thread that moves addresses and announces them, in the order it is told.
+//! The thread that moves addresses, in the order it is told.
 //!
-//! Adding an address waits while another process holds the kernel's configuration lock; the advert
-//! thread must not. An announcement follows its address, so both are done here.
+//! Adding an address waits while another process holds the kernel's configuration lock (RTNL), for
+//! tens of milliseconds when a namespace or an interface goes away; the advert thread must not. It
+//! announces an address itself, once this thread has put it there: an announcement that waited
+//! behind the renewal of a lease would leave the clients at a rival.
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use super::control::VipControl;
 use super::event::Notice;
-use super::packet::Announcer;
 use super::realtime;
-use crate::units::Mac;
+use super::wake::Bell;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -20,56 +23,68 @@ enum Task {
     Hold {
         addresses: Vec<IpAddr>,
         valid_s: u32,
+        ticket: Ticket,
     },
     /// Remove.
     Remove { addresses: Vec<IpAddr> },
-    /// Say where they are.
-    Announce {
-        addresses: Vec<IpAddr>,
-        ifindex: u32,
-        mac: Mac,
-    },
 }
+
+/// Names one [`Hands::hold`].
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Ticket(u64);
 
 /// The advert thread's end. Dropped, it ends the thread after what was asked before.
 #[derive(Debug)]
 pub(super) struct Hands {
     tasks: Option<Sender<Task>>,
+    /// The last ticket given out.
+    last: Ticket,
+    /// The last ticket whose addresses are there.
+    done: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Hands {
     pub(super) fn spawn(
         mut vips: Box<dyn VipControl>,
+        bell: Bell,
         tell: impl Fn(Notice) + Send + 'static,
     ) -> io::Result<Self> {
         let (tasks, queue) = channel();
+        let done = Arc::new(AtomicU64::new(0));
+        let doing = Arc::clone(&done);
         let thread = std::thread::Builder::new()
             .name("lbd-vip".into())
-            .spawn(move || work(&queue, vips.as_mut(), &tell))?;
+            .spawn(move || work(&queue, vips.as_mut(), &doing, &bell, &tell))?;
         Ok(Self {
             tasks: Some(tasks),
+            last: Ticket::default(),
+            done,
             thread: Some(thread),
         })
     }
 
-    pub(super) fn hold(&self, addresses: &[IpAddr], valid_s: u32) {
+    /// The bell rings when they are there (or could not be put there).
+    pub(super) fn hold(&mut self, addresses: &[IpAddr], valid_s: u32) -> Ticket {
         let addresses = addresses.to_vec();
-        self.ask(Task::Hold { addresses, valid_s });
+        self.last.0 += 1;
+        let ticket = self.last;
+        self.ask(Task::Hold {
+            addresses,
+            valid_s,
+            ticket,
+        });
+        ticket
+    }
+
+    /// Whether what was asked with this ticket is done.
+    pub(super) fn is_done(&self, ticket: Ticket) -> bool {
+        self.done.load(Ordering::Acquire) >= ticket.0
     }
 
     pub(super) fn remove(&self, addresses: &[IpAddr]) {
         let addresses = addresses.to_vec();
         self.ask(Task::Remove { addresses });
-    }
-
-    pub(super) fn announce(&self, addresses: &[IpAddr], ifindex: u32, mac: Mac) {
-        let addresses = addresses.to_vec();
-        self.ask(Task::Announce {
-            addresses,
-            ifindex,
-            mac,
-        });
     }
 
     fn ask(&self, task: Task) {
@@ -89,18 +104,29 @@ impl Drop for Hands {
     }
 }
 
-fn work(queue: &Receiver<Task>, vips: &mut dyn VipControl, tell: &dyn Fn(Notice)) {
+fn work(
+    queue: &Receiver<Task>,
+    vips: &mut dyn VipControl,
+    done: &AtomicU64,
+    bell: &Bell,
+    tell: &dyn Fn(Notice),
+) {
     // Told by the advert thread already, which asks for the same.
     let _ = realtime::prioritize();
-    let mut announcer: Option<Announcer> = None;
     for task in queue {
         match task {
-            Task::Hold { addresses, valid_s } => {
+            Task::Hold {
+                addresses,
+                valid_s,
+                ticket,
+            } => {
                 for address in addresses {
                     if let Err(error) = vips.hold(address, valid_s) {
                         tell(Notice::Vip { address, error });
                     }
                 }
+                done.store(ticket.0, Ordering::Release);
+                bell.ring();
             }
             Task::Remove { addresses } => {
                 for address in addresses {
@@ -109,32 +135,6 @@ fn work(queue: &Receiver<Task>, vips: &mut dyn VipControl, tell: &dyn Fn(Notice)
                     }
                 }
             }
-            Task::Announce {
-                addresses,
-                ifindex,
-                mac,
-            } => {
-                if announcer.as_ref().is_none_or(|a| a.ifindex() != ifindex) {
-                    announcer = Announcer::open(ifindex)
-                        .inspect_err(|error| tell(Notice::NoPacketSocket(copy(error))))
-                        .ok();
-                }
-                if let Some(announcer) = &announcer {
-                    for address in addresses {
-                        if let Err(error) = announcer.announce(address, mac) {
-                            tell(Notice::NoPacketSocket(error));
-                        }
-                    }
-                }
-            }
         }
     }
-}
-
-/// An error is told by value, and an `io::Error` cannot be cloned.
-fn copy(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(
-        || io::Error::from(error.kind()),
-        io::Error::from_raw_os_error,
-    )
 }

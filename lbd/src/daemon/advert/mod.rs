@@ -42,13 +42,9 @@ pub enum Command {
     SyncDone,
     /// Another configuration: sockets are opened anew where they must be.
     Reconfigure(Box<Settings>),
-    /// The cluster channel knows that a node is gone: see [`crate::election::Input::PeerGone`].
-    PeerGone {
-        /// Where its adverts came from.
-        address: IpAddr,
-        /// `CLOCK_BOOTTIME` from which on it answers for nothing.
-        silent_from_ns: u64,
-    },
+    /// Where adverts of nodes come from that serve no longer than their lease: all that the cluster
+    /// channel hears.
+    Leased(Vec<IpAddr>),
     /// Say priority 0 if master, remove the addresses, end.
     Stop,
     /// End, and leave addresses and lease to a successor on this box.
@@ -95,7 +91,9 @@ impl AdvertThread {
         let bell = wake::Bell::new()?;
         let view = Arc::new(ArcSwapOption::empty());
         let told = tell.clone();
-        let hands = hands::Hands::spawn(vips, move |notice| told(Event::Notice(notice)))?;
+        let hands = hands::Hands::spawn(vips, bell.clone(), move |notice| {
+            told(Event::Notice(notice));
+        })?;
         let worker = thread::Worker::new(
             settings,
             lease,

@@ -8,11 +8,12 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::units::Mac;
 use crate::vrrp::announce::{Claim, announcement, parse_claim};
+use crate::vrrp::question::question;
 
 /// The longest frame of interest: a neighbour advertisement with a few options.
 const FRAME_BYTES: usize = 256;
 
-/// Sends announcements on one interface.
+/// Sends announcements and questions on one interface, and waits for nothing.
 #[derive(Debug)]
 pub(super) struct Announcer {
     socket: Socket,
@@ -22,12 +23,9 @@ pub(super) struct Announcer {
 impl Announcer {
     pub(super) fn open(ifindex: u32) -> io::Result<Self> {
         // Protocol 0: it receives nothing.
-        let socket = Socket::new(Domain::PACKET, Type::RAW.cloexec(), None)?;
+        let kind = Type::RAW.cloexec().nonblocking();
+        let socket = Socket::new(Domain::PACKET, kind, None)?;
         Ok(Self { socket, ifindex })
-    }
-
-    pub(super) fn ifindex(&self) -> u32 {
-        self.ifindex
     }
 
     pub(super) fn announce(&self, address: IpAddr, mac: Mac) -> io::Result<()> {
@@ -36,6 +34,16 @@ impl Announcer {
         self.socket
             .send_to(&frame, &link_address(self.ifindex, 0))?;
         Ok(())
+    }
+
+    /// Asks the box that has `address`, from our address `own`; false when that is of another family.
+    pub(super) fn ask(&self, address: IpAddr, own: IpAddr, mac: Mac) -> io::Result<bool> {
+        let Some(frame) = question(address, own, mac) else {
+            return Ok(false);
+        };
+        self.socket
+            .send_to(&frame, &link_address(self.ifindex, 0))?;
+        Ok(true)
     }
 }
 

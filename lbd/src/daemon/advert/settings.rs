@@ -91,6 +91,9 @@ pub struct Settings {
     pub checksum: ChecksumForm,
     /// `None`: a trailer is neither sent nor looked at.
     pub authenticate: Option<Authenticate>,
+    /// Boxes on the segment that are asked, beside a silent master, whether they are there: the
+    /// other nodes; the caller adds the gateways.
+    pub witnesses: Vec<IpAddr>,
 }
 
 impl Settings {
@@ -130,6 +133,11 @@ impl Settings {
                 VrrpChecksum::Rfc9568 => ChecksumForm::MessageOnly,
             },
             authenticate: mode.map(|mode| Authenticate { mode, keys }),
+            witnesses: cluster
+                .backends()
+                .filter(|(_, backend)| backend.name != file.node.name)
+                .map(|(_, backend)| backend.address)
+                .collect(),
         }
     }
 

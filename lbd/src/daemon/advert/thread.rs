@@ -1,4 +1,8 @@
 //! The loop: everything that was heard, then commands, then the timer.
+
+mod hear;
+mod speak;
+
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,18 +14,17 @@ use arc_swap::ArcSwapOption;
 use super::clock::{boottime_ns, unix_ns};
 use super::control::LeaseControl;
 use super::event::{Event, Notice, WireCounters};
-use super::hands::Hands;
+use super::hands::{Hands, Ticket};
 use super::limiter::Limiter;
-use super::packet::Listener;
+use super::packet::{Announcer, Listener};
 use super::realtime;
 use super::settings::Settings;
 use super::wake::{Bell, Timer, wait};
-use super::wire::{Packet, Wire};
+use super::wire::Wire;
 use super::{Command, View};
-use crate::election::{Found, Health, Heard, Input, Leader, Machine, Output};
+use crate::election::{Found, Health, Input, Leader, Machine, Output};
 use crate::units::Priority;
-use crate::vrrp::advert::fill_checksum;
-use crate::vrrp::{Advert, Authenticator, ChecksumForm, Interval, Received, VrrpError};
+use crate::vrrp::Authenticator;
 
 /// How often the view is renewed and a socket that failed is tried again.
 const HOUSEKEEPING_NS: u64 = 1_000_000_000;
@@ -38,6 +41,8 @@ pub(super) struct Worker {
     hands: Hands,
     wires: Vec<Wire>,
     listeners: Vec<Listener>,
+    /// For announcements and questions; opened when first used.
+    packets: Option<Announcer>,
     commands: Receiver<Command>,
     bell: Bell,
     timer: Timer,
@@ -48,6 +53,15 @@ pub(super) struct Worker {
     leader: Option<IpAddr>,
     housekeeping_ns: u64,
     renew_ns: u64,
+    /// The addresses of this mastership are there when this is done.
+    held: Ticket,
+    announcement_waits: bool,
+    /// Whom we asked last whether it is there.
+    asked: Option<IpAddr>,
+    /// See [`Command::Leased`].
+    leased: Vec<IpAddr>,
+    /// An advert was verified with the keys that we have.
+    has_believed: bool,
     outputs: Vec<Output>,
     message: Vec<u8>,
 }
@@ -71,6 +85,7 @@ impl Worker {
             hands,
             wires: Vec::new(),
             listeners: Vec::new(),
+            packets: None,
             commands,
             bell,
             timer: Timer::new()?,
@@ -81,6 +96,11 @@ impl Worker {
             leader: None,
             housekeeping_ns: 0,
             renew_ns: 0,
+            held: Ticket::default(),
+            announcement_waits: false,
+            asked: None,
+            leased: Vec::new(),
+            has_believed: false,
             outputs: Vec::with_capacity(16),
             message: Vec::with_capacity(256),
         })
@@ -111,8 +131,8 @@ impl Worker {
             self.handle(Input::Stop);
             return false;
         }
-        let drained = self.hear();
-        self.hear_claims();
+        self.announce_what_waits();
+        let drained = self.hear() & self.hear_claims();
         while let Ok(command) = self.commands.try_recv() {
             if !self.obey(command) {
                 return false;
@@ -154,103 +174,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Hands in what the sockets hold. False when there is more.
-    fn hear(&mut self) -> bool {
-        let mut packets = Vec::new();
-        let mut drained = true;
-        for wire in &self.wires {
-            let mut taken = 0;
-            // A socket error (the interface went down) is the sender's and the host's to report.
-            while let Ok(Some(packet)) = wire.next() {
-                packets.push(packet);
-                taken += 1;
-                if taken == PACKETS_A_TURN {
-                    drained = false;
-                    break;
-                }
-            }
-        }
-        for packet in packets {
-            if let Some(heard) = self.judge(&packet) {
-                self.handle(Input::Advert(heard));
-            }
-        }
-        drained
-    }
-
-    /// Whether a packet is an advert to be believed.
-    fn judge(&mut self, packet: &Packet) -> Option<Heard> {
-        let from = packet.source;
-        let peers = &self.settings.unicast_peers;
-        if !peers.is_empty() && !peers.contains(&from) {
-            self.counters.not_a_peer += 1;
-            self.notice(Notice::NotAPeer { from });
-            return None;
-        }
-        let received = Received {
-            source: from,
-            destination: packet.destination,
-            ttl: packet.ttl,
-            payload: &packet.payload,
-        };
-        let parsed = match Advert::parse(&received, self.settings.virtual_router_id) {
-            Ok(parsed) => parsed,
-            Err(why) => {
-                self.counters.count_bad(why);
-                // Several virtual routers on a segment are quite ordinary.
-                if !matches!(why, VrrpError::VirtualRouterId { .. }) {
-                    self.notice(Notice::BadAdvert { from, why });
-                }
-                return None;
-            }
-        };
-        if let Some(authenticator) = &mut self.authenticator
-            && let Err(why) = authenticator.verify(&received, &parsed, unix_ns())
-        {
-            self.counters.count_unbelieved(why);
-            self.notice(Notice::Unauthenticated { from, why });
-            return None;
-        }
-        match parsed.checksum {
-            ChecksumForm::WithPseudoHeader => {
-                self.counters.checksum_with_pseudo_header += 1;
-            }
-            ChecksumForm::MessageOnly => self.counters.checksum_message_only += 1,
-        }
-        if !parsed
-            .advert
-            .addresses
-            .same_set(&self.settings.advertised(from))
-        {
-            self.counters.other_addresses += 1;
-            self.notice(Notice::OtherAddresses { from });
-        }
-        Some(Heard {
-            from,
-            priority: parsed.advert.priority,
-            interval: parsed.advert.interval,
-        })
-    }
-
-    fn hear_claims(&mut self) {
-        let mut claimed = Vec::new();
-        for listener in &self.listeners {
-            for _ in 0..PACKETS_A_TURN {
-                let Ok(Some(claim)) = listener.next() else {
-                    break;
-                };
-                if claim.mac != self.settings.interface.mac
-                    && self.settings.virtual_addresses.contains(&claim.address)
-                {
-                    claimed.push(claim.address);
-                }
-            }
-        }
-        for address in claimed {
-            self.handle(Input::RivalClaim { address });
-        }
-    }
-
     /// False when it was the last one.
     fn obey(&mut self, command: Command) -> bool {
         match command {
@@ -260,13 +183,7 @@ impl Worker {
             }
             Command::SyncDone => self.handle(Input::SyncDone),
             Command::Reconfigure(settings) => self.reconfigure(*settings),
-            Command::PeerGone {
-                address,
-                silent_from_ns,
-            } => self.handle(Input::PeerGone {
-                address,
-                silent_from_ns,
-            }),
+            Command::Leased(addresses) => self.leased = addresses,
             Command::Stop => {
                 self.handle(Input::Stop);
                 return false;
@@ -302,6 +219,7 @@ impl Worker {
             }
             _ => self.authenticator = new.authenticator(),
         }
+        self.has_believed &= old.authenticate == new.authenticate;
         if self.machine.is_master() {
             let gone: Vec<IpAddr> = old
                 .virtual_addresses
@@ -310,7 +228,7 @@ impl Worker {
                 .filter(|address| !new.virtual_addresses.contains(address))
                 .collect();
             self.hands.remove(&gone);
-            self.hands.hold(&new.virtual_addresses, new.valid_s());
+            self.held = self.hands.hold(&new.virtual_addresses, new.valid_s());
             self.announce();
         }
         if old.interface != self.settings.interface
@@ -318,6 +236,7 @@ impl Worker {
         {
             self.wires.clear();
             self.listeners.clear();
+            self.packets = None;
             self.open_sockets();
         }
         self.handle(Input::ConfigChanged(self.settings.election));
@@ -390,12 +309,13 @@ impl Worker {
             }
             Output::ReleaseLease => self.lease.release(),
             Output::BecomeMaster { why } => {
-                self.hold_addresses();
+                self.held = self.hold_addresses();
                 (self.tell)(Event::BecameMaster { why });
                 self.publish();
             }
             Output::BecomeBackup { why } => {
                 self.renew_ns = 0;
+                self.announcement_waits = false;
                 self.hands.remove(&self.settings.virtual_addresses);
                 (self.tell)(Event::BecameBackup {
                     why,
@@ -404,6 +324,7 @@ impl Worker {
                 self.publish();
             }
             Output::Announce => self.announce(),
+            Output::Probe { master } => self.probe(master),
             Output::WantSync => (self.tell)(Event::WantSync {
                 leader: self.machine.status().leader,
             }),
@@ -411,57 +332,10 @@ impl Worker {
         }
     }
 
-    fn hold_addresses(&mut self) {
+    fn hold_addresses(&mut self) -> Ticket {
         let valid_s = self.settings.valid_s();
-        self.hands.hold(&self.settings.virtual_addresses, valid_s);
         self.renew_ns = boottime_ns() + u64::from(valid_s) * 1_000_000_000 / 3;
-    }
-
-    fn announce(&mut self) {
-        let interface = &self.settings.interface;
-        self.hands.announce(
-            &self.settings.virtual_addresses,
-            interface.ifindex,
-            interface.mac,
-        );
-    }
-
-    /// Sends an advert in each family. False when it went out in none.
-    fn send(&mut self, priority: Priority, interval: Interval) -> bool {
-        let mut sent = false;
-        let mut failed = Vec::new();
-        for wire in &self.wires {
-            let source = wire.source();
-            let advert = Advert {
-                virtual_router_id: self.settings.virtual_router_id,
-                priority,
-                interval,
-                addresses: self.settings.advertised(source),
-            };
-            let pdu_bytes = advert.emitted_bytes();
-            advert.emit(&mut self.message);
-            if let Some(authenticator) = &mut self.authenticator {
-                authenticator.sign(&mut self.message, source, unix_ns());
-            }
-            let group = [wire.group()];
-            let peers = &self.settings.unicast_peers;
-            let destinations = if peers.is_empty() { &group[..] } else { peers };
-            for &to in destinations {
-                if to == source || to.is_ipv4() != source.is_ipv4() {
-                    continue;
-                }
-                let form = self.settings.checksum;
-                fill_checksum(&mut self.message, pdu_bytes, source, to, form);
-                match wire.send(&self.message, to) {
-                    Ok(()) => sent = true,
-                    Err(error) => failed.push(Notice::NotSent { to, error }),
-                }
-            }
-        }
-        for notice in failed {
-            self.notice(notice);
-        }
-        sent
+        self.hands.hold(&self.settings.virtual_addresses, valid_s)
     }
 
     fn tell_leader(&mut self) {

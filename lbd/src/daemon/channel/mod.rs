@@ -4,7 +4,7 @@ mod learn;
 mod task;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,9 +15,12 @@ pub(super) use self::flow_sync::FlowSync;
 use self::task::{Order, Snapshot};
 use super::{clock, event};
 use crate::{
-    channel::{FlowRecord, Keys, Part, SenderId},
+    channel::{FlowRecord, Keys, Part, PeerStatus, SenderId},
     config::Config,
 };
+
+/// A peer that was heard within so much runs an lbd. Some hellos of a second each.
+const LIVE_NS: u64 = 10_000_000_000;
 
 /// What the task tells the conductor.
 #[derive(Debug)]
@@ -115,6 +118,24 @@ impl Outlet {
     /// Asks every peer for its table; [`Event::Joined`] follows. False when there is no channel.
     pub(super) fn join(&self) -> bool {
         self.order(Order::Join)
+    }
+
+    /// Whether an address is one of the peers'.
+    pub(super) fn is_peer(&self, address: IpAddr) -> bool {
+        let is_its = |peer: &PeerStatus| peer.address.ip() == address;
+        self.look()
+            .is_ok_and(|snapshot| snapshot.peers.iter().any(is_its))
+    }
+
+    /// The peers that were heard not long ago.
+    pub(super) fn live(&self, now_ns: u64) -> Vec<IpAddr> {
+        let snapshot = self.look().unwrap_or_default();
+        let is_live = |peer: &&PeerStatus| {
+            peer.heard_ns
+                .is_some_and(|heard| now_ns.saturating_sub(heard) < LIVE_NS)
+        };
+        let live = snapshot.peers.iter().filter(is_live);
+        live.map(|peer| peer.address.ip()).collect()
     }
 
     fn is_on(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What a backup does with what it hears.
 use std::net::IpAddr;
 
+use super::doubt::Doubt;
 use super::{Leader, Machine, RELIEVE_ME, State};
 use crate::election::timing::{handover_ns, master_down_ns, skew_ns};
 use crate::election::{Heard, Notice, Output, Takeover, WhyBackup};
@@ -64,6 +65,7 @@ impl Machine {
         }
         backup.looked = false;
         self.state = State::Backup(backup);
+        self.doubt = Doubt::default();
         self.leader_stops();
     }
 
@@ -85,6 +87,9 @@ impl Machine {
         if preemptible && self.better_leader_is_alive(heard) {
             return;
         }
+        let is_same_master = self
+            .leader
+            .is_some_and(|leader| leader.priority == heard.priority && leader.may_be(heard.from));
         self.leader = Some(Leader::following(heard, self.leader, self.now_ns));
         backup.down_ns = self.now_ns + master_down_ns(self.priority(), heard.interval);
         backup.takeover = Takeover::MasterDown;
@@ -93,8 +98,9 @@ impl Machine {
             backup.preemption = None;
         }
         self.state = State::Backup(backup);
+        self.trust(is_same_master, out);
         if preemptible && backup.preemption.is_none() {
-            self.begin_preemption(out);
+            self.begin_preemption(0, out);
         }
     }
 
@@ -109,12 +115,13 @@ impl Machine {
         })
     }
 
-    pub(super) fn begin_preemption(&mut self, out: &mut Vec<Output>) {
+    /// `listen_ns`: to wait at least that long, besides what is configured.
+    pub(super) fn begin_preemption(&mut self, listen_ns: u64, out: &mut Vec<Output>) {
         let now_ns = self.now_ns;
         let State::Backup(backup) = &mut self.state else {
             return;
         };
-        let not_before_ns = now_ns + self.config.preempt_delay_ns;
+        let not_before_ns = now_ns + self.config.preempt_delay_ns.max(listen_ns);
         let sync_by_ns = not_before_ns.max(now_ns + self.config.sync_timeout_ns);
         backup.preemption = Some(Preemption {
             not_before_ns,
@@ -136,18 +143,29 @@ impl Machine {
         }
     }
 
-    pub(super) fn peer_gone(&mut self, address: IpAddr, silent_from_ns: u64) {
-        let priority = self.priority();
-        if let State::Backup(backup) = &mut self.state
-            && let Some(leader) = self.leader.filter(|leader| leader.is(address))
-        {
-            let due_ns = silent_from_ns.max(self.now_ns) + handover_ns(priority, leader.interval);
-            if due_ns < backup.down_ns {
-                backup.down_ns = due_ns;
-                backup.takeover = Takeover::MasterGone;
-                backup.looked = false;
-            }
-            self.leader_stops();
+    /// Somebody serves, or says so, whom no key here verifies, and nobody was verified since the
+    /// start. Of the two that do not believe each other one has the wrong key, and it is rather the
+    /// one that just came: becoming master now would make two. So a node that has proved nothing
+    /// waits for as long as such adverts come, and says so. A node that has verified one advert
+    /// knows its key to be right, and never hears of this input again: from then on nobody without
+    /// a key can keep it from taking over. Before that somebody on the segment can, by forging; who
+    /// can do that can as well claim the VIP by ARP.
+    pub(super) fn unbelieved(&mut self, from: IpAddr, out: &mut Vec<Output>) {
+        let wait_ns = master_down_ns(self.priority(), self.config.interval);
+        let State::Backup(backup) = &mut self.state else {
+            return;
+        };
+        self.counters.contested += 1;
+        backup.preemption = None;
+        backup.looked = false;
+        backup.takeover = Takeover::MasterDown;
+        backup.down_ns = backup.down_ns.max(self.now_ns + wait_ns);
+        out.push(Output::Notice(Notice::Contested { from }));
+        if backup.why != WhyBackup::Contested {
+            backup.why = WhyBackup::Contested;
+            out.push(Output::BecomeBackup {
+                why: WhyBackup::Contested,
+            });
         }
     }
 }

@@ -20,11 +20,21 @@ pub struct Leader {
     pub interval: Interval,
     /// When it was last heard.
     pub heard_ns: u64,
+    /// See [`Heard::leased`].
+    pub leased: bool,
 }
 
 impl Leader {
     pub(super) fn is(&self, address: IpAddr) -> bool {
         self.address == address || self.other_address == Some(address)
+    }
+
+    /// The address to ask its box for: ARP where there is IPv4.
+    pub(super) fn question(&self) -> IpAddr {
+        match self.other_address {
+            Some(other) if other.is_ipv4() => other,
+            _ => self.address,
+        }
     }
 
     /// Whether `address` may be of this leader: it is, or its family was not heard yet.
@@ -48,6 +58,9 @@ impl Leader {
             priority: heard.priority,
             interval: heard.interval,
             heard_ns: now_ns,
+            // The channel knows a box by one address, and its adverts come from one in each family.
+            leased: heard.leased
+                || (other_address.is_some() && before.is_some_and(|leader| leader.leased)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::ties::Ties;
 use super::{Leader, Machine, State};
-use crate::election::announce::Schedule;
+use crate::election::announce::{Cause, Schedule};
 use crate::election::timing::{SUCCESSOR, lease_ns, master_down_ns};
 use crate::election::{Heard, Notice, Output, Takeover, WhyBackup};
 use crate::units::Priority;
@@ -84,7 +84,7 @@ impl Machine {
         self.ties = Ties::default();
         self.counters.takeovers += 1;
         let mut announcements = Schedule::default();
-        announcements.request(now_ns, &self.config.announce);
+        announcements.request(Cause::Advert, now_ns, &self.config.announce);
         self.enter(State::Master(Master {
             why,
             advert_ns: now_ns + self.config.interval.ns(),
@@ -112,11 +112,11 @@ impl Machine {
         }
     }
 
-    pub(super) fn request_announcement(&mut self) {
+    pub(super) fn request_announcement(&mut self, cause: Cause) {
         if let State::Master(master) = &mut self.state {
             master
                 .announcements
-                .request(self.now_ns, &self.config.announce);
+                .request(cause, self.now_ns, &self.config.announce);
         }
     }
 
@@ -205,7 +205,7 @@ impl Machine {
     }
 
     pub(super) fn answer(&mut self, out: &mut Vec<Output>) {
-        self.request_announcement();
+        self.request_announcement(Cause::Advert);
         if let State::Master(master) = &mut self.state
             && master.answers_left > 0
         {
@@ -219,7 +219,7 @@ impl Machine {
         if self.is_master() {
             self.counters.foreign_claims += 1;
             out.push(Output::Notice(Notice::ForeignClaim { address }));
-            self.request_announcement();
+            self.request_announcement(Cause::Claim);
         }
     }
 }

@@ -1,0 +1,104 @@
+//! Adverts, announcements and questions.
+use std::net::IpAddr;
+
+use super::{Worker, unix_ns};
+use crate::daemon::advert::event::Notice;
+use crate::daemon::advert::packet::Announcer;
+use crate::election::Families;
+use crate::units::Priority;
+use crate::vrrp::advert::fill_checksum;
+use crate::vrrp::{Advert, Interval};
+
+impl Worker {
+    /// Sends an advert in each family. False when it went out in none.
+    pub(super) fn send(&mut self, priority: Priority, interval: Interval) -> bool {
+        let mut sent = false;
+        let mut failed = Vec::new();
+        for wire in &self.wires {
+            let source = wire.source();
+            let advert = Advert {
+                virtual_router_id: self.settings.virtual_router_id,
+                priority,
+                interval,
+                addresses: self.settings.advertised(source),
+            };
+            let pdu_bytes = advert.emitted_bytes();
+            advert.emit(&mut self.message);
+            if let Some(authenticator) = &mut self.authenticator {
+                authenticator.sign(&mut self.message, source, unix_ns());
+            }
+            let group = [wire.group()];
+            let peers = &self.settings.unicast_peers;
+            let destinations = if peers.is_empty() { &group[..] } else { peers };
+            for &to in destinations {
+                if to == source || to.is_ipv4() != source.is_ipv4() {
+                    continue;
+                }
+                let form = self.settings.checksum;
+                fill_checksum(&mut self.message, pdu_bytes, source, to, form);
+                match wire.send(&self.message, to) {
+                    Ok(()) => sent = true,
+                    Err(error) => failed.push(Notice::NotSent { to, error }),
+                }
+            }
+        }
+        for notice in failed {
+            self.notice(notice);
+        }
+        sent
+    }
+
+    /// Announces the addresses as soon as they are there: at once, unless we became master only now.
+    pub(super) fn announce(&mut self) {
+        self.announcement_waits = !self.hands.is_done(self.held);
+        if self.announcement_waits {
+            return;
+        }
+        let mac = self.settings.interface.mac;
+        for address in self.settings.virtual_addresses.clone() {
+            self.with_packets(|packets| packets.announce(address, mac));
+        }
+    }
+
+    /// Announces what waited for its addresses.
+    pub(super) fn announce_what_waits(&mut self) {
+        if self.announcement_waits {
+            self.announce();
+        }
+    }
+
+    /// Asks the master's box and, beside it, the witnesses.
+    pub(super) fn probe(&mut self, master: IpAddr) {
+        self.asked = Some(master);
+        let interface = self.settings.interface.clone();
+        let own = Families {
+            v4: interface.v4,
+            v6: interface.v6,
+        };
+        let witnesses = self.settings.witnesses.iter().copied();
+        let asked: Vec<IpAddr> = witnesses
+            .filter(|witness| *witness != master)
+            .chain([master])
+            .collect();
+        for address in asked {
+            if let Some(own) = own.like(address) {
+                self.with_packets(|packets| packets.ask(address, own, interface.mac).map(drop));
+            }
+        }
+    }
+
+    /// Sends on the packet socket, which is opened when there is none.
+    fn with_packets(&mut self, send: impl FnOnce(&Announcer) -> std::io::Result<()>) {
+        if self.packets.is_none() {
+            match Announcer::open(self.settings.interface.ifindex) {
+                Ok(packets) => self.packets = Some(packets),
+                Err(error) => return self.notice(Notice::NoPacketSocket(error)),
+            }
+        }
+        if let Some(packets) = &self.packets
+            && let Err(error) = send(packets)
+        {
+            self.notice(Notice::NotAnnounced(error));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Two to eight machines on one virtual clock: kills, crashes, starts, stops, freezes, partitions,
+//! loss, late timers and clock jumps, drawn from a seed.
+
+mod world;
+
+use self::world::{MS, Random, World};
+use crate::config::StartAs;
+use crate::vrrp::Interval;
+
+fn interval(random: &mut Random) -> Interval {
+    Interval::from_centiseconds([1, 10, 100][random.index(3)]).unwrap()
+}
+
+/// Each seed is a cluster of two to eight with ten rounds of one to three disturbances.
+fn one_master_after_anything(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let mut random = Random(seed ^ 0xe1ec);
+        let count = 2 + random.index(7);
+        let preempt = random.permille(700);
+        let interval = interval(&mut random);
+        let mut world = World::new(seed, count, interval, preempt);
+        for node in 0..count {
+            world.start(node, StartAs::Backup);
+        }
+        for _ in 0..10 {
+            for _ in 0..=world.random.below(3) {
+                world.disturb();
+                let pause_ns = world.random.below(5 * interval.ns());
+                world.run_for(pause_ns);
+            }
+            world.calm();
+            world.run_for(world.settle_ns());
+            world.assert_settled(seed, preempt);
+        }
+    }
+}
+
+#[test]
+fn one_master_in_bounded_time_after_a_thousand_rounds_of_anything() {
+    one_master_after_anything(0..100);
+}
+
+/// The killed box's lease is over before anybody takes over: without partition, loss or freeze two
+/// boxes serve together for no longer than adverts travel.
+#[test]
+fn kills_and_starts_alone_never_leave_two_that_serve() {
+    for seed in 0..100 {
+        let mut random = Random(seed ^ 0x0ff);
+        let count = 2 + random.index(7);
+        let interval = interval(&mut random);
+        let mut world = World::new(seed, count, interval, true);
+        for node in 0..count {
+            world.start(node, StartAs::Backup);
+        }
+        world.run_for(world.settle_ns());
+        for _ in 0..10 {
+            world.overlap_ns = 0;
+            let node = world.random.index(count);
+            match world.random.below(5) {
+                0 => world.kill(node),
+                1 => world.stop(node),
+                2 => world.crash(node),
+                3 => world.start(node, StartAs::Backup),
+                _ => world.start(node, StartAs::Master),
+            }
+            world.run_for(world.settle_ns());
+            world.assert_settled(seed, true);
+            assert!(
+                world.overlap_ns <= 3 * world.delay_ns,
+                "seed {seed}: {} us\n{}",
+                world.overlap_ns / 1000,
+                world.trace.join("\n")
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let run = || {
+        let mut world = World::new(7, 5, Interval::MIN, true);
+        for node in 0..5 {
+            world.start(node, StartAs::Backup);
+        }
+        for _ in 0..50 {
+            world.disturb();
+            world.run_for(20 * MS);
+        }
+        world.trace
+    };
+    let trace = run();
+    assert!(trace.len() > 20);
+    assert_eq!(trace, run());
+}
+
+/// A cluster of `count` that has settled at 10 ms adverts.
+fn settled(seed: u64, count: usize) -> World {
+    let mut world = World::new(seed, count, Interval::MIN, true);
+    for node in 0..count {
+        world.start(node, StartAs::Backup);
+    }
+    world.run_for(world.settle_ns() + 1000 * MS);
+    world
+}
+
+/// See `machine/doubt.rs`.
+#[test]
+fn a_box_that_is_off_is_replaced_within_two_and_a_half_intervals() {
+    for seed in 0..100 {
+        let mut world = settled(seed, 3);
+        let master = world.master().unwrap();
+        world.crash(master);
+        world.run_for(5 * Interval::MIN.ns() / 2);
+        let now = world.master();
+        assert!(now.is_some() && now != Some(master), "seed {seed}: {now:?}");
+    }
+}
+
+#[test]
+fn a_box_whose_daemon_died_is_replaced_when_its_lease_ends_and_not_before() {
+    for seed in 0..100 {
+        let mut world = settled(seed, 3);
+        let master = world.master().unwrap();
+        world.kill(master);
+        let end_ns = world.lease_end_ns(master);
+        world.overlap_ns = 0;
+        while world.now_ns < end_ns {
+            world.run_for(MS / 10);
+        }
+        assert_eq!(world.overlap_ns, 0, "seed {seed}");
+        world.run_for(5 * MS);
+        let now = world.master();
+        assert!(now.is_some() && now != Some(master), "seed {seed}: {now:?}");
+    }
+}
+
+/// Under loss, false takeovers: the questions make no more of them than VRRP's three adverts alone.
+#[test]
+fn loss_is_not_taken_for_death_more_often_than_without_questions() {
+    let takeovers = |has_witness: bool| -> u64 {
+        (0..60)
+            .map(|seed| {
+                let mut world = settled(seed, 3);
+                world.answers = has_witness;
+                world.loss_permille = 250;
+                world.run_for(2000 * MS);
+                world.takeovers()
+            })
+            .sum()
+    };
+    let (with, without) = (takeovers(true), takeovers(false));
+    assert!(without > 100, "the loss is felt: {without}");
+    assert!(with <= without, "{with} with questions, {without} without");
+}

@@ -1,0 +1,111 @@
+//! Taking over from a master that lives.
+use super::*;
+
+#[test]
+fn start_as_master_takes_over_as_soon_as_it_has_the_flows() {
+    let mut machine = Machine::new(
+        Config {
+            start_as: StartAs::Master,
+            ..ours()
+        },
+        0,
+    );
+    handle(&mut machine, 0, Input::Health(Health::GOOD));
+    let start = handle(
+        &mut machine,
+        0,
+        Input::Start {
+            found: Found::Nothing,
+        },
+    );
+    assert_eq!(words(&start), "backup Started, sync");
+    assert!(words(&handle(&mut machine, MS, Input::SyncDone)).contains("master Preempted"));
+}
+
+#[test]
+fn start_as_master_before_the_data_plane_is_there_is_not_forgotten() {
+    let mut machine = Machine::new(
+        Config {
+            start_as: StartAs::Master,
+            ..ours()
+        },
+        0,
+    );
+    handle(
+        &mut machine,
+        0,
+        Input::Start {
+            found: Found::Nothing,
+        },
+    );
+    let cured = handle(&mut machine, SECOND, Input::Health(Health::GOOD));
+    assert_eq!(words(&cured), "backup Started, sync");
+}
+
+#[test]
+fn preemption_waits_for_the_flows_for_a_bounded_time() {
+    let mut machine = started(ours());
+    assert_eq!(words(&handle(&mut machine, 0, heard(LOW, 100))), "sync");
+    for second in 1..5 {
+        assert_eq!(
+            words(&handle(&mut machine, second * SECOND, heard(LOW, 100))),
+            ""
+        );
+    }
+    assert_eq!(machine.deadline_ns(), Some(5 * SECOND));
+    let outputs = handle(&mut machine, 5 * SECOND, Input::Timer);
+    assert!(outputs.contains(&Output::Notice(Notice::SyncTimedOut)));
+    assert!(words(&outputs).contains("master Preempted"));
+}
+
+#[test]
+fn preemption_waits_for_its_delay_also_when_the_flows_are_there() {
+    let mut machine = started(Config {
+        preempt_delay_ns: 2 * SECOND,
+        ..ours()
+    });
+    handle(&mut machine, 0, heard(LOW, 100));
+    assert_eq!(words(&handle(&mut machine, MS, Input::SyncDone)), "");
+    assert_eq!(machine.deadline_ns(), Some(2 * SECOND));
+    assert!(words(&handle(&mut machine, 2 * SECOND, Input::Timer)).contains("master Preempted"));
+}
+
+#[test]
+fn a_better_master_ends_a_preemption() {
+    let mut machine = started(ours());
+    handle(&mut machine, 0, heard(LOW, 100));
+    handle(&mut machine, MS, heard(HIGH, 200));
+    assert_eq!(words(&handle(&mut machine, 2 * MS, Input::SyncDone)), "");
+    let down = MS + master_down_ns(OURS, Interval::DEFAULT);
+    assert_eq!(machine.deadline_ns(), Some(down));
+}
+
+#[test]
+fn without_preemption_only_a_master_that_asks_is_relieved() {
+    let mut machine = started(Config {
+        preempt: false,
+        ..ours()
+    });
+    assert_eq!(words(&handle(&mut machine, 0, heard(LOW, 100))), "");
+    assert_eq!(words(&handle(&mut machine, SECOND, heard(LOW, 1))), "sync");
+}
+
+#[test]
+fn a_backup_without_a_backend_does_not_preempt() {
+    let mut machine = started(ours());
+    handle(&mut machine, 0, heard(LOW, 100));
+    handle(&mut machine, MS, Input::Health(NO_BACKEND));
+    assert_eq!(words(&handle(&mut machine, 2 * MS, Input::SyncDone)), "");
+}
+
+#[test]
+fn the_loser_of_two_masters_starts_no_preemption() {
+    let mut machine = started(ours());
+    handle(&mut machine, 0, heard(HIGH, 200));
+    assert_eq!(words(&handle(&mut machine, 10 * MS, heard(LOW, 100))), "");
+    // Its successor, three intervals later, does.
+    assert_eq!(
+        words(&handle(&mut machine, 3100 * MS, heard(LOW, 100))),
+        "sync"
+    );
+}

@@ -93,6 +93,8 @@ counters! {
     drop_rewrite_failed DropRewriteFailed,
     /// Encapsulated frames that did not come from a node of the cluster. Worry: somebody guesses the tunnel.
     drop_tunnel_stranger DropTunnelStranger,
+    /// Frames too big for a tunnel that were not answered: more than 1,000 a second on a CPU, or ICMP errors themselves. Worry when it grows: a sender ignores the answers.
+    drop_too_big DropTooBig,
     /// Frames that would be reset but are resets themselves. Expected.
     drop_no_reset_for_reset DropNoResetForReset,
     /// New sessions reset because all weights are 0. Worry: no backend takes sessions; senders try their next MX.

@@ -25,10 +25,11 @@ pub mod node;
 mod pod;
 pub mod rate;
 pub mod ring;
+pub mod tunnel;
 pub mod vip;
 pub mod weigh;
 
 /// The version of every layout here. A pinned map of another version is never reused.
 ///
 /// Raise it with each change to a struct, to a map's size or to the meaning of a field.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;

@@ -6,6 +6,8 @@ pub const VIPS: &str = "VIPS";
 pub const DIRECTOR: &str = "DIRECTOR";
 /// [`crate::node::Node`] by [`crate::hash`] slot; memory-mappable.
 pub const NODES: &str = "NODES";
+/// [`crate::tunnel::TunnelEnd`] by [`crate::hash`] slot; memory-mappable.
+pub const TUNNELS: &str = "TUNNELS";
 /// [`crate::backend::Backend`] by backend id.
 pub const BACKENDS: &str = "BACKENDS";
 /// The effective weight in permille by backend id, `u32`; memory-mappable.
@@ -49,6 +51,8 @@ pub const SOURCE_SLOTS: u32 = 1 << 16;
 pub const VIP_SLOTS: u32 = 64;
 /// Slots of `NODES`; at most half of them are used.
 pub const NODE_SLOTS: u32 = 256;
+/// Slots of `TUNNELS`; at most half of them are used.
+pub const TUNNEL_SLOTS: u32 = 2048;
 /// Backend ids: 0 to `MAX_BACKENDS - 1`.
 pub const MAX_BACKENDS: u32 = 1024;
 /// Bytes of the `EVENTS` ring buffer.

@@ -1,5 +1,5 @@
 //! Lets aya copy these types into and out of maps.
-use crate::{backend, counters, director, event, floor, flow, node, rate, vip};
+use crate::{backend, counters, director, event, floor, flow, node, rate, tunnel, vip};
 
 macro_rules! pod {
     ($($of:ty),+ $(,)?) => {
@@ -25,5 +25,6 @@ pod!(
     node::Node,
     rate::Rates,
     rate::SourceRate,
+    tunnel::TunnelEnd,
     vip::Vip,
 );

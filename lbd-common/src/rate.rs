@@ -44,8 +44,8 @@ pub struct Rates {
     pub syns: u32,
     /// Flows adopted in mid-session.
     pub adopted: u32,
-    /// Reserved, 0.
-    pub reserved: u32,
+    /// Frames too big for a tunnel that were answered.
+    pub too_big: u32,
 }
 
 const _: () = assert!(size_of::<SourceRate>() == 8 && size_of::<Rates>() == 16);

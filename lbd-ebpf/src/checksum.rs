@@ -6,6 +6,13 @@
 pub struct Sum(u64);
 
 impl Sum {
+    /// Of nothing.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(0)
+    }
+
     /// Adds two bytes as they stand in memory.
     #[inline(always)]
     #[must_use]

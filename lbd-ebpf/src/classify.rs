@@ -8,6 +8,7 @@ use lbd_common::{
 use lbd_ebpf::parse::{self, Ipv4, Ipv6, Link, Tcp, Unusable, protocol, tcp_flag};
 
 use crate::{
+    decap,
     exit::{Exit, Stage},
     family::{Family, Key, V4, V6, key4, key6},
     icmp,
@@ -48,6 +49,9 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<ForVip<1>> {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
     let Some(vip) = vip4(ip.destination()) else {
+        if decap::is_tunnel(ip.protocol()) {
+            return Err(decap::decapsulate(packet));
+        }
         return Err(Exit::Pass(Reason::PassNotOurs));
     };
     let transport = ip.transport(packet, link.network).map_err(unusable)?;
@@ -70,6 +74,9 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
     let Some(vip) = vip6(ip.destination()) else {
+        if decap::is_tunnel(ip.next_header()) {
+            return Err(decap::decapsulate(packet));
+        }
         return Err(crate::neighbour::solicitation(packet, link, ip));
     };
     let transport = ip.transport(packet, link.network).map_err(unusable)?;
@@ -114,7 +121,7 @@ fn other(packet: &Packet, protocol: u8, icmp: u8) -> Exit {
 }
 
 #[inline(always)]
-fn unusable(why: Unusable) -> Exit {
+pub(crate) fn unusable(why: Unusable) -> Exit {
     Exit::Drop(match why {
         Unusable::Malformed => Reason::DropMalformed,
         Unusable::Fragment => Reason::DropFragment,

@@ -5,7 +5,7 @@
 //! ([`crate::program`]), which would decide these frames in the same way: this is a shortcut and
 //! no rule of its own. It pays because all offsets are constants, because one comparison finds the
 //! frame long enough, and because no cold code has the compiler keep values for it on the stack.
-use lbd_common::counters::Reason;
+use lbd_common::{backend::mode, counters::Reason};
 use lbd_ebpf::{
     frame::{Frame, u16_at, u32_at, words_at},
     parse::{self, ethertype, protocol, tcp_flag},
@@ -13,6 +13,7 @@ use lbd_ebpf::{
 
 use crate::{
     classify::{ForVip, is_node, service, vip4, vip6},
+    decap,
     exit::Exit,
     family::{Family, Key, V4, V6, key4, key6},
     flow,
@@ -46,6 +47,9 @@ pub(crate) fn decide(packet: &mut Packet) -> Option<u32> {
 fn ipv4(packet: &mut Packet) -> Option<u32> {
     let head: &[u8; HEADERS4] = packet.window(0)?;
     let Some(vip) = vip4(u32_at(head, LINK + 16)) else {
+        if decap::is_tunnel(head[LINK + 9]) {
+            return None;
+        }
         return Some(Exit::Pass(Reason::PassNotOurs).finish());
     };
     // Version 4 without options, no fragment, TCP.
@@ -100,6 +104,10 @@ fn session<const K: usize, F: Family<K>>(packet: &mut Packet, key: Key<K>) -> Op
         flags: tcp_flag::ACK,
     };
     let target = flow::steady::<K, F>(&frame)?;
+    // Whatever changes more than the MACs is none of the short way's.
+    if !matches!(target.backend.mode, mode::DSR | mode::LOCAL) {
+        return None;
+    }
     target.count(packet.len(), false);
     let action = rewrite(packet, target).and_then(|hop| forward(packet, hop));
     Some(action.unwrap_or_else(Exit::finish))

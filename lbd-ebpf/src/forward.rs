@@ -12,13 +12,14 @@ use crate::{
 /// The XDP action for a hop.
 #[inline(always)]
 pub(crate) fn forward(packet: &Packet, hop: Hop) -> Stage<u32> {
-    match hop {
-        Hop::Local => Ok(xdp_action::XDP_PASS),
-        Hop::Interface(ifindex) if ifindex == packet.context().ingress_ifindex() as u32 => {
-            Ok(xdp_action::XDP_TX)
-        }
-        Hop::Interface(ifindex) => DEVICES
-            .redirect(ifindex, 0)
-            .map_err(|_| Exit::Drop(Reason::DropNoDevice)),
+    if hop == Hop::LOCAL {
+        return Ok(xdp_action::XDP_PASS);
     }
+    let ifindex = hop.ifindex();
+    if ifindex == packet.context().ingress_ifindex() as u32 {
+        return Ok(xdp_action::XDP_TX);
+    }
+    DEVICES
+        .redirect(ifindex, 0)
+        .map_err(|_| Exit::Drop(Reason::DropNoDevice))
 }

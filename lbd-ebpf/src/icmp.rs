@@ -51,13 +51,12 @@ fn message(packet: &mut Packet) -> Stage<u32> {
     let Some(link) = parse::link(packet) else {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
-    if link.ethertype == ethertype::IPV4 {
-        let session = ipv4(packet, &link)?;
-        steer::<1, V4>(packet, &session)
+    let target = if link.ethertype == ethertype::IPV4 {
+        owner::<1, V4>(&ipv4(packet, &link)?)?
     } else {
-        let session = ipv6(packet, &link)?;
-        steer::<3, V6>(packet, &session)
-    }
+        owner::<3, V6>(&ipv6(packet, &link)?)?
+    };
+    steer(packet, target)
 }
 
 /// The session that an ICMP error is about.
@@ -127,8 +126,7 @@ fn sender<A>(vip: Option<&'static Vip>, quoted: &Quoted<A>) -> Stage<u16> {
 /// Sends an error to the session's backend. The session itself is left as it is: an error is no word
 /// of the client's.
 #[inline(always)]
-fn steer<const K: usize, F: Family<K>>(packet: &mut Packet, session: &ForVip<K>) -> Stage<u32> {
-    let target = owner::<K, F>(session)?;
+fn steer(packet: &mut Packet, target: Target) -> Stage<u32> {
     match target.backend.state {
         state::UP => {}
         state::UNRESOLVED => return Err(Exit::Drop(Reason::DropUnresolved)),

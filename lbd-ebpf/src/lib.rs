@@ -8,5 +8,6 @@
 
 pub mod checksum;
 pub mod frame;
+pub mod header;
 pub mod parse;
 pub mod quote;

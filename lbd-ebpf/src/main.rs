@@ -35,6 +35,10 @@ mod classify;
 #[cfg(target_arch = "bpf")]
 mod clock;
 #[cfg(target_arch = "bpf")]
+mod decap;
+#[cfg(target_arch = "bpf")]
+mod ethernet;
+#[cfg(target_arch = "bpf")]
 mod event;
 #[cfg(target_arch = "bpf")]
 mod exit;
@@ -66,6 +70,10 @@ mod reset;
 mod rewrite;
 #[cfg(target_arch = "bpf")]
 mod select;
+#[cfg(target_arch = "bpf")]
+mod too_big;
+#[cfg(target_arch = "bpf")]
+mod tunnel;
 
 #[cfg(all(target_arch = "bpf", not(test)))]
 #[panic_handler]

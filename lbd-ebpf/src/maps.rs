@@ -10,11 +10,13 @@ use lbd_common::{
     director::Director,
     flow::{BUCKETS4, BUCKETS6, Bucket4, Bucket6},
     maps::{
-        EVENT_BYTES, LIST_ENTRIES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS, SOURCE_SLOTS, VIP_SLOTS,
+        EVENT_BYTES, LIST_ENTRIES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS, SOURCE_SLOTS,
+        TUNNEL_SLOTS, VIP_SLOTS,
     },
     node::Node,
     rate::{Rates, SourceRate},
     ring::RING_SLOTS,
+    tunnel::TunnelEnd,
     vip::Vip,
 };
 
@@ -27,6 +29,8 @@ pub(crate) static VIPS: Array<Vip, { VIP_SLOTS as usize }, MAPPED> = Array::new(
 pub(crate) static DIRECTOR: Array<Director, 1, MAPPED> = Array::new();
 #[btf_map]
 pub(crate) static NODES: Array<Node, { NODE_SLOTS as usize }, MAPPED> = Array::new();
+#[btf_map]
+pub(crate) static TUNNELS: Array<TunnelEnd, { TUNNEL_SLOTS as usize }, MAPPED> = Array::new();
 #[btf_map]
 pub(crate) static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }> = Array::new();
 #[btf_map]

@@ -1,6 +1,9 @@
 //! The frame in the kernel.
-use aya_ebpf::programs::XdpContext;
-use lbd_ebpf::frame::Frame;
+use aya_ebpf::{
+    helpers::generated::{bpf_csum_diff, bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+    programs::XdpContext,
+};
+use lbd_ebpf::{checksum::Sum, frame::Frame};
 
 /// The frame that the program was called for.
 pub(crate) struct Packet {
@@ -27,6 +30,41 @@ impl Packet {
     pub(crate) fn refresh(&mut self) {
         self.start = self.ctx.data();
         self.end = self.ctx.data_end();
+    }
+
+    /// Cuts the frame to `length` bytes; `None` if it has fewer.
+    #[inline(always)]
+    pub(crate) fn cut(&mut self, length: usize) -> Option<()> {
+        let by = length as i32 - self.len() as i32;
+        if by > 0 {
+            return None;
+        }
+        // SAFETY: the context is the one this program was called with; every window taken before is
+        // given up (this borrow is exclusive), because the helper invalidates it.
+        let failed = unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, by) } != 0;
+        self.refresh();
+        (!failed).then_some(())
+    }
+
+    /// Moves the frame's start `by` bytes towards its end; a negative number makes room.
+    #[inline(always)]
+    pub(crate) fn move_start(&mut self, by: i32) -> Option<()> {
+        // SAFETY: as in `cut`.
+        let failed = unsafe { bpf_xdp_adjust_head(self.ctx.ctx, by) } != 0;
+        self.refresh();
+        (!failed).then_some(())
+    }
+
+    /// Adds `N` bytes from `offset` on to a sum; `N` is a multiple of 4, at most 512 (the most that
+    /// kernels before 6.13 take at once).
+    #[inline(always)]
+    pub(crate) fn sum<const N: usize>(&self, offset: usize, sum: Sum) -> Option<Sum> {
+        const { assert!(N <= 512 && N.is_multiple_of(4)) };
+        let bytes: &[u8; N] = self.window(offset)?;
+        let bytes = bytes.as_ptr().cast_mut().cast();
+        // SAFETY: the window has `N` bytes, which the helper only reads.
+        let part = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, bytes, N as u32, 0) };
+        Some(sum.add_u32(part as u32))
     }
 
     /// `N` bytes from `offset` on, to be changed.

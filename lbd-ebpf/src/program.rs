@@ -72,8 +72,9 @@ fn steer<const K: usize, F: Family<K>>(packet: &mut Packet, frame: &ForVip<K>) -
     };
     match routed {
         Routed::To { target, opened } => {
-            target.count(packet.len(), opened);
+            let bytes = packet.len();
             let hop = rewrite(packet, target)?;
+            target.count(bytes, opened);
             forward(packet, hop)
         }
         Routed::Reset(reason) => Err(reset::answer(packet, reason)),

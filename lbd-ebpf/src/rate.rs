@@ -30,6 +30,17 @@ pub(crate) fn may_adopt(limit: u32) -> bool {
         })
 }
 
+/// Whether one more frame that is too big may be answered in this second on this CPU; if so, it is
+/// counted.
+#[inline(always)]
+pub(crate) fn may_answer_too_big(limit: u32) -> bool {
+    this_second().is_some_and(|rates| {
+        let may = rates.too_big < limit;
+        rates.too_big += may as u32;
+        may
+    })
+}
+
 #[inline(always)]
 fn this_second() -> Option<&'static mut Rates> {
     let rates = RATES.get_ptr_mut(0)?;

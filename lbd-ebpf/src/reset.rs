@@ -1,10 +1,11 @@
 //! Turns a frame into the RST that answers it, so that a sender retries at once instead of waiting
 //! out its timeout.
-use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_adjust_tail, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_common::counters::Reason;
 use lbd_ebpf::{
     checksum::Sum,
-    frame::{Frame, put_u16, put_u32, put_words, u16_at, u32_at},
+    frame::{put_u16, put_u32, u16_at, u32_at},
+    header::{Header, put_ipv4, put_ipv6},
     parse::{self, Ipv4, Ipv6, Tcp, Transport, ethertype, protocol, tcp_flag},
 };
 
@@ -12,7 +13,6 @@ use crate::{exit::Exit, packet::Packet};
 
 /// Bytes of a TCP header without options.
 const TCP: usize = 20;
-const TTL: u8 = 64;
 
 /// The TCP part of the answer.
 struct Answer {
@@ -103,28 +103,17 @@ fn to_segment(tcp: Tcp<'_>, transport: &Transport) -> Answer {
 fn ipv4(packet: &mut Packet, network: usize, tcp: &Answer) -> Option<()> {
     let ip = Ipv4::at(packet, network)?;
     let (client, vip) = (ip.source(), ip.destination());
-    cut(packet, network + 20 + TCP)?;
+    packet.cut(network + 20 + TCP)?;
     swap_macs(packet)?;
-    let total = 20 + TCP as u16;
-    let head = packet.window_mut::<20>(network)?;
-    // Version and header length, type of service 0, and the length.
-    let first = u32::from_ne_bytes([0x45, 0, 0, total as u8]);
-    // Identification 0 with "don't fragment" (RFC 6864, section 4.1).
-    let second = u32::from_ne_bytes([0, 0, 0x40, 0]);
-    let third = u32::from_ne_bytes([TTL, protocol::TCP, 0, 0]);
-    let sum = Sum::default()
-        .add_u32(first)
-        .add_u32(second)
-        .add_u32(third)
-        .add_u32(vip)
-        .add_u32(client);
-    put_u32(head, 0, first);
-    put_u32(head, 4, second);
-    put_u32(head, 8, third);
-    put_u16(head, 10, sum.finish());
-    put_u32(head, 12, vip);
-    put_u32(head, 16, client);
-    let pseudo = Sum::default().add_u32(vip).add_u32(client);
+    let header = Header {
+        class: 0,
+        payload: TCP as u16,
+        protocol: protocol::TCP,
+        source: vip,
+        destination: client,
+    };
+    put_ipv4(packet.window_mut(network)?, &header);
+    let pseudo = Sum::new().add_u32(vip).add_u32(client);
     write_tcp(packet, network + 20, tcp, pseudo)
 }
 
@@ -132,18 +121,17 @@ fn ipv4(packet: &mut Packet, network: usize, tcp: &Answer) -> Option<()> {
 fn ipv6(packet: &mut Packet, network: usize, tcp: &Answer) -> Option<()> {
     let ip = Ipv6::at(packet, network)?;
     let (client, vip) = (ip.source(), ip.destination());
-    cut(packet, network + 40 + TCP)?;
+    packet.cut(network + 40 + TCP)?;
     swap_macs(packet)?;
-    let head = packet.window_mut::<40>(network)?;
-    put_u32(head, 0, u32::from_ne_bytes([0x60, 0, 0, 0]));
-    put_u32(
-        head,
-        4,
-        u32::from_ne_bytes([0, TCP as u8, protocol::TCP, TTL]),
-    );
-    put_words(head, 8, vip);
-    put_words(head, 24, client);
-    let pseudo = Sum::default().add_words(vip).add_words(client);
+    let header = Header {
+        class: 0,
+        payload: TCP as u16,
+        protocol: protocol::TCP,
+        source: vip,
+        destination: client,
+    };
+    put_ipv6(packet.window_mut(network)?, &header, 0);
+    let pseudo = Sum::new().add_words(vip).add_words(client);
     write_tcp(packet, network + 40, tcp, pseudo)
 }
 
@@ -165,17 +153,6 @@ fn write_tcp(packet: &mut Packet, at: usize, tcp: &Answer, pseudo: Sum) -> Optio
     put_u16(head, 16, sum.finish());
     put_u16(head, 18, 0);
     Some(())
-}
-
-/// Cuts the frame to `length` bytes.
-#[inline(always)]
-fn cut(packet: &mut Packet, length: usize) -> Option<()> {
-    let by = length as i32 - packet.len() as i32;
-    // SAFETY: the context is the one this program was called with; every window taken before is
-    // given up, because the helper invalidates it.
-    let failed = unsafe { bpf_xdp_adjust_tail(packet.context().ctx, by) } != 0;
-    packet.refresh();
-    (!failed).then_some(())
 }
 
 #[inline(always)]

@@ -9,24 +9,44 @@ use crate::{
     backend::Target,
     exit::{Exit, Stage},
     packet::Packet,
+    tunnel,
 };
 
-/// Where a rewritten frame goes.
-pub(crate) enum Hop {
-    /// Up this box's own stack.
-    Local,
-    /// Out of an interface.
-    Interface(u32),
+/// Where a rewritten frame goes: out of the interface of this number, or up this box's own stack.
+///
+/// No enum, because the compiler would write what a variant without a number leaves undefined, which
+/// the kernel refuses.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) struct Hop(u32);
+
+impl Hop {
+    /// Up this box's own stack; no interface has the number 0.
+    pub(crate) const LOCAL: Self = Self(0);
+
+    /// Out of the interface that faces a backend.
+    #[inline(always)]
+    pub(crate) fn towards(backend: &Backend) -> Self {
+        Self(backend.ifindex)
+    }
+
+    /// The interface's number.
+    #[inline(always)]
+    pub(crate) fn ifindex(self) -> u32 {
+        self.0
+    }
 }
 
 /// Makes the frame what the backend's mode wants.
 #[inline(always)]
 pub(crate) fn rewrite(packet: &mut Packet, target: Target) -> Stage<Hop> {
-    if target.backend.mode == mode::LOCAL {
-        return Ok(Hop::Local);
+    match target.backend.mode {
+        mode::LOCAL => Ok(Hop::LOCAL),
+        mode::IPIP => tunnel::encapsulate(packet, target),
+        _ => {
+            next_hop(packet, target.backend)?;
+            Ok(Hop::towards(target.backend))
+        }
     }
-    next_hop(packet, target.backend)?;
-    Ok(Hop::Interface(target.backend.ifindex))
 }
 
 /// Both MACs: the source is our own, because a bridge would otherwise learn the client's address

@@ -480,6 +480,7 @@ fn bpftool_prints_field_names() -> Result<()> {
         ("VIPS", "\"family\": 6"),
         ("DIRECTOR", "\"lease_until_ns\""),
         ("NODES", "\"mac\""),
+        ("TUNNELS", "\"side\""),
         ("BACKENDS", "\"source_mac\""),
         ("WEIGHTS", "\"value\": 0"),
         ("LOAD", "\"value\": 0"),

@@ -3,6 +3,7 @@
 use lbd_tests::xdp::{
     icmp::{icmp4, icmp6},
     packet::{ACK, FIN, NODE_MAC, PSH, RST, SYN, Segment, VIP4, VIP6, arp, neighbour, v4, v6},
+    tunnel::{in4, in6},
     world::{World, verdict},
 };
 
@@ -38,6 +39,13 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.push(v4(ACK).options(40).payload(100).bytes());
     seeds.push(v6(ACK).payload(8).edit(20, &[0]).edit(54, &[6, 0]).bytes());
     seeds.extend([icmp4(3, 4).bytes(), icmp6(2, 0).tagged(&[7]).bytes()]);
+    let inner = [v4(SYN).packet(), v6(ACK).packet(), icmp4(3, 4).packet()];
+    seeds.extend(inner.iter().map(|inner| in4(inner.clone()).bytes()));
+    seeds.extend(
+        inner
+            .iter()
+            .map(|inner| in6(inner.clone()).tagged(&[7]).bytes()),
+    );
     seeds.push(arp(1, [192, 0, 2, 1].into(), VIP4));
     seeds.push(neighbour(135, VIP6));
     seeds

@@ -9,4 +9,5 @@ pub mod icmp;
 pub mod object;
 pub mod packet;
 pub mod row;
+pub mod tunnel;
 pub mod world;

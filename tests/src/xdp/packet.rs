@@ -54,6 +54,7 @@ pub struct Segment {
     padding: usize,
     dont_fragment: bool,
     ttl: u8,
+    class: u8,
     identification: u16,
     window: u16,
     /// Changes to the finished frame.
@@ -78,6 +79,7 @@ pub fn v4(flags: u8) -> Segment {
         padding: 0,
         dont_fragment: true,
         ttl: 60,
+        class: 0,
         identification: 4711,
         window: 64_240,
         edits: Vec::new(),
@@ -232,6 +234,13 @@ impl Segment {
         self
     }
 
+    /// With this type of service or traffic class.
+    #[must_use]
+    pub fn class(mut self, class: u8) -> Self {
+        self.class = class;
+        self
+    }
+
     /// With "don't fragment" or without.
     #[must_use]
     pub fn dont_fragment(mut self, dont: bool) -> Self {
@@ -273,6 +282,8 @@ impl Segment {
             let mut ip = Ipv4Header::new(length, self.ttl, IpNumber::TCP, from, to)
                 .expect("a short payload");
             ip.identification = self.identification;
+            ip.dscp = (self.class >> 2).try_into().expect("6 bits");
+            ip.ecn = (self.class & 3).try_into().expect("2 bits");
             ip.dont_fragment = self.dont_fragment;
             // No-operation options.
             ip.options = Ipv4Options::try_from(&[1; 40][..self.options]).expect("a multiple of 4");
@@ -285,7 +296,7 @@ impl Segment {
         } else {
             let [from, to] = self.v6.map(|address| address.octets());
             let ip = Ipv6Header {
-                traffic_class: 0,
+                traffic_class: self.class,
                 flow_label: Ipv6FlowLabel::ZERO,
                 payload_length: length,
                 next_header: IpNumber::TCP,

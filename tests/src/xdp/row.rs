@@ -10,7 +10,8 @@ use lbd_common::{
 use super::{
     icmp::Icmp,
     packet::{OUR_MAC, Segment, check_sums},
-    world::{A, World, backend_mac, verdict},
+    tunnel::{Tunnelled, in4, in6},
+    world::{A, TUNNEL4, World, backend_mac, verdict},
 };
 
 /// A change to the state before the packet comes.
@@ -100,6 +101,10 @@ pub enum Out {
     To(u16),
     /// `XDP_REDIRECT` to a backend, likewise.
     Far(u16),
+    /// `XDP_TX` to a backend: the IP packet as it came, in an outer header, behind the same tags.
+    Tunnel(u16),
+    /// `XDP_REDIRECT` to a backend: likewise, without tags.
+    FarTunnel(u16),
     /// `XDP_PASS`, counted for the local backend.
     Local(u16),
     /// `XDP_TX` of the RST that answers it.
@@ -131,6 +136,12 @@ pub trait Frame {
 impl Frame for Segment {
     fn frame(self) -> (Vec<u8>, Option<Segment>) {
         (self.bytes(), Some(self))
+    }
+}
+
+impl Frame for Tunnelled {
+    fn frame(self) -> (Vec<u8>, Option<Segment>) {
+        (self.bytes(), None)
     }
 }
 
@@ -197,7 +208,7 @@ fn run(world: &mut World, row: &Row) -> Result<()> {
         give(world, *given)?;
     }
     let (action, out) = world.run(&row.packet)?;
-    let (wanted, packet) = expected(row);
+    let (wanted, packet) = expected(row, &out);
     ensure!(
         action == wanted,
         "verdict {action} instead of {wanted}, {:?}",
@@ -230,7 +241,7 @@ fn run(world: &mut World, row: &Row) -> Result<()> {
     );
     for id in 0..8 {
         let stats = world.stats(id)?;
-        let steered = matches!(row.out, Out::To(to) | Out::Far(to) | Out::Local(to) if to == id);
+        let steered = matches!(row.out, Out::To(to) | Out::Far(to) | Out::Tunnel(to) | Out::FarTunnel(to) | Out::Local(to) if to == id);
         let unknown = matches!(row.out, Out::Tx(_) | Out::PassChanged(_) | Out::Drop);
         ensure!(
             unknown || stats.packets == u64::from(steered),
@@ -266,7 +277,33 @@ fn is_v6(packet: &[u8]) -> bool {
     packet.len() > at + 2 && packet[at..at + 2] == [0x86, 0xdd]
 }
 
-fn expected(row: &Row) -> (u32, Vec<u8>) {
+/// The frame in its tunnel to a backend. The flow label is taken from `out`: it is a hash.
+fn in_tunnel(id: u16, row: &Row, with_tags: bool, out: &[u8]) -> Vec<u8> {
+    let packet = &row.packet;
+    let mut network = 14;
+    let mut tags = Vec::new();
+    while packet[network - 2..network] == [0x81, 0] {
+        tags.push(u16::from_be_bytes([packet[network], packet[network + 1]]));
+        network += 4;
+    }
+    if !with_tags {
+        tags.clear();
+    }
+    let inner = &packet[network..];
+    let outer = if id == TUNNEL4 {
+        in4(inner)
+    } else {
+        let at = 14 + 4 * tags.len();
+        let label = out.get(at..at + 4).map_or(0, |word| {
+            u32::from_be_bytes([0, word[1] & 0xf, word[2], word[3]])
+        });
+        in6(inner).flow_label(label)
+    };
+    let outer = outer.outwards().between(OUR_MAC, backend_mac(id));
+    outer.tagged(&tags).bytes()
+}
+
+fn expected(row: &Row, out: &[u8]) -> (u32, Vec<u8>) {
     let to = |id| {
         let mut packet = row.packet.clone();
         packet[..6].copy_from_slice(&backend_mac(id));
@@ -278,6 +315,8 @@ fn expected(row: &Row) -> (u32, Vec<u8>) {
         Out::Drop => (verdict::DROP, Vec::new()),
         Out::To(id) => (verdict::TX, to(*id)),
         Out::Far(id) => (verdict::REDIRECT, to(*id)),
+        Out::Tunnel(id) => (verdict::TX, in_tunnel(*id, row, true, out)),
+        Out::FarTunnel(id) => (verdict::REDIRECT, in_tunnel(*id, row, false, out)),
         Out::Reset => {
             let segment = row.segment.as_ref().map(|segment| segment.reset().bytes());
             (verdict::TX, segment.unwrap_or_default())

@@ -22,12 +22,14 @@ use lbd_common::{
     node::{Node, mac_to_u64},
     rate::Rates,
     ring::{RING_SLOTS, candidates},
+    tunnel::{TunnelEnd, outer_bytes, side},
     vip::{Vip, VipPort},
 };
 
 use super::{
     object,
     packet::{CLIENT_PORT, CLIENT4, CLIENT6, NODE_MAC, OUR_MAC, PORT, VIP4, VIP6},
+    tunnel::{OWN4, OWN6, PEER4, PEER6},
 };
 
 /// Buckets of both flow tables here: the least that fills a page.
@@ -44,10 +46,14 @@ pub const FAR: u16 = 3;
 pub const LOCAL: u16 = 4;
 /// A backend on an interface that the program does not know.
 pub const LOST: u16 = 5;
+/// A backend behind a tunnel of IPv4: [`PEER4`].
+pub const TUNNEL4: u16 = 6;
+/// A backend behind a tunnel of IPv6: [`PEER6`].
+pub const TUNNEL6: u16 = 7;
 /// The number of the interface that `BPF_PROG_TEST_RUN` pretends.
 pub const INGRESS: u32 = 1;
 /// What [`FAR`]'s interface is called in `DEVICES`.
-const OTHER_INTERFACE: u32 = 7;
+pub const OTHER_INTERFACE: u32 = 7;
 
 /// Verdicts of XDP.
 pub mod verdict {
@@ -191,6 +197,7 @@ impl World {
             },
             0,
         )?;
+        self.tunnel_ends()?;
         for (id, change) in [
             (A, Backend::default()),
             (B, Backend::default()),
@@ -215,6 +222,8 @@ impl World {
                     ..Backend::default()
                 },
             ),
+            (TUNNEL4, tunnel_to(PEER4.into(), OWN4.into())),
+            (TUNNEL6, tunnel_to(PEER6.into(), OWN6.into())),
         ] {
             let ifindex = if change.ifindex == 0 {
                 INGRESS
@@ -227,9 +236,8 @@ impl World {
                     mac: backend_mac(id),
                     source_mac: OUR_MAC,
                     ifindex,
-                    mode: change.mode,
                     state: state::UP,
-                    ..Backend::default()
+                    ..change
                 },
             )?;
             self.weight(id, 1000)?;
@@ -240,6 +248,31 @@ impl World {
         self.candidates(A, B)?;
         self.director(|_| {})?;
         self.events()?;
+        Ok(())
+    }
+
+    /// The addresses of this box and of a peer, in both families.
+    fn tunnel_ends(&mut self) -> Result<()> {
+        for (address, side) in [
+            (IpAddr::from(OWN4), side::OWN),
+            (OWN6.into(), side::OWN),
+            (PEER4.into(), side::PEER),
+            (PEER6.into(), side::PEER),
+        ] {
+            let (family, address) = family_and_words(address);
+            let slot = if family == 4 {
+                slot_u32(address[0], maps::TUNNEL_SLOTS)
+            } else {
+                slot_v6(address, maps::TUNNEL_SLOTS)
+            };
+            let end = TunnelEnd {
+                address,
+                family: family.into(),
+                side,
+                ..TunnelEnd::default()
+            };
+            self.array::<TunnelEnd>(maps::TUNNELS)?.set(slot, end, 0)?;
+        }
         Ok(())
     }
 
@@ -593,6 +626,26 @@ impl World {
             events.push(unsafe { item.as_ptr().cast::<FlowEvent>().read_unaligned() });
         }
         Ok(events)
+    }
+}
+
+/// A backend behind a tunnel over Ethernet.
+fn tunnel_to(address: IpAddr, source: IpAddr) -> Backend {
+    let (family, address) = family_and_words(address);
+    Backend {
+        mode: mode::IPIP,
+        family: family.into(),
+        mtu: 1500 - outer_bytes(family.into()),
+        address,
+        source_address: family_and_words(source).1,
+        ..Backend::default()
+    }
+}
+
+fn family_and_words(address: IpAddr) -> (u8, [u32; 4]) {
+    match address {
+        IpAddr::V4(v4) => (4, [u32::from_ne_bytes(v4.octets()), 0, 0, 0]),
+        IpAddr::V6(v6) => (6, words(v6.octets())),
     }
 }
 

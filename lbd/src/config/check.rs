@@ -66,7 +66,7 @@ impl Checker<'_> {
     }
 
     fn box_itself(&self) {
-        if self.node.priority == Priority::OWNER && self.node.start_as == StartAs::Backup {
+        if self.node.priority == Priority::OWNER && self.node.start_as != StartAs::Master {
             self.complain(
                 "node.priority",
                 "255 owns the VIP and always starts as master",

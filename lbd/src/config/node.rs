@@ -13,6 +13,9 @@ choice! {
         Backup = "backup",
         /// Advertises at once, which makes every node of lower priority yield.
         Master = "master",
+        /// Never has it: a backend on another segment, which advertisements do not reach and which
+        /// is sent to by `ipip`. It stands for no election.
+        Backend = "backend",
     }
 }
 

@@ -14,7 +14,11 @@ choice! {
         Dsr = "dsr",
         /// Addresses translated; the backend's route to the client leads through the director.
         Nat = "nat",
-        /// Encapsulated in IPv4 or IPv6, for a backend on another subnet or site.
+        /// Encapsulated in IPv4 or IPv6, for a backend on another subnet or site. There lbd takes the
+        /// frames out again, if they come from an address that another backend or one of
+        /// `unicast_peers` has; so boxes that tunnel to each other need addresses of one family. What
+        /// is too long for the tunnel (the way's MTU less 20 or 40 bytes) is told to the client by ICMP.
+        /// With `node.xdp: generic` turn GRO off: a frame that it put together fits no tunnel.
         Ipip = "ipip",
     }
 }

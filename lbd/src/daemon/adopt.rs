@@ -5,7 +5,10 @@
 //! the kernel has told.
 use std::net::IpAddr;
 
-use lbd_common::backend::{Backend, state};
+use lbd_common::{
+    backend::{Backend, state},
+    tunnel::outer_bytes,
+};
 use tracing::info;
 
 use super::conductor::Conductor;
@@ -59,6 +62,10 @@ fn hop(entry: &Backend, address: IpAddr, is_node: bool, links: &Links) -> Option
         return None;
     }
     let family = u32::from(entry.family);
+    let mtu = match entry.mtu {
+        0 => link.mtu,
+        inner => u32::from(inner) + u32::from(outer_bytes(entry.family)),
+    };
     Some(Hop {
         ifindex: entry.ifindex,
         mac: Mac(entry.mac),
@@ -71,6 +78,7 @@ fn hop(entry: &Backend, address: IpAddr, is_node: bool, links: &Links) -> Option
         },
         source: address::from_words(family, entry.source_address)
             .filter(|source| !source.is_unspecified()),
+        mtu,
         is_confirmed: false,
     })
 }

@@ -4,6 +4,7 @@
 //! in the election waits for it.
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,7 @@ use super::{
     outlets::Outlets,
     poll,
     sweep::Sweep,
+    tunnel,
     weigh::Weigher,
 };
 use crate::{
@@ -31,9 +33,6 @@ use crate::{
     },
     policy::HealthState,
 };
-
-/// The largest packet inside a tunnel of IPv4 or IPv6 over Ethernet's usual 1500 bytes.
-const TUNNEL_MTU: u16 = 1460;
 
 /// How often it is looked whether the program is still attached.
 const LOOK_NS: u64 = 1_000_000_000;
@@ -171,6 +170,21 @@ impl Conductor {
             (None, Reach::Unreachable) => warn!("{name} ({address}): no route leads there"),
             (None, _) => info!("{name} ({address}) is being asked for its link-layer address"),
         }
+        let serves_ipv6 = || {
+            let vips = &self.config.cluster.virtual_addresses;
+            vips.iter().any(|vip| vip.address.is_ipv6())
+        };
+        if let Some(hop) = hop
+            && member.forwarding == Forwarding::Ipip
+            && tunnel::is_too_small_for_ipv6(tunnel::mtu(hop.mtu, address))
+            && serves_ipv6()
+        {
+            warn!(
+                "{name} ({address}): the way there takes {} bytes, with which IPv6 clients cannot be \
+                 tunnelled: raise the MTU to 1320",
+                hop.mtu
+            );
+        }
         member.hop = hop;
         let changed = member.clone();
         self.write_backend(&changed);
@@ -241,7 +255,7 @@ impl Conductor {
 
     /// Puts into the maps how a backend is reached, and whether it lives.
     pub(super) fn write_backend(&mut self, member: &Member) {
-        let spec = backend_spec(member);
+        let spec = backend_spec(member, self.members.own_address());
         self.log_failure(&member.name, |conductor| {
             Ok(conductor.plane.set_backend(member.id, &spec)?)
         });
@@ -270,23 +284,30 @@ impl Conductor {
     }
 }
 
-/// How the data plane is to treat a backend.
-pub(super) fn backend_spec(member: &Member) -> BackendSpec {
-    let hop_source = member.hop.and_then(|hop| hop.source);
-    let delivery = match (member.forwarding, hop_source) {
+/// How the data plane is to treat a backend; `own` is this box's address as a backend.
+pub(super) fn backend_spec(member: &Member, own: Option<IpAddr>) -> BackendSpec {
+    let mut hop = member.hop;
+    let delivery = match member.forwarding {
         _ if member.local => Delivery::Local,
-        (Forwarding::Nat, _) => Delivery::Nat { port: member.port },
-        (Forwarding::Ipip, Some(source)) => Delivery::Ipip {
-            source,
-            mtu: TUNNEL_MTU,
-        },
-        // An `ipip` backend without a hop has no source either, and is not sent anything.
-        (Forwarding::Dsr | Forwarding::Ipip, _) => Delivery::Dsr,
+        Forwarding::Dsr => Delivery::Dsr,
+        Forwarding::Nat => Delivery::Nat { port: member.port },
+        Forwarding::Ipip => {
+            let by_route = hop.and_then(|hop| hop.source);
+            let source = tunnel::source(own, by_route, member.address);
+            if source.is_none() {
+                // Without an address to send from there is no way there.
+                hop = None;
+            }
+            Delivery::Ipip {
+                source: source.unwrap_or(member.address),
+                mtu: tunnel::mtu(hop.map_or(0, |hop| hop.mtu), member.address),
+            }
+        }
     };
     BackendSpec {
         address: member.address,
         delivery,
-        next_hop: member.hop.map(|hop| NextHop {
+        next_hop: hop.map(|hop| NextHop {
             mac: hop.mac,
             source_mac: hop.source_mac,
             ifindex: hop.ifindex,

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use tracing::{info, warn};
 
-use super::{clock, conductor::Conductor, unbuilt};
+use super::{clock, conductor::Conductor, tunnel, unbuilt};
 use crate::{
     config::{Cluster, Config, ConfigError},
     dataplane::VipSpec,
@@ -67,9 +67,11 @@ impl Conductor {
         }
         let members: Vec<_> = self.members.iter().cloned().collect();
         for member in &members {
-            self.plane
-                .set_backend(member.id, &super::conductor::backend_spec(member))?;
+            let spec = super::conductor::backend_spec(member, self.members.own_address());
+            self.plane.set_backend(member.id, &spec)?;
         }
+        let ends = tunnel::ends(&self.members, &self.config.cluster);
+        self.plane.set_tunnel_ends(&ends)?;
         self.admit()?;
         self.plane.set_nodes(&self.members.node_macs())?;
         self.hold_virtual_addresses(before)?;

@@ -103,6 +103,11 @@ impl Members {
         self.all.iter().find(|member| member.local)
     }
 
+    /// This box's address as a backend.
+    pub(super) fn own_address(&self) -> Option<IpAddr> {
+        self.local().map(|local| local.address)
+    }
+
     /// Whether every backend's poll has ended, well or not, after `since_ns`.
     pub(super) fn all_heard_since(&self, since_ns: u64) -> bool {
         self.all.iter().all(|member| member.heard_ns > since_ns)

@@ -40,6 +40,7 @@ mod reload;
 mod report;
 mod start;
 mod sweep;
+mod tunnel;
 mod turnover;
 mod web;
 mod weigh;

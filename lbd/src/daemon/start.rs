@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, AgentConfig},
-    config::{self, Config},
+    config::{self, Config, StartAs},
     dataplane::{DataPlane, LoadOptions, XdpChoice},
     host::{self, Change, Host, Recovered, Undone},
 };
@@ -137,6 +137,10 @@ impl Conductor {
             info!("left by an earlier lbd, {outcome}: {change}");
         }
         failures(&undone)?;
+        if self.config.node.start_as == StartAs::Backend {
+            info!("start_as is backend: this box stands for no election");
+            return Ok(());
+        }
         self.join_election(sender)
     }
 

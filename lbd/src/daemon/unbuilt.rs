@@ -8,7 +8,7 @@ pub fn refusals(config: &Config) -> Vec<ConfigError> {
     for (s, site) in config.cluster.sites.iter().enumerate() {
         for (b, backend) in site.backends.iter().enumerate() {
             // A box never forwards to itself.
-            if backend.forwarding == Forwarding::Dsr || backend.name == config.node.name {
+            if backend.forwarding != Forwarding::Nat || backend.name == config.node.name {
                 continue;
             }
             refused.push(config.error_at(
@@ -40,7 +40,7 @@ cluster:
 
     #[test]
     fn a_mode_that_the_data_plane_lacks_is_refused_with_its_line() {
-        for (forwarding, refused) in [("dsr", 0), ("nat", 1), ("ipip", 1)] {
+        for (forwarding, refused) in [("dsr", 0), ("nat", 1), ("ipip", 0)] {
             let config = Config::parse(&FILE.replace("FORWARDING", forwarding), "f").unwrap();
             let errors = refusals(&config);
             assert_eq!(errors.len(), refused, "{forwarding}");

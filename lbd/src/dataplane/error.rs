@@ -153,6 +153,9 @@ pub enum DataPlaneError {
     /// The nodes do not fit.
     #[error("the cluster's nodes do not fit their map: {0}")]
     Nodes(#[source] SlotsError),
+    /// The ends of tunnels do not fit.
+    #[error("the addresses that boxes tunnel from do not fit their map: {0}")]
+    Tunnels(#[source] SlotsError),
     /// Every backend id is taken, by a backend or by sessions of a former one.
     #[error(
         "all {limit} backend ids are in use: remove backends, or wait until the sessions of removed ones end"

@@ -14,9 +14,10 @@ use lbd_common::{
     director::Director,
     maps::{
         BACKEND_STATS, BACKENDS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6, LOAD,
-        MAX_BACKENDS, NODE_SLOTS, NODES, RINGS, VIP_SLOTS, VIPS, WEIGHTS,
+        MAX_BACKENDS, NODE_SLOTS, NODES, RINGS, TUNNEL_SLOTS, TUNNELS, VIP_SLOTS, VIPS, WEIGHTS,
     },
     node::Node,
+    tunnel::TunnelEnd,
     vip::Vip,
 };
 
@@ -113,6 +114,7 @@ pub(super) struct Maps {
     pub(super) vips: MmapArray<Vip>,
     pub(super) director: MmapArray<Director>,
     pub(super) nodes: MmapArray<Node>,
+    pub(super) tunnels: MmapArray<TunnelEnd>,
     pub(super) backends: CallMap,
     pub(super) weights: MmapArray<u32>,
     pub(super) load: MmapArray<u64>,
@@ -142,6 +144,7 @@ impl Maps {
             vips: mapped(pins, VIPS, VIP_SLOTS)?,
             director: mapped(pins, DIRECTOR, 1)?,
             nodes: mapped(pins, NODES, NODE_SLOTS)?,
+            tunnels: mapped(pins, TUNNELS, TUNNEL_SLOTS)?,
             backends: CallMap::open(pins, BACKENDS)?,
             weights: mapped(pins, WEIGHTS, MAX_BACKENDS)?,
             load: load.clone(),

@@ -23,6 +23,7 @@ mod pins;
 pub mod plain;
 mod rings;
 pub mod spec;
+mod tunnels;
 pub mod vips;
 mod xdp_state;
 
@@ -195,6 +196,12 @@ impl DataPlane {
     /// Knows exactly these MACs as the cluster's own from now on: what they send was steered already.
     pub fn set_nodes(&mut self, nodes: &[Mac]) -> Result<()> {
         nodes::write(&self.maps.nodes, nodes).map_err(DataPlaneError::Nodes)
+    }
+
+    /// Takes packets out of tunnels between exactly these addresses from now on, each with its
+    /// [`lbd_common::tunnel::side`].
+    pub fn set_tunnel_ends(&mut self, ends: &BTreeMap<IpAddr, u32>) -> Result<()> {
+        tunnels::write(&self.maps.tunnels, ends).map_err(DataPlaneError::Tunnels)
     }
 
     /// Whether a MAC is known as one of the cluster's own.

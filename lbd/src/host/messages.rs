@@ -5,7 +5,7 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
 
 use super::links::mac_of;
@@ -21,6 +21,7 @@ pub(super) fn route_of(address: IpAddr, message: &RouteMessage) -> Route {
     let mut next_hop = address;
     let mut interface = None;
     let mut source = None;
+    let mut mtu = None;
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(ifindex) => interface = Some(*ifindex),
@@ -30,6 +31,12 @@ pub(super) fn route_of(address: IpAddr, message: &RouteMessage) -> Route {
             | RouteAttribute::Via(RouteVia::Inet6(gateway)) => next_hop = (*gateway).into(),
             RouteAttribute::PrefSource(RouteAddress::Inet(own)) => source = Some((*own).into()),
             RouteAttribute::PrefSource(RouteAddress::Inet6(own)) => source = Some((*own).into()),
+            RouteAttribute::Metrics(metrics) => {
+                mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(bytes) => Some(*bytes),
+                    _ => None,
+                });
+            }
             _ => {}
         }
     }
@@ -37,6 +44,7 @@ pub(super) fn route_of(address: IpAddr, message: &RouteMessage) -> Route {
         next_hop,
         ifindex,
         source,
+        mtu,
     })
 }
 
@@ -123,8 +131,19 @@ mod tests {
             next_hop: address,
             ifindex: 2,
             source: None,
+            mtu: None,
         };
         assert_eq!(route_of(address, &message), via);
+        message
+            .attributes
+            .push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(1400)]));
+        let narrow = Route::Via {
+            next_hop: address,
+            ifindex: 2,
+            source: None,
+            mtu: Some(1400),
+        };
+        assert_eq!(route_of(address, &message), narrow);
         for kind in [
             RouteType::BlackHole,
             RouteType::Unreachable,

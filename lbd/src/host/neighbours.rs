@@ -28,6 +28,9 @@ pub enum Route {
         ifindex: u32,
         /// Our own address that the kernel would send from.
         source: Option<IpAddr>,
+        /// The largest IP packet in bytes on this route, where that is less than the interface's:
+        /// the operator's `mtu`, or a path's that the kernel has learnt.
+        mtu: Option<u32>,
     },
     /// Nowhere.
     #[default]
@@ -63,6 +66,8 @@ pub struct Hop {
     pub next_hop: IpAddr,
     /// Our own address on the way there, for an outer header (`ipip`).
     pub source: Option<IpAddr>,
+    /// The largest IP packet in bytes that may go there.
+    pub mtu: u32,
     /// The kernel vouches for the MAC; false: it is the last one known, and nobody answers for it.
     pub is_confirmed: bool,
 }
@@ -199,16 +204,20 @@ impl Neighbours {
 }
 
 fn reach(route: Route, heard: &BTreeMap<HopKey, Heard>, links: &Links) -> Reach {
-    let (next_hop, ifindex, source) = match route {
+    let (next_hop, ifindex, source, route_mtu) = match route {
         Route::Local => return Reach::Local,
         Route::Unreachable => return Reach::Unreachable,
         Route::Via {
             next_hop,
             ifindex,
             source,
-        } => (next_hop, ifindex, source),
+            mtu,
+        } => (next_hop, ifindex, source, mtu),
     };
-    let Some(source_mac) = links.numbered(ifindex).and_then(|link| link.mac) else {
+    let Some((link, source_mac)) = links
+        .numbered(ifindex)
+        .and_then(|link| Some((link, link.mac?)))
+    else {
         return Reach::Unreachable;
     };
     let heard = heard.get(&(ifindex, next_hop));
@@ -220,6 +229,7 @@ fn reach(route: Route, heard: &BTreeMap<HopKey, Heard>, links: &Links) -> Reach 
             source_mac,
             next_hop,
             source,
+            mtu: route_mtu.unwrap_or(link.mtu).min(link.mtu),
             is_confirmed: matches!(entry, Entry::Valid(_) | Entry::Stale(_)),
         }),
     }

@@ -11,6 +11,7 @@ fn links() -> Links {
     let link = |ifindex, mac| Link {
         ifindex,
         mac,
+        mtu: 1500,
         ..Link::default()
     };
     Links::of([link(ETH0, Some(OURS)), link(TUNNEL, None)])
@@ -25,6 +26,7 @@ fn via(next_hop: &str, ifindex: u32) -> Route {
         next_hop: address(next_hop),
         ifindex,
         source: Some(address("192.0.2.11")),
+        mtu: None,
     }
 }
 
@@ -35,6 +37,7 @@ fn resolved(mac: Mac, is_confirmed: bool) -> Reach {
         source_mac: OURS,
         next_hop: address("192.0.2.12"),
         source: Some(address("192.0.2.11")),
+        mtu: 1500,
         is_confirmed,
     })
 }
@@ -183,4 +186,38 @@ fn following_fewer_forgets_and_following_again_begins_anew() {
     neighbours.follow(&[hop]);
     let reaches: Vec<_> = neighbours.news(&links()).iter().map(|n| n.reach).collect();
     assert_eq!(reaches, [Reach::Unreachable]);
+}
+
+#[test]
+fn the_mtu_is_the_links_or_a_smaller_one_of_the_route() {
+    let hop = address("192.0.2.12");
+    let mut neighbours = Neighbours::default();
+    neighbours.follow(&[hop]);
+    let mut mtu = |route_mtu, link_mtu| {
+        let links = Links::of([Link {
+            ifindex: ETH0,
+            mac: Some(OURS),
+            mtu: link_mtu,
+            ..Link::default()
+        }]);
+        neighbours.set_route(
+            hop,
+            Route::Via {
+                next_hop: hop,
+                ifindex: ETH0,
+                source: None,
+                mtu: route_mtu,
+            },
+        );
+        neighbours.hear(ETH0, hop, Entry::Valid(THEIRS));
+        let reaches: Vec<Reach> = neighbours.news(&links).iter().map(|n| n.reach).collect();
+        match reaches[..] {
+            [Reach::Resolved(hop)] => Some(hop.mtu),
+            _ => None,
+        }
+    };
+    assert_eq!(mtu(None, 1500), Some(1500));
+    assert_eq!(mtu(None, 9000), Some(9000), "a link's change is news");
+    assert_eq!(mtu(Some(1400), 9000), Some(1400));
+    assert_eq!(mtu(Some(9000), 1500), Some(1500));
 }

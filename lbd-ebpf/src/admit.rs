@@ -84,5 +84,5 @@ pub(crate) fn holds_lease(director: &Director) -> bool {
             (&raw const director.lease_until_ns).read_volatile(),
         )
     };
-    now_role == role::MASTER && clock::boot_ns() < until
+    now_role == role::MASTER && clock::is_before(until)
 }

@@ -223,23 +223,95 @@ fn retire(known: &Known) {
     }
 }
 
-/// How readily a slot is given up: lower is sooner, [`KEPT`] never.
-#[inline(always)]
-fn rank(word: FlowWord, now: u16, idle_units: u32) -> u32 {
-    match word.state {
-        state::FREE => 0,
-        state::CLOSING | state::DOOMED => 1,
-        state::HALF_OPEN => 2,
-        state::ESTABLISHED
-            if idle_units != 0 && now.wrapping_sub(word.seen) as u32 > idle_units =>
-        {
-            1
-        }
-        _ => KEPT,
-    }
+/// How readily a slot is given up, by its state, four bits each: lower is sooner, [`KEPT`] never.
+const RANKS: u64 = rank(state::FREE, 0)
+    | rank(state::CLAIMING, KEPT)
+    | rank(state::HALF_OPEN, 2)
+    | rank(state::ESTABLISHED, KEPT)
+    | rank(state::CLOSING, 1)
+    | rank(state::DOOMED, 1);
+
+const KEPT: u64 = 3;
+
+const fn rank(state: u8, rank: u64) -> u64 {
+    rank << (4 * state)
 }
 
-const KEPT: u32 = 3;
+/// Whether a new flow may take the place of what a slot holds.
+#[inline(always)]
+fn may_go(word: FlowWord, now: u16, idle_units: u32) -> bool {
+    if word.state == state::ESTABLISHED {
+        return idle_units != 0 && now.wrapping_sub(word.seen) as u32 > idle_units;
+    }
+    RANKS >> (4 * (word.state & 7)) & 0xf < KEPT
+}
+
+/// The slot to be given up: the first one of the lowest rank, in both buckets.
+///
+/// Without branches: which slots hold what is as good as random, and each branch that goes another
+/// way than foreseen waits for the cache line.
+#[inline(always)]
+fn least<const K: usize>(buckets: [*mut u64; 2], tag: u16) -> Option<*mut u64> {
+    let slots = 8 / (K + 1);
+    let mut best = KEPT << 4;
+    for (which, bucket) in buckets.into_iter().enumerate() {
+        for turn in 0..slots {
+            // SAFETY: the flow word of one of the bucket's slots.
+            let bits = unsafe { word_at::<K>(bucket, tag, turn).read_volatile() };
+            let rank = RANKS >> (4 * ((bits >> 16) & 7)) & 0xf;
+            let place = rank << 4 | (which * slots + turn) as u64;
+            best = lower(best, place);
+        }
+        if best >> 4 == 0 {
+            break;
+        }
+    }
+    if best >> 4 >= KEPT {
+        return None;
+    }
+    let [first, second] = buckets;
+    let turn = best as usize & (slots - 1);
+    Some(if best as usize & slots == 0 {
+        word_at::<K>(first, tag, turn)
+    } else {
+        word_at::<K>(second, tag, turn)
+    })
+}
+
+/// The lower of two small numbers, by arithmetic: a comparison would become a branch.
+#[inline(always)]
+fn lower(a: u64, b: u64) -> u64 {
+    let difference = b.wrapping_sub(a).cast_signed();
+    a.wrapping_add_signed(difference & (difference >> 63))
+}
+
+/// The first slot of an open session that has not been heard for too long.
+#[inline(always)]
+fn idle<const K: usize>(
+    buckets: [*mut u64; 2],
+    tag: u16,
+    now: u16,
+    idle_units: u32,
+) -> Option<*mut u64> {
+    for bucket in buckets {
+        for turn in 0..8 / (K + 1) {
+            let at = word_at::<K>(bucket, tag, turn);
+            // SAFETY: the flow word of one of the bucket's slots.
+            let word = FlowWord::from_bits(unsafe { at.read_volatile() });
+            if may_go(word, now, idle_units) {
+                return Some(at);
+            }
+        }
+    }
+    None
+}
+
+/// The flow word of a bucket's slot, in the order of [`nth_slot`].
+#[inline(always)]
+fn word_at<const K: usize>(bucket: *mut u64, tag: u16, turn: usize) -> *mut u64 {
+    // SAFETY: a bucket is eight words, and slot and word stay below that.
+    unsafe { bucket.add(nth_slot::<K>(tag, turn) * (K + 1) + K) }
+}
 
 /// Puts a flow into the best slot of its two buckets; false if an open session is in every one.
 #[inline(always)]
@@ -256,28 +328,18 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
     let (Some(first), Some(second)) = (F::bucket(first), F::bucket(second)) else {
         return false;
     };
-    let mut best = core::ptr::null_mut::<u64>();
-    let mut best_bits = 0;
-    let mut best_rank = KEPT;
-    for bucket in [first, second] {
-        for turn in 0..8 / (K + 1) {
-            let slot = nth_slot::<K>(tag, turn);
-            // SAFETY: a bucket is eight words, and slot and word stay below that.
-            let at = unsafe { bucket.add(slot * (K + 1) + K) };
-            // SAFETY: as above.
-            let bits = unsafe { at.read_volatile() };
-            let rank = rank(FlowWord::from_bits(bits), now, idle_units);
-            if rank < best_rank {
-                best_rank = rank;
-                best_bits = bits;
-                best = at;
-            }
-        }
-        if best_rank == 0 {
-            break;
-        }
+    let mut best = least::<K>([first, second], tag);
+    if best.is_none() && idle_units != 0 {
+        best = idle::<K>([first, second], tag, now, idle_units);
     }
-    if best.is_null() {
+    let Some(best) = best else {
+        return false;
+    };
+    // SAFETY: the flow word of a slot.
+    let best_bits = unsafe { best.read_volatile() };
+    let old = FlowWord::from_bits(best_bits);
+    if !may_go(old, now, idle_units) {
+        // Another CPU has just put an open session there.
         return false;
     }
     let word = FlowWord {
@@ -293,10 +355,18 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
         ..word
     };
     // SAFETY: `best` is the flow word of a slot, with the K words of its key before it.
-    unsafe {
-        if !atomic::compare_exchange(best, best_bits, claim.to_bits()) {
-            return false;
+    if !unsafe { atomic::compare_exchange(best, best_bits, claim.to_bits()) } {
+        return false;
+    }
+    // Whoever claims a slot has displaced its flow, whatever becomes of the claim.
+    if old.state != state::FREE {
+        if old.flags & flag::COUNTED != 0 {
+            count_out(old.backend);
         }
+        count(Reason::FlowDisplaced);
+    }
+    // SAFETY: as above.
+    unsafe {
         for (index, part) in frame.key.iter().enumerate() {
             best.sub(K).add(index).write_volatile(*part);
         }
@@ -306,12 +376,5 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
         }
     }
     count_in(backend);
-    if best_rank != 0 {
-        let old = FlowWord::from_bits(best_bits);
-        if old.flags & flag::COUNTED != 0 {
-            count_out(old.backend);
-        }
-        count(Reason::FlowDisplaced);
-    }
     true
 }

@@ -165,6 +165,11 @@ const OPEN: NewFlow = NewFlow {
     flags: flag::COUNTED,
 };
 
+fn backend_id(plane: &mut DataPlane, address: [u8; 4]) -> Result<BackendId> {
+    let address = address.into();
+    Ok(plane.allocate_backend_ids(&[address])?[&address])
+}
+
 #[test]
 fn a_load_attaches_natively_and_pins_everything() -> Result<()> {
     if !root_or_skip("a_load_attaches_natively_and_pins_everything") {
@@ -202,9 +207,9 @@ fn a_restart_takes_over_and_keeps_flows_and_ids() -> Result<()> {
     let services = plane.services();
     assert_eq!(services.len(), 3);
     let [first, second] = [[192, 0, 2, 11], [192, 0, 2, 12]];
+    let ids = plane.allocate_backend_ids(&[first.into(), second.into()])?;
     for address in [first, second] {
-        let id = plane.backend_id(address.into())?;
-        plane.set_backend(id, &backend(address))?;
+        plane.set_backend(ids[&address.into()], &backend(address))?;
     }
     assert_eq!(plane.backend_ids().get(second.into()), Some(BackendId(1)));
     plane.remove_backend(BackendId(0))?;
@@ -231,9 +236,9 @@ fn a_restart_takes_over_and_keeps_flows_and_ids() -> Result<()> {
         Some(0)
     );
     assert_eq!(plane.lease().lease_until_ns(), 42);
-    assert_eq!(plane.backend_id(second.into())?, BackendId(1));
+    assert_eq!(backend_id(&mut plane, second)?, BackendId(1));
     // 0 is free, but a flow has it.
-    assert_eq!(plane.backend_id([192, 0, 2, 13].into())?, BackendId(2));
+    assert_eq!(backend_id(&mut plane, [192, 0, 2, 13])?, BackendId(2));
     Ok(())
 }
 
@@ -383,7 +388,7 @@ fn every_write_arrives_in_its_map() -> Result<()> {
     }
     let the = Rig::new()?;
     let mut plane = the.load()?;
-    let id = plane.backend_id([192, 0, 2, 12].into())?;
+    let id = backend_id(&mut plane, [192, 0, 2, 12])?;
     plane.set_backend(id, &backend([192, 0, 2, 12]))?;
     plane.set_weights(&[(id, WeightPermille(50_000))])?;
     plane.set_nodes(&[Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 9])])?;

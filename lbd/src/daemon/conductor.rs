@@ -47,6 +47,9 @@ pub(super) struct Conductor {
     pub(super) started_ns: u64,
     pub(super) members: Members,
     pub(super) orders: Orders,
+    /// The cluster's link-layer addresses changed. Written at the next tick, once for a thousand
+    /// of them.
+    pub(super) nodes_stale: bool,
     /// When [`Self::read_loads_if_due`] last did.
     pub(super) loads_read_ns: u64,
     pub(super) weigher: Weigher,
@@ -77,6 +80,7 @@ impl Conductor {
     ) -> Self {
         let now_ns = clock::boottime_ns();
         Self {
+            nodes_stale: false,
             loads_read_ns: 0,
             weigher: Weigher::new(config.cluster.stats.interval),
             sweep: Sweep::default(),
@@ -124,6 +128,7 @@ impl Conductor {
 
     fn tick(&mut self) {
         self.tell_peers();
+        self.write_nodes_if_stale();
         let now_ns = clock::boottime_ns();
         self.sweep_if_due(now_ns);
         self.read_loads_if_due(now_ns);
@@ -188,11 +193,14 @@ impl Conductor {
         member.hop = hop;
         let changed = member.clone();
         self.write_backend(&changed);
-        self.write_nodes();
+        self.nodes_stale = true;
     }
 
     /// Puts into the map whose frames were steered already.
-    fn write_nodes(&mut self) {
+    fn write_nodes_if_stale(&mut self) {
+        if !std::mem::take(&mut self.nodes_stale) {
+            return;
+        }
         let macs = self.members.node_macs();
         self.log_failure("the cluster's link-layer addresses", |conductor| {
             Ok(conductor.plane.set_nodes(&macs)?)
@@ -249,7 +257,7 @@ impl Conductor {
         member.health.since_ns = now_ns;
         let changed = member.clone();
         self.write_backend(&changed);
-        self.weigh(now_ns);
+        self.weigher.hurry();
         self.tell_election_of_health();
     }
 

@@ -82,11 +82,9 @@ impl Conductor {
     }
 
     fn backend_ids(&mut self) -> anyhow::Result<BTreeMap<IpAddr, BackendId>> {
-        let mut ids = BTreeMap::new();
-        for (_, backend) in self.config.cluster.backends() {
-            ids.insert(backend.address, self.plane.backend_id(backend.address)?);
-        }
-        Ok(ids)
+        let backends = self.config.cluster.backends();
+        let addresses: Vec<IpAddr> = backends.map(|(_, backend)| backend.address).collect();
+        Ok(self.plane.allocate_backend_ids(&addresses)?)
     }
 
     /// A box that serves the VIP from its own stack has it on its loopback, silently.

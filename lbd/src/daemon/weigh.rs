@@ -15,6 +15,9 @@ use crate::{
     units::{BackendId, WeightPermille},
 };
 
+/// At least so long after a round comes the next one, however much happens.
+const HURRY_NS: u64 = 50_000_000;
+
 /// The policy with its schedule, and what it decided last.
 #[derive(Debug)]
 pub(super) struct Weigher {
@@ -46,6 +49,12 @@ impl Weigher {
 
     pub(super) fn is_due(&self, now_ns: u64) -> bool {
         now_ns >= self.due_ns
+    }
+
+    /// Something happened that the next round should not wait for: it is due soon, and once for all
+    /// of a thousand such things.
+    pub(super) fn hurry(&mut self) {
+        self.due_ns = self.due_ns.min(self.last_ns + HURRY_NS);
     }
 
     /// When the last round was.

@@ -81,20 +81,25 @@ pub fn transition(current: &Backend, new: &Backend) -> Vec<Backend> {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct BackendIds {
     by_address: BTreeMap<IpAddr, BackendId>,
+    by_id: BTreeMap<BackendId, IpAddr>,
 }
 
 impl BackendIds {
     /// The ids that the map's entries have, in the map's order.
     pub fn from_entries<'a>(entries: impl IntoIterator<Item = &'a Backend>) -> Self {
-        let by_address = (0_u16..)
-            .zip(entries)
-            .filter(|(_, backend)| backend.state != state::UNUSED)
-            .filter_map(|(id, backend)| {
-                let address = address::from_words(u32::from(backend.family), backend.address)?;
-                Some((address, BackendId(id)))
-            })
-            .collect();
-        Self { by_address }
+        let mut ids = Self::default();
+        for (id, backend) in (0_u16..).zip(entries) {
+            let address = address::from_words(u32::from(backend.family), backend.address);
+            if let Some(address) = address.filter(|_| backend.state != state::UNUSED) {
+                ids.insert(address, BackendId(id));
+            }
+        }
+        ids
+    }
+
+    fn insert(&mut self, address: IpAddr, id: BackendId) {
+        self.by_address.insert(address, id);
+        self.by_id.insert(id, address);
     }
 
     /// The address's id.
@@ -104,10 +109,7 @@ impl BackendIds {
 
     /// The id's address.
     pub fn address(&self, id: BackendId) -> Option<IpAddr> {
-        self.by_address
-            .iter()
-            .find(|(_, held)| **held == id)
-            .map(|(address, _)| *address)
+        self.by_id.get(&id).copied()
     }
 
     /// The ids that addresses have.
@@ -130,13 +132,15 @@ impl BackendIds {
         let id = (0..=last)
             .map(BackendId)
             .find(|&id| self.address(id).is_none() && !busy(id))?;
-        self.by_address.insert(address, id);
+        self.insert(address, id);
         Some(id)
     }
 
     /// Forgets the address that has the id.
     pub fn release(&mut self, id: BackendId) {
-        self.by_address.retain(|_, held| *held != id);
+        if let Some(address) = self.by_id.remove(&id) {
+            self.by_address.remove(&address);
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub mod vips;
 mod xdp_state;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     path::Path,
 };
@@ -217,17 +217,28 @@ impl DataPlane {
             .collect()
     }
 
-    /// The id of a backend's address: the one it has, also across restarts, or a new one.
-    pub fn backend_id(&mut self, address: IpAddr) -> Result<BackendId> {
-        if let Some(id) = self.backend_ids.get(address) {
-            return Ok(id);
-        }
-        let busy = self.flows.ids_in_use();
-        self.backend_ids
-            .allocate(address, |id| busy.backends.contains(&id.0))
-            .ok_or(DataPlaneError::NoBackendId {
+    /// The id of each backend's address: the one it has, also across restarts, or a new one.
+    ///
+    /// All at once, because a new one costs a look at every flow.
+    pub fn allocate_backend_ids(
+        &mut self,
+        addresses: &[IpAddr],
+    ) -> Result<BTreeMap<IpAddr, BackendId>> {
+        let is_new = |address: &IpAddr| self.backend_ids.get(*address).is_none();
+        let busy = if addresses.iter().any(is_new) {
+            self.flows.ids_in_use().backends
+        } else {
+            BTreeSet::new()
+        };
+        let mut allocate = |address: &IpAddr| {
+            let is_busy = |id: BackendId| busy.contains(&id.0);
+            let id = self.backend_ids.allocate(*address, is_busy);
+            let id = id.ok_or(DataPlaneError::NoBackendId {
                 limit: MAX_BACKENDS,
-            })
+            })?;
+            Ok((*address, id))
+        };
+        addresses.iter().map(&mut allocate).collect()
     }
 
     /// The backends' ids and addresses.

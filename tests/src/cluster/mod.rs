@@ -246,6 +246,12 @@ impl Cluster {
         daemon.is_some_and(|daemon| daemon.status().is_none())
     }
 
+    /// The process id of the daemon of node `index`.
+    #[must_use]
+    pub fn pid(&self, index: usize) -> Option<u32> {
+        Some(self.members[index].daemon.as_ref()?.id())
+    }
+
     /// Sends a signal to the daemon of node `index`.
     pub fn signal(&mut self, index: usize, signal: libc::c_int) -> Result<()> {
         let daemon = self.members[index].daemon.as_mut();

@@ -165,7 +165,10 @@ impl Conductor {
         }
         let (name, address) = (&member.name, member.address);
         match (hop, neighbour.reach) {
-            (Some(hop), _) if hop.is_confirmed => info!("{name} ({address}) is at {}", hop.mac),
+            (Some(hop), _) if hop.is_confirmed => info!(
+                "{name} ({address}) is at {}, packets of {} bytes pass",
+                hop.mac, hop.mtu
+            ),
             (Some(hop), _) => {
                 info!(
                     "{name} ({address}) does not answer for {} now; it stays in use",

@@ -1,5 +1,9 @@
 //! What the lab's clusters differ in, and the configuration files that come of it.
-use std::{fmt::Write, path::Path};
+use std::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 use crate::lab::{Host, INTERFACE, addresses};
 
@@ -27,6 +31,10 @@ pub struct Settings {
     pub http: bool,
     /// The sites that the nodes belong to, in order; none is one site of all.
     pub sites: Vec<Site>,
+    /// Whether the backends' addresses are their IPv6 ones.
+    pub backends6: bool,
+    /// Nodes that stand for no election.
+    pub backends_only: Vec<usize>,
     /// More lines for `cluster:`, indented by two blanks.
     pub more: String,
 }
@@ -54,6 +62,8 @@ impl Default for Settings {
             ipv6: true,
             http: false,
             sites: Vec::new(),
+            backends6: false,
+            backends_only: Vec::new(),
             more: String::new(),
         }
     }
@@ -89,6 +99,15 @@ impl Settings {
         self.priorities.get(index).copied().unwrap_or(beyond)
     }
 
+    /// The address that a node is known by.
+    fn address(&self, node: &Host) -> IpAddr {
+        if self.backends6 {
+            node.address6().into()
+        } else {
+            node.address4().into()
+        }
+    }
+
     /// The configuration file of node `index`.
     pub(super) fn config(&self, nodes: &[Host], index: usize, places: &Places<'_>) -> String {
         let (node, priority) = (&nodes[index], self.priority(index));
@@ -104,16 +123,21 @@ impl Settings {
         } else {
             "null".to_owned()
         };
+        let start_as = if self.backends_only.contains(&index) {
+            "backend"
+        } else {
+            "backup"
+        };
         let mut text = format!(
             "node:\n  name: {}\n  interfaces: [{INTERFACE}]\n  priority: {priority}\n  \
              xdp: native\n  flows: 100000\n  pin_dir: {}\n  state_dir: {}\n  control: {}\n  \
-             http: {}\n  channel: {}:9426\n  queue: {{system: postfix, spool: {}}}\n",
+             http: {}\n  start_as: {start_as}\n  channel: \"{}\"\n  queue: {{system: postfix, spool: {}}}\n",
             node.name,
             pin_dir.display(),
             state_dir.display(),
             control.display(),
             http,
-            node.address4(),
+            SocketAddr::new(self.address(node), 9426),
             spool.display(),
         );
         let _ = write!(
@@ -154,10 +178,11 @@ impl Settings {
                 site.name
             );
             for (index, node) in nodes.by_ref().take(site.nodes) {
-                let (name, address, weight) = (&node.name, node.address4(), self.weight(index));
+                let (name, address) = (&node.name, self.address(node));
+                let weight = self.weight(index);
                 let _ = writeln!(
                     text,
-                    "        - {{name: {name}, address: {address}, weight: {weight}}}"
+                    "        - {{name: {name}, address: \"{address}\", weight: {weight}}}"
                 );
             }
         }

@@ -29,10 +29,12 @@ mod janitor;
 mod netns;
 mod pass;
 mod process;
+mod router;
 mod snapshot;
 
 pub use host::{Host, INTERFACE};
 pub use process::Process;
+pub use router::FAR_SEGMENTS;
 pub use snapshot::Snapshot;
 
 /// What a lab is made of.
@@ -74,6 +76,8 @@ pub struct Lab {
     pub nodes: Vec<Host>,
     /// The host with the bridge.
     pub switch: Host,
+    /// The router to the far segment, if there is one.
+    router: Option<Host>,
     prefix: String,
     folder: PathBuf,
     /// None for a lab that outlives its process.
@@ -128,6 +132,7 @@ impl Lab {
             clients: Vec::new(),
             nodes: Vec::new(),
             switch,
+            router: None,
             prefix,
             folder,
             janitor,

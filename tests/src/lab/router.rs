@@ -1,0 +1,80 @@
+//! A second segment, 10.78.0.0/24 and `fd00:78::/64`, behind a router.
+//!
+//! ```text
+//!   client1   mx1   mx2                 mx3
+//!      |       |     |                   |
+//!      +------ br0 --+-- router -- br1 --+
+//! ```
+use std::{
+    fmt::Write as _,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use anyhow::Result;
+
+use super::{INTERFACE, Lab, addresses, bare_host, host::Host, port};
+
+const NEAR4: Ipv4Addr = Ipv4Addr::new(10, 77, 255, 254);
+const NEAR6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 0xffff);
+const FAR4: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+const FAR6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x78, 0, 0, 0, 0, 0, 1);
+/// The far segment, as routes name it.
+pub const FAR_SEGMENTS: [(&str, &str); 2] = [
+    ("10.78.0.0/24", "10.77.255.254"),
+    ("fd00:78::/64", "fd00:77::ffff"),
+];
+
+impl Lab {
+    /// Moves a node to a segment of its own behind a router, with other addresses. Call it once,
+    /// before anything runs on the node.
+    pub fn put_behind_router(&mut self, index: usize) -> Result<()> {
+        let mut router = bare_host(&self.prefix, "router", addresses::mac(3, 0))?;
+        router.addresses4.push(NEAR4);
+        router.addresses6.push(NEAR6);
+        self.connect(&router)?;
+        router.set_sysctls(&[
+            ("net.ipv4.ip_forward", "1"),
+            ("net.ipv6.conf.all.forwarding", "1"),
+        ])?;
+        self.switch.ip_batch(&format!(
+            "link add br1 type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n\
+             link set br1 up\n\
+             link add p-far type veth peer name eth1 netns {}\n\
+             link set p-far master br1 up\n",
+            router.namespace
+        ))?;
+        router.ip_batch(&format!(
+            "link set eth1 up\naddr add {FAR4}/24 dev eth1\naddr add {FAR6}/64 dev eth1 nodad\n"
+        ))?;
+        self.move_node(index)?;
+        let others = self.nodes.iter().enumerate();
+        let others = others.filter(|(other, _)| *other != index);
+        for host in others.map(|(_, node)| node).chain(&self.clients) {
+            let mut lines = String::new();
+            for (segment, gateway) in FAR_SEGMENTS {
+                let _ = writeln!(lines, "route add {segment} via {gateway}");
+            }
+            host.ip_batch(&lines)?;
+        }
+        self.router = Some(router);
+        Ok(())
+    }
+
+    fn move_node(&mut self, index: usize) -> Result<()> {
+        let node = &mut self.nodes[index];
+        let last = 11 + u8::try_from(index)?;
+        node.addresses4 = vec![Ipv4Addr::new(10, 78, 0, last)];
+        node.addresses6 = vec![Ipv6Addr::new(0xfd00, 0x78, 0, 0, 0, 0, 1, last.into())];
+        let node: &Host = node;
+        let (v4, v6) = (node.address4(), node.address6());
+        self.switch
+            .ip(&format!("link set {} master br1", port(node)))?;
+        node.ip_batch(&format!(
+            "addr flush dev {INTERFACE} scope global\n\
+             addr add {v4}/24 dev {INTERFACE}\n\
+             addr add {v6}/64 dev {INTERFACE} nodad\n\
+             route add default via {FAR4}\n\
+             route add default via {FAR6} dev {INTERFACE}\n"
+        ))
+    }
+}

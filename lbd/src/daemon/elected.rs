@@ -36,7 +36,7 @@ impl Conductor {
         let settings = settings(&self.config)?;
         let mut socket = VipSocket::open()?;
         let found = self.found(&mut socket, &settings)?;
-        let vips = InterfaceVips::new(socket, settings.interface.ifindex);
+        let vips = InterfaceVips::new(socket);
         let sender = sender.clone();
         let tell = move |event| {
             // The thread must not wait. A conductor that is 1,000 events behind learns of the

@@ -48,7 +48,7 @@ fn run() -> Result<()> {
     let link = links.named(&config.node.interfaces[0])?;
     let interface =
         Interface::of(link, &vips, &config.cluster.unicast_peers).context("not Ethernet")?;
-    let control = InterfaceVips::new(VipSocket::open()?, interface.ifindex);
+    let control = InterfaceVips::new(VipSocket::open()?);
     let gateways = gateways(interface.ifindex)?;
     let mut settings = Settings::of(&config, interface, Vec::new());
     settings.witnesses.extend(gateways);

@@ -27,36 +27,35 @@ pub type VipError = Box<dyn Error + Send + Sync>;
 /// The virtual addresses on the box. Called on a thread of its own, which may wait: another
 /// process can hold the kernel's configuration lock for seconds.
 pub trait VipControl: Send {
-    /// Adds the address for `valid_s` seconds, or renews it. It must not wait for duplicate address
-    /// detection.
-    fn hold(&mut self, address: IpAddr, valid_s: u32) -> Result<(), VipError>;
-    /// Removes the address; one that is not there is fine.
-    fn remove(&mut self, address: IpAddr) -> Result<(), VipError>;
+    /// Adds the address to interface `ifindex` for `valid_s` seconds, or renews it. It must not wait
+    /// for duplicate address detection.
+    fn hold(&mut self, address: IpAddr, ifindex: u32, valid_s: u32) -> Result<(), VipError>;
+    /// Removes the address; one that is not there is fine, and so is an interface that is gone.
+    fn remove(&mut self, address: IpAddr, ifindex: u32) -> Result<(), VipError>;
 }
 
 /// The addresses of an interface, by rtnetlink.
 #[derive(Debug)]
 pub struct InterfaceVips {
     socket: VipSocket,
-    ifindex: u32,
 }
 
 impl InterfaceVips {
-    /// Puts addresses on interface `ifindex` of the network namespace in which `socket` was opened.
+    /// Puts addresses on interfaces of the network namespace in which `socket` was opened.
     #[must_use]
-    pub fn new(socket: VipSocket, ifindex: u32) -> Self {
-        Self { socket, ifindex }
+    pub fn new(socket: VipSocket) -> Self {
+        Self { socket }
     }
 }
 
 impl VipControl for InterfaceVips {
-    fn hold(&mut self, address: IpAddr, valid_s: u32) -> Result<(), VipError> {
-        self.socket.renew(address, self.ifindex, valid_s)?;
+    fn hold(&mut self, address: IpAddr, ifindex: u32, valid_s: u32) -> Result<(), VipError> {
+        self.socket.renew(address, ifindex, valid_s)?;
         Ok(())
     }
 
-    fn remove(&mut self, address: IpAddr) -> Result<(), VipError> {
-        self.socket.remove(address, self.ifindex)?;
+    fn remove(&mut self, address: IpAddr, ifindex: u32) -> Result<(), VipError> {
+        self.socket.remove(address, ifindex)?;
         Ok(())
     }
 }

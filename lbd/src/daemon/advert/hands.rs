@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use super::clock::boottime_ns;
 use super::control::VipControl;
 use super::event::Notice;
+use super::limiter::Limiter;
 use super::realtime;
 use super::wake::Bell;
 
@@ -22,11 +24,15 @@ enum Task {
     /// Add or renew.
     Hold {
         addresses: Vec<IpAddr>,
+        ifindex: u32,
         valid_s: u32,
         ticket: Ticket,
     },
     /// Remove.
-    Remove { addresses: Vec<IpAddr> },
+    Remove {
+        addresses: Vec<IpAddr>,
+        ifindex: u32,
+    },
 }
 
 /// Names one [`Hands::hold`].
@@ -65,12 +71,13 @@ impl Hands {
     }
 
     /// The bell rings when they are there (or could not be put there).
-    pub(super) fn hold(&mut self, addresses: &[IpAddr], valid_s: u32) -> Ticket {
+    pub(super) fn hold(&mut self, addresses: &[IpAddr], ifindex: u32, valid_s: u32) -> Ticket {
         let addresses = addresses.to_vec();
         self.last.0 += 1;
         let ticket = self.last;
         self.ask(Task::Hold {
             addresses,
+            ifindex,
             valid_s,
             ticket,
         });
@@ -82,9 +89,9 @@ impl Hands {
         self.done.load(Ordering::Acquire) >= ticket.0
     }
 
-    pub(super) fn remove(&self, addresses: &[IpAddr]) {
+    pub(super) fn remove(&self, addresses: &[IpAddr], ifindex: u32) {
         let addresses = addresses.to_vec();
-        self.ask(Task::Remove { addresses });
+        self.ask(Task::Remove { addresses, ifindex });
     }
 
     fn ask(&self, task: Task) {
@@ -113,25 +120,32 @@ fn work(
 ) {
     // Told by the advert thread already, which asks for the same.
     let _ = realtime::prioritize();
+    let mut limiter = Limiter::default();
+    let mut complain = |notice| {
+        if limiter.allows(&notice, boottime_ns()) {
+            tell(notice);
+        }
+    };
     for task in queue {
         match task {
             Task::Hold {
                 addresses,
+                ifindex,
                 valid_s,
                 ticket,
             } => {
                 for address in addresses {
-                    if let Err(error) = vips.hold(address, valid_s) {
-                        tell(Notice::Vip { address, error });
+                    if let Err(error) = vips.hold(address, ifindex, valid_s) {
+                        complain(Notice::Vip { address, error });
                     }
                 }
                 done.store(ticket.0, Ordering::Release);
                 bell.ring();
             }
-            Task::Remove { addresses } => {
+            Task::Remove { addresses, ifindex } => {
                 for address in addresses {
-                    if let Err(error) = vips.remove(address) {
-                        tell(Notice::Vip { address, error });
+                    if let Err(error) = vips.remove(address, ifindex) {
+                        complain(Notice::Vip { address, error });
                     }
                 }
             }

@@ -192,7 +192,11 @@ impl Worker {
                 if self.machine.is_master() {
                     // Before the advert: whatever the box answers for, it has the address.
                     let valid_s = Settings::successor_valid_s(self.settings.election.interval);
-                    self.hands.hold(&self.settings.virtual_addresses, valid_s);
+                    self.hands.hold(
+                        &self.settings.virtual_addresses,
+                        self.settings.interface.ifindex,
+                        valid_s,
+                    );
                 }
                 self.handle(Input::HandOver);
                 return false;
@@ -227,8 +231,10 @@ impl Worker {
                 .copied()
                 .filter(|address| !new.virtual_addresses.contains(address))
                 .collect();
-            self.hands.remove(&gone);
-            self.held = self.hands.hold(&new.virtual_addresses, new.valid_s());
+            self.hands.remove(&gone, old.interface.ifindex);
+            self.held =
+                self.hands
+                    .hold(&new.virtual_addresses, new.interface.ifindex, new.valid_s());
             self.announce();
         }
         if old.interface != self.settings.interface
@@ -316,7 +322,8 @@ impl Worker {
             Output::BecomeBackup { why } => {
                 self.renew_ns = 0;
                 self.announcement_waits = false;
-                self.hands.remove(&self.settings.virtual_addresses);
+                let ifindex = self.settings.interface.ifindex;
+                self.hands.remove(&self.settings.virtual_addresses, ifindex);
                 (self.tell)(Event::BecameBackup {
                     why,
                     leader: self.machine.status().leader,
@@ -335,7 +342,11 @@ impl Worker {
     fn hold_addresses(&mut self) -> Ticket {
         let valid_s = self.settings.valid_s();
         self.renew_ns = boottime_ns() + u64::from(valid_s) * 1_000_000_000 / 3;
-        self.hands.hold(&self.settings.virtual_addresses, valid_s)
+        self.hands.hold(
+            &self.settings.virtual_addresses,
+            self.settings.interface.ifindex,
+            valid_s,
+        )
     }
 
     fn tell_leader(&mut self) {

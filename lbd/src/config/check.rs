@@ -392,7 +392,40 @@ impl Checker<'_> {
                 "name a secret_file to share flows, drains and configuration",
             );
         }
+        for (path, problem) in self.tunnels_from_unknown_addresses() {
+            warn(
+                &path,
+                problem,
+                "give both addresses of one family, or name this box's other one in unicast_peers",
+            );
+        }
         warnings
+    }
+
+    /// A backend tells who may tunnel to it by the addresses in the file.
+    fn tunnels_from_unknown_addresses(&self) -> Vec<(String, String)> {
+        let own = self
+            .backends()
+            .find(|(_, backend)| self.is_this_box(backend))
+            .map(|(_, backend)| backend.address);
+        let Some(own) = own else {
+            return Vec::new();
+        };
+        let is_known = |address: IpAddr| {
+            let peers = &self.cluster.unicast_peers;
+            let same = |of: &IpAddr| of.is_ipv4() == address.is_ipv4();
+            same(&own) || peers.iter().any(same)
+        };
+        self.backends()
+            .filter(|(_, backend)| {
+                backend.forwarding == Forwarding::Ipip && !is_known(backend.address)
+            })
+            .map(|(path, backend)| {
+                let to = backend.address;
+                let problem = format!("lbd at {to} will not know who tunnels to it: {own} does");
+                (format!("{path}.address"), problem)
+            })
+            .collect()
     }
 
     fn is_vip(&self, address: IpAddr) -> bool {

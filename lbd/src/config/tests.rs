@@ -237,6 +237,36 @@ fn a_pure_director_and_a_file_that_serves_nothing_are_warned_of() {
 }
 
 #[test]
+fn a_tunnel_from_an_address_that_nobody_knows_is_warned_of() {
+    let file = "
+node: {name: mx1, interfaces: [eth0]}
+cluster:
+  virtual_router_id: 51
+  virtual_addresses: [192.0.2.25/24]
+  forwarding: ipip
+  sites:
+    - name: here
+      backends:
+        - {name: mx1, address: 192.0.2.11}
+        - {name: mx2, address: 203.0.113.12}
+        - {name: mx3, address: \"2001:db8:3::13\"}
+";
+    let warned = |text: &str| -> Vec<String> {
+        let config = parse(text);
+        config.warnings().iter().map(|w| w.path.clone()).collect()
+    };
+    assert_eq!(warned(file), ["cluster.sites[0].backends[2].address"]);
+    let known = file.replace(
+        "  sites:\n",
+        "  unicast_peers: [192.0.2.11, \"2001:db8::11\"]\n  sites:\n",
+    );
+    let known = known.replace("192.0.2.25/24", "192.0.2.25/24, \"2001:db8::25/64\"");
+    assert_eq!(warned(&known), Vec::<String>::new());
+    let alone = file.replace("        - {name: mx3, address: \"2001:db8:3::13\"}\n", "");
+    assert_eq!(warned(&alone), Vec::<String>::new());
+}
+
+#[test]
 fn what_is_presented_means_the_same() {
     let mut cases: Vec<String> = shipped().into_iter().map(|(_, text)| text).collect();
     cases.push(DESIGN.to_owned());

@@ -138,7 +138,10 @@ impl Conductor {
         }
         failures(&undone)?;
         if self.config.node.start_as == StartAs::Backend {
-            info!("start_as is backend: this box stands for no election");
+            let why = "this box stands for no election, as start_as says";
+            info!("backup: {why}");
+            let now_ns = super::clock::boottime_ns();
+            self.election.become_backup(None, why.to_owned(), now_ns);
             return Ok(());
         }
         self.join_election(sender)

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The tests that run there: those that need the kernel and nothing else.
-const TESTS: [&str; 2] = ["xdp_steer", "xdp_admit"];
+const TESTS: [&str; 4] = ["xdp_steer", "xdp_admit", "xdp_icmp", "xdp_tunnel"];
 /// What they are called in a report.
 pub(crate) const TITLE: &str = "fixtures on an older kernel";
 /// An emulated machine on a busy host is slow; one that takes longer hangs.

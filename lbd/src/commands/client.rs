@@ -1,5 +1,5 @@
 //! Requests to the daemon over its control socket: HTTP/1.1 on a Unix socket.
-use std::{path::Path, time::Duration};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -57,6 +57,21 @@ async fn connect(socket: &Path) -> anyhow::Result<UnixStream> {
     })
 }
 
+/// A text as the value of a query.
+pub(super) fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            // Writing to a String cannot fail.
+            _ => drop(write!(encoded, "%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
 async fn exchange(
     socket: &Path,
     method: Method,
@@ -85,4 +100,15 @@ async fn exchange(
         bail!("{}", String::from_utf8_lossy(&bytes).trim_end());
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn what_is_no_letter_is_encoded() {
+        assert_eq!(encoded("mx-1.a_b~"), "mx-1.a_b~");
+        assert_eq!(encoded("a b&c=é/"), "a%20b%26c%3D%C3%A9%2F");
+    }
 }

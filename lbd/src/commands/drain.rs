@@ -43,7 +43,7 @@ pub(super) fn weight(config: &Path, args: &SetWeight) -> anyhow::Result<()> {
 }
 
 fn order(config: &Path, backend: &str, order: Order) -> anyhow::Result<()> {
-    let socket = super::load(config)?.node.control;
+    let socket = super::control_socket(config)?;
     let request = OperatorRequest {
         backend: backend.to_owned(),
         order,

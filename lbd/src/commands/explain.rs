@@ -17,9 +17,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
-    let socket = super::load(config)?.node.control;
+    let socket = super::control_socket(config)?;
     let path = match &args.node {
-        Some(node) => format!("/explain?backend={node}"),
+        Some(node) => format!("/explain?backend={}", client::encoded(node)),
         None => "/explain".to_owned(),
     };
     let explained: Explained = client::request(&socket, Method::GET, &path, None)?;

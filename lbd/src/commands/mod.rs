@@ -2,23 +2,29 @@
 //!
 //! Exit codes: 0 fine, 1 failed, 2 usage (clap's own), 3 invalid config.
 
+mod access;
 pub mod agent;
 mod check;
 mod cleanup;
 mod client;
 mod drain;
 mod explain;
+mod flows;
 mod handover;
 mod run;
+mod shell;
 pub mod simulate;
 mod status;
+mod table;
+mod time;
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
@@ -29,6 +35,8 @@ use crate::{
 
 /// Something that was asked for could not be done.
 const FAILED: u8 = 1;
+/// `node.control` where the configuration does not say otherwise.
+const DEFAULT_CONTROL: &str = "/run/lbd/lbd.sock";
 /// The configuration file has mistakes; each was printed.
 const INVALID_CONFIG: u8 = 3;
 
@@ -66,12 +74,28 @@ enum Command {
     Undrain(drain::Undrain),
     /// Set a backend's weight by hand, above what the policy says.
     Weight(drain::SetWeight),
+    /// Which sessions are in the flow table.
+    Flows(flows::Args),
+    /// Who may open sessions: the lists, the rate, and the denials by hand.
+    Access(access::Args),
+    /// Take no session of an address or a network, at once; the open ones end.
+    Deny(access::Deny),
+    /// Take back a denial.
+    Undeny(access::Undeny),
     /// Simulate a cluster's mail under each rule, by the very code that runs here.
     Simulate(simulate::Args),
     /// End the daemon and leave all it does in place, for the daemon that follows on this box.
     Handover(handover::Args),
     /// Detach XDP, unpin the maps, remove the VIP: leave the box as lbd found it.
     Cleanup,
+    /// Print the completions for a shell.
+    Completions(shell::Completions),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Manuals(shell::Into),
+    /// Write the JSON Schemas of what `--json` prints into a folder.
+    #[command(hide = true)]
+    Schemas(shell::Into),
 }
 
 /// Runs what the command line asked for and turns any error into its sentence and exit code.
@@ -87,6 +111,16 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Drain(args) => drain::drain(config, &args),
         Command::Undrain(args) => drain::undrain(config, &args),
         Command::Weight(args) => drain::weight(config, &args),
+        Command::Flows(args) => flows::run(config, &args),
+        Command::Access(args) => access::run(config, &args),
+        Command::Deny(args) => access::deny(config, &args),
+        Command::Undeny(args) => access::undeny(config, &args),
+        Command::Completions(args) => {
+            shell::completions(&args);
+            Ok(())
+        }
+        Command::Manuals(args) => shell::manuals(&args),
+        Command::Schemas(args) => shell::schemas(&args),
         Command::Simulate(args) => {
             return simulate::command(&args).unwrap_or_else(|error| {
                 eprintln!("lbd: {error:#}");
@@ -128,6 +162,29 @@ fn load(path: &Path) -> anyhow::Result<Config> {
     Ok(Config::load(path).map_err(InvalidConfig)?)
 }
 
+/// Where the daemon answers. A daemon that runs is to be asked also while its file is being edited: of
+/// a file with mistakes only `node.control` counts, else the usual place.
+fn control_socket(path: &Path) -> anyhow::Result<PathBuf> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("{}; name the configuration with --config F", path.display()))?;
+    if let Ok(config) = Config::parse(&text, &path.display().to_string()) {
+        return Ok(config.node.control);
+    }
+    let socket = written_control(&text).unwrap_or_else(|| PathBuf::from(DEFAULT_CONTROL));
+    eprintln!(
+        "lbd: {} has mistakes, which `lbd check` names; the daemon at {} is asked all the same",
+        path.display(),
+        socket.display()
+    );
+    Ok(socket)
+}
+
+/// `node.control` of a text that is YAML at least.
+fn written_control(text: &str) -> Option<PathBuf> {
+    let yaml: serde_json::Value = serde_yaml::from_str(text).ok()?;
+    yaml["node"]["control"].as_str().map(PathBuf::from)
+}
+
 /// The same, and everything it names is on this box and can be done by this build.
 fn load_for_this_box(path: &Path) -> anyhow::Result<Config> {
     let config = load(path)?;
@@ -137,5 +194,34 @@ fn load_for_this_box(path: &Path) -> anyhow::Result<Config> {
         Ok(config)
     } else {
         Err(InvalidConfig(mistakes).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_is_found_also_by_a_file_with_mistakes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lbd.yaml");
+        for (text, expected) in [
+            (
+                "node: {name: a, control: /tmp/x.sock, oops: 1}",
+                "/tmp/x.sock",
+            ),
+            ("node: {name: a}", DEFAULT_CONTROL),
+            ("node: {{{", DEFAULT_CONTROL),
+            (include_str!("../../../deploy/lbd.yaml"), DEFAULT_CONTROL),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(
+                control_socket(&file).unwrap(),
+                Path::new(expected),
+                "{text}"
+            );
+        }
+        let error = control_socket(Path::new("/nowhere/lbd.yaml")).unwrap_err();
+        assert!(format!("{error:#}").contains("--config"), "{error:#}");
     }
 }

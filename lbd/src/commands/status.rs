@@ -3,7 +3,10 @@ use std::{fmt::Write as _, path::Path};
 
 use hyper::Method;
 
-use super::client;
+use super::{
+    client,
+    table::{self, Column, Paint, Side, Tone, age, titles, wrapped},
+};
 use crate::daemon::status::{BackendStatus, Status};
 
 /// Flags of `lbd status`.
@@ -15,35 +18,36 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
-    let socket = super::load(config)?.node.control;
+    let socket = super::control_socket(config)?;
     if args.json {
         let status: serde_json::Value = client::request(&socket, Method::GET, "/status", None)?;
         println!("{}", serde_json::to_string_pretty(&status)?);
     } else {
         let status: Status = client::request(&socket, Method::GET, "/status", None)?;
-        print!("{}", render(&status));
+        print!("{}", render(&status, Paint::for_stdout()));
     }
     Ok(())
 }
 
 /// The state in 80 columns.
-fn render(status: &Status) -> String {
+fn render(status: &Status, paint: Paint) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = head(&mut text, status).and_then(|()| backends(&mut text, &status.backends));
+    let _ =
+        head(&mut text, status, paint).and_then(|()| backends(&mut text, &status.backends, paint));
     text
 }
 
-fn head(text: &mut String, status: &Status) -> std::fmt::Result {
+fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
     let election = &status.election;
-    writeln!(
-        text,
+    let role = format!(
         "{} is {} for {}: {}",
         status.node,
         status.role,
         age(election.since_s),
         election.reason
-    )?;
+    );
+    text.push_str(&wrapped(&role, 0));
     if let Some(master) = status
         .master
         .as_ref()
@@ -52,21 +56,25 @@ fn head(text: &mut String, status: &Status) -> std::fmt::Result {
         writeln!(text, "master  {master}")?;
     }
     for vip in &status.virtual_addresses {
-        let ports = vip
-            .ports
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(",");
+        let ports: Vec<String> = vip.ports.iter().map(ToString::to_string).collect();
         let held = if vip.held {
             "held here"
         } else {
             "not held here"
         };
-        writeln!(text, "vip     {} port {ports}, {held}", vip.address)?;
+        writeln!(
+            text,
+            "vip     {} port {}, {held}",
+            vip.address,
+            ports.join(",")
+        )?;
     }
     for interface in &status.interfaces {
-        let up = if interface.up { "" } else { ", link down" };
+        let up = if interface.up {
+            String::new()
+        } else {
+            paint.tone(Tone::Bad, ", link down")
+        };
         writeln!(
             text,
             "xdp     {} on {}{up}",
@@ -74,7 +82,7 @@ fn head(text: &mut String, status: &Status) -> std::fmt::Result {
         )?;
     }
     if let Some(why) = &status.channel.off {
-        writeln!(text, "channel off: {why}")?;
+        text.push_str(&paint.tone(Tone::Warning, &wrapped(&format!("channel off: {why}"), 0)));
     } else {
         let peers = &status.channel.peers;
         let complete = peers.iter().filter(|peer| peer.complete).count();
@@ -85,74 +93,93 @@ fn head(text: &mut String, status: &Status) -> std::fmt::Result {
         )?;
     }
     if let Some(refused) = &status.config.refused {
-        writeln!(
-            text,
+        let refused = format!(
             "config  {} was refused, the one before it runs:\n{refused}",
             status.config.path
-        )?;
+        );
+        text.push_str(&paint.tone(Tone::Bad, &wrapped(&refused, 0)));
     }
     writeln!(text)
 }
 
-fn backends(text: &mut String, backends: &[BackendStatus]) -> std::fmt::Result {
-    writeln!(
-        text,
-        "{:<12} {:<10} {:<7} {:>7} {:>8} {:>7} {:>7} {:>9}",
-        "BACKEND", "SITE", "HEALTH", "WEIGHT", "SESSIONS", "SOURCES", "QUEUED", "STEERED"
-    )?;
+const COLUMNS: [Column; 8] = [
+    ("BACKEND", 12, Side::Left),
+    ("SITE", 10, Side::Left),
+    ("HEALTH", 7, Side::Left),
+    ("WEIGHT", 7, Side::Right),
+    ("SESSIONS", 8, Side::Right),
+    ("SOURCES", 7, Side::Right),
+    ("QUEUED", 7, Side::Right),
+    ("STEERED", 9, Side::Right),
+];
+
+fn backends(text: &mut String, backends: &[BackendStatus], paint: Paint) -> std::fmt::Result {
+    writeln!(text, "{}", paint.tone(Tone::Faint, &titles(&COLUMNS)))?;
     for backend in backends {
-        let queued = backend
-            .reported
-            .as_ref()
-            .and_then(|reported| reported.queued);
-        writeln!(
-            text,
-            "{:<12} {:<10} {:<7} {:>7} {:>8} {:>7} {:>7} {:>9}",
-            cut(&backend.name, 12),
-            cut(&backend.site, 10),
-            backend.health,
-            format!("{:.1}", f64::from(backend.weight_permille) / 1000.0),
-            backend.sessions,
-            backend.unique_sources,
-            queued.map_or_else(|| "-".to_owned(), |queued| queued.to_string()),
-            backend.steered.sessions,
-        )?;
-        writeln!(text, "  {}", backend.reason)?;
+        let queued = backend.reported.as_ref().and_then(|by| by.queued);
+        let row = table::row(
+            &COLUMNS,
+            [
+                &backend.name,
+                &backend.site,
+                &backend.health,
+                &format!("{:.1}", f64::from(backend.weight_permille) / 1000.0),
+                &backend.sessions.to_string(),
+                &backend.unique_sources.to_string(),
+                &queued.map_or_else(|| "-".to_owned(), |queued| queued.to_string()),
+                &backend.steered.sessions.to_string(),
+            ],
+        );
+        let row = match (backend.health.as_str(), backend.accepting) {
+            ("down", _) => paint.tone(Tone::Bad, &row),
+            (_, false) | ("full", _) => paint.tone(Tone::Warning, &row),
+            _ => row,
+        };
+        writeln!(text, "{row}")?;
+        text.push_str(&wrapped(&backend.reason, 2));
+        let complaints = [
+            ("health", &backend.health_reason),
+            ("no figures", &backend.poll_error),
+        ];
+        for (what, complaint) in complaints {
+            if let Some(complaint) = complaint {
+                let line = wrapped(&format!("{what}: {complaint}"), 2);
+                text.push_str(&paint.tone(Tone::Warning, &line));
+            }
+        }
     }
     Ok(())
-}
-
-fn cut(text: &str, columns: usize) -> String {
-    if text.chars().count() <= columns {
-        return text.to_owned();
-    }
-    text.chars().take(columns - 1).chain(['…']).collect()
-}
-
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86_400 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{commands::table::WIDTH, daemon::status::tests::small};
 
     #[test]
-    fn long_names_are_cut_to_their_column() {
-        assert_eq!(cut("mx1", 12), "mx1");
-        assert_eq!(cut("a-very-long-name", 12).chars().count(), 12);
+    fn no_line_is_wider_than_a_terminal() {
+        let mut status = small();
+        let backend = &mut status.backends[0];
+        backend.name = "a-backend-with-a-very-long-name".to_owned();
+        backend.reason = "word ".repeat(50);
+        backend.sessions = u64::MAX;
+        backend.poll_error = Some("no answer ".repeat(30));
+        status.election.reason = "because ".repeat(40);
+        status.channel.off = Some("without it ".repeat(30));
+        let text = render(&status, Paint::PLAIN);
+        for line in text.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+        assert!(text.contains("a-backend-w…"), "{text}");
     }
 
     #[test]
-    fn ages_take_the_largest_unit_that_is_not_zero() {
-        assert_eq!(age(59), "59 s");
-        assert_eq!(age(60), "1 min");
-        assert_eq!(age(7200), "2 h");
-        assert_eq!(age(200_000), "2 d");
+    fn what_is_wrong_is_coloured() {
+        let mut status = small();
+        assert!(!render(&status, Paint::COLOURED).contains("\x1b[31m"));
+        status.backends[0].health = "down".to_owned();
+        status.backends[0].health_reason = Some("connection refused".to_owned());
+        let text = render(&status, Paint::COLOURED);
+        assert!(text.contains("\x1b[31mmx1 ") && text.contains("health: connection refused"));
     }
 }

@@ -72,6 +72,9 @@ pub enum PrefixError {
     /// The part after the slash.
     #[error("the prefix length is no number from 0 to {0}")]
     Length(u8),
+    /// Of a network.
+    #[error("it has bits beyond its prefix; {0} is meant, or one address without a slash")]
+    Beyond(Network),
 }
 
 /// Reads `192.0.2.25/24`; without a slash the prefix is the whole address.
@@ -97,6 +100,21 @@ pub(super) fn parse(text: &str) -> Result<(IpAddr, u8), PrefixError> {
 
 fn bits(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// As [`Network`]'s `Display` writes it; bits beyond the prefix are a mistake.
+impl std::str::FromStr for Network {
+    type Err = PrefixError;
+
+    fn from_str(text: &str) -> Result<Self, PrefixError> {
+        let (address, prefix_len) = parse(text)?;
+        let network = Self::of(address, prefix_len);
+        if network.address() == address {
+            Ok(network)
+        } else {
+            Err(PrefixError::Beyond(network))
+        }
+    }
 }
 
 impl fmt::Display for VirtualAddress {

@@ -5,7 +5,7 @@ use tracing::info;
 use super::{clock, conductor::Conductor};
 use crate::{
     config::{Affinity, Config, OnDeny},
-    dataplane::{AccessLists, Limits, seen},
+    dataplane::{Limits, seen},
 };
 
 /// Mid-session frames without a flow that may become one, each second on each CPU: enough to learn
@@ -17,15 +17,13 @@ const FLOOD_PER_SECOND: u32 = 20_000;
 
 impl Conductor {
     /// Puts lists and limits into the maps, and ends the open sessions of newly denied sources.
-    pub(super) fn admit(&mut self) -> anyhow::Result<()> {
-        let lists = AccessLists {
-            allow: self.config.allowed().iter().copied().collect(),
-            deny: self.config.denied().iter().copied().collect(),
-        };
+    /// Returns how many sessions that were.
+    pub(super) fn admit(&mut self) -> anyhow::Result<u64> {
+        let lists = self.access_lists();
         self.plane.set_limits(&limits(&self.config));
         self.plane.set_access(&lists)?;
         if lists.deny.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let judge = lists.judge();
         let now_seen = seen(clock::monotonic_ns());
@@ -35,7 +33,7 @@ impl Conductor {
         if ended > 0 {
             info!("{ended} open sessions of denied sources end with their next frame");
         }
-        Ok(())
+        Ok(ended)
     }
 }
 

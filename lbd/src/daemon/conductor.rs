@@ -12,7 +12,10 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    channel, clock, control,
+    channel,
+    chronicle::{Chronicle, Kind},
+    clock, control,
+    denials::Denials,
     election_view::ElectionView,
     event::Event,
     health,
@@ -50,6 +53,8 @@ pub(super) struct Conductor {
     /// The cluster's link-layer addresses changed. Written at the next tick, once for a thousand
     /// of them.
     pub(super) nodes_stale: bool,
+    pub(super) denials: Denials,
+    pub(super) chronicle: Chronicle,
     /// When [`Self::read_loads_if_due`] last did.
     pub(super) loads_read_ns: u64,
     pub(super) weigher: Weigher,
@@ -73,7 +78,7 @@ impl Conductor {
     pub(super) fn new(
         path: &Path,
         config: Config,
-        orders: Orders,
+        (orders, denials): (Orders, Denials),
         mut plane: DataPlane,
         host: Host,
         outlets: Outlets,
@@ -101,6 +106,8 @@ impl Conductor {
             started_ns: now_ns,
             members: Members::default(),
             orders,
+            denials,
+            chronicle: Chronicle::default(),
             election: ElectionView::starting(now_ns),
             plane,
             host,
@@ -132,6 +139,7 @@ impl Conductor {
         let now_ns = clock::boottime_ns();
         self.sweep_if_due(now_ns);
         self.read_loads_if_due(now_ns);
+        self.record_if_due();
         if self.weigher.is_due(now_ns) {
             self.weigh(now_ns);
         }
@@ -247,18 +255,20 @@ impl Conductor {
         if member.health.state == change.state {
             return;
         }
-        info!(
-            "{} is {:?}{}",
+        let said = format!(
+            "{} is {}{}",
             member.name,
-            change.state,
+            format!("{:?}", change.state).to_lowercase(),
             change
                 .reason
                 .map(|reason| format!(": {reason}"))
                 .unwrap_or_default()
         );
+        info!("{said}");
         member.health.state = change.state;
         member.health.since_ns = now_ns;
         let changed = member.clone();
+        self.note(Kind::Health, Some(&changed.name), said);
         self.write_backend(&changed);
         self.weigher.hurry();
         self.tell_election_of_health();
@@ -280,6 +290,17 @@ impl Conductor {
                 drop(reply.send(self.explain(backend.as_deref())));
             }
             control::Request::Operator(order, reply) => drop(reply.send(self.operator(&order))),
+            control::Request::Access(source, reply) => drop(reply.send(self.access(source))),
+            control::Request::ChangeAccess(change, reply) => {
+                drop(reply.send(self.change_access(&change)));
+            }
+            control::Request::Flows(reply) => drop(reply.send(self.flow_view())),
+            control::Request::Events(after, reply) => {
+                drop(reply.send(self.chronicle.events.after(after)));
+            }
+            control::Request::History(reply) => {
+                drop(reply.send(self.chronicle.points.history()));
+            }
         }
     }
 

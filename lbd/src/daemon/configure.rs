@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use tracing::{info, warn};
 
-use super::{clock, conductor::Conductor, tunnel, unbuilt};
+use super::{chronicle::Kind, clock, conductor::Conductor, tunnel, unbuilt};
 use crate::{
     config::{Cluster, Config, ConfigError},
     dataplane::VipSpec,
@@ -21,6 +21,11 @@ impl Conductor {
                     warn!(
                         "the edited configuration is refused, the one before it runs on:\n{refused}"
                     );
+                    self.note(
+                        Kind::Config,
+                        None,
+                        format!("an edit was refused: {refused}"),
+                    );
                 }
                 self.config_refused = Some(refused);
                 return;
@@ -36,6 +41,7 @@ impl Conductor {
                 self.log_failure("the election", Conductor::reconfigure_election);
                 self.config_loaded_unix_s = clock::unix_s();
                 info!("the edited configuration runs");
+                self.note(Kind::Config, None, "the edited configuration runs");
             }
             Err(error) => {
                 let refused = format!("{error:#}");
@@ -77,7 +83,7 @@ impl Conductor {
         self.hold_virtual_addresses(before)?;
         self.plane.set_vips(&vip_specs(&self.config.cluster))?;
         self.weigher.reconfigure(self.config.cluster.stats.interval);
-        self.outlets.follow(&self.config);
+        self.outlets.follow(&self.config, &self.config_path);
         Ok(())
     }
 

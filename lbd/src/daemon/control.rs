@@ -1,8 +1,9 @@
 //! The control socket: HTTP on a Unix socket that only its owner may open.
 //!
-//! `GET /status`, `GET /explain`, `POST /operator`. Each request is handed to the conductor, which
+//! `GET /status`, `/explain`, `/access`, `/events`, `/history`; `POST /operator`, `/access`, `/flows` (a
+//! question, whose filters are a body). Each request is handed to the conductor, which
 //! owns the state, and waits for its answer.
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path};
 
 use axum::{
     Json, Router,
@@ -17,7 +18,13 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{event::Event, status::Status};
+use super::{
+    access::{AccessRequest, AccessStatus},
+    chronicle::{Happening, History},
+    event::Event,
+    flow_query::{FlowQuery, FlowView},
+    status::Status,
+};
 
 /// What a person asks of the daemon.
 #[derive(Debug)]
@@ -28,6 +35,16 @@ pub(super) enum Request {
     Explain(Option<String>, oneshot::Sender<Result<Explained, String>>),
     /// An operator's word on a backend; the answer is a sentence.
     Operator(OperatorRequest, oneshot::Sender<Result<String, String>>),
+    /// Who may open sessions, and whether this source may.
+    Access(Option<IpAddr>, oneshot::Sender<AccessStatus>),
+    /// A denial, or the end of one; the answer is a sentence.
+    ChangeAccess(AccessRequest, oneshot::Sender<Result<String, String>>),
+    /// The flow tables, to be walked elsewhere.
+    Flows(oneshot::Sender<FlowView>),
+    /// What happened after the event of this id.
+    Events(u64, oneshot::Sender<Vec<Happening>>),
+    /// The backends' figures over the last hour.
+    History(oneshot::Sender<History>),
 }
 
 /// The policy's last decisions.
@@ -92,6 +109,10 @@ fn router(events: mpsc::Sender<Event>) -> Router {
         .route("/status", get(status))
         .route("/explain", get(explain))
         .route("/operator", post(operator))
+        .route("/access", get(access).post(change_access))
+        .route("/flows", post(flows))
+        .route("/events", get(events_after))
+        .route("/history", get(history))
         .layer(DefaultBodyLimit::max(4096))
         .with_state(events)
 }
@@ -128,6 +149,71 @@ async fn operator(
     match ask(&events, |reply| Request::Operator(order, reply)).await {
         Some(Ok(done)) => Json(done).into_response(),
         Some(Err(refused)) => (StatusCode::CONFLICT, refused).into_response(),
+        None => stopping(),
+    }
+}
+
+/// `?source=198.51.100.7`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whose {
+    source: Option<IpAddr>,
+}
+
+async fn access(State(events): State<mpsc::Sender<Event>>, Query(whose): Query<Whose>) -> Response {
+    match ask(&events, |reply| Request::Access(whose.source, reply)).await {
+        Some(access) => Json(access).into_response(),
+        None => stopping(),
+    }
+}
+
+async fn change_access(
+    State(events): State<mpsc::Sender<Event>>,
+    Json(change): Json<AccessRequest>,
+) -> Response {
+    match ask(&events, |reply| Request::ChangeAccess(change, reply)).await {
+        Some(Ok(done)) => Json(done).into_response(),
+        Some(Err(refused)) => (StatusCode::CONFLICT, refused).into_response(),
+        None => stopping(),
+    }
+}
+
+async fn flows(
+    State(events): State<mpsc::Sender<Event>>,
+    Json(query): Json<FlowQuery>,
+) -> Response {
+    let Some(view) = ask(&events, Request::Flows).await else {
+        return stopping();
+    };
+    // Milliseconds of one core for a million flows: neither the conductor nor the async threads wait.
+    match tokio::task::spawn_blocking(move || view.list(&query)).await {
+        Ok(Ok(list)) => Json(list).into_response(),
+        Ok(Err(refused)) => (StatusCode::BAD_REQUEST, refused).into_response(),
+        Err(_) => stopping(),
+    }
+}
+
+/// `?after=17`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn events_after(
+    State(events): State<mpsc::Sender<Event>>,
+    Query(After { after }): Query<After>,
+) -> Response {
+    match ask(&events, |reply| Request::Events(after, reply)).await {
+        Some(happenings) => Json(happenings).into_response(),
+        None => stopping(),
+    }
+}
+
+async fn history(State(events): State<mpsc::Sender<Event>>) -> Response {
+    match ask(&events, Request::History).await {
+        Some(history) => Json(history).into_response(),
         None => stopping(),
     }
 }

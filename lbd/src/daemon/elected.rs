@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::{
     advert::{self, AdvertThread, Command, Interface, InterfaceVips, LeaseControl, Settings},
+    chronicle::Kind,
     clock,
     conductor::Conductor,
     event::Event,
@@ -118,20 +119,24 @@ impl Conductor {
         match event {
             advert::Event::BecameMaster { why } => {
                 info!("master: {why}");
+                self.note(Kind::Role, None, format!("master: {why}"));
                 self.election.become_master(why.to_string(), now_ns);
                 self.weigh(now_ns);
             }
             advert::Event::BecameBackup { why, leader } => {
                 info!("backup: {why}");
+                self.note(Kind::Role, None, format!("backup: {why}"));
                 self.election.become_backup(leader, why.to_string(), now_ns);
                 self.weigh(now_ns);
             }
             advert::Event::LeaderChanged(leader) => {
                 if let Some(leader) = leader {
-                    info!(
+                    let said = format!(
                         "the master is {} with priority {}",
                         leader.address, leader.priority.0
                     );
+                    info!("{said}");
+                    self.note(Kind::Role, None, said);
                 }
                 self.election.led_by(leader);
             }

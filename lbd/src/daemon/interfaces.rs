@@ -1,7 +1,7 @@
 //! The interfaces: whether they can send and receive, and whether the program is on them.
 use tracing::{info, warn};
 
-use super::{conductor::Conductor, start::load_options};
+use super::{chronicle::Kind, conductor::Conductor, start::load_options};
 use crate::host::links::{LinkChange, Links};
 
 impl Conductor {
@@ -29,11 +29,14 @@ impl Conductor {
         };
         if *known != usable {
             *known = usable;
+            let said = format!("{name} is {}", if usable { "up" } else { "down" });
             if usable {
-                info!("{name} is up");
+                info!("{said}");
             } else {
-                warn!("{name} is down");
+                warn!("{said}");
             }
+            let name = name.clone();
+            self.note(Kind::Link, Some(&name), said);
             self.look_at_attachment();
             self.tell_election_of_health();
         }

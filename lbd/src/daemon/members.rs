@@ -94,6 +94,10 @@ impl Members {
         self.all.iter_mut().find(|member| member.address == address)
     }
 
+    pub(super) fn by_id(&mut self, id: BackendId) -> Option<&mut Member> {
+        self.all.iter_mut().find(|member| member.id == id)
+    }
+
     pub(super) fn by_name(&mut self, name: &str) -> Option<&mut Member> {
         self.all.iter_mut().find(|member| member.name == name)
     }

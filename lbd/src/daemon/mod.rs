@@ -11,8 +11,11 @@
 //!
 //! Everything that happens reaches the conductor as an [`event`], one after another.
 
+pub mod access;
 pub mod advert;
+pub mod chronicle;
 pub mod control;
+pub mod flow_query;
 pub mod glossary;
 pub mod health;
 pub mod poll;
@@ -25,6 +28,7 @@ mod channel;
 mod clock;
 mod conductor;
 mod configure;
+mod denials;
 mod elected;
 mod election_view;
 mod event;
@@ -36,6 +40,7 @@ mod operator;
 mod orders;
 mod outlets;
 mod per_backend;
+mod record;
 mod reload;
 mod report;
 mod start;

@@ -2,6 +2,7 @@
 use tracing::info;
 
 use super::{
+    chronicle::Kind,
     clock,
     conductor::Conductor,
     control::{Explained, OperatorRequest, Order},
@@ -42,6 +43,7 @@ impl Conductor {
             None => format!("{name} has the weight that the policy gives it"),
         };
         info!("operator: {done}");
+        self.note(Kind::Operator, Some(name), done.clone());
         Ok(done)
     }
 

@@ -1,11 +1,11 @@
 //! What runs beside the conductor for each backend: polls, health checks, and the watch on the way
 //! there.
-use std::net::IpAddr;
+use std::{net::IpAddr, path::Path};
 
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::warn;
 
-use super::{channel, event::Event, health, poll};
+use super::{channel, event::Event, health, poll, reload::Edits};
 use crate::{
     agent::{Agent, AgentConfig},
     config::Config,
@@ -20,6 +20,7 @@ pub(super) struct Outlets {
     pollers: poll::Pollers<Event>,
     checkers: health::Checkers<Event>,
     pub(super) channel: channel::Outlet,
+    edits: Edits,
     follow: mpsc::UnboundedSender<Followed>,
 }
 
@@ -44,12 +45,14 @@ impl Outlets {
             pollers: poll::Pollers::new(events.clone()),
             checkers: health::Checkers::new(events.clone()),
             channel: channel::Outlet::new(events.clone()),
+            edits: Edits::new(runtime, events.clone()),
             follow,
         })
     }
 
-    /// Follows a configuration's backends from now on.
-    pub(super) fn follow(&mut self, config: &Config) {
+    /// Follows a configuration's backends from now on, and edits of it and of what it names.
+    pub(super) fn follow(&mut self, config: &Config, path: &Path) {
+        self.edits.follow(path, config);
         let _inside = self.runtime.enter();
         let agent = self.agent.clone();
         let looks_at = AgentConfig::from(config);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use super::{
     clock,
     conductor::Conductor,
+    flow_query::FlowView,
     members::Member,
     status::{
         BackendStatus, ConfigStatus, ElectionStatus, InterfaceStatus, ReportedStatus, Status,
@@ -12,7 +13,7 @@ use super::{
 };
 use lbd_common::{backend::BackendStats, counters::Reason};
 
-use crate::{policy::Override, units::BackendId};
+use crate::{dataplane::seen, policy::Override, units::BackendId};
 
 impl Conductor {
     /// Everything, as of now.
@@ -73,6 +74,20 @@ impl Conductor {
                 loaded_unix_s: self.config_loaded_unix_s,
                 refused: self.config_refused.clone(),
             },
+        }
+    }
+
+    /// The flow tables with the names of what is in them.
+    pub(super) fn flow_view(&self) -> FlowView {
+        FlowView {
+            tables: self.plane.flows(),
+            backends: self
+                .members
+                .iter()
+                .map(|member| (member.id.0, member.name.clone()))
+                .collect(),
+            services: self.plane.services(),
+            now_seen: seen(clock::monotonic_ns()),
         }
     }
 

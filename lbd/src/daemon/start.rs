@@ -10,11 +10,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    conductor::Conductor, event::Event, listeners::Listeners, orders::Orders, outlets::Outlets,
-    reload,
+    conductor::Conductor, denials::Denials, event::Event, listeners::Listeners, orders::Orders,
+    outlets::Outlets,
 };
 use crate::{
     agent::{Agent, AgentConfig},
@@ -49,13 +49,14 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let listeners = runtime.block_on(Listeners::bind(&config))?;
     let agent = Agent::new(AgentConfig::from(&config));
     let orders = Orders::load(&config.node.state_dir)?;
+    let denials = Denials::load(&config.node.state_dir)?;
     let (host, recovered) = Host::open(&journal(&config))?;
     warn_of(&recovered);
     let plane = DataPlane::load(&load_options(&config))?;
 
     let (sender, events) = mpsc::channel(EVENTS);
     let outlets = Outlets::start(runtime.handle(), &config, &sender, agent.clone())?;
-    let mut conductor = Conductor::new(path, config, orders, plane, host, outlets);
+    let mut conductor = Conductor::new(path, config, (orders, denials), plane, host, outlets);
     if let Err(error) = conductor.begin(&sender) {
         conductor.leave(End::Stop)?;
         return Err(error);
@@ -95,7 +96,6 @@ fn conduct(
     sender: &mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
 ) -> anyhow::Result<(Conductor, End)> {
-    let edits = watch_file(runtime, &conductor.config_path, sender);
     let node = &conductor.config.node.name;
     listeners.serve(runtime.handle(), sender, agent, node);
     runtime.spawn(tick(sender.clone()));
@@ -114,7 +114,6 @@ fn conduct(
         let _ = sender.send(Event::Stop).await;
         anyhow::Ok(end)
     })?;
-    drop(edits);
     let conductor = thread.join().map_err(|_| {
         anyhow!("the conductor stopped by a mistake of lbd; `lbd cleanup` undoes what it left")
     })?;
@@ -222,33 +221,6 @@ fn warn_of(recovered: &Recovered) {
             recovered.damaged_lines
         );
     }
-}
-
-fn watch_file(
-    runtime: &tokio::runtime::Runtime,
-    path: &Path,
-    sender: &mpsc::Sender<Event>,
-) -> Option<notify::RecommendedWatcher> {
-    let (edited, mut edits) = mpsc::channel(1);
-    let sender = sender.clone();
-    runtime.spawn(async move {
-        while edits.recv().await.is_some() {
-            // An editor writes in several steps: look once they are done.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            while edits.try_recv().is_ok() {}
-            if sender.send(Event::ConfigEdited).await.is_err() {
-                return;
-            }
-        }
-    });
-    reload::watch(path, edited)
-        .inspect_err(|error| {
-            error!(
-                "edits of {} will not be noticed: {error}; SIGHUP reloads it",
-                path.display()
-            );
-        })
-        .ok()
 }
 
 async fn tick(sender: mpsc::Sender<Event>) {

@@ -4,10 +4,11 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The whole.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Status {
     /// `node.name`.
     pub node: String,
@@ -38,7 +39,7 @@ pub struct Status {
 }
 
 /// The election in detail.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ElectionStatus {
     /// `cluster.virtual_router_id`.
     pub virtual_router_id: u8,
@@ -56,7 +57,7 @@ pub struct ElectionStatus {
 }
 
 /// A virtual address.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct VirtualAddressStatus {
     /// Without its prefix length.
     pub address: IpAddr,
@@ -67,7 +68,7 @@ pub struct VirtualAddressStatus {
 }
 
 /// An interface that XDP is attached to.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct InterfaceStatus {
     /// `eth0`.
     pub name: String,
@@ -78,7 +79,7 @@ pub struct InterfaceStatus {
 }
 
 /// A backend.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct BackendStatus {
     /// As in the configuration.
     pub name: String,
@@ -124,7 +125,7 @@ pub struct BackendStatus {
 }
 
 /// What a backend reported.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ReportedStatus {
     /// Seconds since it was asked.
     pub age_s: f64,
@@ -141,7 +142,7 @@ pub struct ReportedStatus {
 }
 
 /// What went to a backend.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
 pub struct SteeredStatus {
     /// Frames.
     pub packets: u64,
@@ -152,7 +153,7 @@ pub struct SteeredStatus {
 }
 
 /// The cluster channel.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 pub struct ChannelStatus {
     /// Why there is no stream of flows; nothing when there is one.
     pub off: Option<String>,
@@ -163,7 +164,7 @@ pub struct ChannelStatus {
 }
 
 /// Another node, as the cluster channel sees it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct PeerStatus {
     /// As in the configuration.
     pub name: String,
@@ -176,7 +177,7 @@ pub struct PeerStatus {
 }
 
 /// Which configuration is running.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ConfigStatus {
     /// The file.
     pub path: String,
@@ -187,11 +188,11 @@ pub struct ConfigStatus {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A node with one backend.
-    pub(in crate::daemon) fn small() -> Status {
+    pub(crate) fn small() -> Status {
         let counters = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), 5)).collect();
         Status {
             node: "mx1".to_owned(),
@@ -239,7 +240,7 @@ pub(super) mod tests {
     }
 
     /// A backend that takes sessions.
-    pub(in crate::daemon) fn backend(name: &str, sessions: u64) -> BackendStatus {
+    pub(crate) fn backend(name: &str, sessions: u64) -> BackendStatus {
         BackendStatus {
             name: name.to_owned(),
             site: "here".to_owned(),

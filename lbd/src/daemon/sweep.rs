@@ -29,6 +29,7 @@ impl Conductor {
             return;
         }
         self.sweep.due_ns = now_ns + EVERY_NS;
+        self.expire_denials();
         let now_seen = seen(clock::monotonic_ns());
         let timeouts = timeouts(&self.config.cluster.idle);
         let report = self

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 use tracing::info;
 
 use super::{
+    chronicle::Kind,
     conductor::Conductor,
     control::Explained,
     members::{self, nanoseconds},
@@ -206,17 +207,20 @@ impl Conductor {
             if before == Some(decision.accepting) {
                 continue;
             }
-            let mut members = self.members.iter_mut();
-            let Some(member) = members.find(|member| member.id == decision.id) else {
+            let Some(member) = self.members.by_id(decision.id) else {
                 continue;
             };
-            let name = &member.name;
-            if decision.accepting {
-                info!("{name} takes sessions: {}", decision.reason);
+            let name = member.name.clone();
+            let (kind, said) = if decision.accepting {
+                let said = format!("{name} takes sessions: {}", decision.reason);
+                (Kind::Return, said)
             } else {
-                info!("{name} takes no new sessions: {}", decision.reason);
                 *member.shut_offs.entry(decision.reason.kind()).or_default() += 1;
-            }
+                let said = format!("{name} takes no new sessions: {}", decision.reason);
+                (Kind::ShutOff, said)
+            };
+            info!("{said}");
+            self.note(kind, Some(&name), said);
         }
     }
 }

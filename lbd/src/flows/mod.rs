@@ -18,4 +18,4 @@ pub use key::{FlowKey, Key4, Key6};
 pub use load::LoadCheck;
 pub use sources::SourceSet;
 pub use sweep::{BackendFlows, SweepReport, Sweeper, Timeouts};
-pub use table::{Flow, Flows, Flows4, Flows6, Insert, NewFlow};
+pub use table::{Flow, Flows, Flows4, Flows6, Insert, NewFlow, age};

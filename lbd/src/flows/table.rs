@@ -86,7 +86,7 @@ pub(super) fn is_live(state: u8) -> bool {
 
 /// How long ago `seen` was, in its units. A clock that is a little behind the writer's sees the
 /// future, which is now; so is what is more than half of the counter's round away.
-pub(super) fn age(now_seen: u16, seen: u16) -> u16 {
+pub fn age(now_seen: u16, seen: u16) -> u16 {
     let age = now_seen.wrapping_sub(seen);
     if age > u16::MAX / 2 { 0 } else { age }
 }

@@ -1,0 +1,224 @@
+//! `lbd access`, `lbd deny` and `lbd undeny`: who may open sessions.
+use std::{fmt::Write as _, net::IpAddr, path::Path, time::Duration};
+
+use anyhow::{anyhow, bail};
+use hyper::Method;
+
+use super::{
+    client,
+    table::{self, Column, Paint, Side, Tone, age, titles, wrapped},
+};
+use crate::{
+    config::duration,
+    daemon::access::{AccessRequest, AccessStatus, SourceStatus, parse_network},
+};
+
+/// Arguments of `lbd access`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Whether this source may open sessions, and what says so.
+    address: Option<IpAddr>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `lbd deny`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Deny {
+    /// An address, or a network: 198.51.100.0/24.
+    address: String,
+    /// How long: 30m, 1h, 7d; without it until `lbd undeny`.
+    #[arg(long = "for", value_name = "TIME")]
+    how_long: Option<String>,
+}
+
+/// Arguments of `lbd undeny`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Undeny {
+    /// The address or network, as it was denied.
+    address: String,
+}
+
+pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
+    let socket = super::control_socket(config)?;
+    let path = match args.address {
+        Some(address) => format!("/access?source={}", client::encoded(&address.to_string())),
+        None => "/access".to_owned(),
+    };
+    let access: AccessStatus = client::request(&socket, Method::GET, &path, None)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&access)?);
+    } else {
+        print!("{}", render(&access, Paint::for_stdout()));
+    }
+    Ok(())
+}
+
+pub(super) fn deny(config: &Path, args: &Deny) -> anyhow::Result<()> {
+    let for_s = args.how_long.as_deref().map(seconds).transpose()?;
+    parse_network(&args.address).map_err(|error| anyhow!(error))?;
+    change(
+        config,
+        &AccessRequest::Deny {
+            network: args.address.clone(),
+            for_s,
+        },
+    )
+}
+
+pub(super) fn undeny(config: &Path, args: &Undeny) -> anyhow::Result<()> {
+    parse_network(&args.address).map_err(|error| anyhow!(error))?;
+    change(
+        config,
+        &AccessRequest::Release {
+            network: args.address.clone(),
+        },
+    )
+}
+
+fn seconds(text: &str) -> anyhow::Result<u64> {
+    match duration::parse(text) {
+        Some(time) if time >= Duration::from_secs(1) => Ok(time.as_secs()),
+        _ => bail!("--for {text}: write a time of a second at least, as 90s, 30m, 1h or 7d"),
+    }
+}
+
+fn change(config: &Path, request: &AccessRequest) -> anyhow::Result<()> {
+    let socket = super::control_socket(config)?;
+    let request = serde_json::to_value(request)?;
+    let done: String = client::request(&socket, Method::POST, "/access", Some(&request))?;
+    println!("{done}");
+    Ok(())
+}
+
+const COLUMNS: [Column; 3] = [
+    ("DENIED BY HAND", 43, Side::Left),
+    ("SINCE", 19, Side::Left),
+    ("FOR", 10, Side::Right),
+];
+
+fn render(access: &AccessStatus, paint: Paint) -> String {
+    let mut text = String::new();
+    if let Some(source) = &access.source {
+        text.push_str(&judged(source, paint));
+        return text;
+    }
+    // Writing to a String cannot fail.
+    let mut line = |what: &str, said: String| {
+        let _ = writeln!(text, "{what:<8}{said}");
+    };
+    let list = |count: usize, file: &Option<String>| match file {
+        Some(file) => format!("{count} networks, those in {file} included"),
+        None => format!("{count} networks"),
+    };
+    line("allow", list(access.allowed, &access.allow_file));
+    line("deny", list(access.denied, &access.deny_file));
+    let denied = if access.on_deny == "reset" {
+        "a reset"
+    } else {
+        "no answer"
+    };
+    line("", format!("a denied source gets {denied}"));
+    line(
+        "rate",
+        access
+            .new_per_second
+            .map_or("no limit on new sessions".to_owned(), |rate| {
+                format!("{rate} new sessions a second from one source")
+            }),
+    );
+    if !access.by_hand.is_empty() {
+        let _ = writeln!(text, "\n{}", paint.tone(Tone::Faint, &titles(&COLUMNS)));
+    }
+    for denial in &access.by_hand {
+        let left = denial.left_s.map_or("good".to_owned(), age);
+        let row = [
+            &*denial.network,
+            &super::time::utc(denial.since_unix_s),
+            &left,
+        ];
+        let _ = writeln!(text, "{}", table::row(&COLUMNS, row));
+    }
+    text
+}
+
+fn judged(source: &SourceStatus, paint: Paint) -> String {
+    let address = source.address;
+    let sentence = match (source.admitted, source.denied_by.is_empty()) {
+        (true, true) => format!("{address} may open sessions: no list denies it"),
+        (true, false) => format!(
+            "{address} may open sessions: {} of access.allow outranks the denial by {}",
+            source.allowed_by.join(", "),
+            source.denied_by.join(", ")
+        ),
+        (false, _) => format!("{address} is denied by {}", source.denied_by.join(", ")),
+    };
+    let tone = if source.admitted {
+        Tone::Good
+    } else {
+        Tone::Bad
+    };
+    paint.tone(tone, &wrapped(&sentence, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::access::DenialStatus;
+
+    #[test]
+    fn lists_are_told_by_their_size_and_denials_by_hand_one_by_one() {
+        let access = AccessStatus {
+            allowed: 2,
+            denied: 100_000,
+            deny_file: Some("/etc/lbd/deny".to_owned()),
+            on_deny: "drop".to_owned(),
+            new_per_second: Some(50),
+            by_hand: vec![DenialStatus {
+                network: "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128".to_owned(),
+                since_unix_s: 0,
+                left_s: Some(3600),
+            }],
+            ..AccessStatus::default()
+        };
+        let text = render(&access, Paint::PLAIN);
+        assert!(text.contains("deny    100000 networks, those in /etc/lbd/deny included"));
+        assert!(text.contains("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128"));
+        assert!(text.contains("1970-01-01 00:00:00") && text.contains("1 h"));
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_source_is_told_what_decides() {
+        let source = |admitted, allowed_by: &[&str], denied_by: &[&str]| AccessStatus {
+            source: Some(SourceStatus {
+                address: "198.51.100.7".parse().unwrap(),
+                admitted,
+                allowed_by: allowed_by.iter().map(|&text| text.to_owned()).collect(),
+                denied_by: denied_by.iter().map(|&text| text.to_owned()).collect(),
+            }),
+            ..AccessStatus::default()
+        };
+        for (access, said) in [
+            (source(true, &[], &[]), "no list denies it"),
+            (source(true, &["a"], &["b"]), "a of access.allow outranks"),
+            (source(false, &[], &["b", "c"]), "is denied by b, c"),
+        ] {
+            let text = render(&access, Paint::PLAIN);
+            assert!(text.contains(said), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_second_at_least() {
+        assert_eq!(seconds("1h30m").unwrap(), 5400);
+        for text in ["", "1", "0s", "10ms", "-1h", "forever"] {
+            let error = seconds(text).unwrap_err().to_string();
+            assert!(error.contains("1h"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What an operator changes by hand: denials and list files, live, kept, and over when their time is.
+use std::{fs, process::Output, thread, time::Duration};
+
+use lbd_tests::{
+    cluster::{Cluster, PATIENCE, Settings},
+    lab::{Lab, Spec, addresses},
+    smtp::{
+        client::{self, Outcome, Session},
+        server::Server,
+    },
+};
+use serde_json::Value;
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Waits until `condition` holds.
+fn wait(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "not so: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+struct World {
+    lab: Lab,
+    _servers: Vec<Server>,
+    cluster: Cluster,
+    master: usize,
+}
+
+impl World {
+    fn new(more: impl Fn(&Lab) -> String) -> Self {
+        let lab = Lab::new(&Spec::default()).unwrap();
+        let servers = lab
+            .nodes
+            .iter()
+            .map(|node| Server::start(node, None).unwrap())
+            .collect();
+        let settings = Settings {
+            more: more(&lab),
+            ipv6: false,
+            ..Settings::default()
+        };
+        let mut cluster = Cluster::started(&lab, settings).unwrap();
+        let master = cluster.wait_ready().unwrap();
+        Self {
+            lab,
+            _servers: servers,
+            cluster,
+            master,
+        }
+    }
+
+    fn lbd(&self, arguments: &[&str]) -> (bool, String) {
+        let output = self.cluster.lbd(self.master, arguments).unwrap();
+        (output.status.success(), text(&output))
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.cluster.lbd(self.master, arguments).unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Whether a session through the VIP is served.
+    fn served(&self) -> bool {
+        let client = self.lab.client();
+        let session = Session {
+            patience: Duration::from_millis(1500),
+            ..Session::new(client.address4().into(), (addresses::VIP4, 25).into())
+        };
+        let outcome = client
+            .runtime(async move || client::run(&session).await)
+            .unwrap()
+            .join()
+            .unwrap()
+            .unwrap();
+        matches!(outcome, Outcome::Served { .. })
+    }
+}
+
+#[test]
+fn a_denial_by_hand_acts_at_once_is_kept_over_a_restart_and_ends() {
+    let name = "a_denial_by_hand_acts_at_once_is_kept_over_a_restart_and_ends";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let mut world = World::new(|_| "  access: {allow: [10.99.0.0/16]}\n".to_owned());
+    let source = world.lab.client().address4().to_string();
+    assert!(world.served());
+
+    let (done, said) = world.lbd(&["deny", &source]);
+    assert!(
+        done && said.contains("is denied until `lbd undeny`"),
+        "{said}"
+    );
+    assert!(!world.served(), "a denied source is served");
+    let judged = world.json(&["access", &source, "--json"]);
+    assert_eq!(judged["source"]["admitted"], false, "{judged}");
+
+    // A stop and a start: the file has it.
+    assert!(world.cluster.stop(world.master).unwrap().success());
+    world.cluster.start(world.master).unwrap();
+    world.master = {
+        let best = world.master;
+        world
+            .cluster
+            .wait_status(best, "master again", lbd_tests::cluster::Status::is_master)
+            .unwrap();
+        best
+    };
+    assert!(!world.served(), "a restart forgot the denial");
+
+    let (done, said) = world.lbd(&["undeny", &source]);
+    assert!(done && said.contains("no longer denied"), "{said}");
+    wait("served again", || world.served());
+
+    // One that ends by itself.
+    let (done, said) = world.lbd(&["deny", &format!("{source}/32"), "--for", "2s"]);
+    assert!(done && said.contains("for 2s"), "{said}");
+    wait("the denial is over", || {
+        let by_hand = world.json(&["access", "--json"])["by_hand"].clone();
+        by_hand.as_array().unwrap().is_empty()
+    });
+    wait("served again", || world.served());
+
+    // What makes no sense is said, and changes nothing.
+    for (arguments, expected) in [
+        (vec!["deny", "nonsense"], "no address and no network"),
+        (vec!["deny", "10.1.0.0/8"], "bits beyond its prefix"),
+        (vec!["deny", "192.0.2.1", "--for", "soon"], "write a time"),
+        (vec!["deny", "10.99.1.1"], "outranks"),
+        (vec!["undeny", "203.0.113.99"], "is not denied by hand"),
+    ] {
+        let (done, said) = world.lbd(&arguments);
+        assert!(!done && said.contains(expected), "{arguments:?}: {said}");
+    }
+    assert!(world.served());
+}
+
+#[test]
+fn an_edited_list_file_acts_and_a_broken_one_does_not() {
+    let name = "an_edited_list_file_acts_and_a_broken_one_does_not";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let folder = |lab: &Lab| lab.folder().join("lists");
+    let world = World::new(|lab| {
+        let lists = folder(lab);
+        fs::create_dir_all(&lists).unwrap();
+        fs::write(lists.join("deny"), "# nobody yet\n").unwrap();
+        format!(
+            "  access: {{deny_file: {}}}\n",
+            lists.join("deny").display()
+        )
+    });
+    let (deny, source) = (
+        folder(&world.lab).join("deny"),
+        world.lab.client().address4(),
+    );
+    assert!(world.served());
+
+    // As editors do: a new file over the old one.
+    let aside = deny.with_extension("new");
+    fs::write(&aside, format!("198.51.100.0/24\n{source}\n")).unwrap();
+    fs::rename(&aside, &deny).unwrap();
+    wait("denied by the file", || !world.served());
+    assert_eq!(world.json(&["access", "--json"])["denied"], 2);
+
+    // A broken one is refused with its line, and what ran before runs on.
+    fs::write(&deny, "198.51.100.0/24\nnonsense\n").unwrap();
+    wait("refused", || {
+        let refused = world.json(&["status", "--json"])["config"]["refused"].clone();
+        refused.as_str().is_some_and(|text| text.contains(":2:1"))
+    });
+    assert!(!world.served(), "a broken list opened the door");
+
+    fs::write(&deny, "198.51.100.0/24\n").unwrap();
+    wait("admitted again", || world.served());
+}
+
+#[test]
+fn flows_are_listed_filtered_and_counted() {
+    let name = "flows_are_listed_filtered_and_counted";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let world = World::new(|_| String::new());
+    let client = world.lab.client();
+    let session = Session {
+        pause: Duration::from_secs(8),
+        ..Session::new(client.address4().into(), (addresses::VIP4, 25).into())
+    };
+    let running = client
+        .runtime(async move || {
+            let mut sessions = tokio::task::JoinSet::new();
+            for _ in 0..12 {
+                let session = session.clone();
+                sessions.spawn(async move { client::run(&session).await });
+            }
+            sessions.join_all().await
+        })
+        .unwrap();
+    wait("12 established flows", || {
+        let flows = world.json(&["flows", "--state", "established", "--json"]);
+        flows["matched"] == 12
+    });
+    let all = world.json(&["flows", "--state", "established", "--limit", "5", "--json"]);
+    assert_eq!(all["flows"].as_array().unwrap().len(), 5);
+    let of_backends: u64 = world
+        .lab
+        .nodes
+        .iter()
+        .map(|node| {
+            let of = [
+                "flows",
+                "--state",
+                "established",
+                "--backend",
+                &node.name,
+                "--json",
+            ];
+            world.json(&of)["matched"].as_u64().unwrap()
+        })
+        .sum();
+    assert_eq!(of_backends, 12);
+    let by_source = world.json(&["flows", "--by-source", "--state", "established", "--json"]);
+    assert_eq!(by_source["sources"][0]["flows"], 12, "{by_source}");
+    let (done, said) = world.lbd(&["flows", "--backend", "nobody"]);
+    assert!(!done && said.contains("there are"), "{said}");
+    drop(running.join());
+}

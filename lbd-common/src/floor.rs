@@ -25,6 +25,10 @@ pub struct Walk {
     pub shuffled: u32,
     /// Half the bits of `mask`, at least 1.
     pub half_bits: u64,
+    /// IPv4: where every packet goes, in memory order.
+    pub destination: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Walk>() == 40);
+const _: () = assert!(size_of::<Walk>() == 48);

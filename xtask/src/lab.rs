@@ -1,5 +1,5 @@
 //! `cargo xtask run` and `lab`: builds everything and hands over to `lbd-lab` or `lbd`.
-use std::{env, ffi::OsString, os::unix::process::CommandExt, process::Command};
+use std::{env, ffi::OsString, os::unix::process::CommandExt, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
@@ -30,6 +30,31 @@ pub(crate) fn lab(command: &str, arguments: &[OsString]) -> Result<()> {
     setup::ensure(setup::Set::Lab)?;
     build(&["--package", "lbd", "--package", "lbd-tests", "--bins"])?;
     hand_over("lbd-lab", command, arguments)
+}
+
+/// `cargo xtask bench`: `lbd-bench`, built for release.
+pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
+    need_root("loading XDP programs and making network namespaces")?;
+    setup::ensure(setup::Set::Lab)?;
+    build(&[
+        "--release",
+        "--package",
+        "lbd",
+        "--package",
+        "lbd-tests",
+        "--bins",
+    ])?;
+    let own = env::current_exe().context("cannot tell where this program is")?;
+    // This program is in `debug`; what it has built is beside that.
+    let release = own
+        .parent()
+        .and_then(Path::parent)
+        .map(|dir| dir.join("release"));
+    let path = release
+        .context("this program is in no target folder")?
+        .join("lbd-bench");
+    let error = Command::new(&path).args(arguments).exec();
+    Err(error).with_context(|| format!("cannot run {}", path.display()))
 }
 
 fn need_root(what: &str) -> Result<()> {

@@ -38,6 +38,10 @@ enum Command {
     Run(Rest),
     /// Run a command of the lab: run, up, exec, down.
     Lab(Rest),
+    /// Measure lbd beside what people use today, and bring tests/BENCH.md up to date.
+    ///
+    /// All benchmarks in one run, or those named: see `cargo xtask bench --help`.
+    Bench(Rest),
     /// Run every check and test: style, units, XDP, end to end. Without root the last two are skipped.
     Test,
     /// Run the XDP fixtures on Debian's 6.1 kernel in an emulated machine.
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
             Some((command, rest)) => lab::lab(&command.to_string_lossy(), rest).map(|()| true),
             None => lab::lab("--help", &[]).map(|()| true),
         },
+        Command::Bench(rest) => lab::bench(&rest.arguments).map(|()| true),
         Command::Test => test::run(),
         Command::Kernel { image } => kernel::run(image),
     };

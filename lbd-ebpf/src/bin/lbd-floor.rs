@@ -30,6 +30,8 @@ mod program {
 
     /// Ethernet, IPv4 and TCP without options.
     const HEADERS: usize = 54;
+    /// Ethernet, IPv6 and TCP without options.
+    const HEADERS6: usize = 74;
 
     /// The served address and port, in network byte order.
     #[unsafe(no_mangle)]
@@ -211,17 +213,77 @@ mod program {
     #[xdp]
     #[inline(always)]
     pub(crate) fn walk(ctx: XdpContext) -> u32 {
-        let Some(walk) = WALK.get_ptr_mut(0) else {
+        let Some((walk, flow)) = next(&ctx) else {
             return xdp_action::XDP_ABORTED;
         };
+        let Some(head) = headers(&ctx) else {
+            return xdp_action::XDP_ABORTED;
+        };
+        ethernet(head, 0x0800_u16.to_be());
+        put_u16(head, 24, 0);
+        put_u32(
+            head,
+            26,
+            walk.first_source.wrapping_add((flow >> 14) as u32).to_be(),
+        );
+        put_u32(head, 30, walk.destination);
+        put_u16(head, 34, (16_384 + (flow & 0x3fff) as u16).to_be());
+        put_u16(head, 36, FLOOR_PORT.load());
+        head[47] = walk.tcp_flags as u8;
+        put_u16(head, 50, 0);
+        // SAFETY: nothing here has anything left to drop.
+        unsafe { TARGET.tail_call(&ctx, 0) };
+        xdp_action::XDP_ABORTED
+    }
+
+    /// Likewise for IPv6; what nobody changes stays as it is.
+    #[xdp]
+    #[inline(always)]
+    pub(crate) fn walk6(ctx: XdpContext) -> u32 {
+        let Some((walk, flow)) = next(&ctx) else {
+            return xdp_action::XDP_ABORTED;
+        };
+        let start = ctx.data();
+        if start + HEADERS6 > ctx.data_end() {
+            return xdp_action::XDP_ABORTED;
+        }
+        // SAFETY: the bytes lie inside the frame, which belongs to the program until it returns.
+        let head = unsafe { &mut *(start as *mut [u8; HEADERS6]) };
+        ethernet(head, 0x86dd_u16.to_be());
+        put_u32(
+            head,
+            34,
+            walk.first_source.wrapping_add((flow >> 14) as u32).to_be(),
+        );
+        put_u16(head, 54, (16_384 + (flow & 0x3fff) as u16).to_be());
+        head[67] = walk.tcp_flags as u8;
+        // SAFETY: nothing here has anything left to drop.
+        unsafe { TARGET.tail_call(&ctx, 0) };
+        xdp_action::XDP_ABORTED
+    }
+
+    #[inline(always)]
+    fn ethernet<const N: usize>(head: &mut [u8; N], ethertype: u16) {
+        // In the pieces in which it is read: a load that spans two recent stores waits for both, which
+        // no frame from a driver makes one do.
+        put_u32(head, 0, u32::from_ne_bytes([2, 0, 0, 0]));
+        put_u16(head, 4, u16::from_ne_bytes([0, 1]));
+        put_u32(head, 6, u32::from_ne_bytes([2, 0, 0, 0]));
+        put_u16(head, 10, u16::from_ne_bytes([0, 2]));
+        put_u16(head, 12, ethertype);
+    }
+
+    /// The frame at its length again, and the number of the next flow.
+    #[inline(always)]
+    fn next(ctx: &XdpContext) -> Option<(&'static Walk, u64)> {
         // SAFETY: the benchmark runs on one CPU and reads the entry between runs only.
-        let walk = unsafe { &mut *walk };
+        let walk = unsafe { &mut *WALK.get_ptr_mut(0)? };
         // The black box keeps the subtraction of pointers in 64 bits, as the verifier wants it.
         let length = core::hint::black_box(ctx.data_end() - ctx.data());
         let extra = length as i32 - walk.length as i32;
         // SAFETY: the context is the one this program was called with.
         if extra != 0 && unsafe { bpf_xdp_adjust_head(ctx.ctx, extra) } != 0 {
-            return xdp_action::XDP_ABORTED;
+            return None;
         }
         let flow = if walk.shuffled == 0 {
             let flow = walk.next.wrapping_mul(0x9e37_79b9_7f4a_7c15) & walk.mask;
@@ -236,26 +298,7 @@ mod program {
                 & walk.mask;
             walk.next ^ (walk.next >> (walk.half_bits & 63))
         };
-        let Some(head) = headers(&ctx) else {
-            return xdp_action::XDP_ABORTED;
-        };
-        // In the pieces in which it is read: a load that spans two recent stores waits for both, which
-        // no frame from a driver makes one do.
-        put_u32(head, 0, u32::from_ne_bytes([2, 0, 0, 0]));
-        put_u16(head, 4, u16::from_ne_bytes([0, 1]));
-        put_u32(head, 6, u32::from_ne_bytes([2, 0, 0, 0]));
-        put_u16(head, 10, u16::from_ne_bytes([0, 2]));
-        put_u16(head, 12, 0x0800_u16.to_be());
-        put_u32(
-            head,
-            26,
-            walk.first_source.wrapping_add((flow >> 14) as u32).to_be(),
-        );
-        put_u16(head, 34, (16_384 + (flow & 0x3fff) as u16).to_be());
-        head[47] = walk.tcp_flags as u8;
-        // SAFETY: nothing here has anything left to drop.
-        unsafe { TARGET.tail_call(&ctx, 0) };
-        xdp_action::XDP_ABORTED
+        Some((walk, flow))
     }
 
     #[unsafe(link_section = "license")]

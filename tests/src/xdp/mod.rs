@@ -4,7 +4,6 @@
 //! with the packet out (compared byte for byte), the counters and the flow after. Each row runs by
 //! `BPF_PROG_TEST_RUN` in the same loaded program, whose maps are put back before it.
 
-pub mod bench;
 pub mod icmp;
 pub mod object;
 pub mod packet;

@@ -8,7 +8,7 @@ use aya::{
         Array, ArrayOfMaps, DevMapHash, LpmTrie, MapData, PerCpuArray, PerCpuValues, RingBuf,
         lpm_trie::Key,
     },
-    programs::{ProgramFd, TestRun as _, Xdp},
+    programs::{ProgramFd, ProgramInfo, TestRun as _, Xdp},
     util::nr_cpus,
 };
 use lbd_common::{
@@ -16,7 +16,9 @@ use lbd_common::{
     counters::{Counters, Reason},
     director::{Director, role},
     event::FlowEvent,
-    flow::{BUCKETS4, Bucket4, Bucket6, FlowWord, Slot4, Slot6, buckets, hash4, hash6, tag},
+    flow::{
+        BUCKETS4, BUCKETS6, Bucket4, Bucket6, FlowWord, Slot4, Slot6, buckets, hash4, hash6, tag,
+    },
     hash::{slot_mac, slot_u32, slot_v6},
     maps,
     node::{Node, mac_to_u64},
@@ -102,15 +104,18 @@ impl World {
     }
 
     fn small() -> Result<Self> {
-        let mut world = Self::sized(BUCKETS)?;
+        let mut world = Self::sized(object::LBD, BUCKETS, BUCKETS)?;
         world.reset()?;
         Ok(world)
     }
 
-    /// A world with tables of the default size and so many equal backends, numbered from 0.
-    pub fn for_bench(backends: u16) -> Result<Self> {
-        let mut world = Self::sized(BUCKETS4)?;
+    /// A world with tables of the default size and so many backends like `backend`, numbered from 0.
+    ///
+    /// `object` is [`object::LBD`], or another build of it to compare with.
+    pub fn for_bench(object: &[u8], backends: u16, backend: Backend) -> Result<Self> {
+        let mut world = Self::sized(object, BUCKETS4, BUCKETS6)?;
         world.serve(VIP4.into(), &[(PORT, VIP_IDS[0])])?;
+        world.serve(VIP6.into(), &[(PORT, VIP_IDS[1])])?;
         for id in 0..backends {
             world.backend(
                 id,
@@ -119,7 +124,7 @@ impl World {
                     source_mac: OUR_MAC,
                     ifindex: INGRESS,
                     state: state::UP,
-                    ..Backend::default()
+                    ..backend
                 },
             )?;
             world.weight(id, 1000)?;
@@ -131,20 +136,26 @@ impl World {
         Ok(world)
     }
 
+    /// What the kernel says of the loaded program.
+    pub fn info(&self) -> Result<ProgramInfo> {
+        let program: &Xdp = self.ebpf.program("lbd").context("lbd")?.try_into()?;
+        Ok(program.info()?)
+    }
+
     /// The program, to be called by another.
     pub fn fd(&self) -> Result<ProgramFd> {
         let program: &Xdp = self.ebpf.program("lbd").context("lbd")?.try_into()?;
         Ok(program.fd()?.try_clone()?)
     }
 
-    fn sized(buckets: u32) -> Result<Self> {
-        let mask = buckets - 1;
+    fn sized(object: &[u8], buckets4: u32, buckets6: u32) -> Result<Self> {
+        let (mask4, mask6) = (buckets4 - 1, buckets6 - 1);
         let mut ebpf = EbpfLoader::new()
-            .override_global("FLOWS4_MASK", &mask, true)
-            .override_global("FLOWS6_MASK", &mask, true)
-            .map_max_entries(maps::FLOWS4, buckets)
-            .map_max_entries(maps::FLOWS6, buckets)
-            .load(object::LBD)?;
+            .override_global("FLOWS4_MASK", &mask4, true)
+            .override_global("FLOWS6_MASK", &mask6, true)
+            .map_max_entries(maps::FLOWS4, buckets4)
+            .map_max_entries(maps::FLOWS6, buckets6)
+            .load(object)?;
         let mut outer: ArrayOfMaps<_, Array<MapData, u32>> =
             ArrayOfMaps::try_from(ebpf.map_mut(maps::RINGS).context("RINGS")?)?;
         let rings = [Array::create(RING_SLOTS, 0)?, Array::create(RING_SLOTS, 0)?];
@@ -630,7 +641,8 @@ impl World {
 }
 
 /// A backend behind a tunnel over Ethernet.
-fn tunnel_to(address: IpAddr, source: IpAddr) -> Backend {
+#[must_use]
+pub fn tunnel_to(address: IpAddr, source: IpAddr) -> Backend {
     let (family, address) = family_and_words(address);
     Backend {
         mode: mode::IPIP,

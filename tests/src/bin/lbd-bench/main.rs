@@ -1,0 +1,91 @@
+//! Benchmarks: lbd beside what people use today, in one run.
+//!
+//! Single times on a shared machine mean little, so contestants take turns, rounds are repeated, and
+//! what counts is the ratio of medians from one run.
+mod machine;
+mod packet;
+mod report;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+
+use report::Section;
+
+/// lbd beside what people use today, in one run.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 80)]
+struct Args {
+    /// Which benchmarks: all but those marked "by name only" when none is named.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Also write the figures here, for programs.
+    #[arg(long, value_name = "F")]
+    json: Option<PathBuf>,
+    /// The report that is brought up to date.
+    #[arg(long, value_name = "F", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/BENCH.md"))]
+    report: PathBuf,
+}
+
+/// A benchmark by name.
+struct Bench {
+    name: &'static str,
+    about: &'static str,
+    by_name_only: bool,
+    run: fn() -> Result<Section>,
+}
+
+const BENCHES: &[Bench] = &[Bench {
+    name: "packet",
+    about: "nanoseconds a packet, beside the least that XDP can do",
+    by_name_only: false,
+    run: packet::run,
+}];
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lbd-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let mut sections = Vec::new();
+    for bench in chosen(&args.names)? {
+        eprintln!("{}: {}", bench.name, bench.about);
+        let section = (bench.run)().context(bench.name)?;
+        println!("{}", section.text());
+        sections.push(section);
+    }
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&sections)?;
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    report::write(&args.report, &sections)
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Bench>> {
+    for name in names {
+        if !BENCHES.iter().any(|bench| bench.name == name) {
+            let known: Vec<_> = BENCHES.iter().map(|bench| bench.name).collect();
+            bail!(
+                "no benchmark is called {name}; there are {}",
+                known.join(", ")
+            );
+        }
+    }
+    Ok(BENCHES
+        .iter()
+        .filter(|bench| {
+            if names.is_empty() {
+                !bench.by_name_only
+            } else {
+                names.iter().any(|name| bench.name == name)
+            }
+        })
+        .collect())
+}

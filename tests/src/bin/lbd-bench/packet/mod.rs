@@ -1,0 +1,309 @@
+//! What a packet costs, against the least that it can cost.
+//!
+//! `walk` of the floor programs makes every packet that of the next flow, puts it back as it was, and
+//! calls the program under test. A figure is net of the same with a program that does nothing,
+//! measured directly before it; the rounds go through all cases in turn, so that a noisy moment
+//! spoils a round and not a case.
+mod walk;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Result, ensure};
+use aya::programs::ProgramFd;
+use lbd_common::{backend::Backend, director::flag};
+use lbd_tests::xdp::{
+    object,
+    packet::{ACK, FIN, PSH, SYN},
+    world::{List, World, tunnel_to},
+};
+
+use crate::report::{Bound, Goal, Line, Section, Spread, Table};
+use walk::{Floor, Packets};
+
+const ROUNDS: usize = 5;
+const BACKENDS: u16 = 8;
+/// Networks on the deny list of the world that denies.
+const DENIED: u32 = 100_000;
+/// The first source of them: 240.0.0.0.
+const FIRST_DENIED: u32 = 0xf000_0000;
+
+/// What is measured: the columns.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// Frames of so many open sessions, in random order.
+    Open(u64),
+    /// SYNs of ever new flows, with the table full.
+    New,
+    /// The FIN of each of 64k sessions.
+    Fin,
+    /// SYNs of sources on a long deny list.
+    Denied,
+    /// Frames for another address.
+    NotOurs,
+}
+
+const KINDS: [(Kind, &str); 7] = [
+    (Kind::Open(1), "1 flow"),
+    (Kind::Open(1 << 16), "64k flows"),
+    (Kind::Open(1 << 20), "1M flows"),
+    (Kind::New, "new flow, full"),
+    (Kind::Fin, "FIN"),
+    (Kind::Denied, "denied"),
+    (Kind::NotOurs, "not for us"),
+];
+
+/// A line.
+struct Contestant {
+    name: &'static str,
+    program: ProgramFd,
+    family: u8,
+    /// Whether it keeps flows.
+    stateful: bool,
+    /// Its program with a deny list.
+    denying: Option<ProgramFd>,
+    /// Kept, because the program goes with it.
+    world: Option<World>,
+}
+
+impl Contestant {
+    fn takes_part(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Fin => self.denying.is_some() || self.name.starts_with("lbd"),
+            Kind::Denied => self.denying.is_some(),
+            Kind::NotOurs => self.family == 4,
+            Kind::Open(_) | Kind::New => true,
+        }
+    }
+}
+
+/// Measures. Needs root, about 1 GB and two minutes.
+pub(crate) fn run() -> Result<Section> {
+    pin_to_one_cpu()?;
+    let mut floor = Floor::load(BACKENDS)?;
+    let nothing = floor.fd("nothing")?;
+    let denying = denying_world()?;
+    let contestants = contestants(&floor, &denying)?;
+    for contestant in contestants.iter().filter(|one| one.stateful) {
+        // Full tables: what is open, and then new flows over the rest.
+        let open = Packets::of(contestant.family, ACK, 1 << 20);
+        floor.open(&contestant.program, open)?;
+        let new = Packets {
+            first_source: 0x4000_0000,
+            ..packets(Kind::New, contestant.family)
+        };
+        floor.time(&contestant.program, new, 1 << 21)?;
+    }
+    let mut samples = vec![vec![Vec::new(); KINDS.len()]; contestants.len()];
+    let mut next_new = 0;
+    for _ in 0..ROUNDS {
+        for (column, (kind, _)) in KINDS.into_iter().enumerate() {
+            for (line, contestant) in contestants.iter().enumerate() {
+                if !contestant.takes_part(kind) {
+                    continue;
+                }
+                measure(
+                    &mut floor,
+                    contestant,
+                    &nothing,
+                    kind,
+                    next_new,
+                    &mut samples[line][column],
+                )?;
+            }
+            if kind == Kind::New {
+                next_new += u64::from(repeats(kind).0);
+            }
+        }
+    }
+    let table = Table {
+        title: "ns a packet, net".to_owned(),
+        columns: KINDS.iter().map(|(_, name)| (*name).to_owned()).collect(),
+        lines: contestants
+            .iter()
+            .zip(samples)
+            .map(|(contestant, cells)| Line {
+                name: contestant.name.to_owned(),
+                cells: cells.into_iter().map(Spread::of).collect(),
+            })
+            .collect(),
+        reference: contestants.iter().position(|one| one.name == LBD),
+    };
+    Ok(Section {
+        name: "packet",
+        method: format!(
+            "By BPF_PROG_TEST_RUN on one core, net of a program that does nothing, {ROUNDS} rounds. \
+             Every packet is put back as it was and made that of the next flow. \
+             \"full\": every slot of the table is taken; the LRU hash has as many entries. \
+             {}",
+            size(&contestants)?
+        ),
+        goals: goals(&table),
+        tables: vec![table],
+    })
+}
+
+const LBD: &str = "lbd IPv4 dsr";
+
+fn contestants(floor: &Floor, denying: &World) -> Result<Vec<Contestant>> {
+    let mut all = Vec::new();
+    for name in ["parse", "swap", "lru", "bucket"] {
+        all.push(Contestant {
+            name,
+            program: floor.fd(name)?,
+            family: 4,
+            stateful: ["lru", "bucket"].contains(&name),
+            denying: None,
+            world: None,
+        });
+    }
+    let far = |last| IpAddr::V4(Ipv4Addr::new(203, 0, 113, last));
+    let modes = [
+        (LBD, 4, Backend::default()),
+        ("lbd IPv6 dsr", 6, Backend::default()),
+        ("lbd IPv4 ipip", 4, tunnel_to(far(7), far(1))),
+    ];
+    for (name, family, backend) in modes {
+        let world = World::for_bench(object::LBD, BACKENDS, backend)?;
+        all.push(Contestant {
+            name,
+            program: world.fd()?,
+            family,
+            stateful: true,
+            denying: if name == LBD {
+                Some(denying.fd()?)
+            } else {
+                None
+            },
+            world: Some(world),
+        });
+    }
+    Ok(all)
+}
+
+fn denying_world() -> Result<World> {
+    let mut world = World::for_bench(object::LBD, BACKENDS, Backend::default())?;
+    for number in 0..DENIED {
+        let network = Ipv4Addr::from_bits(FIRST_DENIED + 4 * number);
+        world.list(List::Deny, network.into(), 30)?;
+    }
+    world.director(|director| director.flags |= flag::LISTS)?;
+    Ok(world)
+}
+
+/// Packets a run, and runs a round: what costs little is measured more often.
+fn repeats(kind: Kind) -> (u32, usize) {
+    match kind {
+        Kind::Open(1) | Kind::NotOurs | Kind::Denied => (100_000, 9),
+        Kind::Fin => (1 << 16, 1),
+        Kind::Open(_) | Kind::New => (300_000, 1),
+    }
+}
+
+fn packets(kind: Kind, family: u8) -> Packets {
+    match kind {
+        Kind::Open(flows) => Packets {
+            first: 1,
+            shuffled: flows > 1,
+            ..Packets::of(family, ACK | PSH, flows)
+        },
+        Kind::New => Packets {
+            first_source: 0x2000_0000,
+            ..Packets::of(family, SYN, 1 << 38)
+        },
+        Kind::Fin => Packets {
+            first_source: 0x0d00_0000,
+            ..Packets::of(family, ACK | FIN, 1 << 16)
+        },
+        Kind::Denied => Packets {
+            first_source: FIRST_DENIED,
+            ..Packets::of(family, SYN, 1 << 32)
+        },
+        Kind::NotOurs => Packets {
+            to: Ipv4Addr::new(192, 0, 2, 99),
+            ..Packets::of(family, ACK | PSH, 1)
+        },
+    }
+}
+
+fn measure(
+    floor: &mut Floor,
+    contestant: &Contestant,
+    nothing: &ProgramFd,
+    kind: Kind,
+    next_new: u64,
+    samples: &mut Vec<f64>,
+) -> Result<()> {
+    let Contestant {
+        program, family, ..
+    } = contestant;
+    let mut packets = packets(kind, *family);
+    match kind {
+        // What new flows have pushed out is put back, unmeasured.
+        Kind::Open(_) if contestant.stateful => floor.hear(program, packets)?,
+        Kind::Fin => floor.open(program, packets)?,
+        Kind::New => packets.first = next_new,
+        _ => {}
+    }
+    let program = match (kind, &contestant.denying) {
+        (Kind::Denied, Some(denying)) => denying,
+        _ => program,
+    };
+    let (repeat, runs) = repeats(kind);
+    for _ in 0..runs {
+        let base = floor.time(nothing, packets, repeat)?;
+        samples.push(floor.time(program, packets, repeat)? - base);
+    }
+    Ok(())
+}
+
+fn goals(table: &Table) -> Vec<Goal> {
+    let goal = |column: &str, floor: &str, what: &str, most| {
+        Some(Goal {
+            what: what.to_owned(),
+            ratio: table.median(LBD, column)? / table.median(floor, column)?,
+            bound: Bound::AtMost(most),
+        })
+    };
+    [
+        goal("1M flows", "bucket", "1M flows, lbd / bare buckets", 1.3),
+        goal("1M flows", "lru", "1M flows, lbd / LRU hash", 0.4),
+        goal("1 flow", "bucket", "1 flow, lbd / bare buckets", 2.5),
+        goal("new flow, full", "lru", "new flow, lbd / LRU hash", 0.35),
+        goal(
+            "not for us",
+            "parse",
+            "not for us, lbd / parse and pass",
+            1.5,
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// How large the loaded program is.
+fn size(contestants: &[Contestant]) -> Result<String> {
+    let Some(world) = contestants.iter().find_map(|one| one.world.as_ref()) else {
+        return Ok(String::new());
+    };
+    let info = world.info()?;
+    Ok(format!(
+        "lbd as loaded: {} BPF instructions, {} bytes of machine code; the kernel looked at {} \
+         instructions to verify it.",
+        info.size_translated().unwrap_or(0) / 8,
+        info.size_jitted(),
+        info.verified_instruction_count().unwrap_or(0)
+    ))
+}
+
+/// Without it, a run would be spread over caches.
+fn pin_to_one_cpu() -> Result<()> {
+    // SAFETY: the set is plain bits, made here, and its size is told truly.
+    let failed = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(0, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
+    };
+    ensure!(failed == 0, "sched_setaffinity failed");
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The floor programs, and packets from ever other flows.
+use std::net::Ipv4Addr;
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    Ebpf, EbpfLoader, TestRunOptions,
+    maps::{Array, MapData, ProgramArray},
+    programs::{ProgramFd, TestRun as _, Xdp},
+};
+use lbd_common::floor::{FLOOR_RING, Walk};
+use lbd_tests::xdp::{
+    object,
+    packet::{ACK, SYN, VIP4, v4, v6},
+    world::verdict,
+};
+
+use crate::machine::cpu_ns;
+
+/// The floor programs and the walk through flows.
+pub(crate) struct Floor {
+    ebpf: Ebpf,
+}
+
+/// Which packets are sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packets {
+    /// 4 or 6.
+    pub(crate) family: u8,
+    /// IPv4 only.
+    pub(crate) to: Ipv4Addr,
+    /// TCP flags.
+    pub(crate) flags: u8,
+    /// A power of two.
+    pub(crate) flows: u64,
+    /// The number of the first one.
+    pub(crate) first: u64,
+    /// In host byte order; of an IPv6 address the last word.
+    pub(crate) first_source: u32,
+    /// In random order instead of that of insertion.
+    pub(crate) shuffled: bool,
+}
+
+impl Packets {
+    /// Of flows that are opened with [`Floor::open`].
+    pub(crate) fn of(family: u8, flags: u8, flows: u64) -> Self {
+        Self {
+            family,
+            to: VIP4,
+            flags,
+            flows,
+            first: 0,
+            first_source: 0x0b00_0000,
+            shuffled: false,
+        }
+    }
+}
+
+impl Floor {
+    pub(crate) fn load(backends: u16) -> Result<Self> {
+        let vip = u32::from_ne_bytes(VIP4.octets());
+        let port = 25_u16.to_be();
+        let mut ebpf = EbpfLoader::new()
+            .override_global("FLOOR_VIP", &vip, true)
+            .override_global("FLOOR_PORT", &port, true)
+            .load(object::FLOOR)?;
+        for name in ["nothing", "parse", "swap", "lru", "bucket", "walk", "walk6"] {
+            let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
+            program.load()?;
+        }
+        let mut ring: Array<&mut MapData, u32> =
+            ebpf.map_mut("RING").context("RING")?.try_into()?;
+        for slot in 0..FLOOR_RING {
+            ring.set(slot, slot % u32::from(backends), 0)?;
+        }
+        let mut macs: Array<&mut MapData, u64> =
+            ebpf.map_mut("MACS").context("MACS")?.try_into()?;
+        for id in 0..u32::from(backends) {
+            macs.set(id, 0x0000_0000_0200_u64 | u64::from(id) << 40, 0)?;
+        }
+        Ok(Self { ebpf })
+    }
+
+    pub(crate) fn fd(&self, name: &str) -> Result<ProgramFd> {
+        let program: &Xdp = self.ebpf.program(name).context("program")?.try_into()?;
+        Ok(program.fd()?.try_clone()?)
+    }
+
+    /// Opens the flows of these packets: a SYN each, then an ACK each.
+    pub(crate) fn open(&mut self, program: &ProgramFd, packets: Packets) -> Result<()> {
+        let syn = Packets {
+            flags: SYN,
+            ..packets
+        };
+        self.go(program, syn, u32::try_from(packets.flows)?)?;
+        self.hear(program, packets)
+    }
+
+    /// An ACK of each of them: they are all as new, and the LRU hash has them again.
+    pub(crate) fn hear(&mut self, program: &ProgramFd, packets: Packets) -> Result<()> {
+        let ack = Packets {
+            flags: ACK,
+            first: 0,
+            shuffled: false,
+            ..packets
+        };
+        self.go(program, ack, u32::try_from(packets.flows)?)
+    }
+
+    /// Gross nanoseconds a packet.
+    pub(crate) fn time(
+        &mut self,
+        program: &ProgramFd,
+        packets: Packets,
+        repeat: u32,
+    ) -> Result<f64> {
+        // A signal ends a run early (EINTR), such as when the machine is paused: once more then.
+        let mut tries = 0;
+        loop {
+            let start = cpu_ns();
+            match self.go(program, packets, repeat) {
+                Ok(()) => return Ok((cpu_ns() - start) / f64::from(repeat)),
+                Err(error) if tries == 3 => return Err(error),
+                Err(_) => tries += 1,
+            }
+        }
+    }
+
+    fn go(&mut self, program: &ProgramFd, packets: Packets, repeat: u32) -> Result<()> {
+        let (frame, walk) = if packets.family == 4 {
+            (v4(0).to4(packets.to).payload(10).bytes(), "walk")
+        } else {
+            (v6(0).payload(10).bytes(), "walk6")
+        };
+        let mask = packets.flows - 1;
+        let entry = Walk {
+            next: packets.first,
+            mask,
+            length: u32::try_from(frame.len())?,
+            tcp_flags: packets.flags.into(),
+            first_source: packets.first_source,
+            shuffled: packets.shuffled.into(),
+            half_bits: u64::from(mask.count_ones() / 2).max(1),
+            destination: u32::from_ne_bytes(packets.to.octets()),
+            reserved: 0,
+        };
+        let mut state: Array<&mut MapData, Walk> =
+            self.ebpf.map_mut("WALK").context("WALK")?.try_into()?;
+        state.set(0, entry, 0)?;
+        let mut target: ProgramArray<&mut MapData> =
+            self.ebpf.map_mut("TARGET").context("TARGET")?.try_into()?;
+        target.set(0, program, 0)?;
+        let walk: &Xdp = self.ebpf.program(walk).context("walk")?.try_into()?;
+        let mut out = vec![0; 256];
+        let result = walk.test_run(TestRunOptions {
+            data_in: Some(&frame),
+            data_out: Some(&mut out),
+            repeat,
+            ..TestRunOptions::default()
+        })?;
+        ensure!(
+            [verdict::TX, verdict::PASS, verdict::DROP].contains(&result.return_value),
+            "a program under test answered {}",
+            result.return_value
+        );
+        Ok(())
+    }
+}

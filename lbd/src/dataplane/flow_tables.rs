@@ -1,5 +1,5 @@
 //! `FLOWS4`, `FLOWS6` and `LOAD` as memory.
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::atomic::AtomicU64};
 
 use lbd_common::flow::{Bucket4, Bucket6, FlowWord, SEEN_SHIFT};
 
@@ -35,6 +35,21 @@ impl FlowTables {
             flows6: MmapArray::anonymous(buckets6)?,
             load: MmapArray::anonymous(lbd_common::maps::MAX_BACKENDS as usize)?,
         })
+    }
+
+    /// The tables as memory.
+    pub(super) fn words(&self) -> (&[AtomicU64], &[AtomicU64]) {
+        (self.flows4.words(), self.flows6.words())
+    }
+
+    #[cfg(test)]
+    pub(super) fn table4(&self) -> MmapArray<Bucket4> {
+        self.flows4.clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn loads(&self) -> Vec<u64> {
+        (0..self.load.len()).map(|id| self.load.get(id)).collect()
     }
 
     /// The IPv4 flows.

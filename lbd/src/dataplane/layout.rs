@@ -35,6 +35,14 @@ impl MapLayout {
         })
     }
 
+    /// The same with room for so many.
+    pub(super) fn with_entries(self, max_entries: u32) -> Self {
+        Self {
+            max_entries,
+            ..self
+        }
+    }
+
     /// What is not as in `pinned`, as a clause; `None` when nothing.
     pub(super) fn difference(&self, name: &str, pinned: &Self) -> Option<String> {
         let fields = [

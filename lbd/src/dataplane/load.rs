@@ -11,13 +11,17 @@ use lbd_common::{
     director::Director,
     maps::{DIRECTOR, FLOWS4, FLOWS6},
 };
+use tracing::warn;
 
 use super::{
     attach, bpf,
+    director::LeaseHandle,
     error::{DataPlaneError, Result},
+    flow_tables::FlowTables,
     layout::{self, MapLayout},
     object::OBJECT,
     pins::{self, PinDir, Undo, pin_error},
+    resize::{self, Former},
     spec::{LoadOptions, XdpMode},
     xdp_state::Interface,
 };
@@ -34,6 +38,7 @@ pub(super) struct Loaded {
     pub(super) pins: PinDir,
     pub(super) ebpf: Ebpf,
     pub(super) ring_flags: u32,
+    former: Former,
     plans: Vec<attach::Plan>,
     undo: Undo,
 }
@@ -54,7 +59,9 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
     ];
     let layouts = layout::of_object(OBJECT, &sizes)
         .map_err(|error| DataPlaneError::Load(error.to_string()))?;
+    resize::restore(&pins)?;
     prepare_pins(&pins, &layouts.maps)?;
+    let former = resize::set_aside(&pins, &layouts.maps, &mut undo)?;
 
     let masks = sizes.map(|(_, buckets)| buckets - 1);
     let mut loader = EbpfLoader::new();
@@ -81,26 +88,47 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
         plans,
         undo,
         ring_flags: layouts.ring_flags,
+        former,
     })
 }
 
-/// Attaches what was loaded and keeps it.
+/// Attaches what was loaded and keeps it. Flows of tables of another size are in `tables` then.
 pub(super) fn attach(
     loaded: Loaded,
     options: &LoadOptions,
+    tables: &FlowTables,
+    lease: &LeaseHandle,
 ) -> Result<(PinDir, Vec<(Interface, XdpMode)>)> {
     let Loaded {
         pins,
         mut ebpf,
         mut undo,
         plans,
+        former,
         ..
     } = loaded;
     let program = program(&mut ebpf)?;
-    let attached = attach::attach(program, &pins, plans, options.xdp, &mut undo)?;
+    let lease_until_ns = lease.lease_until_ns();
+    let mut lost = 0;
+    if !former.is_empty() {
+        lease.release();
+        lost += former.copy_to(tables);
+    }
+    let attached = attach::attach(program, &pins, plans, options.xdp, &mut undo);
+    if !former.is_empty() {
+        lost += former.copy_to(tables);
+        if lease_until_ns > 0 {
+            lease.hold(lease_until_ns);
+        }
+    }
+    let attached = attached?;
     attach::detach_others(&pins, &attached)?;
     pin_program(program, &pins, &mut undo)?;
     undo.commit();
+    if lost > 0 {
+        warn!("{lost} flows found no place in the smaller table: raise node.flows");
+    }
+    former.remove()?;
     Ok((pins, attached))
 }
 
@@ -165,9 +193,13 @@ fn prepare_pins(pins: &PinDir, layouts: &BTreeMap<String, MapLayout>) -> Result<
         .collect();
     for name in &pinned {
         let path = pins.map(name);
-        let found = MapInfo::from_pin(&path)
+        let mut found = MapInfo::from_pin(&path)
             .and_then(|info| MapLayout::of_map(&info))
             .map_err(|error| map_error("reading", &error))?;
+        if [FLOWS4, FLOWS6].contains(&name.as_str()) {
+            // Another size is no other layout: the flows move.
+            found = found.with_entries(layouts[*name].max_entries);
+        }
         if let Some(difference) = layouts[*name].difference(name, &found) {
             return Err(other_version(difference));
         }

@@ -1,7 +1,8 @@
 //! The one place that owns the XDP program and its maps.
 //!
 //! Everything that outlives the daemon is pinned below `node.pin_dir`: maps, program and links. A
-//! daemon that starts again takes them over, so that sessions are steered throughout.
+//! daemon that starts again takes them over, so that sessions are steered throughout. Maps of another
+//! layout are refused, but for a flow table of another size, whose flows move.
 
 pub mod address;
 mod admission;
@@ -21,6 +22,7 @@ mod nodes;
 mod object;
 mod pins;
 pub mod plain;
+mod resize;
 mod rings;
 pub mod spec;
 mod tunnels;
@@ -97,7 +99,7 @@ impl DataPlane {
         let backend_ids = BackendIds::from_entries(&maps.all_backends()?);
         let director = director::DirectorFields::new(maps.director.clone());
         director.set_abi_version(ABI_VERSION);
-        let (pins, attached) = load::attach(loaded, options)?;
+        let (pins, attached) = load::attach(loaded, options, &flows, &director.lease())?;
         let modes = attached
             .into_iter()
             .map(|(interface, mode)| (interface.name, mode))
@@ -356,6 +358,12 @@ impl DataPlane {
                 Ok((id, maps::sum(&copies)))
             })
             .collect()
+    }
+
+    /// Each backend's effective weight, as it is in the map.
+    pub fn weights(&self) -> Vec<(BackendId, WeightPermille)> {
+        let weight = |id: BackendId| WeightPermille(self.maps.weights.get(usize::from(id.0)));
+        self.backend_ids.ids().map(|id| (id, weight(id))).collect()
     }
 
     /// Each backend's live connections, as the program counts them.

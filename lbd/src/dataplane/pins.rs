@@ -195,6 +195,8 @@ pub(super) struct Undo {
     files: Vec<PathBuf>,
     links: Vec<PathBuf>,
     folders: Vec<PathBuf>,
+    /// From where they are to where they were.
+    moved: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Undo {
@@ -208,6 +210,11 @@ impl Undo {
         self.links.push(path);
     }
 
+    /// Notes that a pin was moved to `to`.
+    pub(super) fn moved(&mut self, to: PathBuf, from: PathBuf) {
+        self.moved.push((to, from));
+    }
+
     fn folder(&mut self, path: &Path) {
         self.folders.push(path.to_owned());
     }
@@ -217,6 +224,7 @@ impl Undo {
         self.files.clear();
         self.links.clear();
         self.folders.clear();
+        self.moved.clear();
     }
 }
 
@@ -228,6 +236,9 @@ impl Drop for Undo {
         }
         for file in self.files.drain(..).rev() {
             let _ = fs::remove_file(file);
+        }
+        for (to, from) in self.moved.drain(..).rev() {
+            let _ = fs::rename(to, from);
         }
         for folder in self.folders.drain(..).rev() {
             let _ = fs::remove_dir(folder);

@@ -6,6 +6,8 @@ pub mod kind {
     pub const OPENED: u8 = 1;
     /// FIN or RST of the client was seen.
     pub const CLOSED: u8 = 2;
+    /// The client's SYN was steered.
+    pub const OPENING: u8 = 3;
 }
 
 /// An entry of `EVENTS`.

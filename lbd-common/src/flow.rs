@@ -29,7 +29,7 @@ pub mod state {
 pub mod flag {
     /// This flow is counted in `LOAD`. Cleared, by compare-and-swap, by whoever un-counts it.
     pub const COUNTED: u8 = 1;
-    /// Came from a peer over the cluster channel.
+    /// Came from a peer over the cluster channel, and no frame of it was noted here since.
     pub const FROM_PEER: u8 = 2;
     /// A mid-flow frame made it, not a SYN.
     pub const ADOPTED: u8 = 4;
@@ -37,6 +37,10 @@ pub mod flag {
 
 /// `FlowWord::seen` counts in units of 2^30 ns (1.07 s) of `CLOCK_MONOTONIC`, and wraps after 19.5 h.
 pub const SEEN_SHIFT: u32 = 30;
+
+/// How old the last note of a flow's client becomes before a frame renews it, in the units of
+/// `FlowWord::seen`: 4.3 s. A compare-and-swap is dear, and timeouts are longer by far.
+pub const NOTED_UNITS: u16 = 4;
 
 /// All that is known of a flow but its key. Read and replaced whole, as a `u64`.
 #[repr(C, align(8))]

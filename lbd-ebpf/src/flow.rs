@@ -4,7 +4,7 @@ use lbd_common::{
     backend,
     counters::Reason,
     event::kind,
-    flow::{FlowWord, buckets, flag, state, tag},
+    flow::{FlowWord, NOTED_UNITS, buckets, flag, state, tag},
 };
 use lbd_ebpf::parse::tcp_flag;
 
@@ -158,10 +158,6 @@ pub(crate) fn follow<const K: usize, F: Family<K>>(
     }))
 }
 
-/// How old the last note of a flow's client becomes before a frame renews it, in the units of
-/// `FlowWord::seen`: 4.3 s. A compare-and-swap is dear, and timeouts are longer by far.
-const NOTED_UNITS: u16 = 4;
-
 /// What a frame of the client makes of a flow's state.
 #[inline(always)]
 fn next_state(now: u8, flags: u8) -> u8 {
@@ -186,6 +182,7 @@ fn change<const K: usize, F: Family<K>>(
     let mut new = word;
     new.state = next;
     new.seen = now;
+    new.flags &= !flag::FROM_PEER;
     if closes {
         new.flags &= !flag::COUNTED;
     }
@@ -202,8 +199,8 @@ fn change<const K: usize, F: Family<K>>(
         if word.flags & flag::COUNTED != 0 {
             count_out(word.backend);
         }
+        event::emit::<K, F>(&frame.key, word.backend, kind::CLOSED);
         if word.state == state::ESTABLISHED {
-            event::emit::<K, F>(&frame.key, word.backend, kind::CLOSED);
             count(Reason::FlowClosed);
         }
     } else {

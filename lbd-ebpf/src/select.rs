@@ -93,6 +93,7 @@ fn new_session<const K: usize, F: Family<K>>(
     };
     let half_open = flow::state::HALF_OPEN;
     if insert::<K, F>(frame, target.id, half_open, 0, director.idle_units) {
+        event::emit::<K, F>(&frame.key, target.id, event_kind::OPENING);
         return Ok(to(target, true));
     }
     // The frames to come will find no flow and follow the ring: so does this one.

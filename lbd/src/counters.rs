@@ -9,6 +9,14 @@ macro_rules! counters {
         }
 
         impl $name {
+            /// The sums with another's counters.
+            #[must_use]
+            pub fn with(&self, other: &Self) -> Self {
+                Self {
+                    $($field: self.$field + other.$field,)+
+                }
+            }
+
             /// Each counter's name, its value and its sentence.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> {
                 [$((stringify!($field), self.$field, $doc.trim_ascii()),)+].into_iter()

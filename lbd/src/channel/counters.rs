@@ -12,7 +12,7 @@ counters! {
     send_failed,
     /// Bytes of the datagrams sent, without UDP and IP headers. Expected.
     bytes_sent,
-    /// Flows opened or closed that were sent, once for each peer. Expected.
+    /// Changes of flows that were sent, once for each peer. Expected.
     flows_sent,
     /// Flows not sent because a peer's queue was full; the peer sees a gap and asks for the table. Worry when it grows: flows come faster than they can be sent.
     flows_overrun,
@@ -46,7 +46,7 @@ counters! {
     flows_known,
     /// Flows of peers that took the place of what the table had of the same client. Expected: clients use a port again.
     flows_replaced,
-    /// Flows of peers that differ from a live flow of this node's own, which stays. Worry when it grows: two masters at once.
+    /// Flows of peers that differ from one that this node has heard later itself, which stays. Expected after a failover; worry when it grows: two masters at once.
     flows_in_conflict,
     /// Flows of peers for which the table had no room. Worry: raise `node.flows`.
     flows_no_room,

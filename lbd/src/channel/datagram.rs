@@ -18,11 +18,13 @@ use thiserror::Error;
 
 use super::{
     keys::{Keys, SIGNATURE_BYTES},
+    orders::OrderRecord,
     record::{FlowRecord, Part, take},
+    weights::Weights,
 };
 
 /// Of the protocol. A node of another version is refused, and counted.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The largest datagram: it fits Ethernet's 1500 bytes with IPv6, UDP and a tunnel's headers.
 pub const MAX_BYTES: usize = 1400;
@@ -34,6 +36,8 @@ pub(super) const RECORD_BYTES: usize = MAX_BYTES - HEADER_BYTES - SIGNATURE_BYTE
 mod kind {
     pub(super) const HELLO: u8 = 1;
     pub(super) const FLOWS: u8 = 2;
+    pub(super) const WEIGHTS: u8 = 3;
+    pub(super) const ORDERS: u8 = 4;
 }
 
 mod flag {
@@ -77,6 +81,10 @@ pub enum Body {
         /// At most what fits [`MAX_BYTES`].
         records: Vec<FlowRecord>,
     },
+    /// What the sender, which is the master, has decided.
+    Weights(Weights),
+    /// Operators' orders that the sender knows.
+    Orders(Vec<OrderRecord>),
 }
 
 /// A datagram.
@@ -131,11 +139,13 @@ impl Datagram {
     #[must_use]
     pub fn emit(&self, keys: &Keys) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(MAX_BYTES);
-        let (kind, flags, records): (_, _, &[FlowRecord]) = match &self.body {
+        let (kind, flags, count) = match &self.body {
             Body::Hello { want_table } => {
-                (kind::HELLO, u8::from(*want_table) * flag::WANT_TABLE, &[])
+                (kind::HELLO, u8::from(*want_table) * flag::WANT_TABLE, 0)
             }
-            Body::Flows { part, records } => (kind::FLOWS, part_flags(*part), records),
+            Body::Flows { part, records } => (kind::FLOWS, part_flags(*part), records.len()),
+            Body::Weights(weights) => (kind::WEIGHTS, 0, weights.backends.len()),
+            Body::Orders(orders) => (kind::ORDERS, 0, orders.len()),
         };
         bytes.extend([VERSION, kind, flags, keys.signing_number()]);
         bytes.extend(self.sender.0.to_be_bytes());
@@ -143,10 +153,13 @@ impl Datagram {
         let to_epoch = self.to_epoch.map_or(0, |epoch| epoch.0.get());
         bytes.extend(to_epoch.to_be_bytes());
         bytes.extend(self.sequence.to_be_bytes());
-        let count = u16::try_from(records.len()).unwrap_or(u16::MAX);
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
         bytes.extend(count.to_be_bytes());
-        for record in records {
-            record.emit(&mut bytes);
+        match &self.body {
+            Body::Hello { .. } => {}
+            Body::Flows { records, .. } => records.iter().for_each(|r| r.emit(&mut bytes)),
+            Body::Weights(weights) => weights.emit(&mut bytes),
+            Body::Orders(orders) => orders.iter().for_each(|order| order.emit(&mut bytes)),
         }
         let signature = keys.sign(&bytes);
         bytes.extend(signature);
@@ -209,6 +222,11 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
                 .map(|_| FlowRecord::parse(&mut message))
                 .collect::<Option<Vec<_>>>()?;
             Body::Flows { part, records }
+        }
+        kind::WEIGHTS if flags == 0 => Body::Weights(Weights::parse(count, &mut message)?),
+        kind::ORDERS if flags == 0 => {
+            let orders = (0..count).map(|_| OrderRecord::parse(&mut message));
+            Body::Orders(orders.collect::<Option<_>>()?)
         }
         _ => return None,
     };

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 use super::{
     datagram::{Body, Epoch, RECORD_BYTES, SenderId},
     record::{FlowRecord, Part},
+    weights::Assembly,
     window::{Seen, Window},
 };
 
@@ -49,6 +50,7 @@ pub(super) struct Link {
     pub(super) hello_ns: Option<u64>,
     pub(super) answered_ns: Option<u64>,
     pub(super) table: Table,
+    pub(super) weights: Assembly,
     next_sequence: u64,
     outbox: VecDeque<Batch>,
     table_batches: usize,
@@ -66,6 +68,7 @@ impl Link {
             hello_ns: None,
             answered_ns: None,
             table: Table::Wanted,
+            weights: Assembly::default(),
             next_sequence: 1,
             outbox: VecDeque::new(),
             table_batches: 0,
@@ -104,6 +107,7 @@ impl Link {
             self.outbox.clear();
             self.table_batches = 0;
             self.table = Table::Wanted;
+            self.weights = Assembly::default();
         }
         self.heard_ns = Some(now_ns);
         Some(is_new)

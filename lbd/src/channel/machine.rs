@@ -3,10 +3,12 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     counters::Counters,
-    datagram::{Body, Datagram, Epoch, Refused, SenderId},
+    datagram::{Body, Datagram, Epoch, RECORD_BYTES, Refused, SenderId},
     keys::Keys,
     link::{Link, Table},
+    orders::OrderRecord,
     record::{FlowRecord, Part},
+    weights::{BACKEND_BYTES, BackendWeight, HEAD_BYTES, Weights},
 };
 
 /// Between two hellos to a peer.
@@ -30,11 +32,18 @@ pub enum Output {
     },
     /// Flows of a peer, in their order.
     Learn {
-        /// Of what they are a part.
-        part: Part,
         /// Never empty.
         records: Vec<FlowRecord>,
     },
+    /// What a peer that takes itself for the master has decided.
+    Weights {
+        /// Whose.
+        peer: SocketAddr,
+        /// Every backend's.
+        backends: Vec<BackendWeight>,
+    },
+    /// Operators' orders.
+    Orders(Vec<OrderRecord>),
     /// Hand every live flow to [`Channel::queue_table`].
     TableWanted {
         /// By whom.
@@ -65,6 +74,8 @@ pub struct Channel {
     /// Whose turn it is in [`Self::next_flows`].
     turn: usize,
     joined_ns: u64,
+    /// Of the last weights told.
+    round: u64,
     counters: Counters,
 }
 
@@ -79,6 +90,7 @@ impl Channel {
             links: Vec::new(),
             turn: 0,
             joined_ns: now_ns,
+            round: 0,
             counters: Counters::default(),
         }
     }
@@ -160,9 +172,16 @@ impl Channel {
                     link.note_table(first, last);
                 }
                 if !records.is_empty() {
-                    outputs.push(Output::Learn { part, records });
+                    outputs.push(Output::Learn { records });
                 }
             }
+            Body::Weights(part) => {
+                if let Some(backends) = link.weights.take(&part) {
+                    let peer = link.address;
+                    outputs.push(Output::Weights { peer, backends });
+                }
+            }
+            Body::Orders(orders) => outputs.push(Output::Orders(orders)),
         }
         self.counters.tables_received += u64::from(link.completes());
         if is_new {
@@ -257,6 +276,52 @@ impl Channel {
         };
         self.counters.flows_overrun += link.queue(&records.into(), true) as u64;
         self.counters.tables_sent += 1;
+    }
+
+    /// Tells every peer that is heard what this node, as the master, has decided.
+    pub fn tell_weights(&mut self, backends: &[BackendWeight], now_ns: u64) -> Vec<Output> {
+        self.round += 1;
+        let total = u16::try_from(backends.len()).unwrap_or(u16::MAX);
+        let parts = backends.chunks((RECORD_BYTES - HEAD_BYTES) / BACKEND_BYTES);
+        let bodies = parts.map(|part| {
+            Body::Weights(Weights {
+                round: self.round,
+                total,
+                backends: part.to_vec(),
+            })
+        });
+        let bodies: Vec<Body> = bodies.collect();
+        self.tell(&bodies, now_ns)
+    }
+
+    /// Tells every peer that is heard the operators' orders that this node knows.
+    pub fn tell_orders(&mut self, orders: &[OrderRecord], now_ns: u64) -> Vec<Output> {
+        let (mut bodies, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for order in orders {
+            bytes += order.wire_bytes();
+            if bytes > RECORD_BYTES {
+                bodies.push(Body::Orders(std::mem::take(&mut part)));
+                bytes = order.wire_bytes();
+            }
+            part.push(order.clone());
+        }
+        if !part.is_empty() {
+            bodies.push(Body::Orders(part));
+        }
+        self.tell(&bodies, now_ns)
+    }
+
+    fn tell(&mut self, bodies: &[Body], now_ns: u64) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        for index in 0..self.links.len() {
+            if self.links[index].is_live(now_ns) {
+                let epoch = self.links[index].epoch();
+                for body in bodies {
+                    outputs.push(self.signed(index, epoch, body.clone()));
+                }
+            }
+        }
+        outputs
     }
 
     /// Whether flows wait to be sent.

@@ -7,6 +7,8 @@
 //!
 //! - *hello*, every second: who is there, and whether a full table is wanted.
 //! - *flows*: sessions opened and closed, in the order in which they were; also a full table.
+//! - *weights*: what the master decided; its backups write them into their own maps.
+//! - *orders*: operators' drains and weights; every node keeps them.
 //!
 //! Sequence numbers show a replay, which is refused, and a gap, after which the table is asked for.
 mod counters;
@@ -14,14 +16,18 @@ mod datagram;
 mod keys;
 mod link;
 mod machine;
+mod orders;
 mod record;
 #[cfg(test)]
 mod tests;
+mod weights;
 mod window;
 
 pub use counters::Counters;
 pub use datagram::{Body, Datagram, Epoch, MAX_BYTES, Refused, SenderId, VERSION};
 pub use keys::Keys;
 pub use machine::{Channel, Output, PeerStatus};
+pub use orders::{OrderRecord, Word};
 pub use record::{Change, FlowRecord, Part};
+pub use weights::{BackendWeight, Weights};
 pub use window::{Seen, Window};

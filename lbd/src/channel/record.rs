@@ -4,13 +4,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// What happened to a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// It is open.
+    /// Its client's SYN was steered.
+    Opening,
+    /// Its client has answered the handshake.
     Opened,
     /// Its client has ended it.
     Closed,
+    /// It is open, and was last heard so long ago: in a full table, and now and then in the stream, so
+    /// that peers do not take a long session for an idle one.
+    Alive {
+        /// In units of 2^30 ns ([`lbd_common::flow::SEEN_SHIFT`]).
+        age: u16,
+    },
 }
 
-/// A session that was opened or closed.
+/// What became of a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FlowRecord {
     /// What happened.
@@ -37,25 +45,40 @@ pub enum Part {
     },
 }
 
-/// Bits of a record's first byte: 0 is closed, and which addresses are IPv6.
+/// A record's first byte: the change in its lowest bits, then which addresses are IPv6.
 mod bit {
-    pub(super) const CLOSED: u8 = 1;
-    pub(super) const SOURCE_IPV6: u8 = 2;
-    pub(super) const VIP_IPV6: u8 = 4;
-    pub(super) const BACKEND_IPV6: u8 = 8;
+    pub(super) const CHANGE: u8 = 3;
+    pub(super) const SOURCE_IPV6: u8 = 4;
+    pub(super) const VIP_IPV6: u8 = 8;
+    pub(super) const BACKEND_IPV6: u8 = 16;
+}
+
+mod change {
+    pub(super) const OPENING: u8 = 0;
+    pub(super) const OPENED: u8 = 1;
+    pub(super) const CLOSED: u8 = 2;
+    pub(super) const ALIVE: u8 = 3;
 }
 
 impl FlowRecord {
-    /// Bytes on the wire: 17 with IPv4, 53 with IPv6.
+    /// Bytes on the wire: 17 with IPv4, 53 with IPv6, and 2 more with an age.
     pub(super) fn wire_bytes(&self) -> usize {
         let address = |address: IpAddr| if address.is_ipv4() { 4 } else { 16 };
-        1 + address(self.source.ip()) + 2 + address(self.vip.ip()) + 2 + address(self.backend)
+        let age = match self.change {
+            Change::Alive { .. } => 2,
+            _ => 0,
+        };
+        1 + age + address(self.source.ip()) + 2 + address(self.vip.ip()) + 2 + address(self.backend)
     }
 
     pub(super) fn emit(&self, to: &mut Vec<u8>) {
-        let mut bits = 0;
+        let mut bits = match self.change {
+            Change::Opening => change::OPENING,
+            Change::Opened => change::OPENED,
+            Change::Closed => change::CLOSED,
+            Change::Alive { .. } => change::ALIVE,
+        };
         for (is_set, bit) in [
-            (self.change == Change::Closed, bit::CLOSED),
             (self.source.is_ipv6(), bit::SOURCE_IPV6),
             (self.vip.is_ipv6(), bit::VIP_IPV6),
             (self.backend.is_ipv6(), bit::BACKEND_IPV6),
@@ -63,6 +86,9 @@ impl FlowRecord {
             bits |= if is_set { bit } else { 0 };
         }
         to.push(bits);
+        if let Change::Alive { age } = self.change {
+            to.extend(age.to_be_bytes());
+        }
         emit_address(self.source.ip(), to);
         to.extend(self.source.port().to_be_bytes());
         emit_address(self.vip.ip(), to);
@@ -73,9 +99,17 @@ impl FlowRecord {
     /// Takes one record off the front of `bytes`; `None` when there is none that is whole.
     pub(super) fn parse(bytes: &mut &[u8]) -> Option<Self> {
         let [bits] = take(bytes)?;
-        if bits & !(bit::CLOSED | bit::SOURCE_IPV6 | bit::VIP_IPV6 | bit::BACKEND_IPV6) != 0 {
+        if bits & !(bit::CHANGE | bit::SOURCE_IPV6 | bit::VIP_IPV6 | bit::BACKEND_IPV6) != 0 {
             return None;
         }
+        let change = match bits & bit::CHANGE {
+            change::OPENING => Change::Opening,
+            change::OPENED => Change::Opened,
+            change::CLOSED => Change::Closed,
+            _ => Change::Alive {
+                age: u16::from_be_bytes(take(bytes)?),
+            },
+        };
         let mut socket = |is_ipv6| {
             let address = parse_address(is_ipv6, bytes)?;
             Some(SocketAddr::new(address, u16::from_be_bytes(take(bytes)?)))
@@ -83,11 +117,7 @@ impl FlowRecord {
         let source = socket(bits & bit::SOURCE_IPV6 != 0)?;
         let vip = socket(bits & bit::VIP_IPV6 != 0)?;
         Some(Self {
-            change: if bits & bit::CLOSED == 0 {
-                Change::Opened
-            } else {
-                Change::Closed
-            },
+            change,
             source,
             vip,
             backend: parse_address(bits & bit::BACKEND_IPV6 != 0, bytes)?,
@@ -102,14 +132,14 @@ pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
-fn emit_address(address: IpAddr, to: &mut Vec<u8>) {
+pub(super) fn emit_address(address: IpAddr, to: &mut Vec<u8>) {
     match address {
         IpAddr::V4(v4) => to.extend(v4.octets()),
         IpAddr::V6(v6) => to.extend(v6.octets()),
     }
 }
 
-fn parse_address(is_ipv6: bool, bytes: &mut &[u8]) -> Option<IpAddr> {
+pub(super) fn parse_address(is_ipv6: bool, bytes: &mut &[u8]) -> Option<IpAddr> {
     Some(if is_ipv6 {
         Ipv6Addr::from(take::<16>(bytes)?).into()
     } else {

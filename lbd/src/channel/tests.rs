@@ -4,6 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr, num::NonZeroU64};
 use proptest::prelude::*;
 
 use super::*;
+use crate::units::WeightPermille;
 
 const SECRET: [u8; 32] = [7; 32];
 const OTHER: [u8; 32] = [8; 32];
@@ -26,16 +27,53 @@ fn record(port: u16) -> FlowRecord {
 }
 
 fn any_record() -> impl Strategy<Value = FlowRecord> {
-    let fields = any::<(bool, SocketAddr, SocketAddr, std::net::IpAddr)>();
-    fields.prop_map(|(closed, source, vip, backend)| FlowRecord {
-        change: if closed {
-            Change::Closed
-        } else {
-            Change::Opened
-        },
+    let change = prop_oneof![
+        Just(Change::Opening),
+        Just(Change::Opened),
+        Just(Change::Closed),
+        any::<u16>().prop_map(|age| Change::Alive { age }),
+    ];
+    let fields = (change, any::<(SocketAddr, SocketAddr, std::net::IpAddr)>());
+    fields.prop_map(|(change, (source, vip, backend))| FlowRecord {
+        change,
         source: SocketAddr::new(source.ip(), source.port()),
         vip: SocketAddr::new(vip.ip(), vip.port()),
         backend,
+    })
+}
+
+fn any_weights() -> impl Strategy<Value = Weights> {
+    let backend = any::<(std::net::IpAddr, u32, u32)>();
+    let backend = backend.prop_map(|(backend, weight, in_ring)| BackendWeight {
+        backend,
+        weight: WeightPermille(weight),
+        in_ring: WeightPermille(in_ring),
+    });
+    let fields = any::<(u64, u16)>();
+    (fields, proptest::collection::vec(backend, 0..50)).prop_map(|((round, total), backends)| {
+        Weights {
+            round,
+            total,
+            backends,
+        }
+    })
+}
+
+fn any_order() -> impl Strategy<Value = OrderRecord> {
+    let word = prop_oneof![
+        Just(Word::Released),
+        any::<u16>().prop_map(Word::Weight),
+        (proptest::option::of(1_u64..), any::<bool>()).prop_map(|(until_unix_s, then_reset)| {
+            Word::Drain {
+                until_unix_s,
+                then_reset,
+            }
+        }),
+    ];
+    ("[a-z0-9.-]{0,40}", any::<u64>(), word).prop_map(|(backend, version, word)| OrderRecord {
+        backend,
+        version,
+        word,
     })
 }
 
@@ -48,6 +86,8 @@ fn any_body() -> impl Strategy<Value = Body> {
         any::<bool>().prop_map(|want_table| Body::Hello { want_table }),
         (part, proptest::collection::vec(any_record(), 0..24))
             .prop_map(|(part, records)| Body::Flows { part, records }),
+        any_weights().prop_map(Body::Weights),
+        proptest::collection::vec(any_order(), 0..20).prop_map(Body::Orders),
     ]
 }
 
@@ -87,7 +127,7 @@ proptest! {
         mut bytes in proptest::collection::vec(any::<u8>(), 38..200)
     ) {
         bytes[0] = VERSION;
-        bytes[1] = 1 + bytes[1] % 2;
+        bytes[1] = 1 + bytes[1] % 4;
         bytes[3] = keys(SECRET).signing_number();
         bytes.extend(keys(SECRET).sign(&bytes));
         let parsed = Datagram::parse(&bytes, &keys(SECRET));
@@ -160,6 +200,8 @@ struct Node {
     channel: Channel,
     table: Vec<FlowRecord>,
     learned: Vec<FlowRecord>,
+    weights: Vec<BackendWeight>,
+    orders: Vec<OrderRecord>,
 }
 
 impl Node {
@@ -171,6 +213,8 @@ impl Node {
             channel,
             table: Vec::new(),
             learned: Vec::new(),
+            weights: Vec::new(),
+            orders: Vec::new(),
         }
     }
 }
@@ -203,7 +247,9 @@ fn talk(
                 let more = nodes[index].channel.receive(&bytes, now_ns);
                 outputs.extend(more.unwrap_or_default().into_iter().map(|o| (index, o)));
             }
-            Output::Learn { records, .. } => nodes[from].learned.extend(records),
+            Output::Learn { records } => nodes[from].learned.extend(records),
+            Output::Weights { backends, .. } => nodes[from].weights = backends,
+            Output::Orders(orders) => nodes[from].orders.extend(orders),
             Output::TableWanted { peer } => {
                 let table = nodes[from].table.clone();
                 nodes[from].channel.queue_table(peer, table);
@@ -236,6 +282,41 @@ fn a_node_that_joins_has_the_whole_table_and_then_the_stream() {
 }
 
 #[test]
+fn weights_and_orders_of_a_thousand_backends_arrive_whole() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    let backend = |number: u32| BackendWeight {
+        backend: std::net::Ipv6Addr::from(u128::from(number)).into(),
+        weight: WeightPermille(number),
+        in_ring: WeightPermille(number + 1),
+    };
+    let weights: Vec<_> = (0..1000).map(backend).collect();
+    let told = nodes[0].channel.tell_weights(&weights, 0);
+    talk(&mut nodes, told, 0, NEVER);
+    assert_eq!(nodes[1].weights, weights);
+    let order = |number: u32| OrderRecord {
+        backend: format!("a-backend-of-some-length-{number}"),
+        version: u64::from(number),
+        word: Word::Drain {
+            until_unix_s: Some(1),
+            then_reset: true,
+        },
+    };
+    let orders: Vec<_> = (0..1000).map(order).collect();
+    let told = nodes[0].channel.tell_orders(&orders, 0);
+    talk(&mut nodes, told, 0, NEVER);
+    assert_eq!(nodes[1].orders, orders);
+    assert!(
+        nodes[0]
+            .channel
+            .tell_orders(&orders, 60 * SECOND)
+            .is_empty(),
+        "nobody is heard"
+    );
+}
+
+#[test]
 fn a_lost_datagram_is_noticed_and_the_table_fetched_again() {
     let mut nodes = pair();
     let hello = nodes[0].channel.join(0);
@@ -265,13 +346,41 @@ fn deliver(nodes: &mut [Node; 2], from: usize, outputs: Vec<Output>, now_ns: u64
                         let table = nodes[1 - from].table.clone();
                         nodes[1 - from].channel.queue_table(peer, table);
                     }
-                    Output::Learn { records, .. } => nodes[1 - from].learned.extend(records),
-                    Output::Send { .. } => {}
+                    Output::Learn { records } => nodes[1 - from].learned.extend(records),
+                    _ => {}
                 }
             }
         }
     }
     talk(nodes, Vec::new(), now_ns, NEVER);
+}
+
+#[test]
+fn datagrams_in_another_order_are_all_taken_and_none_twice() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    for port in 0..20 {
+        nodes[0].channel.queue(vec![record(port)], 0);
+    }
+    let mut sent = Vec::new();
+    while let Some(Output::Send { bytes, .. }) = nodes[0].channel.next_flows() {
+        sent.push(bytes);
+    }
+    sent.reverse();
+    let mut learned = Vec::new();
+    for bytes in sent.iter().chain(&sent) {
+        let outputs = nodes[1].channel.receive(bytes, 0).unwrap_or_default();
+        learned.extend(outputs.into_iter().filter_map(|output| match output {
+            Output::Learn { records } => Some(records),
+            _ => None,
+        }));
+    }
+    let mut learned: Vec<_> = learned.into_iter().flatten().collect();
+    learned.reverse();
+    assert_eq!(learned, (0..20).map(record).collect::<Vec<_>>());
+    let counters = nodes[1].channel.counters();
+    assert_eq!((counters.refused_replayed, counters.lost), (20, 0));
 }
 
 #[test]

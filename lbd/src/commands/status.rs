@@ -7,7 +7,13 @@ use super::{
     client,
     table::{self, Column, Paint, Side, Tone, age, titles, wrapped},
 };
-use crate::daemon::status::{BackendStatus, Status};
+use crate::{
+    config::duration::Shown,
+    daemon::{
+        control::Then,
+        status::{BackendStatus, DrainStatus, Status},
+    },
+};
 
 /// Flags of `lbd status`.
 #[derive(Debug, clap::Args)]
@@ -136,7 +142,10 @@ fn backends(text: &mut String, backends: &[BackendStatus], paint: Paint) -> std:
             _ => row,
         };
         writeln!(text, "{row}")?;
-        text.push_str(&wrapped(&backend.reason, 2));
+        text.push_str(&wrapped(
+            &format!("{}{}", backend.reason, drain(backend.drain)),
+            2,
+        ));
         let complaints = [
             ("health", &backend.health_reason),
             ("no figures", &backend.poll_error),
@@ -149,6 +158,17 @@ fn backends(text: &mut String, backends: &[BackendStatus], paint: Paint) -> std:
         }
     }
     Ok(())
+}
+
+fn drain(drain: Option<DrainStatus>) -> String {
+    let Some(DrainStatus { left_s, then }) = drain else {
+        return String::new();
+    };
+    let left = Shown(std::time::Duration::from_secs(left_s));
+    match then {
+        Then::Reset => format!(", which are reset in {left}"),
+        Then::Keep => format!(", {left} of its time left"),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A daemon that starts knows no backend's link-layer address yet. The pinned maps do: without them
 //! every frame to another box would be dropped, and every frame from one steered a second time, until
 //! the kernel has told.
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use lbd_common::{
     backend::{Backend, state},
@@ -11,12 +11,18 @@ use lbd_common::{
 };
 use tracing::info;
 
-use super::conductor::Conductor;
+use super::{
+    clock,
+    conductor::Conductor,
+    led::{Led, Whose},
+    members::nanoseconds,
+};
 use crate::{
+    channel::BackendWeight,
     dataplane::address,
     host::{links::Links, neighbours::Hop},
     policy::HealthState,
-    units::{BackendId, Mac},
+    units::{BackendId, Mac, WeightPermille},
 };
 
 impl Conductor {
@@ -37,6 +43,7 @@ impl Conductor {
             member.hop = hop(entry, member.address, is_node, &links);
             adopted += u32::from(member.hop.is_some());
         }
+        self.adopt_weights();
         let known = |id: &BackendId| self.members.iter().any(|member| member.id == *id);
         let gone: Vec<BackendId> = entries
             .iter()
@@ -51,6 +58,30 @@ impl Conductor {
         }
         self.weigher.retire(gone);
         Ok(())
+    }
+}
+
+impl Conductor {
+    /// Goes on with the weights that are in the map, until there are figures or a round of polls has
+    /// brought none.
+    fn adopt_weights(&mut self) {
+        let weights: BTreeMap<BackendId, WeightPermille> =
+            self.plane.weights().into_iter().collect();
+        if weights.values().all(|weight| weight.0 == 0) {
+            return;
+        }
+        let found = self.members.iter().filter_map(|member| {
+            let weight = *weights.get(&member.id)?;
+            Some(BackendWeight {
+                backend: member.address,
+                weight,
+                in_ring: weight,
+            })
+        });
+        let interval = nanoseconds(self.config.cluster.stats.interval);
+        let until_ns = clock::boottime_ns() + interval * 2;
+        let led = Led::new(Whose::Former, until_ns, found.collect());
+        self.weigher.follow(led);
     }
 }
 

@@ -21,6 +21,15 @@ pub(super) fn unix_s() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
+/// Nanoseconds since 1970, to tell which of two orders is the later one.
+#[must_use]
+pub(super) fn unix_ns() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn read_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
+    advert::Command,
     channel,
     chronicle::{Chronicle, Kind},
     clock, control,
@@ -40,6 +41,9 @@ use crate::{
 /// How often it is looked whether the program is still attached.
 const LOOK_NS: u64 = 1_000_000_000;
 
+/// How often peers are told all orders again: a datagram may be lost.
+const TELL_ORDERS_NS: u64 = 5_000_000_000;
+
 /// The daemon's state.
 #[derive(Debug)]
 pub(super) struct Conductor {
@@ -57,9 +61,10 @@ pub(super) struct Conductor {
     pub(super) chronicle: Chronicle,
     /// When [`Self::read_loads_if_due`] last did.
     pub(super) loads_read_ns: u64,
+    orders_told_ns: u64,
     pub(super) weigher: Weigher,
     pub(super) sweep: Sweep,
-    pub(super) flow_sync: channel::FlowSync,
+    pub(super) channel: channel::Outlet,
     pub(super) election: ElectionView,
     /// Whether each of `node.interfaces` can send and receive.
     pub(super) links_usable: BTreeMap<String, bool>,
@@ -79,9 +84,10 @@ impl Conductor {
         path: &Path,
         config: Config,
         (orders, denials): (Orders, Denials),
-        mut plane: DataPlane,
+        plane: DataPlane,
         host: Host,
         outlets: Outlets,
+        channel: channel::Outlet,
     ) -> Self {
         let now_ns = clock::boottime_ns();
         Self {
@@ -89,7 +95,7 @@ impl Conductor {
             loads_read_ns: 0,
             weigher: Weigher::new(config.cluster.stats.interval),
             sweep: Sweep::default(),
-            flow_sync: channel::FlowSync::new(plane.events()),
+            channel,
             links_usable: config
                 .node
                 .interfaces
@@ -108,6 +114,7 @@ impl Conductor {
             orders,
             denials,
             chronicle: Chronicle::default(),
+            orders_told_ns: 0,
             election: ElectionView::starting(now_ns),
             plane,
             host,
@@ -124,7 +131,7 @@ impl Conductor {
                 Event::Polled(polled) => self.polled(polled),
                 Event::Health(change) => self.health(change),
                 Event::Election(event) => self.elected(event),
-                Event::Channel(event) => self.channel(event),
+                Event::Channel(event) => self.told(event),
                 Event::ConfigEdited => self.reload(),
                 Event::Request(request) => self.answer(request),
                 Event::Stop => break,
@@ -134,12 +141,16 @@ impl Conductor {
     }
 
     fn tick(&mut self) {
-        self.tell_peers();
         self.write_nodes_if_stale();
         let now_ns = clock::boottime_ns();
         self.sweep_if_due(now_ns);
         self.read_loads_if_due(now_ns);
         self.record_if_due();
+        self.tell_weights_if_due(now_ns);
+        if now_ns >= self.orders_told_ns + TELL_ORDERS_NS {
+            self.orders_told_ns = now_ns;
+            self.channel.tell_orders(self.orders.records());
+        }
         if self.weigher.is_due(now_ns) {
             self.weigh(now_ns);
         }
@@ -147,6 +158,21 @@ impl Conductor {
             self.looked_ns = now_ns;
             self.tell_election_of_peers(now_ns);
             self.look_at_attachment();
+        }
+    }
+
+    /// A peer told something.
+    fn told(&mut self, event: channel::Event) {
+        match event {
+            channel::Event::Joined => self.election.tell(Command::SyncDone),
+            channel::Event::PeerJoined => {
+                self.channel.tell_orders(self.orders.records());
+                if self.election.is_master() {
+                    self.tell_weights(clock::boottime_ns());
+                }
+            }
+            channel::Event::Weights { of, backends } => self.told_weights(of, backends),
+            channel::Event::Orders(orders) => self.told_orders(orders),
         }
     }
 
@@ -242,6 +268,7 @@ impl Conductor {
         }
         // Figures act when they come, not at the next tick of another clock.
         if self.members.all_heard_since(self.weigher.last_ns()) {
+            self.weigher.forget_former();
             self.weigh(now_ns);
         }
     }

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use tracing::{info, warn};
 
-use super::{chronicle::Kind, clock, conductor::Conductor, tunnel, unbuilt};
+use super::{channel, chronicle::Kind, clock, conductor::Conductor, tunnel, unbuilt};
 use crate::{
     config::{Cluster, Config, ConfigError},
     dataplane::VipSpec,
@@ -84,6 +84,8 @@ impl Conductor {
         self.plane.set_vips(&vip_specs(&self.config.cluster))?;
         self.weigher.reconfigure(self.config.cluster.stats.interval);
         self.outlets.follow(&self.config, &self.config_path);
+        let book = channel::Book::new(&self.plane.services(), self.plane.backend_ids());
+        self.channel.follow(&self.config, book);
         Ok(())
     }
 

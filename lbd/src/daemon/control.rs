@@ -66,12 +66,39 @@ pub struct OperatorRequest {
     pub order: Order,
 }
 
+/// What becomes of the sessions that are open when a drain has lasted long enough.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Deserialize,
+    Eq,
+    PartialEq,
+    Serialize,
+    clap::ValueEnum,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// They stay until they end by themselves.
+    #[default]
+    Keep,
+    /// They are reset, so that their senders try again elsewhere at once.
+    Reset,
+}
+
 /// What an operator may order.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// No new sessions.
-    Drain,
+    Drain {
+        /// How long the open ones may go on, in seconds; as long as they like without it.
+        timeout_s: Option<u64>,
+        /// What becomes of those that are open then.
+        then: Then,
+    },
     /// This weight, whatever the policy says.
     Weight(u16),
     /// What the policy says.

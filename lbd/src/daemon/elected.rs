@@ -110,7 +110,7 @@ impl Conductor {
 
     /// Tells the election which masters hold leases: those that the channel hears.
     pub(super) fn tell_election_of_peers(&mut self, now_ns: u64) {
-        let peers = self.outlets.channel.live(now_ns);
+        let peers = self.channel.live(now_ns);
         self.election.tell_leased(peers);
     }
 
@@ -145,10 +145,10 @@ impl Conductor {
                 // channel (keepalived) there are no flows.
                 let may_know = leader.is_none_or(|leader| {
                     let addresses = [Some(leader.address), leader.other_address];
-                    let is_peer = |address| self.outlets.channel.is_peer(address);
+                    let is_peer = |address| self.channel.is_peer(address);
                     addresses.into_iter().flatten().any(is_peer)
                 });
-                if !may_know || !self.outlets.channel.join() {
+                if !may_know || !self.channel.join() {
                     self.election.tell(Command::SyncDone);
                 }
             }

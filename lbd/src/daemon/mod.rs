@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | conductor thread | [`conductor`], `configure`, `interfaces`, `weigh`, `operator`, `report` | the state and the maps |
 //! | advert thread | `advert` | the election's machine and sockets, the lease |
-//! | cluster channel | `channel` | its socket and the state of each peer |
+//! | cluster channel's thread | `channel` | its socket, the program's events, the state of each peer |
 //! | pollers and health checks | `poll`, `health` | a connection each |
 //! | control socket, stats for peers | [`control`], `serve` | their listeners |
 //! | ticker, signals, file watcher | `start`, `reload` | nothing |
@@ -33,6 +33,7 @@ mod elected;
 mod election_view;
 mod event;
 mod interfaces;
+mod led;
 mod listeners;
 mod members;
 mod metrics;

@@ -1,17 +1,41 @@
-//! Operators' orders, kept in `node.state_dir` so that a reload or a restart forgets none.
+//! Operators' orders, kept in `node.state_dir` so that a reload or a restart forgets none, and told
+//! to every node so that a failover forgets none.
 use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use crate::policy::Override;
+use serde::{Deserialize, Serialize};
 
-/// The orders in force, by backend name, and the file they are kept in.
+use crate::{
+    channel::{OrderRecord, Word},
+    policy::Override,
+    units::Weight,
+};
+
+/// The last order for each backend by its name, and the file they are kept in. One that was taken
+/// back stays, so that a node that was away when it was does not bring it back.
 #[derive(Debug)]
 pub(super) struct Orders {
     file: PathBuf,
-    by_backend: BTreeMap<String, Override>,
+    by_backend: BTreeMap<String, Kept>,
+}
+
+/// An order, and which of two is the later one.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+struct Kept {
+    version: u64,
+    order: Word,
+}
+
+/// What is left of a drain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Drain {
+    /// When the open sessions have had long enough, in seconds since 1970.
+    pub(super) until_unix_s: Option<u64>,
+    /// Whether what is open then is reset.
+    pub(super) then_reset: bool,
 }
 
 impl Orders {
@@ -33,25 +57,81 @@ impl Orders {
         Ok(Self { file, by_backend })
     }
 
-    /// The order for a backend.
+    /// What the policy is to do with a backend.
     pub(super) fn get(&self, backend: &str) -> Option<Override> {
-        self.by_backend.get(backend).copied()
+        match self.by_backend.get(backend)?.order {
+            Word::Released => None,
+            Word::Drain { .. } => Some(Override::Drain),
+            Word::Weight(weight) => Some(Override::Weight(Weight(weight))),
+        }
     }
 
-    /// Sets or takes back an order; it counts once it is on disk.
-    pub(super) fn set(&mut self, backend: &str, order: Option<Override>) -> io::Result<()> {
+    /// The drain of a backend, if it has one.
+    pub(super) fn drain(&self, backend: &str) -> Option<Drain> {
+        match self.by_backend.get(backend)?.order {
+            Word::Drain {
+                until_unix_s,
+                then_reset,
+            } => Some(Drain {
+                until_unix_s,
+                then_reset,
+            }),
+            Word::Released | Word::Weight(_) => None,
+        }
+    }
+
+    /// Takes an order; it counts once it is on disk. `now_unix_ns` only has to grow from one node to
+    /// the next: a clock that is behind an earlier order's is put right by one.
+    pub(super) fn set(&mut self, backend: &str, order: Word, now_unix_ns: u64) -> io::Result<()> {
+        let before = self.by_backend.get(backend).map_or(0, |kept| kept.version);
+        let version = now_unix_ns.max(before + 1);
         let mut changed = self.by_backend.clone();
-        match order {
-            Some(order) => changed.insert(backend.to_owned(), order),
-            None => changed.remove(backend),
+        changed.insert(backend.to_owned(), Kept { version, order });
+        self.replace(changed)
+    }
+
+    /// Takes the later orders of a peer. Returns the backends whose order is another one now.
+    pub(super) fn merge(&mut self, told: Vec<OrderRecord>) -> io::Result<Vec<String>> {
+        let mut changed = self.by_backend.clone();
+        let mut names = Vec::new();
+        for record in told {
+            let known = changed.get(&record.backend);
+            if known.is_some_and(|known| known.version >= record.version) {
+                continue;
+            }
+            if known.is_none_or(|known| known.order != record.word) {
+                names.push(record.backend.clone());
+            }
+            let kept = Kept {
+                version: record.version,
+                order: record.word,
+            };
+            changed.insert(record.backend, kept);
+        }
+        if changed != self.by_backend {
+            self.replace(changed)?;
+        }
+        Ok(names)
+    }
+
+    /// All of them, for peers.
+    pub(super) fn records(&self) -> Vec<OrderRecord> {
+        let record = |(backend, kept): (&String, &Kept)| OrderRecord {
+            backend: backend.clone(),
+            version: kept.version,
+            word: kept.order,
         };
+        self.by_backend.iter().map(record).collect()
+    }
+
+    fn replace(&mut self, changed: BTreeMap<String, Kept>) -> io::Result<()> {
         self.write(&changed)?;
         self.by_backend = changed;
         Ok(())
     }
 
     /// Writes aside and renames, so that a crash leaves the old file or the new one.
-    fn write(&self, orders: &BTreeMap<String, Override>) -> io::Result<()> {
+    fn write(&self, orders: &BTreeMap<String, Kept>) -> io::Result<()> {
         if let Some(folder) = self.file.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -66,21 +146,51 @@ impl Orders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Weight;
+
+    const DRAIN: Word = Word::Drain {
+        until_unix_s: Some(1_800_000_000),
+        then_reset: true,
+    };
 
     #[test]
     fn orders_survive_a_restart() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let mut orders = Orders::load(folder.path())?;
-        orders.set("mx1", Some(Override::Drain))?;
-        orders.set("mx2", Some(Override::Weight(Weight(7))))?;
-        orders.set("mx3", Some(Override::Drain))?;
-        orders.set("mx3", None)?;
+        orders.set("mx1", DRAIN, 10)?;
+        orders.set("mx2", Word::Weight(7), 10)?;
+        orders.set("mx3", DRAIN, 10)?;
+        orders.set("mx3", Word::Released, 10)?;
 
         let again = Orders::load(folder.path())?;
         assert_eq!(again.get("mx1"), Some(Override::Drain));
+        let drain = Drain {
+            until_unix_s: Some(1_800_000_000),
+            then_reset: true,
+        };
+        assert_eq!(again.drain("mx1"), Some(drain));
         assert_eq!(again.get("mx2"), Some(Override::Weight(Weight(7))));
-        assert_eq!(again.get("mx3"), None);
+        assert_eq!((again.drain("mx2"), again.get("mx3")), (None, None));
+        assert_eq!(again.records(), orders.records());
+        Ok(())
+    }
+
+    #[test]
+    fn nodes_that_tell_each_other_agree_on_the_last_order_in_any_sequence() -> io::Result<()> {
+        let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
+        let mut nodes = [
+            Orders::load(folders[0].path())?,
+            Orders::load(folders[1].path())?,
+        ];
+        nodes[0].set("mx1", DRAIN, 100)?;
+        let stale = nodes[0].records();
+        assert_eq!(nodes[1].merge(stale.clone())?, ["mx1"]);
+        // The other node's clock is behind.
+        nodes[1].set("mx1", Word::Released, 50)?;
+        assert_eq!(nodes[1].merge(stale)?, Vec::<String>::new());
+        let later = nodes[1].records();
+        assert_eq!(nodes[0].merge(later)?, ["mx1"]);
+        assert_eq!(nodes[0].get("mx1"), None);
+        assert_eq!(nodes[0].records(), nodes[1].records());
         Ok(())
     }
 

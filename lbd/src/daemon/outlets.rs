@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::Path};
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::warn;
 
-use super::{channel, event::Event, health, poll, reload::Edits};
+use super::{event::Event, health, poll, reload::Edits};
 use crate::{
     agent::{Agent, AgentConfig},
     config::Config,
@@ -19,7 +19,6 @@ pub(super) struct Outlets {
     agent: Agent,
     pollers: poll::Pollers<Event>,
     checkers: health::Checkers<Event>,
-    pub(super) channel: channel::Outlet,
     edits: Edits,
     follow: mpsc::UnboundedSender<Followed>,
 }
@@ -44,7 +43,6 @@ impl Outlets {
             agent,
             pollers: poll::Pollers::new(events.clone()),
             checkers: health::Checkers::new(events.clone()),
-            channel: channel::Outlet::new(events.clone()),
             edits: Edits::new(runtime, events.clone()),
             follow,
         })
@@ -60,7 +58,6 @@ impl Outlets {
             .spawn(async move { agent.configure(looks_at).await });
         self.pollers.replace(poll::targets(config, &self.agent));
         self.checkers.replace(health::targets(config));
-        self.channel.follow(config);
         let addresses = config
             .cluster
             .backends()

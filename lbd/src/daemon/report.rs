@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use super::{
     clock,
     conductor::Conductor,
+    control::Then,
     flow_query::FlowView,
     members::Member,
     status::{
-        BackendStatus, ConfigStatus, ElectionStatus, InterfaceStatus, ReportedStatus, Status,
-        SteeredStatus, VirtualAddressStatus,
+        BackendStatus, ConfigStatus, DrainStatus, ElectionStatus, InterfaceStatus, ReportedStatus,
+        Status, SteeredStatus, VirtualAddressStatus,
     },
 };
 use lbd_common::{backend::BackendStats, counters::Reason};
@@ -68,7 +69,7 @@ impl Conductor {
                 .collect(),
             counters: self.counters(),
             election_counters: self.election.counters(),
-            channel: self.channel_status(now_ns),
+            channel: self.channel.status(now_ns),
             config: ConfigStatus {
                 path: self.config_path.display().to_string(),
                 loaded_unix_s: self.config_loaded_unix_s,
@@ -133,6 +134,18 @@ impl Conductor {
             .collect()
     }
 
+    fn drain(&self, backend: &str) -> Option<DrainStatus> {
+        let drain = self.orders.drain(backend)?;
+        Some(DrainStatus {
+            left_s: drain.until_unix_s?.saturating_sub(clock::unix_s()),
+            then: if drain.then_reset {
+                Then::Reset
+            } else {
+                Then::Keep
+            },
+        })
+    }
+
     fn backend(
         &self,
         member: &Member,
@@ -158,6 +171,7 @@ impl Conductor {
                 Override::Drain => "drain".to_owned(),
                 Override::Weight(weight) => format!("weight {}", weight.0),
             }),
+            drain: self.drain(&member.name),
             sessions: live,
             unique_sources: member.live.unique_sources.unwrap_or(0),
             shut_offs: member.shut_offs.clone(),

@@ -13,8 +13,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    conductor::Conductor, denials::Denials, event::Event, listeners::Listeners, orders::Orders,
-    outlets::Outlets,
+    channel, conductor::Conductor, denials::Denials, event::Event, listeners::Listeners,
+    orders::Orders, outlets::Outlets,
 };
 use crate::{
     agent::{Agent, AgentConfig},
@@ -23,9 +23,8 @@ use crate::{
     host::{self, Change, Host, Recovered, Undone},
 };
 
-/// How often the conductor looks whether something is due, and tells peers of flows: a session opened
-/// within so much of a crash is known to no peer. To look costs no system call.
-const TICK: Duration = Duration::from_millis(5);
+/// How often the conductor looks whether something is due.
+const TICK: Duration = Duration::from_millis(50);
 /// Events that may wait for the conductor; beyond, the tasks that send them wait.
 const EVENTS: usize = 1024;
 
@@ -52,11 +51,23 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let denials = Denials::load(&config.node.state_dir)?;
     let (host, recovered) = Host::open(&journal(&config))?;
     warn_of(&recovered);
-    let plane = DataPlane::load(&load_options(&config))?;
+    let mut plane = DataPlane::load(&load_options(&config))?;
 
     let (sender, events) = mpsc::channel(EVENTS);
     let outlets = Outlets::start(runtime.handle(), &config, &sender, agent.clone())?;
-    let mut conductor = Conductor::new(path, config, (orders, denials), plane, host, outlets);
+    let told = sender.clone();
+    let tell = move |event| told.try_send(Event::Channel(event)).is_ok();
+    let channel = channel::Outlet::start(plane.events(), plane.flows(), tell)
+        .context("the cluster channel's thread did not start")?;
+    let mut conductor = Conductor::new(
+        path,
+        config,
+        (orders, denials),
+        plane,
+        host,
+        outlets,
+        channel,
+    );
     if let Err(error) = conductor.begin(&sender) {
         conductor.leave(End::Stop)?;
         return Err(error);
@@ -151,6 +162,7 @@ impl Conductor {
         let Self {
             election,
             outlets,
+            channel,
             plane,
             host,
             ..
@@ -161,7 +173,7 @@ impl Conductor {
             return Ok(());
         }
         election.stop();
-        drop(outlets);
+        drop((outlets, channel));
         plane.detach()?;
         failures(&host.undo_all())
     }

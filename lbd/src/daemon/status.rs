@@ -7,6 +7,8 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::control::Then;
+
 /// The whole.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Status {
@@ -108,6 +110,9 @@ pub struct BackendStatus {
     pub reason_kind: String,
     /// `drain`, a weight set by hand, or nothing.
     pub operator: Option<String>,
+    /// How the drain ends, when it has a deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainStatus>,
     /// Live sessions through this node's flow table.
     pub sessions: u64,
     /// Unique sources among them, as of the last sweep.
@@ -122,6 +127,15 @@ pub struct BackendStatus {
     pub reported: Option<ReportedStatus>,
     /// Frames, bytes and sessions steered to it since the data plane was loaded.
     pub steered: SteeredStatus,
+}
+
+/// A drain with a deadline.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct DrainStatus {
+    /// Seconds until the open sessions have had long enough; 0 after that.
+    pub left_s: u64,
+    /// What becomes of them then: `keep` or `reset`.
+    pub then: Then,
 }
 
 /// What a backend reported.
@@ -254,6 +268,7 @@ pub(crate) mod tests {
             accepting: true,
             reason: "75 % of its weight: 10 unique sources".to_owned(),
             reason_kind: "loaded".to_owned(),
+            drain: None,
             operator: None,
             sessions,
             unique_sources: 10,

@@ -41,6 +41,7 @@ impl Conductor {
             member.live.sessions = flows.sessions;
             member.live.unique_sources = Some(flows.unique_sources);
         }
+        self.end_drains();
         if report.stuck_freed + report.duplicates + report.impossible > 0
             || !report.corrections.is_empty()
         {

@@ -1,15 +1,18 @@
 //! One round of the policy: look at everything, decide, and put weights and ring into the maps.
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use tracing::info;
 
 use super::{
     chronicle::Kind,
+    clock,
     conductor::Conductor,
     control::Explained,
-    members::{self, nanoseconds},
+    led::{self, Led, Whose},
+    members::{self, Member, nanoseconds},
 };
 use crate::{
+    channel::BackendWeight,
     config::Mode,
     policy::{self, Input, Output, Policy},
     table::{self, Entry, Ring},
@@ -18,6 +21,8 @@ use crate::{
 
 /// At least so long after a round comes the next one, however much happens.
 const HURRY_NS: u64 = 50_000_000;
+/// How often the master repeats its weights: a datagram may be lost.
+const TELL_NS: u64 = 1_000_000_000;
 
 /// The policy with its schedule, and what it decided last.
 #[derive(Debug)]
@@ -26,7 +31,12 @@ pub(super) struct Weigher {
     interval_ns: u64,
     last_ns: u64,
     due_ns: u64,
+    /// With this node's own decisions.
     last: Option<(Input, Output)>,
+    /// What is in the maps, which may be the master's.
+    shown: Output,
+    led: Option<Led>,
+    told_ns: u64,
     /// The weights that the live ring was built from, in the configuration's order; `None` when
     /// other backends are to be in it.
     ring: Option<Vec<WeightPermille>>,
@@ -43,6 +53,9 @@ impl Weigher {
             last_ns: 0,
             due_ns: 0,
             last: None,
+            shown: Output::default(),
+            led: None,
+            told_ns: 0,
             ring: None,
             retired: Vec::new(),
         }
@@ -75,16 +88,27 @@ impl Weigher {
         self.retired.extend(gone);
     }
 
+    /// Follows these weights for a while.
+    pub(super) fn follow(&mut self, led: Led) {
+        self.led = Some(led);
+    }
+
+    /// There are figures of this node's own.
+    pub(super) fn forget_former(&mut self) {
+        self.led.take_if(|led| led.whose == Whose::Former);
+    }
+
     /// The last decision on a backend.
     pub(super) fn decision(&self, id: BackendId) -> Option<&policy::Decision> {
-        self.last.as_ref()?.1.decision(id)
+        self.shown.decision(id)
     }
 
     /// The last decisions on all backends, or on one.
     pub(super) fn explained(&self, backend: Option<&str>) -> Explained {
-        let Some((input, output)) = &self.last else {
+        let Some((input, _)) = &self.last else {
             return Explained::default();
         };
+        let output = &self.shown;
         Explained {
             text: policy::explain::text(input, output, backend),
             decisions: policy::explain::json(input, output, backend),
@@ -103,13 +127,72 @@ impl Conductor {
             sites: self.members.sites(&self.config.cluster, now_ns),
         };
         let output = self.weigher.policy.step(&input);
-        self.log_changes(&output);
-        self.apply(&output);
         self.weigher.last = Some((input, output));
+        self.put_into_maps(now_ns);
         self.weigher.last_ns = now_ns;
         // The last answer of a round of polls starts the next round of the policy; a poll that
         // hangs must not hold it up for long.
         self.weigher.due_ns = now_ns + self.weigher.interval_ns * 3 / 2;
+    }
+
+    /// The own decisions, or those that are to be followed.
+    fn put_into_maps(&mut self, now_ns: u64) {
+        let Some((_, own)) = &self.weigher.last else {
+            return;
+        };
+        let mut output = own.clone();
+        let is_master = self.election.is_master();
+        let led = self.weigher.led.take();
+        let led = led.filter(|led| led.counts(is_master, now_ns));
+        if let Some(led) = &led {
+            let members = &self.members;
+            let address = |id| Some(members.iter().find(|member| member.id == id)?.address);
+            led.lead(&mut output, address);
+        }
+        self.log_changes(&output);
+        self.apply(&output, led.as_ref());
+        self.weigher.shown = output;
+        self.weigher.led = led;
+        if is_master {
+            self.tell_weights(now_ns);
+        }
+    }
+
+    /// What a peer that takes itself for the master has decided: it counts if this node thinks so too.
+    pub(super) fn told_weights(&mut self, of: IpAddr, weights: Vec<BackendWeight>) {
+        if self.election.is_master() || !self.election.is_leader(of) {
+            return;
+        }
+        let now_ns = clock::boottime_ns();
+        let led = Led::new(Whose::Master, now_ns + led::TOLD_NS, weights);
+        self.weigher.follow(led);
+        self.put_into_maps(now_ns);
+    }
+
+    /// Tells the backups, again every second.
+    pub(super) fn tell_weights_if_due(&mut self, now_ns: u64) {
+        if self.election.is_master() && now_ns >= self.weigher.told_ns + TELL_NS {
+            self.tell_weights(now_ns);
+        }
+    }
+
+    pub(super) fn tell_weights(&mut self, now_ns: u64) {
+        self.weigher.told_ns = now_ns;
+        let Some(in_ring) = &self.weigher.ring else {
+            return;
+        };
+        let weights = self
+            .members
+            .iter()
+            .zip(in_ring)
+            .filter_map(|(member, in_ring)| {
+                Some(BackendWeight {
+                    backend: member.address,
+                    weight: self.weigher.decision(member.id)?.weight,
+                    in_ring: *in_ring,
+                })
+            });
+        self.channel.tell_weights(weights.collect());
     }
 
     fn policy_mode(&self) -> policy::Mode {
@@ -133,8 +216,8 @@ impl Conductor {
         Some(master.id)
     }
 
-    /// Weights at once, the ring only when it would differ by more than noise.
-    fn apply(&mut self, output: &Output) {
+    /// Weights at once, the ring only when it would differ by more than noise, or from the master's.
+    fn apply(&mut self, output: &Output, led: Option<&Led>) {
         let weights: Vec<(BackendId, WeightPermille)> = output
             .decisions()
             .map(|decision| (decision.id, decision.weight))
@@ -142,14 +225,19 @@ impl Conductor {
         self.log_failure("writing the weights", |conductor| {
             Ok(conductor.plane.set_weights(&weights)?)
         });
-        let in_order: Vec<WeightPermille> = weights.iter().map(|(_, weight)| *weight).collect();
-        let stale = self
-            .weigher
-            .ring
-            .as_ref()
-            .is_none_or(|built| table::worth_rebuilding(built, &in_order));
+        let by_id: HashMap<BackendId, WeightPermille> = weights.into_iter().collect();
+        let in_ring = |member: &Member| {
+            led.and_then(|led| led.in_ring(member.address))
+                .or_else(|| by_id.get(&member.id).copied())
+                .unwrap_or_default()
+        };
+        let in_order: Vec<WeightPermille> = self.members.iter().map(in_ring).collect();
+        let stale = self.weigher.ring.as_ref().is_none_or(|built| match led {
+            Some(_) => *built != in_order,
+            None => table::worth_rebuilding(built, &in_order),
+        });
         if stale {
-            let ring = self.build_ring(&weights);
+            let ring = self.build_ring(&in_order);
             self.log_failure("swapping the ring", |conductor| {
                 conductor.plane.swap_ring(ring.slots())?;
                 conductor.weigher.ring = Some(in_order);
@@ -160,20 +248,20 @@ impl Conductor {
     }
 
     /// By the backends' addresses, which are the same on every node; ids need not be.
-    fn build_ring(&self, weights: &[(BackendId, WeightPermille)]) -> Ring {
+    fn build_ring(&self, weights: &[WeightPermille]) -> Ring {
         let identities: Vec<String> = self
             .members
             .iter()
             .map(|member| member.address.to_string())
             .collect();
-        let by_id: HashMap<BackendId, WeightPermille> = weights.iter().copied().collect();
         let entries: Vec<Entry<'_>> = self
             .members
             .iter()
             .zip(&identities)
-            .map(|(member, identity)| Entry {
+            .zip(weights)
+            .map(|((member, identity), weight)| Entry {
                 identity: identity.as_bytes(),
-                weight: by_id.get(&member.id).copied().unwrap_or_default(),
+                weight: *weight,
                 value: u32::from(member.id.0),
             })
             .collect();

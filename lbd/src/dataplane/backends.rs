@@ -112,6 +112,11 @@ impl BackendIds {
         self.by_id.get(&id).copied()
     }
 
+    /// Each address with its id.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, BackendId)> {
+        self.by_address.iter().map(|(address, id)| (*address, *id))
+    }
+
     /// The ids that addresses have.
     pub fn ids(&self) -> impl Iterator<Item = BackendId> {
         self.by_address.values().copied()

@@ -1,5 +1,8 @@
 //! `EVENTS`: what the program tells about sessions.
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use aya::maps::{MapData, RingBuf};
 use lbd_common::event::{FlowEvent, kind};
@@ -10,6 +13,8 @@ use crate::units::BackendId;
 /// What happened to a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EventKind {
+    /// The client's SYN was steered.
+    Opening,
     /// The client's first ACK was seen.
     Opened,
     /// The client's FIN or RST was seen.
@@ -32,6 +37,7 @@ pub struct Event {
 /// Reads a [`FlowEvent`]; `None` when its fields are none that the program writes.
 pub fn decode(event: &FlowEvent) -> Option<Event> {
     let kind = match event.kind {
+        kind::OPENING => EventKind::Opening,
         kind::OPENED => EventKind::Opened,
         kind::CLOSED => EventKind::Closed,
         _ => return None,
@@ -45,8 +51,8 @@ pub fn decode(event: &FlowEvent) -> Option<Event> {
     })
 }
 
-/// The ring buffer's reader. As an iterator it ends when nothing is there; ask it again later. The
-/// program wakes nobody up: read it every few milliseconds.
+/// The ring buffer's reader. As an iterator it ends when nothing is there; ask it again later. Its
+/// descriptor becomes readable for a new session; for an end nobody is woken up.
 pub struct Events {
     ring: RingBuf<MapData>,
     unreadable: u64,
@@ -80,6 +86,12 @@ impl Iterator for Events {
                 None => self.unreadable += 1,
             }
         }
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
     }
 }
 

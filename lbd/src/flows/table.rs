@@ -310,22 +310,31 @@ impl<'m, K: FlowKey> Flows<'m, K> {
         self.live().map(|(_, flow)| flow)
     }
 
+    /// The flows of one part of the table, of so many: all parts are the whole table.
+    pub fn part(&self, part: usize, of: usize) -> impl Iterator<Item = Flow<K>> + use<'_, 'm, K> {
+        let buckets = self.bucket_count();
+        let at = |part: usize| (buckets * part.min(of) / of.max(1)) * BUCKET_WORDS;
+        Self::live_in(&self.words[at(part)..at(part + 1)]).map(|(_, flow)| flow)
+    }
+
     fn live(&self) -> impl Iterator<Item = (Slot<'m>, Flow<K>)> + use<'_, 'm, K> {
-        self.words
-            .chunks_exact(Self::slot_words())
-            .filter_map(|words| {
-                let slot = Slot { words };
-                let word = FlowWord::from_bits(slot.state_word().load(Ordering::Acquire));
-                if !is_live(word.state) {
-                    return None;
-                }
-                let words: K::Words = slot.key_words();
-                let key = K::from_words(words);
-                // By the key's own tag: a writer whose claim was taken for dead may have left its
-                // key under another flow's word.
-                let word = read(slot, &words, tag(key.hash()))?;
-                Some((slot, Flow { key, word }))
-            })
+        Self::live_in(self.words)
+    }
+
+    fn live_in(words: &'m [AtomicU64]) -> impl Iterator<Item = (Slot<'m>, Flow<K>)> + use<'m, K> {
+        words.chunks_exact(Self::slot_words()).filter_map(|words| {
+            let slot = Slot { words };
+            let word = FlowWord::from_bits(slot.state_word().load(Ordering::Acquire));
+            if !is_live(word.state) {
+                return None;
+            }
+            let words: K::Words = slot.key_words();
+            let key = K::from_words(words);
+            // By the key's own tag: a writer whose claim was taken for dead may have left its
+            // key under another flow's word.
+            let word = read(slot, &words, tag(key.hash()))?;
+            Some((slot, Flow { key, word }))
+        })
     }
 
     /// Replaces a flow's word. Who wins counts `LOAD`.

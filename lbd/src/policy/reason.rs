@@ -38,6 +38,10 @@ pub enum Reason {
         /// The site's average.
         average: f64,
     },
+    /// This node is a backup, and the master decided otherwise than it would.
+    AsMasterSays,
+    /// The daemon has just started and has no figures yet: it goes on with the weights it found.
+    AsBeforeRestart,
     /// The configured weight is 0.
     ConfiguredZero,
     /// The operator drains it.
@@ -205,6 +209,8 @@ impl fmt::Display for Reason {
                 connections,
                 average,
             } => write!(f, "full weight: {connections}, site average {average:.0}"),
+            Self::AsMasterSays => write!(f, "as the master decided"),
+            Self::AsBeforeRestart => write!(f, "as before the restart, until there are figures"),
             Self::ConfiguredZero => write!(f, "no new sessions: configured weight 0"),
             Self::Drained { sessions: 0 } => write!(f, "drained by the operator: no session left"),
             Self::Drained { sessions } => {

@@ -18,7 +18,7 @@ mod status;
 
 pub use binary::lbd_binary;
 pub use settings::{HTTP_PORT, Settings, Site};
-pub use status::{Backend, Channel, Election, Interface, Peer, Reported, Status};
+pub use status::{Backend, Channel, Drain, Election, Interface, Peer, Reported, Status};
 
 use crate::{
     lab::{Host, INTERFACE, Lab, Process},
@@ -201,6 +201,11 @@ impl Cluster {
         let mut command = member.host.command(&self.binary);
         command.args(arguments).arg("--config").arg(member.config());
         command
+    }
+
+    /// Daemons that are started from now on, and commands, are this program: an upgrade.
+    pub fn replace_binary(&mut self, binary: PathBuf) {
+        self.binary = binary;
     }
 
     /// Runs `lbd` with `arguments` on node `index` to its end.

@@ -66,12 +66,25 @@ pub struct Backend {
     pub weight_permille: u32,
     /// Whether new sessions go to it.
     pub accepting: bool,
+    /// `drain`, a weight set by hand, or nothing.
+    pub operator: Option<String>,
+    /// How a drain ends.
+    pub drain: Option<Drain>,
     /// Live sessions in this node's flow table.
     pub sessions: u64,
     /// Why the weight is what it is.
     pub reason: String,
     /// What its agent reported last.
     pub reported: Option<Reported>,
+}
+
+/// A drain with a deadline.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Drain {
+    /// Seconds left.
+    pub left_s: u64,
+    /// `keep` or `reset`.
+    pub then: String,
 }
 
 /// A backend's own figures.

@@ -15,7 +15,7 @@ mod realtime;
 mod recv;
 mod settings;
 mod thread;
-mod wake;
+pub(super) mod wake;
 mod wire;
 
 pub use control::{InterfaceVips, LeaseControl, NoLease, VipControl, VipError};

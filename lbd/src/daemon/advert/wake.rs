@@ -5,23 +5,23 @@ use std::sync::Arc;
 
 /// Wakes the thread from any other.
 #[derive(Clone, Debug)]
-pub(super) struct Bell(Arc<OwnedFd>);
+pub(in crate::daemon) struct Bell(Arc<OwnedFd>);
 
 impl Bell {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::daemon) fn new() -> io::Result<Self> {
         // SAFETY: the call takes no memory; what it returns is checked next.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         owned(fd).map(|fd| Self(Arc::new(fd)))
     }
 
-    pub(super) fn ring(&self) {
+    pub(in crate::daemon) fn ring(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight bytes that outlive the call. It can fail only when the counter is full, and
         // then the bell rings already.
         unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    pub(super) fn silence(&self) {
+    pub(in crate::daemon) fn silence(&self) {
         drain(self.0.as_fd());
     }
 }
@@ -34,17 +34,17 @@ impl AsFd for Bell {
 
 /// A timer of `CLOCK_BOOTTIME`: after a suspend it fires at once.
 #[derive(Debug)]
-pub(super) struct Timer(OwnedFd);
+pub(in crate::daemon) struct Timer(OwnedFd);
 
 impl Timer {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::daemon) fn new() -> io::Result<Self> {
         let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
         // SAFETY: the call takes no memory; what it returns is checked next.
         owned(unsafe { libc::timerfd_create(libc::CLOCK_BOOTTIME, flags) }).map(Self)
     }
 
     /// Fires once at `at_ns`, at once when that has passed; never for `None`.
-    pub(super) fn set(&self, at_ns: Option<u64>) -> io::Result<()> {
+    pub(in crate::daemon) fn set(&self, at_ns: Option<u64>) -> io::Result<()> {
         // All zeros disarms it.
         let at_ns = at_ns.map_or(0, |at| at.max(1));
         let time = |ns: u64| libc::timespec {
@@ -79,7 +79,7 @@ impl AsFd for Timer {
 }
 
 /// Waits until one of them can be read. A signal ends it early, which does no harm.
-pub(super) fn wait(fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(in crate::daemon) fn wait(fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut polled: Vec<libc::pollfd> = fds
         .iter()
         .map(|fd| libc::pollfd {

@@ -1,9 +1,9 @@
 //! What a peer tells of a flow, put into a table.
-use lbd_common::flow::{FlowWord, flag, state};
+use lbd_common::flow::{FlowWord, NOTED_UNITS, flag, state};
 
 use crate::{
     channel::{Change, Counters},
-    flows::{FlowKey, Flows, Insert, NewFlow},
+    flows::{FlowKey, Flows, Insert, NewFlow, age},
     units::BackendId,
 };
 
@@ -12,82 +12,125 @@ const TRIES: usize = 3;
 
 /// What a peer tells of a flow.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told<K> {
-    pub(super) key: K,
+pub(super) struct Told {
     pub(super) change: Change,
     pub(super) backend: BackendId,
-    /// Part of a full table, which may be older than what the stream has told since.
-    pub(super) of_table: bool,
 }
 
-/// Inserts or closes it, and counts what came of it.
+/// Inserts, renews or closes it, and counts what came of it.
 pub(super) fn learn<K: FlowKey>(
     flows: &Flows<'_, K>,
-    told: &Told<K>,
+    key: K,
+    told: Told,
     now_seen: u16,
     counters: &mut Counters,
 ) {
-    *match told.change {
-        Change::Opened => open(flows, told, now_seen, counters),
-        Change::Closed => close(flows, told, now_seen, counters),
-    } += 1;
+    let outcome = match told.change {
+        Change::Closed => close(flows, key, told, now_seen),
+        _ => open(flows, key, told, now_seen),
+    };
+    *outcome.counter(counters) += 1;
 }
 
-fn open<'c, K: FlowKey>(
-    flows: &Flows<'_, K>,
-    told: &Told<K>,
-    now_seen: u16,
-    counters: &'c mut Counters,
-) -> &'c mut u64 {
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Inserted,
+    Known,
+    Replaced,
+    Conflict,
+    NoRoom,
+    Closed,
+    CloseUnknown,
+}
+
+impl Outcome {
+    fn counter(self, counters: &mut Counters) -> &mut u64 {
+        match self {
+            Self::Inserted => &mut counters.flows_inserted,
+            Self::Known => &mut counters.flows_known,
+            Self::Replaced => &mut counters.flows_replaced,
+            Self::Conflict => &mut counters.flows_in_conflict,
+            Self::NoRoom => &mut counters.flows_no_room,
+            Self::Closed => &mut counters.flows_closed,
+            Self::CloseUnknown => &mut counters.flows_close_unknown,
+        }
+    }
+}
+
+fn open<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> Outcome {
     let new = NewFlow {
         backend: told.backend.0,
-        state: state::ESTABLISHED,
+        state: match told.change {
+            Change::Opening => state::HALF_OPEN,
+            _ => state::ESTABLISHED,
+        },
         flags: flag::COUNTED | flag::FROM_PEER,
     };
+    let told_seen = match told.change {
+        Change::Alive { age } => now_seen.wrapping_sub(age),
+        _ => now_seen,
+    };
     for _ in 0..TRIES {
-        let known = match flows.insert(told.key, new, now_seen) {
-            Insert::Inserted => return &mut counters.flows_inserted,
-            Insert::NoRoom => return &mut counters.flows_no_room,
+        let known = match flows.insert(key, new, told_seen) {
+            Insert::Inserted => return Outcome::Inserted,
+            Insert::NoRoom => return Outcome::NoRoom,
             Insert::Exists(known) => known,
         };
-        if known.backend == new.backend && known.state == state::ESTABLISHED {
-            return &mut counters.flows_known;
-        }
-        if is_ours(known) {
-            return &mut counters.flows_in_conflict;
-        }
-        if told.of_table {
-            return &mut counters.flows_known;
-        }
-        if flows.replace(told.key, known, new, now_seen) {
-            return &mut counters.flows_replaced;
+        // A frame is noted only so often: what is known may have been heard that much later.
+        let is_newer = age(now_seen, known.seen) > age(now_seen, told_seen) + NOTED_UNITS;
+        let (changed, outcome) = if is_same(known, new) {
+            // The word of a session that goes on: only the time is news.
+            let renewed = NewFlow {
+                state: known.state.max(new.state),
+                flags: known.flags,
+                ..new
+            };
+            if !is_newer && renewed.state == known.state {
+                return Outcome::Known;
+            }
+            (renewed, Outcome::Known)
+        } else if gives_way(known, told.change, is_newer) {
+            (new, Outcome::Replaced)
+        } else {
+            return Outcome::Conflict;
+        };
+        let seen = if is_newer { told_seen } else { known.seen };
+        if flows.replace(key, known, changed, seen) {
+            return outcome;
         }
     }
-    &mut counters.flows_in_conflict
+    Outcome::Conflict
 }
 
-/// A live flow that this node has from its own frames, or has doomed.
-fn is_ours(known: FlowWord) -> bool {
+/// Whether what is known is the flow that is told of.
+fn is_same(known: FlowWord, told: NewFlow) -> bool {
+    let is_open = matches!(known.state, state::HALF_OPEN | state::ESTABLISHED);
+    is_open && known.backend == told.backend
+}
+
+/// Whether a flow that differs gives way to what a peer tells: to anything that was heard later, so
+/// that what a box has kept through its death does not outlive a session; and to an event, which has
+/// just been, unless this box hears the session itself.
+fn gives_way(known: FlowWord, told: Change, is_newer: bool) -> bool {
+    let is_event = !matches!(told, Change::Alive { .. });
+    let only_told = known.flags & flag::FROM_PEER != 0;
     match known.state {
-        state::ESTABLISHED => known.flags & flag::FROM_PEER == 0,
-        state::DOOMED => true,
-        _ => false,
+        state::DOOMED => false,
+        state::CLOSING => is_event || is_newer,
+        state::HALF_OPEN => told == Change::Opened || (is_event && only_told) || is_newer,
+        _ => (is_event && only_told) || is_newer,
     }
 }
 
-fn close<'c, K: FlowKey>(
-    flows: &Flows<'_, K>,
-    told: &Told<K>,
-    now_seen: u16,
-    counters: &'c mut Counters,
-) -> &'c mut u64 {
+fn close<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> Outcome {
     let same = flows
-        .lookup(told.key)
+        .lookup(key)
         .is_some_and(|known| known.backend == told.backend.0);
-    if same && flows.close(told.key, now_seen) {
-        &mut counters.flows_closed
+    if same && flows.close(key, now_seen) {
+        Outcome::Closed
     } else {
-        &mut counters.flows_close_unknown
+        Outcome::CloseUnknown
     }
 }
 
@@ -106,77 +149,133 @@ mod tests {
         port: 40_000,
         vip_id: 3,
     };
+    /// When the flow was known, and when it is told of.
+    const BEFORE: u16 = 100;
+    const NOW: u16 = 110;
 
-    const OPENED: Told<Key4> = Told {
-        key: KEY,
-        change: Change::Opened,
-        backend: BackendId(2),
-        of_table: false,
-    };
-
-    const CLOSED: Told<Key4> = Told {
-        change: Change::Closed,
-        ..OPENED
-    };
+    fn told(change: Change) -> Told {
+        Told {
+            change,
+            backend: BackendId(2),
+        }
+    }
 
     /// Tells a table that has `before` of the flow; returns what it has then.
-    fn tell(before: Option<NewFlow>, told: &[Told<Key4>]) -> (Option<FlowWord>, Counters) {
+    fn tell(before: Option<NewFlow>, changes: &[Change]) -> (Option<FlowWord>, Counters) {
         let tables = FlowTables::anonymous(1024, 1024).unwrap();
         let mut counters = Counters::default();
         if let Some(before) = before {
-            assert_eq!(tables.v4().insert(KEY, before, 1), Insert::Inserted);
+            assert_eq!(tables.v4().insert(KEY, before, BEFORE), Insert::Inserted);
         }
-        for told in told {
-            learn(&tables.v4(), told, 2, &mut counters);
+        for change in changes {
+            learn(&tables.v4(), KEY, told(*change), NOW, &mut counters);
         }
         (tables.v4().lookup(KEY), counters)
     }
 
-    fn own(backend: u16, state: u8) -> NewFlow {
+    fn known(backend: u16, state: u8, flags: u8) -> NewFlow {
         NewFlow {
             backend,
             state,
-            flags: flag::COUNTED,
+            flags: flag::COUNTED | flags,
         }
     }
 
+    const JUST_BEFORE: Change = Change::Alive {
+        age: NOW - BEFORE + 1,
+    };
+    const SINCE: Change = Change::Alive { age: 3 };
+
     #[test]
     fn a_flow_comes_and_goes() {
-        let (word, counters) = tell(None, &[OPENED]);
+        let (word, counters) = tell(None, &[Change::Opening]);
         let word = word.unwrap();
-        assert_eq!((word.backend, word.state), (2, state::ESTABLISHED));
+        assert_eq!((word.backend, word.state), (2, state::HALF_OPEN));
         assert_eq!(word.flags, flag::COUNTED | flag::FROM_PEER);
-        assert_eq!(counters.flows_inserted, 1);
-        let (word, counters) = tell(None, &[OPENED, CLOSED]);
+        assert_eq!((word.seen, counters.flows_inserted), (NOW, 1));
+        let (word, counters) = tell(None, &[Change::Opening, Change::Opened]);
+        assert_eq!(word.unwrap().state, state::ESTABLISHED);
+        assert_eq!((counters.flows_inserted, counters.flows_known), (1, 1));
+        let (word, counters) = tell(None, &[Change::Opened, Change::Closed]);
         assert_eq!(word.unwrap().state, state::CLOSING);
         assert_eq!(counters.flows_closed, 1);
     }
 
     #[test]
-    fn a_live_flow_of_our_own_stays() {
-        for known in [state::ESTABLISHED, state::DOOMED] {
-            let (word, counters) = tell(Some(own(1, known)), &[OPENED]);
-            assert_eq!(word.unwrap().backend, 1);
-            assert_eq!(counters.flows_in_conflict, 1);
-            let (word, counters) = tell(Some(own(1, known)), &[CLOSED]);
-            assert_eq!(word.unwrap().state, known);
-            assert_eq!(counters.flows_close_unknown, 1);
+    fn a_long_session_is_renewed_and_an_old_word_makes_it_no_older() {
+        for flags in [0, flag::FROM_PEER] {
+            let before = known(2, state::ESTABLISHED, flags);
+            let (word, _) = tell(Some(before), &[SINCE]);
+            let word = word.unwrap();
+            assert_eq!(word.seen, NOW - 3);
+            assert_eq!(word.flags, before.flags, "whose it is");
+            let (word, _) = tell(Some(before), &[JUST_BEFORE]);
+            assert_eq!(word.unwrap().seen, BEFORE);
+        }
+        let (word, _) = tell(None, &[SINCE]);
+        assert_eq!(word.unwrap().seen, NOW - 3);
+    }
+
+    #[test]
+    fn of_two_words_on_a_flow_the_later_counts() {
+        use Change::{Opened, Opening};
+        let (own, told) = (0, flag::FROM_PEER);
+        // What is known (heard at BEFORE), what is told, and whether that counts.
+        for (state, flags, change, counts) in [
+            (state::ESTABLISHED, own, JUST_BEFORE, false),
+            (state::ESTABLISHED, own, SINCE, true),
+            (state::ESTABLISHED, own, Opened, true),
+            (state::ESTABLISHED, told, JUST_BEFORE, false),
+            (state::ESTABLISHED, told, Opening, true),
+            (state::HALF_OPEN, own, JUST_BEFORE, false),
+            (state::HALF_OPEN, own, Opened, true),
+            (state::CLOSING, own, JUST_BEFORE, false),
+            (state::CLOSING, own, SINCE, true),
+            (state::CLOSING, told, Opening, true),
+            (state::DOOMED, own, Opened, false),
+        ] {
+            let (word, counters) = tell(Some(known(1, state, flags)), &[change]);
+            let expected = if counts { 2 } else { 1 };
+            let word = word.unwrap();
+            assert_eq!(word.backend, expected, "{state} {flags} {change:?}");
+            let counted = counters.flows_replaced + counters.flows_in_conflict;
+            assert_eq!(counted, 1);
         }
     }
 
     #[test]
-    fn what_is_over_or_not_open_yet_gives_way_to_the_stream_but_not_to_a_table() {
-        for known in [state::HALF_OPEN, state::CLOSING] {
-            let (word, counters) = tell(Some(own(1, known)), &[OPENED]);
-            assert_eq!(word.unwrap().backend, 2);
-            assert_eq!(counters.flows_replaced, 1);
-            let table = Told {
-                of_table: true,
-                ..OPENED
-            };
-            let (word, counters) = tell(Some(own(1, known)), &[table]);
-            assert_eq!(word.unwrap().backend, 1);
-            assert_eq!(counters.flows_known, 1);
+    fn a_session_that_is_heard_here_right_now_stays() {
+        let tables = FlowTables::anonymous(1024, 1024).unwrap();
+        let mut counters = Counters::default();
+        let own = known(1, state::ESTABLISHED, 0);
+        assert_eq!(tables.v4().insert(KEY, own, NOW), Insert::Inserted);
+        for change in [Change::Opening, Change::Opened, SINCE, Change::Closed] {
+            learn(&tables.v4(), KEY, told(change), NOW, &mut counters);
+            let word = tables.v4().lookup(KEY).unwrap();
+            assert_eq!((word.backend, word.state), (1, state::ESTABLISHED));
+        }
+        assert_eq!(counters.flows_in_conflict, 3);
+        assert_eq!(counters.flows_close_unknown, 1);
+    }
+
+    #[test]
+    fn a_table_larger_than_ours_is_counted_and_pushes_no_session_out() {
+        let tables = FlowTables::anonymous(64, 64).unwrap();
+        let mut counters = Counters::default();
+        let key = |port| Key4 { port, ..KEY };
+        for port in 1..=100 {
+            let own = known(1, state::ESTABLISHED, 0);
+            let _ = tables.v4().insert(key(port), own, BEFORE);
+        }
+        let own: Vec<_> = tables.v4().iter().map(|flow| flow.key).collect();
+        for port in 1000..3000 {
+            learn(&tables.v4(), key(port), told(SINCE), NOW, &mut counters);
+        }
+        assert_eq!(counters.flows_inserted + counters.flows_no_room, 2000);
+        assert!(counters.flows_no_room > 1700, "{counters:?}");
+        for key in own {
+            let word = tables.v4().lookup(key).unwrap();
+            assert_eq!((word.backend, word.state), (1, state::ESTABLISHED));
         }
     }
 
@@ -186,26 +285,22 @@ mod tests {
         let (words, loads) = (atomics(1024), atomics(16));
         let flows = Flows4::new(&words, &loads);
         let mut counters = Counters::default();
-        let other = Told {
-            backend: BackendId(1),
-            ..OPENED
-        };
         let load = |backend: usize| loads[backend].load(Ordering::Relaxed);
-        for (told, expected) in [
-            (OPENED, (0, 1)),
-            (OPENED, (0, 1)),
-            (other, (1, 0)),
-            (CLOSED, (1, 0)),
-            (
-                Told {
-                    change: Change::Closed,
-                    ..other
-                },
-                (0, 0),
-            ),
-            (OPENED, (0, 1)),
+        for (change, backend, expected) in [
+            (Change::Opening, 2, (0, 1)),
+            (Change::Opened, 2, (0, 1)),
+            (Change::Opened, 2, (0, 1)),
+            (Change::Opened, 1, (1, 0)),
+            (Change::Closed, 2, (1, 0)),
+            (Change::Closed, 1, (0, 0)),
+            (SINCE, 2, (0, 0)),
+            (Change::Opened, 2, (0, 1)),
         ] {
-            learn(&flows, &told, 2, &mut counters);
+            let told = Told {
+                change,
+                backend: BackendId(backend),
+            };
+            learn(&flows, KEY, told, NOW, &mut counters);
             assert_eq!((load(1), load(2)), expected, "after {told:?}");
         }
     }

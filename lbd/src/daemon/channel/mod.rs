@@ -1,77 +1,133 @@
-//! The shell of the cluster channel: a task with the socket, and the conductor's side of it.
-mod flow_sync;
+//! The shell of the cluster channel: a thread with the socket and the tables, and the conductor's
+//! handle to it.
+mod book;
 mod learn;
-mod task;
+mod refresh;
+mod thread;
 
 use std::{
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::JoinHandle,
 };
 
-use tokio::sync::mpsc;
+use socket2::{Domain, Protocol, Socket, Type};
 use tracing::{error, info, warn};
 
-pub(super) use self::flow_sync::FlowSync;
-use self::task::{Order, Snapshot};
-use super::{clock, event};
+pub(super) use self::book::Book;
+use super::{
+    advert::wake::Bell,
+    status::{ChannelStatus, PeerStatus},
+};
 use crate::{
-    channel::{FlowRecord, Keys, Part, PeerStatus, SenderId},
+    channel::{self, BackendWeight, Counters, Keys, OrderRecord},
     config::Config,
+    dataplane::{Events, FlowTables},
 };
 
 /// A peer that was heard within so much runs an lbd. Some hellos of a second each.
 const LIVE_NS: u64 = 10_000_000_000;
+/// The receive buffer: the bursts of some peers while the thread waits for a CPU.
+const RECEIVE_BYTES: usize = 4 << 20;
 
-/// What the task tells the conductor.
+/// What the thread tells the conductor.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Flows of a peer, in their order.
-    Learn {
-        /// Of what they are a part.
-        part: Part,
-        /// The flows.
-        records: Vec<FlowRecord>,
-    },
-    /// A peer wants every live flow.
-    TableWanted {
-        /// Which one.
-        peer: SenderId,
-    },
-    /// The answer to [`Outlet::join`]: every peer that can be asked was asked, and what it said came
-    /// before this.
+    /// The answer to [`Outlet::join`]: every peer that can be asked was asked, and what it said is in
+    /// the tables.
     Joined,
+    /// A peer has asked for everything.
+    PeerJoined,
+    /// What a peer that takes itself for the master has decided.
+    Weights {
+        /// The peer's address.
+        of: IpAddr,
+        /// Every backend's.
+        backends: Vec<BackendWeight>,
+    },
+    /// Operators' orders that a peer knows.
+    Orders(Vec<OrderRecord>),
 }
 
-/// The conductor's handle to the task.
+/// What the conductor wants.
+#[derive(Debug)]
+enum Order {
+    /// The ids are these from now on, and idle flows are forgotten after so long.
+    Book { book: Box<Book>, idle_ns: u64 },
+    /// Begin.
+    On {
+        name: String,
+        socket: UdpSocket,
+        keys: Keys,
+    },
+    /// End.
+    Off,
+    /// Another configuration.
+    Configure {
+        keys: Keys,
+        peers: Vec<(String, SocketAddr)>,
+    },
+    /// Ask every peer for its table.
+    Join,
+    /// Tell the peers what the master, which we are, has decided.
+    Weights(Vec<BackendWeight>),
+    /// Tell the peers these orders.
+    Orders(Vec<OrderRecord>),
+}
+
+/// What the thread knows, for people.
+#[derive(Clone, Debug, Default)]
+struct Snapshot {
+    counters: Counters,
+    peers: Vec<channel::PeerStatus>,
+}
+
+/// The conductor's handle to the thread; dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    events: mpsc::Sender<event::Event>,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Off {
-        why: String,
-    },
-    On {
-        /// Closing it ends the task.
-        orders: mpsc::UnboundedSender<Order>,
-        snapshot: Arc<Mutex<Snapshot>>,
-    },
+    orders: Option<mpsc::Sender<Order>>,
+    bell: Bell,
+    thread: Option<JoinHandle<()>>,
+    snapshot: Arc<Mutex<Snapshot>>,
+    /// Why there is no channel.
+    off: Option<String>,
 }
 
 impl Outlet {
-    pub(super) fn new(events: mpsc::Sender<event::Event>) -> Self {
-        let why = "not started yet".to_owned();
-        Self {
+    /// Starts the thread. `tell` is called on it, must not wait, and says whether there was room.
+    pub(super) fn start(
+        events: Option<Events>,
+        tables: FlowTables,
+        tell: impl Fn(Event) -> bool + Send + 'static,
+    ) -> io::Result<Self> {
+        let (orders, ordered) = mpsc::channel();
+        let (bell, snapshot) = (Bell::new()?, Arc::default());
+        let thread = thread::Worker::spawn(
+            ordered,
+            bell.clone(),
             events,
-            state: State::Off { why },
-        }
+            tables,
+            Arc::clone(&snapshot),
+            Box::new(tell),
+        )?;
+        Ok(Self {
+            orders: Some(orders),
+            bell,
+            thread: Some(thread),
+            snapshot,
+            off: Some("not started yet".to_owned()),
+        })
     }
 
-    /// Follows a configuration from now on. Call it inside the runtime.
-    pub(super) fn follow(&mut self, config: &Config) {
+    /// Follows a configuration from now on.
+    pub(super) fn follow(&mut self, config: &Config, book: Book) {
+        let idle = config.cluster.idle.established;
+        self.order(Order::Book {
+            book: Box::new(book),
+            idle_ns: u64::try_from(idle.as_nanos()).unwrap_or(u64::MAX),
+        });
         let (Some(address), Some(keys)) = (config.node.channel, config.keys()) else {
             let missing = match config.node.channel {
                 None => "node.channel",
@@ -83,82 +139,133 @@ impl Outlet {
             return;
         };
         let keys = Keys::new(keys.signing(), keys.verifying());
+        if self.off.is_some() {
+            match bind(address) {
+                Ok(socket) => {
+                    info!("flows are told to peers from {address}/udp");
+                    self.order(Order::On {
+                        name: config.node.name.clone(),
+                        socket,
+                        keys: keys.clone(),
+                    });
+                    self.off = None;
+                }
+                Err(failed) => {
+                    let why = format!("node.channel: {address}/udp cannot be used: {failed}");
+                    error!("{why}");
+                    self.off = Some(why);
+                    return;
+                }
+            }
+        }
         let peers = peers(config, address);
-        if let State::On { orders, .. } = &self.state {
-            // The task lives as long as this sender does.
-            let _ = orders.send(Order::Configure { keys, peers });
-            return;
-        }
-        match task::start(
-            &config.node.name,
-            address,
-            keys,
-            &peers,
-            self.events.clone(),
-        ) {
-            Ok((orders, snapshot)) => {
-                info!("flows are told to peers from {address}/udp");
-                self.state = State::On { orders, snapshot };
-            }
-            Err(failed) => {
-                let why = format!("node.channel: {address}/udp cannot be used: {failed}");
-                error!("{why}");
-                self.state = State::Off { why };
-            }
-        }
+        self.order(Order::Configure { keys, peers });
     }
 
     fn turn_off(&mut self, why: String) {
-        if !matches!(&self.state, State::Off { why: known } if *known == why) {
+        if self.off.as_ref() != Some(&why) {
             warn!("{why}");
-            self.state = State::Off { why };
+            self.off = Some(why);
+            self.order(Order::Off);
         }
     }
 
     /// Asks every peer for its table; [`Event::Joined`] follows. False when there is no channel.
     pub(super) fn join(&self) -> bool {
-        self.order(Order::Join)
+        self.order(Order::Join);
+        self.is_on()
     }
 
     /// Whether an address is one of the peers'.
     pub(super) fn is_peer(&self, address: IpAddr) -> bool {
-        let is_its = |peer: &PeerStatus| peer.address.ip() == address;
-        self.look()
-            .is_ok_and(|snapshot| snapshot.peers.iter().any(is_its))
+        let peers = self.peers();
+        peers.iter().any(|peer| peer.address.ip() == address)
     }
 
     /// The peers that were heard not long ago.
     pub(super) fn live(&self, now_ns: u64) -> Vec<IpAddr> {
-        let snapshot = self.look().unwrap_or_default();
-        let is_live = |peer: &&PeerStatus| {
+        let peers = self.peers().into_iter();
+        let live = peers.filter(|peer| {
             peer.heard_ns
                 .is_some_and(|heard| now_ns.saturating_sub(heard) < LIVE_NS)
-        };
-        let live = snapshot.peers.iter().filter(is_live);
+        });
         live.map(|peer| peer.address.ip()).collect()
     }
 
-    fn is_on(&self) -> bool {
-        matches!(self.state, State::On { .. })
+    fn peers(&self) -> Vec<channel::PeerStatus> {
+        if !self.is_on() {
+            return Vec::new();
+        }
+        let snapshot = self.snapshot.lock();
+        let snapshot = snapshot.unwrap_or_else(PoisonError::into_inner);
+        snapshot.peers.clone()
     }
 
-    fn order(&self, order: Order) -> bool {
-        match &self.state {
-            State::On { orders, .. } => orders.send(order).is_ok(),
-            State::Off { .. } => false,
+    /// Tells the peers what this node, as the master, has decided.
+    pub(super) fn tell_weights(&self, backends: Vec<BackendWeight>) {
+        self.order(Order::Weights(backends));
+    }
+
+    /// Tells the peers the operators' orders.
+    pub(super) fn tell_orders(&self, orders: Vec<OrderRecord>) {
+        self.order(Order::Orders(orders));
+    }
+
+    /// Whether there is a channel.
+    pub(super) fn is_on(&self) -> bool {
+        self.off.is_none()
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // A thread that has ended has said why in the log.
+            let _ = orders.send(order);
+            self.bell.ring();
         }
     }
 
-    /// Why it is off, or what the task knows.
-    fn look(&self) -> Result<Snapshot, &str> {
-        match &self.state {
-            State::Off { why } => Err(why),
-            State::On { snapshot, .. } => Ok(snapshot
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()),
+    /// As `lbd status` shows it.
+    pub(super) fn status(&self, now_ns: u64) -> ChannelStatus {
+        let snapshot = self.snapshot.lock();
+        let snapshot = snapshot.unwrap_or_else(PoisonError::into_inner).clone();
+        let counters: BTreeMap<String, u64> = snapshot
+            .counters
+            .iter()
+            .map(|(name, count, _)| (name.to_owned(), count))
+            .collect();
+        let peers = snapshot.peers.into_iter().map(|peer| PeerStatus {
+            name: peer.name,
+            address: peer.address,
+            heard_s: peer.heard_ns.map(|heard| {
+                std::time::Duration::from_nanos(now_ns.saturating_sub(heard)).as_secs_f64()
+            }),
+            complete: peer.complete,
+        });
+        ChannelStatus {
+            off: self.off.clone(),
+            peers: peers.collect(),
+            counters,
         }
     }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.orders = None;
+        self.bell.ring();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 /// The other backends: one that runs no lbd hears nothing, and that harms nobody.

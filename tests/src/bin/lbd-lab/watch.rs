@@ -83,6 +83,8 @@ mod tests {
             name: "mx1".to_owned(),
             weight_permille,
             accepting,
+            operator: None,
+            drain: None,
             sessions: 0,
             reason: "why".to_owned(),
             reported: None,

@@ -1,0 +1,388 @@
+//! The thread: the program's events, a socket, the tables, and [`crate::channel::Channel`] between
+//! them.
+//!
+//! A session that no peer knows yet is lost with this box. So between the program's event and the
+//! datagram there is one thread and nothing else, and it comes before ordinary work.
+use std::{
+    io::{self, ErrorKind},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    num::NonZeroU64,
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::JoinHandle,
+};
+
+use tracing::{error, warn};
+
+use super::{
+    super::{
+        advert::wake::{Bell, Timer, wait},
+        clock,
+    },
+    Event, Order, Snapshot,
+    book::Book,
+    learn::{Told, learn},
+    refresh::Refresh,
+};
+use crate::{
+    channel::{Channel, Counters, Epoch, FlowRecord, Output},
+    dataplane::{Events, FlowTables, seen},
+    flows::{Key4, Key6},
+};
+
+/// Datagrams of flows sent in one turn, and how often there is one: 28 Mbyte a second at most, which
+/// is what a peer's receive buffer takes without loss.
+const BURST: usize = 20;
+const TURN_NS: u64 = 1_000_000;
+/// How often hellos, ends of sessions and the refresh are looked for.
+const TICK_NS: u64 = 20_000_000;
+/// Events and datagrams taken in one round: neither keeps the other waiting.
+const EVENTS: usize = 4096;
+const DATAGRAMS: usize = 256;
+/// Before ordinary work, behind the election's.
+const NICE: libc::c_int = -15;
+/// Between two complaints in the log.
+const COMPLAINT_NS: u64 = 10_000_000_000;
+
+/// The thread's end of everything.
+pub(super) struct Worker {
+    orders: mpsc::Receiver<Order>,
+    bell: Bell,
+    timer: Timer,
+    /// Of the program, unless another reader has them.
+    events: Option<Events>,
+    tables: FlowTables,
+    book: Book,
+    refresh: Refresh,
+    on: Option<On>,
+    tell: Box<dyn Fn(Event) -> bool + Send>,
+    snapshot: Arc<Mutex<Snapshot>>,
+    /// Of what became of the peers' flows.
+    learned: Counters,
+    tick_ns: u64,
+    turn_ns: u64,
+    budget: usize,
+}
+
+/// A channel that is in use.
+struct On {
+    socket: UdpSocket,
+    channel: Channel,
+    is_joining: bool,
+    send_failed: u64,
+    complained_ns: Option<u64>,
+}
+
+impl Worker {
+    pub(super) fn spawn(
+        orders: mpsc::Receiver<Order>,
+        bell: Bell,
+        events: Option<Events>,
+        tables: FlowTables,
+        snapshot: Arc<Mutex<Snapshot>>,
+        tell: Box<dyn Fn(Event) -> bool + Send>,
+    ) -> io::Result<JoinHandle<()>> {
+        let worker = Self {
+            orders,
+            bell,
+            timer: Timer::new()?,
+            events,
+            tables,
+            book: Book::default(),
+            refresh: Refresh::new(0),
+            on: None,
+            tell,
+            snapshot,
+            learned: Counters::default(),
+            tick_ns: 0,
+            turn_ns: 0,
+            budget: BURST,
+        };
+        std::thread::Builder::new()
+            .name("lbd-channel".into())
+            .spawn(move || worker.run())
+    }
+
+    fn run(mut self) {
+        // SAFETY: takes plain numbers; 0 names the calling thread. Refused, it runs like any other.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+        while self.turn() {}
+    }
+
+    /// One round; false after the last.
+    fn turn(&mut self) -> bool {
+        if let Err(failed) = self.sleep() {
+            error!("the cluster channel ends, as its thread cannot wait: {failed}");
+            return false;
+        }
+        loop {
+            match self.orders.try_recv() {
+                Ok(order) => self.obey(order),
+                Err(mpsc::TryRecvError::Empty) => break,
+                Err(mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+        let now_ns = clock::boottime_ns();
+        self.tell_events(now_ns);
+        self.send_flows(now_ns);
+        self.receive(now_ns);
+        if now_ns >= self.tick_ns {
+            self.tick_ns = now_ns + TICK_NS;
+            self.tick(now_ns);
+        }
+        true
+    }
+
+    fn sleep(&self) -> io::Result<()> {
+        let has_flows = self.on.as_ref().is_some_and(|on| on.channel.has_flows());
+        let next_ns = if has_flows {
+            self.turn_ns + TURN_NS
+        } else {
+            self.tick_ns
+        };
+        self.timer.set(Some(next_ns))?;
+        let mut fds: Vec<BorrowedFd<'_>> = vec![self.timer.as_fd(), self.bell.as_fd()];
+        fds.extend(self.events.as_ref().map(|events| events.as_fd()));
+        fds.extend(self.on.as_ref().map(|on| on.socket.as_fd()));
+        wait(&fds)?;
+        self.bell.silence();
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now_ns = clock::boottime_ns();
+        let on = self.on.as_mut();
+        let outputs = match (order, on) {
+            (Order::Book { book, idle_ns }, _) => {
+                self.book = *book;
+                self.refresh = Refresh::new(idle_ns);
+                return;
+            }
+            (Order::Off, _) => {
+                self.on = None;
+                return;
+            }
+            (Order::On { name, socket, keys }, _) => {
+                self.on = Some(On {
+                    socket,
+                    channel: Channel::new(&name, new_epoch(), keys, now_ns),
+                    is_joining: false,
+                    send_failed: 0,
+                    complained_ns: None,
+                });
+                return;
+            }
+            (Order::Configure { keys, peers }, Some(on)) => {
+                on.channel.configure(keys, &peers);
+                return;
+            }
+            (Order::Join, Some(on)) => {
+                on.is_joining = true;
+                on.channel.join(now_ns)
+            }
+            (Order::Weights(backends), Some(on)) => on.channel.tell_weights(&backends, now_ns),
+            (Order::Orders(orders), Some(on)) => on.channel.tell_orders(&orders, now_ns),
+            (_, None) => return,
+        };
+        self.perform(outputs, now_ns);
+    }
+
+    /// Tells the peers what the program told. Without a channel it is read all the same, so that the
+    /// program finds room.
+    fn tell_events(&mut self, now_ns: u64) {
+        let Some(events) = &mut self.events else {
+            return;
+        };
+        let book = &self.book;
+        let records: Vec<FlowRecord> = events
+            .take(EVENTS)
+            .filter_map(|event| book.of_event(&event))
+            .collect();
+        if let Some(on) = &mut self.on {
+            on.channel.queue(records, now_ns);
+        }
+    }
+
+    fn send_flows(&mut self, now_ns: u64) {
+        let Some(on) = &mut self.on else {
+            return;
+        };
+        if now_ns >= self.turn_ns + TURN_NS {
+            self.turn_ns = now_ns;
+            self.budget = BURST;
+        }
+        while self.budget > 0 {
+            let Some(Output::Send { to, bytes }) = on.channel.next_flows() else {
+                return;
+            };
+            self.budget -= 1;
+            on.send(to, &bytes);
+        }
+    }
+
+    fn receive(&mut self, now_ns: u64) {
+        let mut bytes = [0; 2048];
+        for _ in 0..DATAGRAMS {
+            let Some(on) = &mut self.on else {
+                return;
+            };
+            match on.socket.recv_from(&mut bytes) {
+                Ok((length, from)) => {
+                    let outputs = on.hear(&bytes[..length], from, now_ns);
+                    self.perform(outputs, now_ns);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // An ICMP error of a peer that does not listen.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn tick(&mut self, now_ns: u64) {
+        self.refresh_peers(now_ns);
+        let Some(on) = &mut self.on else {
+            return;
+        };
+        let hellos = on.channel.tick(now_ns);
+        let has_joined = on.is_joining && on.channel.has_joined(now_ns);
+        self.perform(hellos, now_ns);
+        let Some(on) = &mut self.on else {
+            return;
+        };
+        // A conductor that has no room is asked again.
+        if has_joined && (self.tell)(Event::Joined) {
+            on.is_joining = false;
+        }
+        let mut counters = on.channel.counters();
+        counters.send_failed = on.send_failed;
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Snapshot {
+            counters: counters.with(&self.learned),
+            peers: on.channel.peers(),
+        };
+    }
+
+    fn refresh_peers(&mut self, now_ns: u64) {
+        let (Some((part, of)), Some(on)) = (self.refresh.part(now_ns), &mut self.on) else {
+            return;
+        };
+        let now_seen = seen(clock::monotonic_ns());
+        let (book, refresh) = (&self.book, &self.refresh);
+        let (v4, v6) = (self.tables.v4(), self.tables.v6());
+        let v4 = v4.part(part, of).filter_map(|flow| {
+            let tells = refresh.tells(flow.word, now_seen);
+            tells.then(|| book.of_flow(&flow, now_seen))?
+        });
+        let v6 = v6.part(part, of).filter_map(|flow| {
+            let tells = refresh.tells(flow.word, now_seen);
+            tells.then(|| book.of_flow(&flow, now_seen))?
+        });
+        on.channel.queue(v4.chain(v6).collect(), now_ns);
+    }
+
+    fn perform(&mut self, outputs: Vec<Output>, now_ns: u64) {
+        for output in outputs {
+            match output {
+                Output::Send { to, bytes } => {
+                    if let Some(on) = &mut self.on {
+                        on.send(to, &bytes);
+                    }
+                }
+                Output::Learn { records } => self.learn(&records),
+                Output::TableWanted { peer } => {
+                    // What was told before the walk is in the table, what comes after it follows it.
+                    self.tell_events(now_ns);
+                    let table = self.table();
+                    if let Some(on) = &mut self.on {
+                        on.channel.queue_table(peer, table);
+                    }
+                    (self.tell)(Event::PeerJoined);
+                }
+                Output::Weights { peer, backends } => {
+                    (self.tell)(Event::Weights {
+                        of: peer.ip(),
+                        backends,
+                    });
+                }
+                Output::Orders(orders) => {
+                    (self.tell)(Event::Orders(orders));
+                }
+            }
+        }
+    }
+
+    fn table(&self) -> Vec<FlowRecord> {
+        let now_seen = seen(clock::monotonic_ns());
+        let (v4, v6) = (self.tables.v4(), self.tables.v6());
+        let v4 = v4
+            .iter()
+            .filter_map(|flow| self.book.of_flow(&flow, now_seen));
+        let v6 = v6
+            .iter()
+            .filter_map(|flow| self.book.of_flow(&flow, now_seen));
+        v4.chain(v6).collect()
+    }
+
+    fn learn(&mut self, records: &[FlowRecord]) {
+        let now_seen = seen(clock::monotonic_ns());
+        let (v4, v6) = (self.tables.v4(), self.tables.v6());
+        for record in records {
+            let Some((vip_id, backend)) = self.book.ids(record) else {
+                self.learned.flows_unknown_target += 1;
+                continue;
+            };
+            let told = Told {
+                change: record.change,
+                backend,
+            };
+            let (port, counters) = (record.source.port(), &mut self.learned);
+            match record.source.ip() {
+                IpAddr::V4(source) => {
+                    let key = Key4 {
+                        source,
+                        port,
+                        vip_id,
+                    };
+                    learn(&v4, key, told, now_seen, counters);
+                }
+                IpAddr::V6(source) => {
+                    let key = Key6 {
+                        source,
+                        port,
+                        vip_id,
+                    };
+                    learn(&v6, key, told, now_seen, counters);
+                }
+            }
+        }
+    }
+}
+
+impl On {
+    fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
+        // A datagram that is not sent is one that is lost: the peer sees the gap.
+        if self.socket.send_to(bytes, to).is_err() {
+            self.send_failed += 1;
+        }
+    }
+
+    fn hear(&mut self, bytes: &[u8], from: SocketAddr, now_ns: u64) -> Vec<Output> {
+        match self.channel.receive(bytes, now_ns) {
+            Ok(outputs) => outputs,
+            Err(refused) => {
+                let is_due = self
+                    .complained_ns
+                    .is_none_or(|last| now_ns.saturating_sub(last) >= COMPLAINT_NS);
+                if is_due {
+                    self.complained_ns = Some(now_ns);
+                    warn!("cluster channel: a datagram of {from} is refused: {refused}");
+                }
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// Nanoseconds since 1970 differ from start to start, even where the clock is set back in between.
+fn new_epoch() -> Epoch {
+    Epoch(NonZeroU64::new(clock::unix_ns()).unwrap_or(NonZeroU64::MIN))
+}

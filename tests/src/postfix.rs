@@ -122,3 +122,53 @@ pub fn smtp_source(host: &Host, target: SocketAddr, total: u32, at_once: u32) ->
     ];
     host.output("timeout", &arguments).map(drop)
 }
+
+/// Long sessions of smtp-source: each sends a message, waits, and sends the next one.
+#[derive(Debug)]
+pub struct LongSessions {
+    process: Process,
+    /// Messages that are sent in all.
+    pub messages: u32,
+}
+
+impl LongSessions {
+    /// Opens `sessions` of them from `host` to `target`, for `messages_each` messages of `bytes` and
+    /// `wait_s` seconds between two.
+    pub fn start(
+        host: &Host,
+        target: SocketAddr,
+        sessions: u32,
+        messages_each: u32,
+        bytes: u32,
+        wait_s: u32,
+    ) -> Result<Self> {
+        let messages = sessions * messages_each;
+        let mut command = host.command("smtp-source");
+        let numbers = [
+            ("-s", sessions),
+            ("-m", messages),
+            ("-l", bytes),
+            ("-w", wait_s),
+        ];
+        command.args(["-4", "-d", "-f", "a@client.test", "-t", "b@lab.test"]);
+        for (flag, number) in numbers {
+            command.arg(flag).arg(number.to_string());
+        }
+        command.arg(target.to_string()).stdout(Stdio::null());
+        Ok(Self {
+            process: host.spawn(&mut command)?,
+            messages,
+        })
+    }
+
+    /// Whether all messages are sent, or a session failed: smtp-source gives up then.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.status().is_some()
+    }
+
+    /// Waits for the end. False when a session failed, or hangs.
+    pub fn finish(mut self, patience: Duration) -> bool {
+        let status = self.process.wait(patience);
+        status.is_some_and(|status| status.success())
+    }
+}

@@ -209,15 +209,19 @@ fn a_busy_box_takes_nothing_over_at_10_ms() -> Result<()> {
     Ok(())
 }
 
-/// The table of outages beside keepalived's. `LBD_RUNS` runs of each, or 10.
+/// The table of outages beside keepalived's. `LBD_RUNS` runs of each, or 10; `LBD_CENTISECONDS`
+/// between adverts, or 1, 10 and 100.
 #[test]
 #[ignore = "minutes long: prints figures, checks none"]
 fn outages_beside_keepalived() -> Result<()> {
     let runs = std::env::var("LBD_RUNS").ok().and_then(|s| s.parse().ok());
     let [vip, _] = vips();
+    let centiseconds = std::env::var("LBD_CENTISECONDS")
+        .ok()
+        .and_then(|s| s.parse().ok());
     lbd_tests::election::figures::print(
         vip,
-        &[1, 10, 100],
+        &centiseconds.map_or_else(|| vec![1, 10, 100], |one: u16| vec![one]),
         runs.unwrap_or(10),
         Path::new(ELECT_NODE),
     )

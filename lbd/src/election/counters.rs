@@ -29,6 +29,8 @@ counters! {
     late_timers,
     /// Questions to the master's box. Expected: one in ten seconds, some when adverts are late.
     probes,
+    /// Times that neither the master nor any witness answered, though one had before. Not expected: this box is cut off, or so busy that it hears late.
+    deaf,
     /// Adverts that no key verified, nor any other since the start: they keep this node from becoming master. Not expected: `secret_file` differs.
     contested,
     /// Leases that ended while master. Not expected unless the box was stopped.

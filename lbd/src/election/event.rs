@@ -245,6 +245,8 @@ pub enum Notice {
         /// Who.
         from: IpAddr,
     },
+    /// Neither the master nor any witness answers.
+    Deaf,
     /// Somebody advertises whom we do not believe, and we believed nobody since the start.
     Contested {
         /// Who, they say.
@@ -294,6 +296,10 @@ impl fmt::Display for Notice {
             Self::StrangerStopped { from } => {
                 write!(f, "{from} says that it stops, but is not the master")
             }
+            Self::Deaf => f.write_str(
+                "neither the master nor the gateway nor another node answers: waiting longer before \
+                 taking over, since it may be this box that hears nothing",
+            ),
             Self::Contested { from } => write!(
                 f,
                 "{from} advertises, no key here verifies it, and no advert was verified since the \

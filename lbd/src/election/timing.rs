@@ -47,7 +47,7 @@ pub fn handover_ns(priority: Priority, interval: Interval) -> u64 {
 }
 
 /// Questions to a silent master's box before it counts as gone.
-pub const PROBES: u8 = 6;
+pub const PROBES: u8 = 8;
 
 /// Silence after which a backup begins to doubt the master: one advert is overdue by an eighth.
 #[must_use]

@@ -111,6 +111,7 @@ impl Notice {
                     election::Notice::Fault(_) => 7,
                     election::Notice::Cured => 8,
                     election::Notice::Contested { .. } => 9,
+                    election::Notice::Deaf => 10,
                 }
             }
             _ => 0,

@@ -11,7 +11,10 @@
 //!   lease lasts, whatever became of its daemon (killed, stopped, starved). The backup waits for the
 //!   end of that lease where the master is known to hold one ([`Heard::leased`]), and for the whole
 //!   master-down interval where it is not (keepalived).
-//! - **Nobody answers.** It may be this box that is cut off: it waits for the master-down interval.
+//! - **Nobody answers.** It may be this box that is cut off: it waits for the master-down interval. If
+//!   a witness has answered before, it waits two intervals more: a busy box can be deaf for a while
+//!   (the kernel's receive work waits for a CPU behind ordinary processes) though this thread is not,
+//!   and would take its own deafness for the master's death.
 //!
 //! # Why this makes no second master
 //! Two boxes that answer for the VIP are one too many only where somebody can reach both. What would
@@ -26,8 +29,9 @@
 //! - *segment split*: both sides have a master, as VRRP always does, only sooner; the side without a
 //!   witness waits as VRRP does. Split or not, the new master needs the answer of a third party in
 //!   the same moment, so a box whose own link is broken takes nothing over early;
-//! - *loss*: a living master is taken for dead when one advert and all [`PROBES`] exchanges are lost:
-//!   at a loss of p with probability p (1 - (1 - p)²)⁶, less than VRRP's p³ for any p up to 1/2;
+//! - *loss*: a living master is taken for dead when one advert and all [`PROBES`] exchanges are lost.
+//!   At a loss of p that is p (1 - (1 - p)²)⁸ beside VRRP's own p³, and less than that for p up to
+//!   0.7; with adverts in both families p² (1 - (1 - p)²)⁸ beside p⁶, and less for p up to 0.37;
 //! - *a forged answer* makes a backup wait no longer than VRRP does; to forge silence, an attacker
 //!   has to be able to silence the box.
 //!
@@ -38,7 +42,7 @@ use super::{Leader, Machine, State};
 use crate::election::timing::{
     PROBES, handover_ns, late_ns, lease_ns, master_down_ns, overdue_ns, probe_gap_ns,
 };
-use crate::election::{Output, Takeover};
+use crate::election::{Notice, Output, Takeover};
 use crate::units::Priority;
 
 /// While its adverts come, a master is asked that often, to know that it does answer.
@@ -47,6 +51,8 @@ const ASK_AGAIN_NS: u64 = 10_000_000_000;
 const ASK_FIRST_NS: u64 = 1_000_000_000;
 /// An answer older than that says nothing: some questions since were in vain.
 const KNOWN_NS: u64 = 3 * ASK_AGAIN_NS;
+/// To wait that much longer where nobody answers who did before.
+const DEAF_INTERVALS: u64 = 2;
 
 /// What is known of the master's box beside its adverts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -58,6 +64,8 @@ pub(super) struct Doubt {
     /// Questions since the adverts are overdue.
     sent: u8,
     witnessed: bool,
+    /// When a witness answered last, doubt or not.
+    witness_ns: Option<u64>,
 }
 
 impl Doubt {
@@ -121,8 +129,15 @@ impl Machine {
             self.counters.probes += 1;
         } else {
             doubt.next_ns = None;
+            let has_witness = doubt.witness_ns.is_some_and(|at| now_ns - at < KNOWN_NS);
             if doubt.witnessed {
                 self.take_over(Takeover::MasterGone, out);
+            } else if has_witness && let State::Backup(backup) = &mut self.state {
+                backup.down_ns += DEAF_INTERVALS * leader.interval.ns();
+                // Once: whoever stays deaf has to become master at some time.
+                doubt.witness_ns = None;
+                self.counters.deaf += 1;
+                out.push(Output::Notice(Notice::Deaf));
             }
         }
     }
@@ -134,7 +149,14 @@ impl Machine {
         };
         let Some(leader) = self.leader else { return };
         if !leader.is(address) {
-            self.doubt.witnessed |= self.doubt.sent > 0;
+            let doubt = &mut self.doubt;
+            doubt.witness_ns = Some(self.now_ns);
+            if doubt.sent == PROBES && doubt.next_ns.is_none() {
+                // Deaf no more: what was asked meanwhile says nothing.
+                (doubt.sent, doubt.witnessed) = (0, false);
+                doubt.next_ns = Some(self.now_ns + probe_gap_ns(leader.interval));
+            }
+            doubt.witnessed |= doubt.sent > 0;
             return;
         }
         self.doubt.answered_ns = Some(self.now_ns);
@@ -152,7 +174,8 @@ impl Machine {
             + lease_ns(leader.interval)
             + handover_ns(self.priority(), leader.interval);
         if leader.leased && backup.down_ns == down_ns && lease_end_ns < down_ns {
-            backup.down_ns = lease_end_ns.max(self.now_ns);
+            // An answer that comes so late may have adverts right behind it.
+            backup.down_ns = lease_end_ns.max(self.now_ns + late_ns(leader.interval));
             backup.takeover = Takeover::LeaseEnded;
             self.state = State::Backup(backup);
         }

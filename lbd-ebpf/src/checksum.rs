@@ -13,6 +13,22 @@ impl Sum {
         Self(0)
     }
 
+    /// What another sum has come to, as [`Self::partial`] gives it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_partial(sum: u32) -> Self {
+        Self(sum as u64)
+    }
+
+    /// The sum in 32 bits, as `bpf_csum_diff` takes and returns it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn partial(self) -> u32 {
+        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        // One carry at most, and then the low half is not all ones.
+        (((sum & 0xffff_ffff) + (sum >> 32)) & 0xffff_ffff) as u32
+    }
+
     /// Adds two bytes as they stand in memory.
     #[inline(always)]
     #[must_use]

@@ -11,7 +11,6 @@ use crate::{
     decap,
     exit::{Exit, Stage},
     family::{Family, Key, V4, V6, key4, key6},
-    icmp,
     maps::{NODES, VIPS},
     packet::Packet,
 };
@@ -24,6 +23,14 @@ pub(crate) struct ForVip<const K: usize> {
     pub(crate) hash: u64,
     /// Bits of [`tcp_flag`].
     pub(crate) flags: u8,
+}
+
+/// What is wanted of a VIP.
+pub(crate) enum Wanted<const K: usize> {
+    /// Its service.
+    Segment(ForVip<K>),
+    /// It is told something by ICMP or `ICMPv6`: see [`crate::icmp`].
+    Message,
 }
 
 impl<const K: usize> ForVip<K> {
@@ -44,7 +51,7 @@ impl<const K: usize> ForVip<K> {
 
 /// Lets an IPv4 frame go on if it is a TCP segment for a VIP.
 #[inline(always)]
-pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<ForVip<1>> {
+pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<Wanted<1>> {
     let Some(ip) = Ipv4::at(packet, link.network) else {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
@@ -56,20 +63,20 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<ForVip<1>> {
     };
     let transport = ip.transport(packet, link.network).map_err(unusable)?;
     if transport.protocol != protocol::TCP {
-        return Err(other(packet, transport.protocol, protocol::ICMP));
+        return other(transport.protocol, protocol::ICMP);
     }
     let (tcp, vip_id) = segment(packet, &transport, vip)?;
     let key = key4(ip.source(), tcp.source_port_be(), vip_id);
-    Ok(ForVip {
+    Ok(Wanted::Segment(ForVip {
         key,
         hash: V4::hash(&key),
         flags: tcp.flags(),
-    })
+    }))
 }
 
 /// Lets an IPv6 frame go on if it is a TCP segment for a VIP.
 #[inline(always)]
-pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
+pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<Wanted<3>> {
     let Some(ip) = Ipv6::at(packet, link.network) else {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
@@ -81,15 +88,15 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
     };
     let transport = ip.transport(packet, link.network).map_err(unusable)?;
     if transport.protocol != protocol::TCP {
-        return Err(other(packet, transport.protocol, protocol::ICMPV6));
+        return other(transport.protocol, protocol::ICMPV6);
     }
     let (tcp, vip_id) = segment(packet, &transport, vip)?;
     let key = key6(ip.source(), tcp.source_port_be(), vip_id);
-    Ok(ForVip {
+    Ok(Wanted::Segment(ForVip {
         key,
         hash: V6::hash(&key),
         flags: tcp.flags(),
-    })
+    }))
 }
 
 /// The rest of both families: a served port, and a sender outside the cluster.
@@ -113,11 +120,11 @@ fn segment<'a>(
 
 /// What is for a VIP and not TCP.
 #[inline(always)]
-fn other(packet: &Packet, protocol: u8, icmp: u8) -> Exit {
+fn other<const K: usize>(protocol: u8, icmp: u8) -> Stage<Wanted<K>> {
     if protocol == icmp {
-        return icmp::decide(packet);
+        return Ok(Wanted::Message);
     }
-    Exit::Pass(Reason::PassOtherService)
+    Err(Exit::Pass(Reason::PassOtherService))
 }
 
 #[inline(always)]

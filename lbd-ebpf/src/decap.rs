@@ -171,8 +171,9 @@ fn segment(packet: &Packet, transport: &Transport, vip: &Vip) -> Stage<()> {
 
 #[inline(always)]
 fn strip(packet: &mut Packet, link: &Link, inner: usize, ethertype: u16) -> Option<()> {
-    let ethernet = Ethernet::of(packet, link)?;
-    packet.move_start(inner as i32 - ethernet.len() as i32)?;
+    // The new header overlaps the old one, of which only the type changes.
+    let ethernet = Ethernet::at(packet, 0, link.network)?;
+    packet.move_start(inner as i32 - link.network as i32)?;
     ethernet.write(packet, ethertype)
 }
 

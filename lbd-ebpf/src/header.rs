@@ -47,14 +47,22 @@ pub const fn put_ipv4(head: &mut [u8; 20], header: &Header<u32>) {
 /// Writes an IPv6 header; of `flow_label` 20 bits count (RFC 6437).
 #[inline(always)]
 pub const fn put_ipv6(head: &mut [u8; 40], header: &Header<[u32; 4]>, flow_label: u32) {
-    let first = 6 << 28 | (header.class as u32) << 20 | flow_label & 0xf_ffff;
-    let [high, low] = header.payload.to_be_bytes();
-    put_u32(head, 0, first.to_be());
-    put_u32(
-        head,
-        4,
-        u32::from_ne_bytes([high, low, header.protocol, HOPS]),
-    );
+    let start = [header.class, header.protocol];
+    put_ipv6_start(head, start, header.payload, flow_label);
     put_words(head, 8, header.source);
     put_words(head, 24, header.destination);
+}
+
+/// Writes an IPv6 header's 8 bytes before its addresses: class and protocol, bytes after the header.
+#[inline(always)]
+pub const fn put_ipv6_start<const N: usize>(
+    head: &mut [u8; N],
+    [class, protocol]: [u8; 2],
+    payload: u16,
+    flow_label: u32,
+) {
+    let first = 6 << 28 | (class as u32) << 20 | flow_label & 0xf_ffff;
+    let [high, low] = payload.to_be_bytes();
+    put_u32(head, 0, first.to_be());
+    put_u32(head, 4, u32::from_ne_bytes([high, low, protocol, HOPS]));
 }

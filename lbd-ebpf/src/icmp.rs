@@ -6,7 +6,6 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_common::{backend::state, counters::Reason, vip::Vip};
 use lbd_ebpf::{
-    frame::Frame,
     parse::{self, Ipv4, Ipv6, Link, ethertype},
     quote::{self, Quoted, is_error4, is_error6, quoted4, quoted6},
 };
@@ -17,46 +16,57 @@ use crate::{
     classify::{ForVip, is_node, service, vip4, vip6},
     exit::{Exit, Stage, count},
     family::{Family, V4, V6, key4, key6},
-    flow,
-    forward::forward,
-    neighbour,
+    flow, neighbour,
     packet::Packet,
-    rewrite::rewrite,
     select,
 };
 
-/// Decides an ICMP or `ICMPv6` message for a VIP.
+/// Set in what [`owner_of_error`] returns when that is an action.
+const DECIDED: u32 = 1 << 31;
+
+/// The backend that an ICMP error for a VIP goes to, which is counted; every other message leaves.
 ///
-/// A function of its own, that parses the frame anew: the kernel verifies it once, and the open
-/// session's path stays short.
+/// By a function of its own, that parses the frame anew: the kernel verifies it once, and it keeps
+/// nothing on the stack while the frame is sent on.
 #[inline(always)]
-pub(crate) fn decide(packet: &Packet) -> Exit {
-    Exit::Done(decide_icmp(packet.context().ctx))
+pub(crate) fn owner(packet: &Packet) -> Stage<Target> {
+    let found = owner_of_error(packet.context().ctx);
+    if found & DECIDED != 0 {
+        return Err(Exit::Done(found & !DECIDED));
+    }
+    Target::get(found as u16).ok_or(UNKNOWN)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn decide_icmp(ctx: *mut xdp_md) -> u32 {
-    let mut packet = Packet::new(XdpContext::new(ctx));
-    match message(&mut packet) {
-        Ok(action) => action,
-        Err(exit) => exit.finish(),
+extern "C" fn owner_of_error(ctx: *mut xdp_md) -> u32 {
+    let packet = Packet::new(XdpContext::new(ctx));
+    match message(&packet) {
+        Ok(id) => {
+            count(Reason::IcmpSteered);
+            id as u32
+        }
+        Err(exit) => exit.finish() | DECIDED,
     }
 }
 
 const UNKNOWN: Exit = Exit::Pass(Reason::PassIcmpUnknown);
 
 #[inline(always)]
-fn message(packet: &mut Packet) -> Stage<u32> {
+fn message(packet: &Packet) -> Stage<u16> {
     let Some(link) = parse::link(packet) else {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
     let target = if link.ethertype == ethertype::IPV4 {
-        owner::<1, V4>(&ipv4(packet, &link)?)?
+        of_session::<1, V4>(&ipv4(packet, &link)?)?
     } else {
-        owner::<3, V6>(&ipv6(packet, &link)?)?
+        of_session::<3, V6>(&ipv6(packet, &link)?)?
     };
-    steer(packet, target)
+    match target.backend.state {
+        state::UP => Ok(target.id),
+        state::UNRESOLVED => Err(Exit::Drop(Reason::DropUnresolved)),
+        _ => Err(UNKNOWN),
+    }
 }
 
 /// The session that an ICMP error is about.
@@ -123,25 +133,10 @@ fn sender<A>(vip: Option<&'static Vip>, quoted: &Quoted<A>) -> Stage<u16> {
         .ok_or(UNKNOWN)
 }
 
-/// Sends an error to the session's backend. The session itself is left as it is: an error is no word
-/// of the client's.
-#[inline(always)]
-fn steer(packet: &mut Packet, target: Target) -> Stage<u32> {
-    match target.backend.state {
-        state::UP => {}
-        state::UNRESOLVED => return Err(Exit::Drop(Reason::DropUnresolved)),
-        _ => return Err(UNKNOWN),
-    }
-    let bytes = packet.len();
-    let hop = rewrite(packet, target)?;
-    target.count(bytes, false);
-    count(Reason::IcmpSteered);
-    forward(packet, hop)
-}
-
 /// Whom the flow names; without one, on the master, whom the ring names for a frame in mid-session.
+/// The session itself is left as it is: an error is no word of the client's.
 #[inline(always)]
-fn owner<const K: usize, F: Family<K>>(session: &ForVip<K>) -> Stage<Target> {
+fn of_session<const K: usize, F: Family<K>>(session: &ForVip<K>) -> Stage<Target> {
     if let Some(known) = flow::find::<K, F>(session) {
         return Target::get(known.backend()).ok_or(UNKNOWN);
     }

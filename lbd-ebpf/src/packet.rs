@@ -63,8 +63,9 @@ impl Packet {
         let bytes: &[u8; N] = self.window(offset)?;
         let bytes = bytes.as_ptr().cast_mut().cast();
         // SAFETY: the window has `N` bytes, which the helper only reads.
-        let part = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, bytes, N as u32, 0) };
-        Some(sum.add_u32(part as u32))
+        let sum =
+            unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, bytes, N as u32, sum.partial()) };
+        Some(Sum::from_partial(sum as u32))
     }
 
     /// `N` bytes from `offset` on, to be changed.

@@ -7,12 +7,13 @@ use lbd_ebpf::{
 };
 
 use crate::{
-    classify::{self, ForVip},
+    backend::Target,
+    classify::{self, ForVip, Wanted},
     exit::{Exit, Stage},
     family::{Family, V4, V6},
     fast, flow,
     forward::forward,
-    neighbour,
+    icmp, neighbour,
     packet::Packet,
     reset,
     rewrite::rewrite,
@@ -45,23 +46,30 @@ fn decide(packet: &mut Packet) -> Stage<u32> {
     let Some(link) = parse::link(packet) else {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
-    match link.ethertype {
-        ethertype::IPV4 => {
-            let frame = classify::ipv4(packet, &link)?;
-            steer::<1, V4>(packet, &frame)
-        }
-        ethertype::IPV6 => {
-            let frame = classify::ipv6(packet, &link)?;
-            steer::<3, V6>(packet, &frame)
-        }
-        ethertype::ARP => Err(neighbour::arp(packet, &link)),
-        _ => Err(Exit::Pass(Reason::PassNotOurs)),
-    }
+    let (target, opened) = match link.ethertype {
+        ethertype::IPV4 => match classify::ipv4(packet, &link)? {
+            Wanted::Segment(frame) => route::<1, V4>(packet, &frame)?,
+            Wanted::Message => (icmp::owner(packet)?, false),
+        },
+        ethertype::IPV6 => match classify::ipv6(packet, &link)? {
+            Wanted::Segment(frame) => route::<3, V6>(packet, &frame)?,
+            Wanted::Message => (icmp::owner(packet)?, false),
+        },
+        ethertype::ARP => return Err(neighbour::arp(packet, &link)),
+        _ => return Err(Exit::Pass(Reason::PassNotOurs)),
+    };
+    let bytes = packet.len();
+    let hop = rewrite(packet, target)?;
+    target.count(bytes, opened);
+    forward(packet, hop)
 }
 
-/// From a segment for a VIP to the action.
+/// From a segment for a VIP to its backend, and whether it opens a session there.
 #[inline(always)]
-fn steer<const K: usize, F: Family<K>>(packet: &mut Packet, frame: &ForVip<K>) -> Stage<u32> {
+fn route<const K: usize, F: Family<K>>(
+    packet: &Packet,
+    frame: &ForVip<K>,
+) -> Stage<(Target, bool)> {
     let known = match flow::find::<K, F>(frame) {
         Some(known) => flow::follow::<K, F>(&known, frame)?,
         None => None,
@@ -71,12 +79,7 @@ fn steer<const K: usize, F: Family<K>>(packet: &mut Packet, frame: &ForVip<K>) -
         None => select::<K, F>(frame)?,
     };
     match routed {
-        Routed::To { target, opened } => {
-            let bytes = packet.len();
-            let hop = rewrite(packet, target)?;
-            target.count(bytes, opened);
-            forward(packet, hop)
-        }
+        Routed::To { target, opened } => Ok((target, opened)),
         Routed::Reset(reason) => Err(reset::answer(packet, reason)),
     }
 }

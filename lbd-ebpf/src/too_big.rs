@@ -7,9 +7,9 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_common::counters::Reason;
 use lbd_ebpf::{
     checksum::Sum,
-    frame::{put_u16, put_u32},
-    header::{Header, put_ipv4, put_ipv6},
-    parse::{self, Ipv4, Ipv6, Link, ethertype, protocol},
+    frame::{put_u16, put_u32, put_words, words_at},
+    header::{Header, put_ipv4, put_ipv6_start},
+    parse::{self, Ipv4, Ipv6, ethertype, protocol},
     quote,
 };
 
@@ -59,8 +59,8 @@ extern "C" fn answer_too_big(ctx: *mut xdp_md, mtu: u32) -> u32 {
         return HELD_BACK;
     }
     let done = match link.ethertype {
-        ethertype::IPV4 => ipv4(&mut packet, &link, mtu),
-        _ => ipv6(&mut packet, &link, mtu),
+        ethertype::IPV4 => ipv4(&mut packet, link.network, mtu),
+        _ => ipv6(&mut packet, link.network, mtu),
     };
     match done {
         Some(()) => ANSWERED,
@@ -69,8 +69,14 @@ extern "C" fn answer_too_big(ctx: *mut xdp_md, mtu: u32) -> u32 {
 }
 
 #[inline(always)]
-fn ipv4(packet: &mut Packet, link: &Link, mtu: u32) -> Option<()> {
-    let ip = Ipv4::at(packet, link.network)?;
+fn ipv4(packet: &mut Packet, network: usize, mtu: u32) -> Option<()> {
+    const ROOM: usize = 20 + quote::ICMP;
+    packet.cut(network + QUOTE4)?;
+    packet.move_start(-(ROOM as i32))?;
+    let ethernet = Ethernet::at(packet, ROOM, network)?.answered();
+    ethernet.write(packet, ethertype::IPV4)?;
+    let quoted = network + ROOM;
+    let ip = Ipv4::at(packet, quoted)?;
     let header = Header {
         class: 0,
         payload: (quote::ICMP + QUOTE4) as u16,
@@ -78,13 +84,7 @@ fn ipv4(packet: &mut Packet, link: &Link, mtu: u32) -> Option<()> {
         source: ip.destination(),
         destination: ip.source(),
     };
-    let ethernet = Ethernet::of(packet, link)?.answered();
-    packet.cut(link.network + QUOTE4)?;
-    packet.move_start(-((20 + quote::ICMP) as i32))?;
-    ethernet.write(packet, ethertype::IPV4)?;
-    let network = ethernet.len();
     put_ipv4(packet.window_mut(network)?, &header);
-    let quoted = network + 20 + quote::ICMP;
     let sum = packet
         .sum::<512>(quoted, Sum::new())
         .and_then(|sum| packet.sum::<{ QUOTE4 - 512 }>(quoted + 512, sum))?;
@@ -93,27 +93,26 @@ fn ipv4(packet: &mut Packet, link: &Link, mtu: u32) -> Option<()> {
 }
 
 #[inline(always)]
-fn ipv6(packet: &mut Packet, link: &Link, mtu: u32) -> Option<()> {
-    let ip = Ipv6::at(packet, link.network)?;
-    let header = Header {
-        class: 0,
-        payload: (quote::ICMP + QUOTE6) as u16,
-        protocol: protocol::ICMPV6,
-        source: ip.destination(),
-        destination: ip.source(),
-    };
-    let ethernet = Ethernet::of(packet, link)?.answered();
-    packet.cut(link.network + QUOTE6)?;
-    packet.move_start(-((40 + quote::ICMP) as i32))?;
+fn ipv6(packet: &mut Packet, network: usize, mtu: u32) -> Option<()> {
+    const ROOM: usize = 40 + quote::ICMP;
+    packet.cut(network + QUOTE6)?;
+    packet.move_start(-(ROOM as i32))?;
+    let ethernet = Ethernet::at(packet, ROOM, network)?.answered();
     ethernet.write(packet, ethertype::IPV6)?;
-    let network = ethernet.len();
-    put_ipv6(packet.window_mut(network)?, &header, 0);
-    let quoted = network + 40 + quote::ICMP;
-    let pseudo = Sum::new()
-        .add_words(header.source)
-        .add_words(header.destination)
-        .add_u16(header.payload.to_be())
-        .add_u16((header.protocol as u16).to_be());
+    let quoted = network + ROOM;
+    let payload = (quote::ICMP + QUOTE6) as u16;
+    // Both headers in one window and one address after the other, so that few values are kept.
+    let heads = packet.window_mut::<{ ROOM + 40 }>(network)?;
+    put_ipv6_start(heads, [0, protocol::ICMPV6], payload, 0);
+    let vip = words_at(heads, ROOM + 24);
+    put_words(heads, 8, vip);
+    let pseudo = Sum::new().add_words(vip);
+    let client = words_at(heads, ROOM + 8);
+    put_words(heads, 24, client);
+    let pseudo = pseudo
+        .add_words(client)
+        .add_u16(payload.to_be())
+        .add_u16((protocol::ICMPV6 as u16).to_be());
     let sum = packet
         .sum::<512>(quoted, pseudo)
         .and_then(|sum| packet.sum::<512>(quoted + 512, sum))

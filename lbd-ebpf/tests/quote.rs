@@ -2,6 +2,7 @@
 //! another library.
 use etherparse::{IpNumber, Ipv4Extensions, Ipv4Header, Ipv6Header, PacketBuilder};
 use lbd_ebpf::{
+    checksum::Sum,
     header::{Header, put_ipv4, put_ipv6},
     parse::{Transport, protocol},
     quote::{kind, quoted4, quoted6},
@@ -94,6 +95,17 @@ proptest! {
         prop_assert_eq!(found, ports.map(u16::to_be));
         let short = &message[..message.len() - 1];
         prop_assert_eq!(quoted6(short, &icmp(short, 6)), None);
+    }
+
+    #[test]
+    fn a_sum_goes_on_where_it_was_handed_over(words in prop::collection::vec(
+        prop_oneof![Just(u32::MAX), Just(0), any::<u32>()], 0..40,
+    ), cut in 0_usize..40) {
+        let cut = cut.min(words.len());
+        let add = |sum: Sum, words: &[u32]| words.iter().fold(sum, |sum, word| sum.add_u32(*word));
+        let handed_over = Sum::from_partial(add(Sum::new(), &words[..cut]).partial());
+        let whole = add(Sum::new(), &words).finish();
+        prop_assert_eq!(add(handed_over, &words[cut..]).finish(), whole);
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn what_does_not_fit_is_told_to_the_client() {
         row("behind two tags, IPv6", data6(1421).tagged(&[7, 8]), [on(open(TUNNEL4))], too_big6(1480, &data6(1421), &[7, 8]), [C::IcmpTooBig], open(TUNNEL4)),
         row("through a smaller tunnel", data(961), [on(open(TUNNEL4)), small], too_big(1000, &data(961)), [C::IcmpTooBig], open(TUNNEL4)),
         row("a session without a flow", data(1441), [all_to(TUNNEL4)], too_big(1480, &data(1441)), [C::StatelessMidFlow, C::IcmpTooBig], None),
-        row("an ICMP error is not answered with another", icmp4(3, 4).body([&data(1441).back().packet()[..], &[0; 40]].concat()), [on(open(TUNNEL4))], Out::Drop, [C::DropTooBig], open(TUNNEL4)),
+        row("an ICMP error is not answered with another", icmp4(3, 4).body([&data(1441).back().packet()[..], &[0; 40]].concat()), [on(open(TUNNEL4))], Out::Drop, [C::IcmpSteered, C::DropTooBig], open(TUNNEL4)),
     ];
     check(&mut world, rows);
 }

@@ -8,7 +8,7 @@ use aya::{
         Array, ArrayOfMaps, DevMapHash, LpmTrie, MapData, PerCpuArray, PerCpuValues, RingBuf,
         lpm_trie::Key,
     },
-    programs::{ProgramFd, ProgramInfo, TestRun as _, Xdp},
+    programs::{ProgramFd, ProgramInfo, TestRun as _, Xdp, XdpMode, xdp::XdpLink},
     util::nr_cpus,
 };
 use lbd_common::{
@@ -122,7 +122,11 @@ impl World {
                 Backend {
                     mac: backend_mac(id),
                     source_mac: OUR_MAC,
-                    ifindex: INGRESS,
+                    ifindex: if backend.ifindex == 0 {
+                        INGRESS
+                    } else {
+                        backend.ifindex
+                    },
                     state: state::UP,
                     ..backend
                 },
@@ -134,6 +138,13 @@ impl World {
         }
         world.director(|_| {})?;
         Ok(world)
+    }
+
+    /// Attaches the program in native mode, in the caller's namespace, until the link is dropped.
+    pub fn attach(&mut self, ifindex: u32) -> Result<XdpLink> {
+        let program: &mut Xdp = self.ebpf.program_mut("lbd").context("lbd")?.try_into()?;
+        let link = program.attach_to_if_index(ifindex, XdpMode::Driver)?;
+        Ok(program.take_link(link)?)
     }
 
     /// What the kernel says of the loaded program.

@@ -2,9 +2,13 @@
 //!
 //! Single times on a shared machine mean little, so contestants take turns, rounds are repeated, and
 //! what counts is the ratio of medians from one run.
+mod control;
+mod live;
 mod machine;
+mod memory;
 mod packet;
 mod report;
+mod rig;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -36,12 +40,32 @@ struct Bench {
     run: fn() -> Result<Section>,
 }
 
-const BENCHES: &[Bench] = &[Bench {
-    name: "packet",
-    about: "nanoseconds a packet, beside the least that XDP can do",
-    by_name_only: false,
-    run: packet::run,
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "packet",
+        about: "nanoseconds a packet, beside the least that XDP can do",
+        by_name_only: false,
+        run: packet::run,
+    },
+    Bench {
+        name: "live",
+        about: "frames through a real interface on one core, beside nftables",
+        by_name_only: false,
+        run: live::run,
+    },
+    Bench {
+        name: "control",
+        about: "what the daemon does, and how it grows",
+        by_name_only: false,
+        run: control::run,
+    },
+    Bench {
+        name: "memory",
+        about: "bytes a flow, a backend and a list entry",
+        by_name_only: false,
+        run: memory::run,
+    },
+];
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {

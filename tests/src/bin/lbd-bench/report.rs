@@ -66,12 +66,14 @@ pub(crate) struct Goal {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) enum Bound {
     AtMost(f64),
+    AtLeast(f64),
 }
 
 impl Goal {
     fn text(&self) -> String {
         let (met, bound) = match self.bound {
             Bound::AtMost(most) => (self.ratio <= most, format!("at most {most}")),
+            Bound::AtLeast(least) => (self.ratio >= least, format!("at least {least}")),
         };
         let met = if met { "met" } else { "NOT met" };
         format!("{}: {:.2} ({bound}: {met})", self.what, self.ratio)

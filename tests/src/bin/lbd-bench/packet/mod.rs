@@ -4,7 +4,7 @@
 //! calls the program under test. A figure is net of the same with a program that does nothing,
 //! measured directly before it; the rounds go through all cases in turn, so that a noisy moment
 //! spoils a round and not a case.
-mod walk;
+pub(crate) mod walk;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -297,7 +297,7 @@ fn size(contestants: &[Contestant]) -> Result<String> {
 }
 
 /// Without it, a run would be spread over caches.
-fn pin_to_one_cpu() -> Result<()> {
+pub(crate) fn pin_to_one_cpu() -> Result<()> {
     // SAFETY: the set is plain bits, made here, and its size is told truly.
     let failed = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();

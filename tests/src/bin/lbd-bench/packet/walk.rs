@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
     maps::{Array, MapData, ProgramArray},
-    programs::{ProgramFd, TestRun as _, Xdp},
+    programs::{ProgramFd, TestRun as _, TestRunAttrs, Xdp, XdpMode, xdp::XdpLink},
 };
 use lbd_common::floor::{FLOOR_RING, Walk};
 use lbd_tests::xdp::{
@@ -63,7 +63,9 @@ impl Floor {
             .override_global("FLOOR_VIP", &vip, true)
             .override_global("FLOOR_PORT", &port, true)
             .load(object::FLOOR)?;
-        for name in ["nothing", "parse", "swap", "lru", "bucket", "walk", "walk6"] {
+        for name in [
+            "nothing", "parse", "swap", "lru", "bucket", "walk", "walk6", "generate", "sink",
+        ] {
             let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
             program.load()?;
         }
@@ -106,6 +108,45 @@ impl Floor {
         self.go(program, ack, u32::try_from(packets.flows)?)
     }
 
+    /// Attaches a program in native mode, in the caller's namespace, until the link is dropped.
+    pub(crate) fn attach(&mut self, name: &str, ifindex: u32) -> Result<XdpLink> {
+        let program: &mut Xdp = self.ebpf.program_mut(name).context("program")?.try_into()?;
+        let link = program.attach_to_if_index(ifindex, XdpMode::Driver)?;
+        Ok(program.take_link(link)?)
+    }
+
+    /// Sends so many frames out of an interface of the caller's namespace, as a driver would receive
+    /// them at its other end.
+    pub(crate) fn send(&mut self, packets: Packets, ifindex: u32, repeat: u32) -> Result<()> {
+        let frame = v4(0).to4(packets.to).payload(10).bytes();
+        let mut state: Array<&mut MapData, Walk> =
+            self.ebpf.map_mut("WALK").context("WALK")?.try_into()?;
+        state.set(0, entry(packets, frame.len())?, 0)?;
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context = [0, u32::try_from(frame.len())?, 0, ifindex, 0, 0];
+        let context: Vec<u8> = context.into_iter().flat_map(u32::to_ne_bytes).collect();
+        let generate: &Xdp = self
+            .ebpf
+            .program("generate")
+            .context("generate")?
+            .try_into()?;
+        generate.test_run(TestRunOptions {
+            data_in: Some(&frame),
+            ctx_in: Some(&context),
+            repeat,
+            attrs: TestRunAttrs::new().xdp_live_frames(64),
+            ..TestRunOptions::default()
+        })?;
+        Ok(())
+    }
+
+    /// How many frames `sink` has counted.
+    pub(crate) fn sunk(&mut self) -> Result<u64> {
+        let map: Array<&mut MapData, u64> =
+            self.ebpf.map_mut("SUNK").context("SUNK")?.try_into()?;
+        Ok(map.get(&0, 0)?)
+    }
+
     /// Gross nanoseconds a packet.
     pub(crate) fn time(
         &mut self,
@@ -131,21 +172,9 @@ impl Floor {
         } else {
             (v6(0).payload(10).bytes(), "walk6")
         };
-        let mask = packets.flows - 1;
-        let entry = Walk {
-            next: packets.first,
-            mask,
-            length: u32::try_from(frame.len())?,
-            tcp_flags: packets.flags.into(),
-            first_source: packets.first_source,
-            shuffled: packets.shuffled.into(),
-            half_bits: u64::from(mask.count_ones() / 2).max(1),
-            destination: u32::from_ne_bytes(packets.to.octets()),
-            reserved: 0,
-        };
         let mut state: Array<&mut MapData, Walk> =
             self.ebpf.map_mut("WALK").context("WALK")?.try_into()?;
-        state.set(0, entry, 0)?;
+        state.set(0, entry(packets, frame.len())?, 0)?;
         let mut target: ProgramArray<&mut MapData> =
             self.ebpf.map_mut("TARGET").context("TARGET")?.try_into()?;
         target.set(0, program, 0)?;
@@ -164,4 +193,19 @@ impl Floor {
         );
         Ok(())
     }
+}
+
+fn entry(packets: Packets, length: usize) -> Result<Walk> {
+    let mask = packets.flows - 1;
+    Ok(Walk {
+        next: packets.first,
+        mask,
+        length: u32::try_from(length)?,
+        tcp_flags: packets.flags.into(),
+        first_source: packets.first_source,
+        shuffled: packets.shuffled.into(),
+        half_bits: u64::from(mask.count_ones() / 2).max(1),
+        destination: u32::from_ne_bytes(packets.to.octets()),
+        reserved: 0,
+    })
 }

@@ -213,7 +213,7 @@ fn events_tell_of_sessions_once() {
         world.reset().unwrap();
         let ack = |flags| syn.clone().flags(flags).bytes();
         for (packet, events, load) in [
-            (syn.bytes(), 0, 1),
+            (syn.bytes(), 1, 1),
             (syn.bytes(), 0, 1),
             (ack(ACK), 1, 1),
             (ack(ACK), 0, 1),

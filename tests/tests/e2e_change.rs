@@ -1,0 +1,109 @@
+//! A configuration that changes while sessions are open.
+use std::{fs, net::IpAddr};
+
+use lbd_tests::{
+    cluster::{Cluster, Settings, Status},
+    lab::{Lab, Spec, addresses},
+    smtp::{
+        held::{Held, survivors},
+        server::Server,
+    },
+};
+
+/// Replaces `from` by `to` in the file of every node, which takes it over live.
+fn edit(cluster: &Cluster, from: &str, to: &str) {
+    for node in 0..cluster.len() {
+        let file = cluster.config(node);
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{from:?} is not in:\n{text}");
+        fs::write(file, text.replace(from, to)).unwrap();
+    }
+}
+
+#[test]
+fn changes_of_the_configuration_move_no_session_that_need_not_move() {
+    let name = "changes_of_the_configuration_move_no_session_that_need_not_move";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let lab = Lab::new(&Spec::default()).unwrap();
+    let start = |node| Server::start(node, None).unwrap();
+    let _servers: Vec<Server> = lab.nodes.iter().map(start).collect();
+    let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
+    let master = cluster.wait_ready().unwrap();
+    let mut sessions: Vec<Held> = (0..60)
+        .map(|_| Held::open(lab.client(), addresses::VIP4.into()).unwrap())
+        .collect();
+    let mut all_live = |when: &str| {
+        let count = sessions.len();
+        assert_eq!(survivors(&mut sessions), count, "{when}");
+    };
+    let seen = |cluster: &Cluster, what: &str, holds: &dyn Fn(&Status) -> bool| {
+        for node in 0..3 {
+            cluster.wait_status(node, what, holds).unwrap();
+        }
+    };
+    let weight = |status: &Status, name: &str| {
+        let backend = status.backend(name);
+        backend.map(|backend| backend.weight_permille)
+    };
+    let mx3 = "{name: mx3, address: \"10.77.0.13\", weight: 100}";
+
+    edit(
+        &cluster,
+        mx3,
+        "{name: mx3, address: \"10.77.0.13\", weight: 0}",
+    );
+    seen(&cluster, "no weight", &|status| {
+        weight(status, "mx3") == Some(0)
+    });
+    all_live("its weight is 0");
+    edit(
+        &cluster,
+        "{name: mx3, address: \"10.77.0.13\", weight: 0}",
+        mx3,
+    );
+
+    // A backend and a site that come, with nobody there.
+    let more = format!(
+        "{mx3}\n    - name: elsewhere\n      backends:\n        - {{name: mx9, address: 10.77.0.99, weight: 1}}"
+    );
+    edit(&cluster, mx3, &more);
+    seen(&cluster, "a new backend", &|status| {
+        status.backend("mx9").is_some()
+    });
+    all_live("a site is new");
+    edit(&cluster, &more, mx3);
+    seen(&cluster, "it is gone", &|status| {
+        status.backend("mx9").is_none()
+    });
+    all_live("a site is gone");
+
+    edit(&cluster, "ports: [25]", "ports: [25, 587]");
+    all_live("a port is new");
+    edit(&cluster, "ports: [25, 587]", "ports: [25]");
+    all_live("a port is gone");
+
+    // An address that goes is gone everywhere.
+    let vip6 = IpAddr::from(addresses::VIP6);
+    assert_eq!(cluster.holders(vip6).unwrap(), [master]);
+    let vips = format!(", \"{vip6}/{}\"", addresses::PREFIX6);
+    edit(&cluster, &vips, "");
+    let gone = || {
+        let on_box = |node: &lbd_tests::lab::Host| {
+            let shown = node.ip("-o addr show").unwrap();
+            shown.contains(&format!(" {vip6}/"))
+        };
+        !lab.nodes.iter().any(on_box)
+    };
+    let deadline = std::time::Instant::now() + lbd_tests::cluster::PATIENCE;
+    while !gone() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{vip6} is still somewhere"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    all_live("an address is gone");
+    assert!(cluster.status(master).unwrap().is_master());
+}

@@ -53,13 +53,10 @@ fn promtool(metrics: &str) -> Option<String> {
     Some(said)
 }
 
-#[test]
-fn every_node_serves_metrics_that_promtool_accepts() {
-    let Some(_turn) = lbd_tests::turn("every_node_serves_metrics_that_promtool_accepts") else {
-        return;
-    };
+/// A lab whose nodes serve mail and HTTP, and its cluster.
+fn serving() -> (Lab, Vec<Server>, Cluster, usize) {
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers: Vec<Server> = lab
+    let servers = lab
         .nodes
         .iter()
         .map(|node| Server::start(node, None).unwrap())
@@ -70,6 +67,69 @@ fn every_node_serves_metrics_that_promtool_accepts() {
     };
     let mut cluster = Cluster::started(&lab, settings).unwrap();
     let master = cluster.wait_ready().unwrap();
+    (lab, servers, cluster, master)
+}
+
+#[test]
+fn a_browser_shows_every_backend_with_its_plots_and_a_drain() {
+    let name = "a_browser_shows_every_backend_with_its_plots_and_a_drain";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let (lab, _servers, cluster, master) = serving();
+    let node = &lab.nodes[master];
+    let drained = &lab.nodes[2].name;
+    assert!(
+        cluster
+            .lbd(master, &["drain", drained])
+            .unwrap()
+            .status
+            .success()
+    );
+    let mut browser = lab.client().command("timeout");
+    browser
+        .args([
+            "60",
+            "chromium",
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+        ])
+        .arg(format!(
+            "--user-data-dir={}",
+            lab.folder().join("browser").display()
+        ))
+        // The page keeps a stream open: what is there after the load is what counts.
+        .args(["--no-first-run", "--timeout=5000", "--dump-dom"])
+        .arg(format!("http://{}:{HTTP_PORT}/", node.address4()));
+    let output = match browser.output() {
+        Ok(output) if output.status.code() != Some(127) => output,
+        _ => {
+            eprintln!("skipped: {name} needs chromium");
+            return;
+        }
+    };
+    let page = String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        page.contains(&format!("lbd on {}", node.name)),
+        "{page} {said}"
+    );
+    for backend in &lab.nodes {
+        let label = format!("aria-label=\"Sessions of {}: now ", backend.name);
+        assert!(page.contains(&label), "{label}: {page}");
+    }
+    assert!(page.contains("drained by the operator"), "{page}");
+    assert!(page.contains("no new sessions"), "{page}");
+    assert!(page.contains("class=\"mastered\""), "{page}");
+}
+
+#[test]
+fn every_node_serves_metrics_that_promtool_accepts() {
+    let Some(_turn) = lbd_tests::turn("every_node_serves_metrics_that_promtool_accepts") else {
+        return;
+    };
+    let (lab, _servers, _cluster, master) = serving();
     let mut masters = 0;
     for (index, node) in lab.nodes.iter().enumerate() {
         let answer = get(&lab, node, "/metrics");

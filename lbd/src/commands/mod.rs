@@ -17,6 +17,7 @@ pub mod simulate;
 mod status;
 mod table;
 mod time;
+mod top;
 
 use std::{
     fmt, fs,
@@ -66,6 +67,8 @@ enum Command {
     Agent(agent::Args),
     /// What this node does right now: role, backends, sessions, weights and why.
     Status(status::Args),
+    /// The state as it changes, full screen; drains and undrains by a key.
+    Top(top::Args),
     /// Why each backend has the weight it has, with the figures behind it.
     Explain(explain::Args),
     /// Give a backend no new sessions; the open ones stay.
@@ -107,6 +110,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(config, &args),
         Command::Agent(args) => agent::run(config, &args),
         Command::Status(args) => status::run(config, &args),
+        Command::Top(args) => top::run(config, &args),
         Command::Explain(args) => explain::run(config, &args),
         Command::Drain(args) => drain::drain(config, &args),
         Command::Undrain(args) => drain::undrain(config, &args),

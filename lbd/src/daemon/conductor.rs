@@ -26,6 +26,7 @@ use super::{
     poll,
     sweep::Sweep,
     tunnel,
+    watchdog::Watchdog,
     weigh::Weigher,
 };
 use crate::{
@@ -59,6 +60,7 @@ pub(super) struct Conductor {
     pub(super) nodes_stale: bool,
     pub(super) denials: Denials,
     pub(super) chronicle: Chronicle,
+    watchdog: Watchdog,
     /// When [`Self::read_loads_if_due`] last did.
     pub(super) loads_read_ns: u64,
     orders_told_ns: u64,
@@ -115,6 +117,7 @@ impl Conductor {
             denials,
             chronicle: Chronicle::default(),
             orders_told_ns: 0,
+            watchdog: Watchdog::of_systemd(),
             election: ElectionView::starting(now_ns),
             plane,
             host,
@@ -151,6 +154,7 @@ impl Conductor {
             self.orders_told_ns = now_ns;
             self.channel.tell_orders(self.orders.records());
         }
+        self.watchdog.tick(now_ns);
         if self.weigher.is_due(now_ns) {
             self.weigh(now_ns);
         }

@@ -1,4 +1,6 @@
 //! What each counter means: the sentences beside the counters themselves, for metrics and for people.
+use std::fmt::Write as _;
+
 use lbd_common::counters::Reason;
 
 use super::advert::WireCounters;
@@ -50,6 +52,32 @@ impl Group {
     }
 }
 
+/// Every counter with its sentence, as the operator's page `deploy/COUNTERS.md`.
+#[must_use]
+pub fn page() -> String {
+    let mut page = "# What each counter means\n\n\
+        Written from the sentences in the program itself. `lbd status --json` has the counters by these \
+        names;\n`/metrics` has them as `lbd_GROUP_NAME_total`.\n"
+        .to_owned();
+    // Writing to a String cannot fail.
+    for group in Group::ALL {
+        let about = match group {
+            Group::DataPlane => "the XDP program: why frames went where they went",
+            Group::Election => "the election and its advertisements",
+            Group::Channel => "the cluster channel",
+        };
+        let _ = writeln!(
+            page,
+            "\n## `{}`: {about}\n| counter | meaning |\n|---|---|",
+            group.name()
+        );
+        for (name, sentence) in group.terms() {
+            let _ = writeln!(page, "| `{name}` | {} |", sentence.replace('|', "\\|"));
+        }
+    }
+    page
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -66,5 +94,20 @@ mod tests {
                 assert!(sentence.ends_with('.'), "{name}: {sentence}");
             }
         }
+    }
+
+    /// `LBD_WRITE=1 cargo test --workspace --lib glossary` writes it anew.
+    #[test]
+    fn the_operators_page_has_every_counter() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/COUNTERS.md");
+        if std::env::var_os("LBD_WRITE").is_some() {
+            std::fs::write(&file, page()).unwrap();
+        }
+        let written = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(
+            written,
+            page(),
+            "LBD_WRITE=1 cargo test --workspace --lib glossary"
+        );
     }
 }

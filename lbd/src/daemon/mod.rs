@@ -48,6 +48,7 @@ mod start;
 mod sweep;
 mod tunnel;
 mod turnover;
+mod watchdog;
 mod web;
 mod weigh;
 

@@ -2,9 +2,14 @@
 //!
 //! | path | answer |
 //! |---|---|
+//! | `/` | the dashboard: one page, no outside asset |
 //! | `/metrics` | OpenMetrics, or Prometheus' older text to who does not ask for it |
 //! | `/api/status` | what `lbd status --json` prints |
+//! | `/api/events` | what happened lately |
+//! | `/api/history` | each backend's figures over the last hour |
+//! | `/api/live` | the state each second, as server-sent events |
 mod guard;
+mod live;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -16,16 +21,22 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse as _, Response},
+    response::{Html, IntoResponse as _, Response},
     routing::get,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 pub(super) use self::serve::serve;
 use super::{control, event::Event, metrics};
 
 /// Sent with every answer: nothing here is to be framed, sniffed, cached, or read by other sites.
-const HEADERS: [(&str, &str); 5] = [
+const HEADERS: [(&str, &str); 6] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+         connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+    ),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("cross-origin-resource-policy", "same-origin"),
@@ -33,20 +44,53 @@ const HEADERS: [(&str, &str); 5] = [
     ("cache-control", "no-store"),
 ];
 
+/// The dashboard. All that it shows goes in as text, so inline scripts can only be its own.
+const PAGE: &str = include_str!("dashboard.html");
+/// Live pages at once: the other places stay free for scrapers.
+const PAGES: usize = 16;
+
+/// What the routes share.
+#[derive(Clone, Debug)]
+struct Web {
+    conductor: mpsc::Sender<Event>,
+    streams: Arc<Semaphore>,
+}
+
 /// The routes. `node` is this box's name, by which a browser may call it.
 pub(super) fn router(events: mpsc::Sender<Event>, node: &str) -> Router {
     let names: Arc<[String]> = guard::own_names(node).into();
     Router::new()
+        .route("/", get(page))
         .route("/metrics", get(metrics))
         .route("/api/status", get(status))
+        .route("/api/events", get(happenings))
+        .route("/api/history", get(history))
+        .route("/api/live", get(live::live))
         .fallback(nothing_here)
         .method_not_allowed_fallback(read_only)
         .layer(middleware::from_fn_with_state(names, guarded))
-        .with_state(events)
+        .with_state(Web {
+            conductor: events,
+            streams: Arc::new(Semaphore::new(PAGES)),
+        })
 }
 
-async fn metrics(State(events): State<mpsc::Sender<Event>>, headers: HeaderMap) -> Response {
-    let Some(status) = control::ask(&events, control::Request::Status).await else {
+/// The page with the state as it is now in it, so that the first thing it shows is no empty frame.
+async fn page(State(web): State<Web>) -> Response {
+    let Some(first) = live::look(&web.conductor, live::FROM_THE_LAST).await else {
+        return stopping();
+    };
+    match serde_json::to_string(&first) {
+        // Inside a script element `</script>` must not occur, whatever a name or reason says.
+        Ok(first) => {
+            Html(PAGE.replacen("FIRST", &first.replace('<', "\\u003c"), 1)).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn metrics(State(web): State<Web>, headers: HeaderMap) -> Response {
+    let Some(status) = control::ask(&web.conductor, control::Request::Status).await else {
         return stopping();
     };
     let accept = headers
@@ -57,9 +101,21 @@ async fn metrics(State(events): State<mpsc::Sender<Event>>, headers: HeaderMap) 
     (content_type, metrics::exposition(&status, format)).into_response()
 }
 
-async fn status(State(events): State<mpsc::Sender<Event>>) -> Response {
-    match control::ask(&events, control::Request::Status).await {
-        Some(status) => Json(status).into_response(),
+async fn status(State(web): State<Web>) -> Response {
+    answer(control::ask(&web.conductor, control::Request::Status).await)
+}
+
+async fn happenings(State(web): State<Web>) -> Response {
+    answer(control::ask(&web.conductor, |reply| control::Request::Events(0, reply)).await)
+}
+
+async fn history(State(web): State<Web>) -> Response {
+    answer(control::ask(&web.conductor, control::Request::History).await)
+}
+
+fn answer(state: Option<impl serde::Serialize>) -> Response {
+    match state {
+        Some(state) => Json(state).into_response(),
         None => stopping(),
     }
 }
@@ -71,7 +127,7 @@ fn stopping() -> Response {
 async fn nothing_here() -> Response {
     (
         StatusCode::NOT_FOUND,
-        "there is nothing here; ask for /metrics or /api/status\n",
+        "there is nothing here; ask for /, /metrics or /api/status\n",
     )
         .into_response()
 }

@@ -9,15 +9,22 @@ use std::{
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::*;
-use crate::daemon::{control::Request, status};
+use crate::daemon::{chronicle::History, control::Request, status};
 
 /// A server whose conductor answers with a small status; it lives as long as the test's process.
 fn served() -> SocketAddr {
     let (sender, mut events) = mpsc::channel::<Event>(16);
     thread::spawn(move || {
         while let Some(event) = events.blocking_recv() {
-            if let Event::Request(Request::Status(reply)) = event {
-                drop(reply.send(Box::new(status::tests::small())));
+            match event {
+                Event::Request(Request::Status(reply)) => {
+                    let mut status = status::tests::small();
+                    status.backends[0].reason = "</script><b>".to_owned();
+                    drop(reply.send(Box::new(status)));
+                }
+                Event::Request(Request::Events(_, reply)) => drop(reply.send(Vec::new())),
+                Event::Request(Request::History(reply)) => drop(reply.send(History::default())),
+                other => panic!("{other:?}"),
             }
         }
     });
@@ -69,8 +76,8 @@ fn metrics_and_status_are_answered_and_nothing_else() {
         ),
         ("HEAD", "/metrics", "", "200", "content-length"),
         ("GET", "/api/status", "", "200", "\"node\":\"mx1\""),
-        ("GET", "/etc/passwd", "", "404", "ask for /metrics"),
-        ("GET", "/../../etc/passwd", "", "404", "ask for /metrics"),
+        ("GET", "/etc/passwd", "", "404", "ask for /, /metrics"),
+        ("GET", "/../../etc/passwd", "", "404", "ask for /, /metrics"),
         ("POST", "/api/status", "", "405", "read-only"),
         ("DELETE", "/metrics", "", "405", "read-only"),
         ("BREW", "/metrics", "", "405", "read-only"),
@@ -144,4 +151,82 @@ fn slow_strangers_lose_their_places() {
     let answer = ask(address, "GET", "/api/status", "");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     drop(slow);
+}
+
+#[test]
+fn the_page_is_one_piece_small_and_asks_only_what_is_there() {
+    let address = served();
+    let answer = ask(address, "GET", "/", "");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("text/html"));
+    assert!(answer.contains("content-security-policy: default-src 'none'"));
+    assert!(answer.len() < 300_000, "{} bytes", answer.len());
+    for outside in [
+        "src=\"http",
+        "href=\"http",
+        "@import",
+        "url(",
+        "//cdn",
+        "innerHTML",
+    ] {
+        assert!(!PAGE.contains(outside), "{outside}");
+    }
+    assert!(
+        answer.contains("\"reason\":\"\\u003c/script>\\u003cb>\""),
+        "{answer}"
+    );
+    let asked: Vec<&str> = PAGE
+        .split('"')
+        .filter(|text| text.starts_with("/api/"))
+        .collect();
+    assert_eq!(asked, ["/api/live", "/api/history"]);
+    for path in ["/api/history", "/api/events"] {
+        assert!(
+            ask(address, "GET", path, "").starts_with("HTTP/1.1 200 "),
+            "{path}"
+        );
+    }
+}
+
+/// Opens a live page; the stream is past its head and one event.
+fn watch(address: SocketAddr) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream
+        .write_all(b"GET /api/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .unwrap();
+    let mut seen = Vec::new();
+    let mut part = [0; 4096];
+    while !String::from_utf8_lossy(&seen).contains("\n\n") {
+        let read = stream.read(&mut part).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&part[..read]);
+        if !seen.starts_with(b"HTTP/1.1 200") {
+            break;
+        }
+    }
+    (stream, String::from_utf8_lossy(&seen).into_owned())
+}
+
+#[test]
+fn the_state_comes_live_to_as_many_pages_as_may_be() {
+    let address = served();
+    let pages: Vec<(TcpStream, String)> = (0..PAGES).map(|_| watch(address)).collect();
+    for (_, seen) in &pages {
+        assert!(seen.contains("text/event-stream"), "{seen}");
+        assert!(seen.contains("event: state\ndata: {\"unix_s\":"), "{seen}");
+        assert!(seen.contains("\"role\":\"master\""), "{seen}");
+    }
+    let (_, refused) = watch(address);
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    let scraped = ask(address, "GET", "/metrics", "");
+    assert!(scraped.starts_with("HTTP/1.1 200 "), "{scraped}");
+    // A page that is closed leaves its place.
+    drop(pages);
+    let begun = std::time::Instant::now();
+    while !watch(address).1.starts_with("HTTP/1.1 200 ") {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -21,8 +21,5 @@ fuzz_target!(|frame: &[u8]| {
             assert!(found.offset + tcp.header_length() <= found.end);
         }
     }
-    let _ = (
-        Arp::at(frame, link.network),
-        solicited(frame, link.network),
-    );
+    let _ = (Arp::at(frame, link.network), solicited(frame, link.network));
 });

@@ -15,7 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
     // Half of the inputs get a right checksum: few would find one.
     let (is_v6, is_filled) = (first & 1 != 0, first & 2 != 0);
     let (source, destination): (IpAddr, IpAddr) = if is_v6 {
-        (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9).into(), GROUP_V6.into())
+        (
+            Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9).into(),
+            GROUP_V6.into(),
+        )
     } else {
         ([192, 0, 2, 9].into(), GROUP_V4.into())
     };
@@ -28,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let received = Received {
         source,
-        destination: Some(destination),
+        destination,
         ttl: TTL,
         payload: &payload,
     };

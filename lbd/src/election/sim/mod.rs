@@ -1,6 +1,8 @@
 //! Two to eight machines on one virtual clock: kills, crashes, starts, stops, freezes, partitions,
 //! loss, late timers and clock jumps, drawn from a seed.
 
+mod faults;
+mod verdict;
 mod world;
 
 use self::world::{MS, Random, World};

@@ -4,7 +4,6 @@ use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::*;
-use crate::config::StartAs;
 use crate::units::Priority;
 use crate::vrrp::Interval;
 
@@ -37,7 +36,7 @@ impl Random {
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Event {
+pub(super) enum Event {
     Wake {
         node: usize,
     },
@@ -66,26 +65,26 @@ enum Event {
 const GATEWAY_SEGMENT: u8 = 0;
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 
-struct Node {
-    config: Config,
-    machine: Option<Machine>,
+pub(super) struct Node {
+    pub(super) config: Config,
+    pub(super) machine: Option<Machine>,
     /// Raised at each start, so that an answer to an earlier life is no answer to this one.
-    life: u64,
+    pub(super) life: u64,
     /// This box's clock less the world's.
-    offset_ns: u64,
-    frozen: bool,
+    pub(super) offset_ns: u64,
+    pub(super) frozen: bool,
     /// Its kernel runs: it answers ARP, and serves while its lease lasts.
-    powered: bool,
+    pub(super) powered: bool,
     /// What the sockets of a frozen box hold.
-    inbox: Vec<Input>,
+    pub(super) inbox: Vec<Input>,
     /// The data plane's view, which outlives the daemon.
-    role_master: bool,
-    lease_until_ns: u64,
-    segment: u8,
+    pub(super) role_master: bool,
+    pub(super) lease_until_ns: u64,
+    pub(super) segment: u8,
 }
 
 impl Node {
-    fn serves(&self, now_ns: u64) -> bool {
+    pub(super) fn serves(&self, now_ns: u64) -> bool {
         self.powered && self.role_master && now_ns + self.offset_ns < self.lease_until_ns
     }
 }
@@ -93,13 +92,13 @@ impl Node {
 pub(super) struct World {
     pub(super) now_ns: u64,
     pub(super) random: Random,
-    queue: BinaryHeap<Reverse<(u64, u64, Event)>>,
-    sequence: u64,
-    nodes: Vec<Node>,
+    pub(super) queue: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    pub(super) sequence: u64,
+    pub(super) nodes: Vec<Node>,
     pub(super) interval: Interval,
     pub(super) delay_ns: u64,
     pub(super) loss_permille: u64,
-    late_permille: u64,
+    pub(super) late_permille: u64,
     /// Whether anybody answers questions.
     pub(super) answers: bool,
     /// Time in which two boxes of a segment served.
@@ -162,13 +161,13 @@ impl World {
         }
     }
 
-    fn push(&mut self, after_ns: u64, event: Event) {
+    pub(super) fn push(&mut self, after_ns: u64, event: Event) {
         self.sequence += 1;
         self.queue
             .push(Reverse((self.now_ns + after_ns, self.sequence, event)));
     }
 
-    fn handle(&mut self, node: usize, input: Input) {
+    pub(super) fn handle(&mut self, node: usize, input: Input) {
         let mut outputs = Vec::new();
         let local_ns = self.now_ns + self.nodes[node].offset_ns;
         let Some(machine) = &mut self.nodes[node].machine else {
@@ -181,7 +180,7 @@ impl World {
         self.schedule(node);
     }
 
-    fn schedule(&mut self, node: usize) {
+    pub(super) fn schedule(&mut self, node: usize) {
         let local_ns = self.now_ns + self.nodes[node].offset_ns;
         let deadline = self.nodes[node]
             .machine
@@ -265,7 +264,7 @@ impl World {
         }
     }
 
-    fn note(&mut self, what: &str) {
+    pub(super) fn note(&mut self, what: &str) {
         self.trace
             .push(format!("{} us: {what}", self.now_ns / 1000));
     }
@@ -360,188 +359,5 @@ impl World {
         } else {
             self.handle(node, input);
         }
-    }
-
-    pub(super) fn start(&mut self, node: usize, start_as: StartAs) {
-        let local_ns = self.now_ns + self.nodes[node].offset_ns;
-        let n = &mut self.nodes[node];
-        if n.machine.is_some() {
-            return;
-        }
-        n.life += 1;
-        n.powered = true;
-        n.config.start_as = start_as;
-        n.machine = Some(Machine::new(n.config, local_ns));
-        let found = match (n.role_master, n.lease_until_ns > local_ns) {
-            (true, true) => Found::LeaseHeld,
-            (true, false) => Found::LeaseOver,
-            (false, _) => Found::Nothing,
-        };
-        self.note(&format!("{node} starts as {start_as}, found {found:?}"));
-        self.handle(node, Input::Health(Health::GOOD));
-        self.handle(node, Input::Start { found });
-    }
-
-    pub(super) fn kill(&mut self, node: usize) {
-        self.note(&format!("{node} killed"));
-        let n = &mut self.nodes[node];
-        (n.machine, n.frozen) = (None, false);
-        n.inbox.clear();
-    }
-
-    /// The whole box: it serves and answers nothing until it is started anew.
-    pub(super) fn crash(&mut self, node: usize) {
-        self.kill(node);
-        self.note(&format!("{node} is off"));
-        let n = &mut self.nodes[node];
-        (n.powered, n.role_master, n.lease_until_ns) = (false, false, 0);
-    }
-
-    pub(super) fn stop(&mut self, node: usize) {
-        self.note(&format!("{node} stops"));
-        if !self.nodes[node].frozen {
-            self.handle(node, Input::Stop);
-        }
-        self.kill(node);
-    }
-
-    fn freeze(&mut self, node: usize, for_ns: u64) {
-        self.note(&format!("{node} frozen for {} ms", for_ns / MS));
-        self.nodes[node].frozen = true;
-        self.push(for_ns, Event::Thaw { node });
-    }
-
-    fn thaw(&mut self, node: usize) {
-        if !std::mem::take(&mut self.nodes[node].frozen) {
-            return;
-        }
-        self.note(&format!("{node} thawed"));
-        // As the thread does: the sockets first, then the timer.
-        for input in std::mem::take(&mut self.nodes[node].inbox) {
-            self.handle(node, input);
-        }
-        self.schedule(node);
-    }
-
-    /// Any disturbance.
-    pub(super) fn disturb(&mut self) {
-        let node = self.random.index(self.nodes.len());
-        let interval_ns = self.interval.ns();
-        match self.random.below(13) {
-            0 | 1 => self.kill(node),
-            2 | 12 => self.crash(node),
-            3 => self.stop(node),
-            4 | 5 => self.start(node, StartAs::Backup),
-            6 => self.start(node, StartAs::Master),
-            7 => {
-                let for_ns = self.random.below(8 * interval_ns);
-                self.freeze(node, for_ns);
-            }
-            8 => {
-                self.note("partition");
-                for i in 0..self.nodes.len() {
-                    self.nodes[i].segment = u8::from(self.random.permille(500));
-                }
-            }
-            9 => self.heal(),
-            10 => {
-                // A box that slept: its clock counted on.
-                let by_ns = self.random.below(10 * interval_ns);
-                self.note(&format!("{node} jumps by {} ms", by_ns / MS));
-                self.nodes[node].offset_ns += by_ns;
-                self.schedule(node);
-            }
-            _ => {
-                self.loss_permille = self.random.below(300);
-                self.late_permille = self.random.below(100);
-            }
-        }
-    }
-
-    fn heal(&mut self) {
-        self.note("healed");
-        for node in &mut self.nodes {
-            node.segment = 0;
-        }
-    }
-
-    /// No more than this until one master serves, whatever happened: a freeze, a lost lease, a
-    /// master-down interval, a wait for the flows.
-    pub(super) fn settle_ns(&self) -> u64 {
-        8 * self.interval.ns() + 2 * 4 * self.interval.ns() + 200 * MS + 10 * MS
-    }
-
-    pub(super) fn calm(&mut self) {
-        (self.loss_permille, self.late_permille) = (0, 0);
-    }
-
-    /// Exactly one serves in each segment that has a live node, and it stays so.
-    pub(super) fn assert_settled(&mut self, seed: u64, preempt: bool) {
-        let mut served = Vec::new();
-        for round in 0..40 {
-            let now: Vec<usize> = (0..self.nodes.len())
-                .filter(|i| self.nodes[*i].serves(self.now_ns))
-                .collect();
-            for segment in 0..=1 {
-                let live = self.live(segment);
-                let here: Vec<_> = now
-                    .iter()
-                    .filter(|i| self.nodes[**i].segment == segment)
-                    .collect();
-                assert_eq!(
-                    here.len(),
-                    usize::from(!live.is_empty()),
-                    "seed {seed}, segment {segment} of {live:?}, served by {here:?}\n{}",
-                    self.trace.join("\n")
-                );
-                if let (true, [master]) = (preempt, &here[..]) {
-                    let best = live
-                        .iter()
-                        .max_by_key(|i| {
-                            let config = &self.nodes[**i].config;
-                            (config.priority, config.families.v4)
-                        })
-                        .unwrap();
-                    let priority = |i: usize| self.nodes[i].config.priority;
-                    // Equal priorities: the one that serves stays (RFC 9568, 6.4.2).
-                    assert_eq!(
-                        priority(**master),
-                        priority(*best),
-                        "seed {seed}\n{}",
-                        self.trace.join("\n")
-                    );
-                }
-            }
-            if round == 0 {
-                served = now;
-            } else {
-                assert_eq!(now, served, "seed {seed}: moved\n{}", self.trace.join("\n"));
-            }
-            self.run_for(self.interval.ns() / 10);
-        }
-    }
-
-    fn live(&self, segment: u8) -> Vec<usize> {
-        (0..self.nodes.len())
-            .filter(|i| self.nodes[*i].segment == segment && self.nodes[*i].machine.is_some())
-            .collect()
-    }
-
-    /// Who serves, when it is one.
-    pub(super) fn master(&self) -> Option<usize> {
-        let mut masters = (0..self.nodes.len()).filter(|i| self.nodes[*i].serves(self.now_ns));
-        let first = masters.next()?;
-        masters.next().is_none().then_some(first)
-    }
-
-    /// When a box's lease ends, by the world's clock.
-    pub(super) fn lease_end_ns(&self, node: usize) -> u64 {
-        self.nodes[node].lease_until_ns - self.nodes[node].offset_ns
-    }
-
-    /// Of all that run.
-    pub(super) fn takeovers(&self) -> u64 {
-        let machines = self.nodes.iter().filter_map(|node| node.machine.as_ref());
-        machines.map(|machine| machine.counters().takeovers).sum()
     }
 }

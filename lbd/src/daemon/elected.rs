@@ -7,7 +7,9 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    advert::{self, AdvertThread, Command, Interface, InterfaceVips, LeaseControl, Settings},
+    advert::{
+        self, AdvertThread, Command, Interface, InterfaceVips, LeaseControl, Placed, Settings,
+    },
     chronicle::Kind,
     clock,
     conductor::Conductor,
@@ -170,9 +172,19 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     let Some(interface) = Interface::of(link, &vips, &config.cluster.unicast_peers) else {
         bail!("{name} has no MAC address: adverts and the VIP need an Ethernet interface");
     };
-    let gateways = host::gateways(interface.ifindex)?;
+    let ifindex = interface.ifindex;
+    let gateways = host::gateways(ifindex)?;
     let mut settings = Settings::of(config, interface, keys(config)?);
     settings.witnesses.extend(gateways);
+    let placed = settings.virtual_addresses.iter().filter_map(|&address| {
+        let link = links.facing(address, &config.node.interfaces)?;
+        Some(Placed {
+            address,
+            ifindex: link.ifindex,
+            mac: link.mac?,
+        })
+    });
+    settings.elsewhere = placed.filter(|vip| vip.ifindex != ifindex).collect();
     Ok(settings)
 }
 

@@ -8,6 +8,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::HostError;
 use super::netlink::Netlink;
+use crate::config::Network;
 use crate::units::Mac;
 
 /// One interface as it is now.
@@ -130,6 +131,21 @@ impl Links {
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
         self.by_index.values().any(|link| link.has(address))
+    }
+
+    /// Which of the interfaces of these names a virtual address belongs on: the first with an
+    /// address of its own whose subnet holds it, else the first. `None` if that is not there.
+    #[must_use]
+    pub fn facing(&self, vip: IpAddr, names: &[String]) -> Option<&Link> {
+        let own_subnet = |own: &LinkAddress| {
+            own.prefix_bits < host_bits(own.address)
+                && own.address != vip
+                && Network::of(own.address, own.prefix_bits).contains(vip)
+        };
+        let mut links = names.iter().filter_map(|name| self.named(name).ok());
+        links
+            .find(|link| link.addresses.iter().any(own_subnet))
+            .or_else(|| self.named(names.first()?).ok())
     }
 
     /// Those of these names.

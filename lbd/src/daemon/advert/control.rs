@@ -30,11 +30,12 @@ pub trait VipControl: Send {
     /// Adds the address to interface `ifindex` for `valid_s` seconds, or renews it. It must not wait
     /// for duplicate address detection.
     fn hold(&mut self, address: IpAddr, ifindex: u32, valid_s: u32) -> Result<(), VipError>;
-    /// Removes the address; one that is not there is fine, and so is an interface that is gone.
+    /// Removes the address from interface `ifindex`; one that is not there is fine, and so is an
+    /// interface that is gone.
     fn remove(&mut self, address: IpAddr, ifindex: u32) -> Result<(), VipError>;
 }
 
-/// The addresses of an interface, by rtnetlink.
+/// The addresses of interfaces, by rtnetlink.
 #[derive(Debug)]
 pub struct InterfaceVips {
     socket: VipSocket,

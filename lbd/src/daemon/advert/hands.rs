@@ -5,7 +5,6 @@
 //! announces an address itself, once this thread has put it there: an announcement that waited
 //! behind the renewal of a lease would leave the clients at a rival.
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,6 +15,7 @@ use super::control::VipControl;
 use super::event::Notice;
 use super::limiter::Limiter;
 use super::realtime;
+use super::settings::Placed;
 use super::wake::Bell;
 
 /// What is to be done.
@@ -23,16 +23,12 @@ use super::wake::Bell;
 enum Task {
     /// Add or renew.
     Hold {
-        addresses: Vec<IpAddr>,
-        ifindex: u32,
+        vips: Vec<Placed>,
         valid_s: u32,
         ticket: Ticket,
     },
     /// Remove.
-    Remove {
-        addresses: Vec<IpAddr>,
-        ifindex: u32,
-    },
+    Remove { vips: Vec<Placed> },
 }
 
 /// Names one [`Hands::hold`].
@@ -71,13 +67,11 @@ impl Hands {
     }
 
     /// The bell rings when they are there (or could not be put there).
-    pub(super) fn hold(&mut self, addresses: &[IpAddr], ifindex: u32, valid_s: u32) -> Ticket {
-        let addresses = addresses.to_vec();
+    pub(super) fn hold(&mut self, vips: Vec<Placed>, valid_s: u32) -> Ticket {
         self.last.0 += 1;
         let ticket = self.last;
         self.ask(Task::Hold {
-            addresses,
-            ifindex,
+            vips,
             valid_s,
             ticket,
         });
@@ -89,9 +83,8 @@ impl Hands {
         self.done.load(Ordering::Acquire) >= ticket.0
     }
 
-    pub(super) fn remove(&self, addresses: &[IpAddr], ifindex: u32) {
-        let addresses = addresses.to_vec();
-        self.ask(Task::Remove { addresses, ifindex });
+    pub(super) fn remove(&self, vips: Vec<Placed>) {
+        self.ask(Task::Remove { vips });
     }
 
     fn ask(&self, task: Task) {
@@ -113,7 +106,7 @@ impl Drop for Hands {
 
 fn work(
     queue: &Receiver<Task>,
-    vips: &mut dyn VipControl,
+    control: &mut dyn VipControl,
     done: &AtomicU64,
     bell: &Bell,
     tell: &dyn Fn(Notice),
@@ -129,22 +122,23 @@ fn work(
     for task in queue {
         match task {
             Task::Hold {
-                addresses,
-                ifindex,
+                vips,
                 valid_s,
                 ticket,
             } => {
-                for address in addresses {
-                    if let Err(error) = vips.hold(address, ifindex, valid_s) {
+                for vip in vips {
+                    if let Err(error) = control.hold(vip.address, vip.ifindex, valid_s) {
+                        let address = vip.address;
                         complain(Notice::Vip { address, error });
                     }
                 }
                 done.store(ticket.0, Ordering::Release);
                 bell.ring();
             }
-            Task::Remove { addresses, ifindex } => {
-                for address in addresses {
-                    if let Err(error) = vips.remove(address, ifindex) {
+            Task::Remove { vips } => {
+                for vip in vips {
+                    if let Err(error) = control.remove(vip.address, vip.ifindex) {
+                        let address = vip.address;
                         complain(Notice::Vip { address, error });
                     }
                 }

@@ -20,7 +20,7 @@ mod wire;
 
 pub use control::{InterfaceVips, LeaseControl, NoLease, VipControl, VipError};
 pub use event::{Event, Notice, WireCounters};
-pub use settings::{Authenticate, Interface, Settings};
+pub use settings::{Authenticate, Interface, Placed, Settings};
 
 use std::io;
 use std::net::IpAddr;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
+use super::settings::Placed;
 use crate::units::Mac;
 use crate::vrrp::announce::{Claim, announcement, parse_claim};
 use crate::vrrp::question::question;
@@ -13,7 +14,7 @@ use crate::vrrp::question::question;
 /// The longest frame of interest: a neighbour advertisement with a few options.
 const FRAME_BYTES: usize = 256;
 
-/// Sends announcements and questions on one interface, and waits for nothing.
+/// Sends announcements, and questions on one interface, and waits for nothing.
 #[derive(Debug)]
 pub(super) struct Announcer {
     socket: Socket,
@@ -28,11 +29,11 @@ impl Announcer {
         Ok(Self { socket, ifindex })
     }
 
-    pub(super) fn announce(&self, address: IpAddr, mac: Mac) -> io::Result<()> {
-        let frame = announcement(address, mac);
+    /// Says where a virtual address is, on the interface where it belongs.
+    pub(super) fn announce(&self, vip: &Placed) -> io::Result<()> {
+        let frame = announcement(vip.address, vip.mac);
         // The addresses are in the frame; the kernel wants the interface only.
-        self.socket
-            .send_to(&frame, &link_address(self.ifindex, 0))?;
+        self.socket.send_to(&frame, &link_address(vip.ifindex, 0))?;
         Ok(())
     }
 

@@ -20,6 +20,17 @@ pub struct Interface {
     pub v6: Option<Ipv6Addr>,
 }
 
+/// A virtual address and where it belongs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Placed {
+    /// The address.
+    pub address: IpAddr,
+    /// The interface's number.
+    pub ifindex: u32,
+    /// The interface's own MAC.
+    pub mac: Mac,
+}
+
 /// One host's address that ends by itself.
 fn is_lease(address: &LinkAddress) -> bool {
     let host_bits = if address.address.is_ipv4() { 32 } else { 128 };
@@ -85,6 +96,8 @@ pub struct Settings {
     pub advertised_v6: Vec<Ipv6Addr>,
     /// What is put on the interface and announced.
     pub virtual_addresses: Vec<IpAddr>,
+    /// Those of them that belong on other interfaces than [`Self::interface`].
+    pub elsewhere: Vec<Placed>,
     /// Empty: multicast.
     pub unicast_peers: Vec<IpAddr>,
     /// The IPv4 checksum that is sent.
@@ -127,6 +140,7 @@ impl Settings {
                 .iter()
                 .map(|vip| vip.address)
                 .collect(),
+            elsewhere: Vec::new(),
             unicast_peers: cluster.unicast_peers.clone(),
             checksum: match cluster.vrrp_checksum {
                 VrrpChecksum::Rfc5798 => ChecksumForm::WithPseudoHeader,
@@ -139,6 +153,20 @@ impl Settings {
                 .map(|(_, backend)| backend.address)
                 .collect(),
         }
+    }
+
+    /// All virtual addresses, with where they belong.
+    pub(super) fn placed(&self) -> Vec<Placed> {
+        let here = |address| Placed {
+            address,
+            ifindex: self.interface.ifindex,
+            mac: self.interface.mac,
+        };
+        let place = |address: &IpAddr| {
+            let elsewhere = self.elsewhere.iter().find(|vip| vip.address == *address);
+            elsewhere.copied().unwrap_or_else(|| here(*address))
+        };
+        self.virtual_addresses.iter().map(place).collect()
     }
 
     /// The list to advertise in the family of `source`.

@@ -3,6 +3,7 @@
 mod hear;
 mod speak;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -192,11 +193,7 @@ impl Worker {
                 if self.machine.is_master() {
                     // Before the advert: whatever the box answers for, it has the address.
                     let valid_s = Settings::successor_valid_s(self.settings.election.interval);
-                    self.hands.hold(
-                        &self.settings.virtual_addresses,
-                        self.settings.interface.ifindex,
-                        valid_s,
-                    );
+                    self.hands.hold(self.settings.placed(), valid_s);
                 }
                 self.handle(Input::HandOver);
                 return false;
@@ -225,19 +222,15 @@ impl Worker {
         }
         self.has_believed &= old.authenticate == new.authenticate;
         if self.machine.is_master() {
-            let gone: Vec<IpAddr> = old
-                .virtual_addresses
-                .iter()
-                .copied()
-                .filter(|address| !new.virtual_addresses.contains(address))
-                .collect();
-            self.hands.remove(&gone, old.interface.ifindex);
-            self.held =
-                self.hands
-                    .hold(&new.virtual_addresses, new.interface.ifindex, new.valid_s());
+            let placed = new.placed();
+            let mut gone = old.placed();
+            gone.retain(|vip| !placed.contains(vip));
+            self.hands.remove(gone);
+            self.held = self.hands.hold(placed, new.valid_s());
             self.announce();
         }
         if old.interface != self.settings.interface
+            || old.elsewhere != self.settings.elsewhere
             || old.election.families != self.settings.election.families
         {
             self.wires.clear();
@@ -268,10 +261,14 @@ impl Worker {
             }
         }
         if self.listeners.is_empty() {
-            for listener in [
-                Listener::arp(ifindex),
-                Listener::neighbour_advertisements(ifindex),
-            ] {
+            let elsewhere = self.settings.elsewhere.iter().map(|vip| vip.ifindex);
+            let interfaces: BTreeSet<u32> = elsewhere.chain([ifindex]).collect();
+            for listener in interfaces.into_iter().flat_map(|ifindex| {
+                [
+                    Listener::arp(ifindex),
+                    Listener::neighbour_advertisements(ifindex),
+                ]
+            }) {
                 match listener {
                     Ok(listener) => self.listeners.push(listener),
                     Err(error) => self.notice(Notice::NoPacketSocket(error)),
@@ -322,8 +319,7 @@ impl Worker {
             Output::BecomeBackup { why } => {
                 self.renew_ns = 0;
                 self.announcement_waits = false;
-                let ifindex = self.settings.interface.ifindex;
-                self.hands.remove(&self.settings.virtual_addresses, ifindex);
+                self.hands.remove(self.settings.placed());
                 (self.tell)(Event::BecameBackup {
                     why,
                     leader: self.machine.status().leader,
@@ -342,11 +338,7 @@ impl Worker {
     fn hold_addresses(&mut self) -> Ticket {
         let valid_s = self.settings.valid_s();
         self.renew_ns = boottime_ns() + u64::from(valid_s) * 1_000_000_000 / 3;
-        self.hands.hold(
-            &self.settings.virtual_addresses,
-            self.settings.interface.ifindex,
-            valid_s,
-        )
+        self.hands.hold(self.settings.placed(), valid_s)
     }
 
     fn tell_leader(&mut self) {

@@ -124,7 +124,8 @@ impl Worker {
             }
         }
         for Claim { address, mac } in claims {
-            if mac == self.settings.interface.mac {
+            let elsewhere = &self.settings.elsewhere;
+            if mac == self.settings.interface.mac || elsewhere.iter().any(|vip| vip.mac == mac) {
                 continue;
             }
             if self.settings.virtual_addresses.contains(&address) {

@@ -54,9 +54,8 @@ impl Worker {
         if self.announcement_waits {
             return;
         }
-        let mac = self.settings.interface.mac;
-        for address in self.settings.virtual_addresses.clone() {
-            self.with_packets(|packets| packets.announce(address, mac));
+        for vip in self.settings.placed() {
+            self.with_packets(|packets| packets.announce(&vip));
         }
     }
 

@@ -131,8 +131,14 @@ counters! {
     decapsulated Decapsulated,
     /// Replies of NAT backends translated back. Expected with `forwarding: nat`.
     nat_reply NatReply,
-    /// Replies of NAT backends with no route or neighbour in the kernel, passed to it to find one. Expected once a while.
-    pass_nat_unrouted PassNatUnrouted,
+    /// Replies of NAT backends whose next hop's MAC the kernel does not know yet; it is asked for, and TCP sends them again. Expected once a while.
+    drop_nat_no_neighbour DropNatNoNeighbour,
+    /// Replies of NAT backends that no route leads on. Worry: the box lacks a route to the client, or `net.ipv4.conf.*.forwarding` of the backends' interface is off.
+    drop_nat_unrouted DropNatUnrouted,
+    /// New sessions whose client uses the same port for another service before the same port of a NAT backend, which could not tell them apart. Expected in small numbers: the client tries again from another port.
+    drop_nat_twin DropNatTwin,
+    /// Frames for NAT backends that found no place in the flow table, without which no reply can be translated back. Worry: raise the table's size; expected for a moment after a failover and in floods.
+    drop_nat_no_flow DropNatNoFlow,
     /// Flow events that found the ring buffer full. Worry: peers know less than they should; the daemon is too slow or dead.
     event_lost EventLost,
 }

@@ -18,6 +18,8 @@ pub mod flag {
     pub const AFFINITY: u32 = 4;
     /// `ALLOW4`, `DENY4`, `ALLOW6` or `DENY6` have entries. Without it no list is looked at.
     pub const LISTS: u32 = 8;
+    /// `REPLIES` has entries. Without it no frame is taken for a reply of a `nat` backend.
+    pub const NAT: u32 = 16;
 }
 
 /// The one entry of `DIRECTOR`. Each field has one writer and is stored whole.

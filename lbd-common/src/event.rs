@@ -8,6 +8,9 @@ pub mod kind {
     pub const CLOSED: u8 = 2;
     /// The client's SYN was steered.
     pub const OPENING: u8 = 3;
+    /// A reply of a `nat` backend found no MAC on its way to `FlowEvent::source`: the daemon has the
+    /// kernel ask for it. Only that field and the family have a meaning.
+    pub const NO_NEIGHBOUR: u8 = 4;
 }
 
 /// An entry of `EVENTS`.

@@ -24,6 +24,7 @@ pub mod node;
 #[cfg(feature = "user")]
 mod pod;
 pub mod rate;
+pub mod reply;
 pub mod ring;
 pub mod tunnel;
 pub mod vip;
@@ -32,4 +33,4 @@ pub mod weigh;
 /// The version of every layout here. A pinned map of another version is never reused.
 ///
 /// Raise it with each change to a struct, to a map's size or to the meaning of a field.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;

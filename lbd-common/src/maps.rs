@@ -29,6 +29,9 @@ pub const DEVICES: &str = "DEVICES";
 /// Ring buffer of [`crate::event::FlowEvent`].
 pub const EVENTS: &str = "EVENTS";
 
+/// [`crate::reply::Reply`] by [`crate::reply::ReplyKey`]: a hash.
+pub const REPLIES: &str = "REPLIES";
+
 /// IPv4 prefixes that are admitted whatever `DENY4` and the rates say: an LPM trie of a prefix length
 /// and an address in memory order; the value is not looked at.
 pub const ALLOW4: &str = "ALLOW4";
@@ -55,6 +58,8 @@ pub const NODE_SLOTS: u32 = 256;
 pub const TUNNEL_SLOTS: u32 = 2048;
 /// Backend ids: 0 to `MAX_BACKENDS - 1`.
 pub const MAX_BACKENDS: u32 = 1024;
+/// Addresses and ports of `nat` backends.
+pub const REPLY_ENTRIES: u32 = 4 * MAX_BACKENDS;
 /// Bytes of the `EVENTS` ring buffer.
 pub const EVENT_BYTES: u32 = 1 << 22;
 /// Interfaces that frames can be redirected to.

@@ -1,5 +1,5 @@
 //! Lets aya copy these types into and out of maps.
-use crate::{backend, counters, director, event, floor, flow, node, rate, tunnel, vip};
+use crate::{backend, counters, director, event, floor, flow, node, rate, reply, tunnel, vip};
 
 macro_rules! pod {
     ($($of:ty),+ $(,)?) => {
@@ -25,6 +25,8 @@ pod!(
     node::Node,
     rate::Rates,
     rate::SourceRate,
+    reply::Reply,
+    reply::ReplyKey,
     tunnel::TunnelEnd,
     vip::Vip,
 );

@@ -45,7 +45,9 @@ pub struct Rates {
     /// Flows adopted in mid-session.
     pub adopted: u32,
     /// Frames too big for a tunnel that were answered.
-    pub too_big: u32,
+    pub too_big: u16,
+    /// Next hops of replies that the daemon was told it must ask for.
+    pub neighbours: u16,
 }
 
 const _: () = assert!(size_of::<SourceRate>() == 8 && size_of::<Rates>() == 16);

@@ -29,6 +29,38 @@ impl Sum {
         (((sum & 0xffff_ffff) + (sum >> 32)) & 0xffff_ffff) as u32
     }
 
+    /// What a stored checksum covers, to be changed by [`Self::replace_u16`] and the like and stored
+    /// again: RFC 1624, equation 3. A sum that was wrong stays wrong by as much.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(checksum: u16) -> Self {
+        Self(!checksum as u64)
+    }
+
+    /// Two bytes are no longer `old` but `new`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn replace_u16(self, old: u16, new: u16) -> Self {
+        self.add_u16(!old).add_u16(new)
+    }
+
+    /// Four bytes are no longer `old` but `new`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn replace_u32(self, old: u32, new: u32) -> Self {
+        self.add_u32(!old).add_u32(new)
+    }
+
+    /// An IPv6 address is no longer `old` but `new`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn replace_words(self, old: [u32; 4], new: [u32; 4]) -> Self {
+        self.replace_u32(old[0], new[0])
+            .replace_u32(old[1], new[1])
+            .replace_u32(old[2], new[2])
+            .replace_u32(old[3], new[3])
+    }
+
     /// Adds two bytes as they stand in memory.
     #[inline(always)]
     #[must_use]

@@ -13,6 +13,7 @@ use crate::{
     family::{Family, Key, V4, V6, key4, key6},
     maps::{NODES, VIPS},
     packet::Packet,
+    reply,
 };
 
 /// A TCP segment for a served port of a VIP, sent by nobody of the cluster.
@@ -23,6 +24,8 @@ pub(crate) struct ForVip<const K: usize> {
     pub(crate) hash: u64,
     /// Bits of [`tcp_flag`].
     pub(crate) flags: u8,
+    /// The port of the VIP. Network byte order.
+    pub(crate) port_be: u16,
 }
 
 /// What is wanted of a VIP.
@@ -34,11 +37,28 @@ pub(crate) enum Wanted<const K: usize> {
 }
 
 impl<const K: usize> ForVip<K> {
+    /// Stands for the session of this key, as if a segment with these flags had come.
+    #[inline(always)]
+    pub(crate) fn named(key: Key<K>, hash: u64, flags: u8) -> Self {
+        Self {
+            key,
+            hash,
+            flags,
+            port_be: 0,
+        }
+    }
+
     /// Whether the client asks for a new connection.
     #[inline(always)]
     pub(crate) fn is_syn(&self) -> bool {
         self.flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST | tcp_flag::FIN)
             == tcp_flag::SYN
+    }
+
+    /// Whether it ends the session at once.
+    #[inline(always)]
+    pub(crate) fn is_reset(&self) -> bool {
+        self.flags & tcp_flag::RST != 0
     }
 
     /// Whether it is a segment of a session that goes on.
@@ -59,7 +79,7 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<Wanted<1>> {
         if decap::is_tunnel(ip.protocol()) {
             return Err(decap::decapsulate(packet));
         }
-        return Err(Exit::Pass(Reason::PassNotOurs));
+        return Err(reply::from_backend());
     };
     let transport = ip.transport(packet, link.network).map_err(unusable)?;
     if transport.protocol != protocol::TCP {
@@ -71,6 +91,7 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<Wanted<1>> {
         key,
         hash: V4::hash(&key),
         flags: tcp.flags(),
+        port_be: tcp.destination_port_be(),
     }))
 }
 
@@ -84,7 +105,10 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<Wanted<3>> {
         if decap::is_tunnel(ip.next_header()) {
             return Err(decap::decapsulate(packet));
         }
-        return Err(crate::neighbour::solicitation(packet, link, ip));
+        return Err(match crate::neighbour::solicitation(packet, link, ip) {
+            Exit::Pass(Reason::PassNotOurs) => reply::from_backend(),
+            exit => exit,
+        });
     };
     let transport = ip.transport(packet, link.network).map_err(unusable)?;
     if transport.protocol != protocol::TCP {
@@ -96,6 +120,7 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<Wanted<3>> {
         key,
         hash: V6::hash(&key),
         flags: tcp.flags(),
+        port_be: tcp.destination_port_be(),
     }))
 }
 

@@ -17,12 +17,8 @@ use crate::{
 /// daemon looks by itself.
 #[inline(always)]
 pub(crate) fn emit<const K: usize, F: Family<K>>(key: &Key<K>, backend: u16, kind: u8) {
-    let Some(mut entry) = EVENTS.reserve_untyped::<FlowEvent>(0) else {
-        count(Reason::EventLost);
-        return;
-    };
     let (source, port_be, vip_id) = F::parts(key);
-    entry.write(FlowEvent {
+    put(FlowEvent {
         source,
         port_be,
         vip_id,
@@ -30,7 +26,29 @@ pub(crate) fn emit<const K: usize, F: Family<K>>(key: &Key<K>, backend: u16, kin
         family: F::NUMBER,
         kind,
     });
-    entry.submit(if kind == kind::CLOSED {
+}
+
+/// Likewise for an event about an address only.
+#[inline(always)]
+pub(crate) fn emit_address(is_v4: bool, source: [u32; 4], kind: u8) {
+    put(FlowEvent {
+        source,
+        family: if is_v4 { 4 } else { 6 },
+        kind,
+        port_be: 0,
+        vip_id: 0,
+        backend: 0,
+    });
+}
+
+#[inline(always)]
+fn put(event: FlowEvent) {
+    let Some(mut entry) = EVENTS.reserve_untyped::<FlowEvent>(0) else {
+        count(Reason::EventLost);
+        return;
+    };
+    entry.write(event);
+    entry.submit(if event.kind == kind::CLOSED {
         u64::from(BPF_RB_NO_WAKEUP)
     } else {
         0

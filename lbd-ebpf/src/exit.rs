@@ -17,6 +17,13 @@ pub(crate) enum Exit {
     Done(u32),
 }
 
+/// What a function of its own says instead of an action, so that the program calls the next one
+/// itself: the kernel allows 512 bytes of stack for all functions that call each other.
+pub(crate) mod later {
+    /// The frame may be a `nat` backend's reply.
+    pub(crate) const REPLY: u32 = 1 << 16;
+}
+
 /// What a stage returns.
 pub(crate) type Stage<T> = Result<T, Exit>;
 

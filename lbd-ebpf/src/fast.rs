@@ -19,6 +19,7 @@ use crate::{
     flow,
     forward::forward,
     packet::Packet,
+    reply,
     rewrite::rewrite,
 };
 
@@ -50,7 +51,8 @@ fn ipv4(packet: &mut Packet) -> Option<u32> {
         if decap::is_tunnel(head[LINK + 9]) {
             return None;
         }
-        return Some(Exit::Pass(Reason::PassNotOurs).finish());
+        // A `nat` backend's reply is for its client.
+        return reply::are_none().then(|| Exit::Pass(Reason::PassNotOurs).finish());
     };
     // Version 4 without options, no fragment, TCP.
     if head[LINK] != 0x45
@@ -98,11 +100,7 @@ fn session<const K: usize, F: Family<K>>(packet: &mut Packet, key: Key<K>) -> Op
     if parse::sender(packet).is_none_or(is_node) {
         return None;
     }
-    let frame = ForVip {
-        key,
-        hash: F::hash(&key),
-        flags: tcp_flag::ACK,
-    };
+    let frame = ForVip::named(key, F::hash(&key), tcp_flag::ACK);
     let target = flow::steady::<K, F>(&frame)?;
     // Whatever changes more than the MACs is none of the short way's.
     if !matches!(target.backend.mode, mode::DSR | mode::LOCAL) {

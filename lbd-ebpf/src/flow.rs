@@ -30,6 +30,12 @@ impl Known {
     pub(crate) fn backend(&self) -> u16 {
         FlowWord::from_bits(self.bits).backend
     }
+
+    /// What is known of it but its key.
+    #[inline(always)]
+    pub(crate) fn word(&self) -> FlowWord {
+        FlowWord::from_bits(self.bits)
+    }
 }
 
 /// Looks a flow up in its two buckets.
@@ -37,13 +43,20 @@ impl Known {
 pub(crate) fn find<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Option<Known> {
     let (first, second) = buckets(frame.hash, F::mask());
     let tag = tag(frame.hash);
-    let is_live = |bits| {
-        let word = FlowWord::from_bits(bits);
-        let live = word.state.wrapping_sub(state::HALF_OPEN) <= state::DOOMED - state::HALF_OPEN;
-        live && word.tag == tag
-    };
-    search(F::bucket(first)?, &frame.key, tag, is_live)
-        .or_else(|| search(F::bucket(second)?, &frame.key, tag, is_live))
+    let accept = |bits| is_live(bits, tag);
+    // No `or_else`: the compiler would not inline its closure into every search.
+    if let Some(known) = search(F::bucket(first)?, &frame.key, tag, accept) {
+        return Some(known);
+    }
+    search(F::bucket(second)?, &frame.key, tag, accept)
+}
+
+/// Whether a word is of a flow with this tag.
+#[inline(always)]
+fn is_live(bits: u64, tag: u16) -> bool {
+    let word = FlowWord::from_bits(bits);
+    let live = word.state.wrapping_sub(state::HALF_OPEN) <= state::DOOMED - state::HALF_OPEN;
+    live && word.tag == tag
 }
 
 /// The backend of an open session that a frame without SYN, FIN and RST leaves as it is, as nearly

@@ -85,11 +85,7 @@ fn ipv4(packet: &Packet, link: &Link) -> Stage<ForVip<1>> {
     }
     let vip_id = sender(vip4(quoted.source), &quoted)?;
     let key = key4(quoted.destination, quoted.destination_port_be, vip_id);
-    Ok(ForVip {
-        key,
-        hash: V4::hash(&key),
-        flags: 0,
-    })
+    Ok(ForVip::named(key, V4::hash(&key), 0))
 }
 
 /// Likewise for `ICMPv6`.
@@ -110,11 +106,7 @@ fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
     }
     let vip_id = sender(vip6(quoted.source), &quoted)?;
     let key = key6(quoted.destination, quoted.destination_port_be, vip_id);
-    Ok(ForVip {
-        key,
-        hash: V6::hash(&key),
-        flags: 0,
-    })
+    Ok(ForVip::named(key, V6::hash(&key), 0))
 }
 
 /// What a node of the cluster sends was steered already.

@@ -37,6 +37,8 @@ mod clock;
 #[cfg(target_arch = "bpf")]
 mod decap;
 #[cfg(target_arch = "bpf")]
+mod error;
+#[cfg(target_arch = "bpf")]
 mod ethernet;
 #[cfg(target_arch = "bpf")]
 mod event;
@@ -57,6 +59,8 @@ mod lists;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod nat;
+#[cfg(target_arch = "bpf")]
 mod neighbour;
 #[cfg(target_arch = "bpf")]
 mod packet;
@@ -65,13 +69,19 @@ mod program;
 #[cfg(target_arch = "bpf")]
 mod rate;
 #[cfg(target_arch = "bpf")]
+mod reply;
+#[cfg(target_arch = "bpf")]
 mod reset;
 #[cfg(target_arch = "bpf")]
 mod rewrite;
 #[cfg(target_arch = "bpf")]
+mod route;
+#[cfg(target_arch = "bpf")]
 mod select;
 #[cfg(target_arch = "bpf")]
 mod too_big;
+#[cfg(target_arch = "bpf")]
+mod translate;
 #[cfg(target_arch = "bpf")]
 mod tunnel;
 

@@ -1,7 +1,7 @@
 //! Every map. Names and sizes are in [`lbd_common::maps`].
 use aya_ebpf::{
     Global,
-    btf_maps::{Array, ArrayOfMaps, DevMapHash, LpmTrie, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, LpmTrie, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use lbd_common::{
@@ -10,11 +10,12 @@ use lbd_common::{
     director::Director,
     flow::{BUCKETS4, BUCKETS6, Bucket4, Bucket6},
     maps::{
-        EVENT_BYTES, LIST_ENTRIES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS, SOURCE_SLOTS,
-        TUNNEL_SLOTS, VIP_SLOTS,
+        EVENT_BYTES, LIST_ENTRIES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS, REPLY_ENTRIES,
+        SOURCE_SLOTS, TUNNEL_SLOTS, VIP_SLOTS,
     },
     node::Node,
     rate::{Rates, SourceRate},
+    reply::{Reply, ReplyKey},
     ring::RING_SLOTS,
     tunnel::TunnelEnd,
     vip::Vip,
@@ -22,6 +23,8 @@ use lbd_common::{
 
 /// `BPF_F_MMAPABLE`: the daemon reads and writes the map as memory.
 const MAPPED: usize = 1024;
+/// `BPF_F_NO_PREALLOC`: memory for the entries that there are.
+const NO_PREALLOC: usize = 1;
 
 #[btf_map]
 pub(crate) static VIPS: Array<Vip, { VIP_SLOTS as usize }, MAPPED> = Array::new();
@@ -62,6 +65,9 @@ pub(crate) static ALLOW6: LpmTrie<[u32; 4], u32, { LIST_ENTRIES as usize }> = Lp
 pub(crate) static DENY4: LpmTrie<u32, u32, { LIST_ENTRIES as usize }> = LpmTrie::new();
 #[btf_map]
 pub(crate) static DENY6: LpmTrie<[u32; 4], u32, { LIST_ENTRIES as usize }> = LpmTrie::new();
+#[btf_map]
+pub(crate) static REPLIES: HashMap<ReplyKey, Reply, { REPLY_ENTRIES as usize }, NO_PREALLOC> =
+    HashMap::new();
 #[btf_map]
 pub(crate) static SOURCES: Array<SourceRate, { SOURCE_SLOTS as usize }> = Array::new();
 #[btf_map]

@@ -9,13 +9,13 @@ use lbd_ebpf::{
 use crate::{
     backend::Target,
     classify::{self, ForVip, Wanted},
-    exit::{Exit, Stage},
+    exit::{Exit, Stage, later},
     family::{Family, V4, V6},
     fast, flow,
     forward::forward,
     icmp, neighbour,
     packet::Packet,
-    reset,
+    reply, reset,
     rewrite::rewrite,
     select::{Routed, select},
 };
@@ -25,7 +25,16 @@ use crate::{
 #[inline(always)]
 pub(crate) fn lbd(ctx: XdpContext) -> u32 {
     let ctx_of_chain = ctx.ctx;
-    fast::decide(&mut Packet::new(ctx)).unwrap_or_else(|| chain(ctx_of_chain))
+    fast::decide(&mut Packet::new(ctx)).unwrap_or_else(|| whole(ctx_of_chain))
+}
+
+/// The chain, and what it leaves to functions that need as much stack as it does.
+#[inline(always)]
+fn whole(ctx: *mut xdp_md) -> u32 {
+    match chain(ctx) {
+        later::REPLY => reply::translate(ctx),
+        action => action,
+    }
 }
 
 /// Every stage, for frames that [`fast`] leaves.

@@ -33,10 +33,24 @@ pub(crate) fn may_adopt(limit: u32) -> bool {
 /// Whether one more frame that is too big may be answered in this second on this CPU; if so, it is
 /// counted.
 #[inline(always)]
-pub(crate) fn may_answer_too_big(limit: u32) -> bool {
+pub(crate) fn may_answer_too_big(limit: u16) -> bool {
     this_second().is_some_and(|rates| {
         let may = rates.too_big < limit;
-        rates.too_big += may as u32;
+        rates.too_big += may as u16;
+        may
+    })
+}
+
+/// Next hops a second on each CPU that the daemon is told of.
+const NEIGHBOURS: u16 = 16;
+
+/// Whether the daemon may be told of one more next hop in this second on this CPU; if so, it is
+/// counted.
+#[inline(always)]
+pub(crate) fn may_ask_for_neighbour() -> bool {
+    this_second().is_some_and(|rates| {
+        let may = rates.neighbours < NEIGHBOURS;
+        rates.neighbours += may as u16;
         may
     })
 }

@@ -8,6 +8,7 @@ use lbd_ebpf::frame::{put_u16, put_u32, u16_at, u32_at};
 use crate::{
     backend::Target,
     exit::{Exit, Stage},
+    nat,
     packet::Packet,
     tunnel,
 };
@@ -29,6 +30,12 @@ impl Hop {
         Self(backend.ifindex)
     }
 
+    /// Out of the interface of this number.
+    #[inline(always)]
+    pub(crate) fn by(ifindex: u32) -> Self {
+        Self(ifindex)
+    }
+
     /// The interface's number.
     #[inline(always)]
     pub(crate) fn ifindex(self) -> u32 {
@@ -42,6 +49,10 @@ pub(crate) fn rewrite(packet: &mut Packet, target: Target) -> Stage<Hop> {
     match target.backend.mode {
         mode::LOCAL => Ok(Hop::LOCAL),
         mode::IPIP => tunnel::encapsulate(packet, target),
+        mode::NAT => {
+            nat::to_backend(packet, target)?;
+            Ok(Hop::towards(target.backend))
+        }
         _ => {
             next_hop(packet, target.backend)?;
             Ok(Hop::towards(target.backend))
@@ -52,7 +63,7 @@ pub(crate) fn rewrite(packet: &mut Packet, target: Target) -> Stage<Hop> {
 /// Both MACs: the source is our own, because a bridge would otherwise learn the client's address
 /// on our port.
 #[inline(always)]
-fn next_hop(packet: &mut Packet, backend: &Backend) -> Stage<()> {
+pub(crate) fn next_hop(packet: &mut Packet, backend: &Backend) -> Stage<()> {
     let Some(ethernet) = packet.window_mut::<12>(0) else {
         return Err(Exit::Drop(Reason::DropRewriteFailed));
     };

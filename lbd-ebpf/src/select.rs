@@ -20,7 +20,7 @@ use crate::{
     family::Family,
     flow::insert,
     maps::RINGS,
-    rate,
+    nat, rate,
 };
 
 /// Ring slots that are looked at for a candidate that may take a session. The daemon leaves
@@ -83,22 +83,51 @@ fn new_session<const K: usize, F: Family<K>>(
     let first = candidate(director.ring_index, first);
     if admitted.flood {
         count(Reason::StatelessFlood);
-        return Ok(to(first?, false));
+        let first = first?;
+        if nat::needs_flow(first) {
+            // Without a flow its replies could not be translated back. What the flood displaces, the
+            // ring names again.
+            return new_flow::<K, F>(frame, director, first, first);
+        }
+        return Ok(to(first, false));
     }
     let second = candidate(director.ring_index, second);
     let target = match (first, second) {
-        (Ok(first), Ok(second)) => lighter(first, second, director),
+        (Ok(first), Ok(second)) => {
+            let target = lighter(first, second, director);
+            if nat::has_twin::<K, F>(frame, target) {
+                if target.id == first.id { second } else { first }
+            } else {
+                target
+            }
+        }
         (Ok(one), Err(_)) | (Err(_), Ok(one)) => one,
         (Err(exit), Err(_)) => return Err(exit),
     };
+    new_flow::<K, F>(frame, director, target, first.unwrap_or(target))
+}
+
+/// Makes a flow to `target`; without room the frame goes to `first`, as those after it will.
+#[inline(always)]
+fn new_flow<const K: usize, F: Family<K>>(
+    frame: &ForVip<K>,
+    director: &Director,
+    target: Target,
+    first: Target,
+) -> Stage<Routed> {
+    if nat::has_twin::<K, F>(frame, target) {
+        return Err(Exit::Drop(Reason::DropNatTwin));
+    }
     let half_open = flow::state::HALF_OPEN;
     if insert::<K, F>(frame, target.id, half_open, 0, director.idle_units) {
         event::emit::<K, F>(&frame.key, target.id, event_kind::OPENING);
         return Ok(to(target, true));
     }
-    // The frames to come will find no flow and follow the ring: so does this one.
     count(Reason::FlowNoRoom);
-    Ok(to(first?, true))
+    if nat::needs_flow(first) {
+        return Err(Exit::Drop(Reason::DropNatNoFlow));
+    }
+    Ok(to(first, true))
 }
 
 #[inline(always)]
@@ -132,12 +161,16 @@ fn mid_flow<const K: usize, F: Family<K>>(
         return Err(Exit::Drop(Reason::DropUnresolved));
     }
     let established = flow::state::ESTABLISHED;
-    if frame.is_data()
+    let needs_flow = nat::needs_flow(target);
+    let becomes_flow = frame.is_data() || needs_flow && !frame.is_reset();
+    if becomes_flow
         && rate::may_adopt(director.adopt_per_second)
         && insert::<K, F>(frame, target.id, established, ADOPTED, director.idle_units)
     {
         event::emit::<K, F>(&frame.key, target.id, event_kind::OPENED);
         count(Reason::FlowAdopted);
+    } else if needs_flow && !frame.is_reset() {
+        return Err(Exit::Drop(Reason::DropNatNoFlow));
     } else {
         count(Reason::StatelessMidFlow);
     }

@@ -21,7 +21,7 @@ const QUOTE4: usize = 576 - 20 - quote::ICMP;
 const QUOTE6: usize = 1280 - 40 - quote::ICMP;
 /// Answers in a second on a CPU (RFC 4443, section 2.4 (f), wants a limit). A path needs one every ten
 /// minutes.
-const ANSWERS_PER_SECOND: u32 = 1000;
+const ANSWERS_PER_SECOND: u16 = 1000;
 
 const FAILED: u32 = 0;
 const ANSWERED: u32 = 1;

@@ -1,12 +1,18 @@
 //! Random and mutated frames through the loaded program: what is for another address leaves as it
 //! came, and nothing makes the program write outside its rules.
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
 use lbd_tests::xdp::{
     icmp::{icmp4, icmp6},
     packet::{ACK, FIN, NODE_MAC, PSH, RST, SYN, Segment, VIP4, VIP6, arp, neighbour, v4, v6},
     tunnel::{in4, in6},
-    world::{World, verdict},
+    world::{A, B, World, verdict},
 };
 
+/// `nat` backends.
+const SERVER4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
+/// See [`SERVER4`].
+const SERVER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x11);
 /// Frames of one test. Each is one system call.
 const FRAMES: u32 = 1_000_000;
 
@@ -46,6 +52,8 @@ fn seeds() -> Vec<Vec<u8>> {
             .iter()
             .map(|inner| in6(inner.clone()).tagged(&[7]).bytes()),
     );
+    let reply = |segment: Segment| segment.back().from4(SERVER4).from6(SERVER6);
+    seeds.extend(plain.iter().map(|s| reply(s.clone()).bytes()));
     seeds.push(arp(1, [192, 0, 2, 1].into(), VIP4));
     seeds.push(neighbour(135, VIP6));
     seeds
@@ -69,10 +77,16 @@ fn mutate(random: &mut Random, frame: &mut Vec<u8>) {
     }
 }
 
-/// Whether a VIP's address stands anywhere in a frame: only then may it be changed or dropped.
+/// Whether an address of a VIP, or of a `nat` backend, stands anywhere in a frame: only then may it
+/// be changed or dropped.
 fn names_a_vip(frame: &[u8]) -> bool {
-    frame.windows(4).any(|bytes| bytes == VIP4.octets())
-        || frame.windows(16).any(|bytes| bytes == VIP6.octets())
+    [VIP4, SERVER4].iter().any(|address| {
+        let octets = address.octets();
+        frame.windows(4).any(|bytes| bytes == octets)
+    }) || [VIP6, SERVER6].iter().any(|address| {
+        let octets = address.octets();
+        frame.windows(16).any(|bytes| bytes == octets)
+    })
 }
 
 #[test]
@@ -80,6 +94,13 @@ fn no_frame_for_another_address_is_changed_or_dropped() {
     let Some(mut world) = World::load("no_frame_for_another_address_is_changed_or_dropped") else {
         return;
     };
+    let service = |address| [(SocketAddr::new(address, 25), 1)];
+    world
+        .nat(A, SERVER4.into(), None, &service(VIP4.into()))
+        .unwrap();
+    world
+        .nat(B, SERVER6.into(), None, &service(VIP6.into()))
+        .unwrap();
     let seeds = seeds();
     let mut random = Random(0x1bd);
     let mut foreign = 0;

@@ -30,7 +30,6 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     config::{self, Config, ConfigError},
-    daemon::unbuilt,
     host,
 };
 
@@ -189,11 +188,10 @@ fn written_control(text: &str) -> Option<PathBuf> {
     yaml["node"]["control"].as_str().map(PathBuf::from)
 }
 
-/// The same, and everything it names is on this box and can be done by this build.
+/// The same, and everything it names is on this box.
 fn load_for_this_box(path: &Path) -> anyhow::Result<Config> {
     let config = load(path)?;
-    let mut mistakes = config::check_host(&config, &host::facts()?);
-    mistakes.extend(unbuilt::refusals(&config));
+    let mistakes = config::check_host(&config, &host::facts()?);
     if mistakes.is_empty() {
         Ok(config)
     } else {

@@ -7,6 +7,7 @@ use std::{
 
 use lbd_common::{
     maps::{MAX_BACKENDS, VIP_SLOTS},
+    reply::MAX_REPLY_SERVICES,
     vip::MAX_PORTS,
 };
 
@@ -335,6 +336,17 @@ impl Checker<'_> {
                     ),
                 _ => {}
             }
+            let before_one_port = self.services_before(backend);
+            if backend.forwarding == Forwarding::Nat && before_one_port > MAX_REPLY_SERVICES {
+                self.complain(
+                    &path,
+                    format!(
+                        "{before_one_port} virtual addresses and ports would be translated to one \
+                         port of it"
+                    ),
+                    format!("at most {MAX_REPLY_SERVICES} can be: serve fewer, or use dsr or ipip"),
+                );
+            }
             if backend.port.is_some() && backend.forwarding != Forwarding::Nat {
                 self.complain(
                     &format!("{path}.port"),
@@ -351,6 +363,17 @@ impl Checker<'_> {
                 );
             }
         }
+    }
+
+    /// Virtual addresses and ports that stand before the same port of a `nat` backend.
+    fn services_before(&self, backend: &Backend) -> usize {
+        let ports = match backend.port {
+            Some(_) => self.cluster.ports.len(),
+            None => 1,
+        };
+        let vips = self.cluster.virtual_addresses.iter();
+        let same_family = vips.filter(|vip| vip.address.is_ipv4() == backend.address.is_ipv4());
+        same_family.count() * ports
     }
 
     fn warnings(&self) -> Vec<ConfigError> {

@@ -12,7 +12,9 @@ choice! {
         /// Destination MAC rewritten; the VIP sits on the backend's loopback, which answers the
         /// client itself. Same segment.
         Dsr = "dsr",
-        /// Addresses translated; the backend's route to the client leads through the director.
+        /// Addresses translated, and the port where the backend has its own. The client's address
+        /// stays, so the backend's route to the client has to lead through the director: its
+        /// default gateway is one of `virtual_addresses`, on the interface that faces it.
         Nat = "nat",
         /// Encapsulated in IPv4 or IPv6, for a backend on another subnet or site. There lbd takes the
         /// frames out again, if they come from an address that another backend or one of

@@ -177,6 +177,7 @@ impl Conductor {
             }
             channel::Event::Weights { of, backends } => self.told_weights(of, backends),
             channel::Event::Orders(orders) => self.told_orders(orders),
+            channel::Event::NoNeighbour(clients) => self.outlets.find_ways_to(clients),
         }
     }
 

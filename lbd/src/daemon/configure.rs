@@ -3,11 +3,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use tracing::{info, warn};
 
-use super::{channel, chronicle::Kind, clock, conductor::Conductor, tunnel, unbuilt};
+use super::{channel, chronicle::Kind, clock, conductor::Conductor, tunnel};
 use crate::{
     config::{Cluster, Config, ConfigError},
-    dataplane::VipSpec,
-    host::vip,
+    dataplane::{NatBackend, VipSpec},
+    host::{links::Links, routing::Family, vip},
     units::BackendId,
 };
 
@@ -82,6 +82,7 @@ impl Conductor {
         self.plane.set_nodes(&self.members.node_macs())?;
         self.hold_virtual_addresses(before)?;
         self.plane.set_vips(&vip_specs(&self.config.cluster))?;
+        self.take_replies()?;
         self.weigher.reconfigure(self.config.cluster.stats.interval);
         self.outlets.follow(&self.config, &self.config_path);
         let book = channel::Book::new(&self.plane.services(), self.plane.backend_ids());
@@ -95,6 +96,21 @@ impl Conductor {
         Ok(self.plane.allocate_backend_ids(&addresses)?)
     }
 
+    /// Makes the box the gateway that the replies of `nat` backends pass.
+    fn take_replies(&mut self) -> anyhow::Result<()> {
+        let nat: Vec<NatBackend> = self.members.nat_backends().collect();
+        for (family, is_family) in [
+            (Family::V4, IpAddr::is_ipv4 as fn(&IpAddr) -> bool),
+            (Family::V6, IpAddr::is_ipv6),
+        ] {
+            if nat.iter().any(|backend| is_family(&backend.address)) {
+                self.host.be_gateway(&self.config.node.interfaces, family)?;
+            }
+        }
+        self.plane.set_replies(&nat, self.weigher.retired())?;
+        Ok(())
+    }
+
     /// A box that serves the VIP from its own stack has it on its loopback, silently.
     fn hold_virtual_addresses(&mut self, before: Option<&Cluster>) -> anyhow::Result<()> {
         let wanted = addresses(&self.config.cluster);
@@ -104,9 +120,12 @@ impl Conductor {
                 self.host.hold_vip(*vip)?;
             }
         }
-        let facing_clients = &self.config.node.interfaces[0];
+        let links = Links::read()?;
+        let interfaces = &self.config.node.interfaces;
         for address in &wanted {
-            self.host.make(&vip::change(*address, facing_clients))?;
+            if let Some(link) = links.facing(*address, interfaces) {
+                self.host.make(&vip::change(*address, &link.name))?;
+            }
         }
         for vip in before.map(addresses).unwrap_or_default() {
             if !wanted.contains(&vip) {
@@ -136,10 +155,6 @@ fn vip_specs(cluster: &Cluster) -> Vec<VipSpec> {
 /// Reads the edited file; the error is what a person is to read.
 fn read(path: &std::path::Path, running: &Config) -> Result<Config, String> {
     let new = Config::load(path).map_err(|mistakes| sentences(&mistakes))?;
-    let refused = unbuilt::refusals(&new);
-    if !refused.is_empty() {
-        return Err(sentences(&refused));
-    }
     let changes = running.changes(&new);
     let at_start: Vec<&str> = changes
         .needing_restart()

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use super::turnover::Turnover;
 use crate::{
     config::{self, Cluster},
+    dataplane::NatBackend,
     host::neighbours::Hop,
     policy::{self, BackendInput, Figures, Health, HealthState, Live, Override, Polled, SiteInput},
     stats::{AgentState, AgentWeight, Sample},
@@ -100,6 +101,16 @@ impl Members {
 
     pub(super) fn by_name(&mut self, name: &str) -> Option<&mut Member> {
         self.all.iter_mut().find(|member| member.name == name)
+    }
+
+    /// Those whose replies pass this box.
+    pub(super) fn nat_backends(&self) -> impl Iterator<Item = NatBackend> {
+        let nat = |member: &&Member| member.forwarding == config::Forwarding::Nat && !member.local;
+        self.all.iter().filter(nat).map(|member| NatBackend {
+            id: member.id,
+            address: member.address,
+            port: member.port,
+        })
     }
 
     /// The backend that is this box.

@@ -20,7 +20,6 @@ pub mod glossary;
 pub mod health;
 pub mod poll;
 pub mod status;
-pub mod unbuilt;
 
 mod admission;
 mod adopt;
@@ -43,6 +42,7 @@ mod outlets;
 mod per_backend;
 mod record;
 mod reload;
+mod reply_ways;
 mod report;
 mod start;
 mod sweep;

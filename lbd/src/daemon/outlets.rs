@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::Path};
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::warn;
 
-use super::{event::Event, health, poll, reload::Edits};
+use super::{event::Event, health, poll, reload::Edits, reply_ways::ReplyWays};
 use crate::{
     agent::{Agent, AgentConfig},
     config::Config,
@@ -21,6 +21,9 @@ pub(super) struct Outlets {
     checkers: health::Checkers<Event>,
     edits: Edits,
     follow: mpsc::UnboundedSender<Followed>,
+    /// What the configuration has to be watched.
+    watched: Followed,
+    reply_ways: ReplyWays,
 }
 
 /// Interfaces and addresses to watch.
@@ -45,6 +48,8 @@ impl Outlets {
             checkers: health::Checkers::new(events.clone()),
             edits: Edits::new(runtime, events.clone()),
             follow,
+            watched: Followed::default(),
+            reply_ways: ReplyWays::default(),
         })
     }
 
@@ -63,10 +68,22 @@ impl Outlets {
             .backends()
             .map(|(_, backend)| backend.address)
             .collect();
+        self.watched = (config.node.interfaces.clone(), addresses);
+        self.watch();
+    }
+
+    /// Follows the ways to these clients too.
+    pub(super) fn find_ways_to(&mut self, clients: Vec<IpAddr>) {
+        if self.reply_ways.add(clients) {
+            self.watch();
+        }
+    }
+
+    fn watch(&self) {
+        let (interfaces, mut addresses) = self.watched.clone();
+        addresses.extend(self.reply_ways.iter());
         // The task that hears this ends with the runtime only.
-        let _ = self
-            .follow
-            .send((config.node.interfaces.clone(), addresses));
+        let _ = self.follow.send((interfaces, addresses));
     }
 }
 

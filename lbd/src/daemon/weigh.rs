@@ -98,6 +98,11 @@ impl Weigher {
         self.led.take_if(|led| led.whose == Whose::Former);
     }
 
+    /// Those that are still to go.
+    pub(super) fn retired(&self) -> &[BackendId] {
+        &self.retired
+    }
+
     /// The last decision on a backend.
     pub(super) fn decision(&self, id: BackendId) -> Option<&policy::Decision> {
         self.shown.decision(id)

@@ -75,11 +75,11 @@ struct LinkInfo {
     rest: [u32; 27],
 }
 
-/// Reads the entry of `map` at `index`: `size_of::<T>()` bytes rounded up to 8, times `copies`
+/// Reads the entry of `map` for `key` (of an array, a `u32`): `size_of::<T>()` bytes rounded up to 8, times `copies`
 /// (the CPUs of a per-CPU map, 1 else).
 pub(super) fn lookup<T: Plain>(
     map: BorrowedFd<'_>,
-    index: u32,
+    key: impl Plain,
     copies: usize,
 ) -> io::Result<Vec<T>> {
     let stride = size_of::<T>().next_multiple_of(8);
@@ -87,26 +87,26 @@ pub(super) fn lookup<T: Plain>(
     let attr = ElementAttr {
         map: number(map),
         reserved: 0,
-        key: address(&raw const index),
+        key: address(&raw const key),
         value: bytes.as_mut_ptr() as u64,
         flags: 0,
     };
-    // SAFETY: the key is 4 bytes, as an array's is, and `bytes` is as long as the kernel's copy of a
-    // value: the caller's `T` and `copies` were compared with the map when it was opened.
+    // SAFETY: the key is of the map's type, and `bytes` is as long as the kernel's copy of a value:
+    // layouts and `copies` were compared with the map when it was opened.
     unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &attr) }?;
     Ok(bytes.chunks(stride).map(T::read_from).collect())
 }
 
-/// Writes the entry of an array `map` at `index`.
-pub(super) fn update<T: Plain>(map: BorrowedFd<'_>, index: u32, value: &T) -> io::Result<()> {
+/// Writes the entry of `map` for `key`.
+pub(super) fn update<T: Plain>(map: BorrowedFd<'_>, key: impl Plain, value: &T) -> io::Result<()> {
     let attr = ElementAttr {
         map: number(map),
         reserved: 0,
-        key: address(&raw const index),
+        key: address(&raw const key),
         value: value.as_bytes().as_ptr() as u64,
         flags: 0,
     };
-    // SAFETY: the key is 4 bytes, as an array's is, and the value as long as the map's: see `lookup`.
+    // SAFETY: key and value are of the map's types: see `lookup`.
     unsafe { bpf(BPF_MAP_UPDATE_ELEM, &attr) }?;
     Ok(())
 }

@@ -19,6 +19,9 @@ pub enum EventKind {
     Opened,
     /// The client's FIN or RST was seen.
     Closed,
+    /// A reply of a `nat` backend found no MAC on its way to the client; only the client's address
+    /// has a meaning.
+    NoNeighbour,
 }
 
 /// A session that was opened or closed.
@@ -40,6 +43,7 @@ pub fn decode(event: &FlowEvent) -> Option<Event> {
         kind::OPENING => EventKind::Opening,
         kind::OPENED => EventKind::Opened,
         kind::CLOSED => EventKind::Closed,
+        kind::NO_NEIGHBOUR => EventKind::NoNeighbour,
         _ => return None,
     };
     let source: IpAddr = address::from_words(u32::from(event.family), event.source)?;

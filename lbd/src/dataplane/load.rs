@@ -209,7 +209,7 @@ fn prepare_pins(pins: &PinDir, layouts: &BTreeMap<String, MapLayout>) -> Result<
     }
     let version = match bpf::open_pin(&pins.map(DIRECTOR)) {
         Ok(map) => {
-            bpf::lookup::<Director>(map.as_fd(), 0, 1)
+            bpf::lookup::<Director>(map.as_fd(), 0_u32, 1)
                 .map_err(|source| pin_error("reading", &pins.map(DIRECTOR), source))?[0]
                 .abi_version
         }

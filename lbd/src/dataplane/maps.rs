@@ -14,7 +14,8 @@ use lbd_common::{
     director::Director,
     maps::{
         BACKEND_STATS, BACKENDS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6, LOAD,
-        MAX_BACKENDS, NODE_SLOTS, NODES, RINGS, TUNNEL_SLOTS, TUNNELS, VIP_SLOTS, VIPS, WEIGHTS,
+        MAX_BACKENDS, NODE_SLOTS, NODES, REPLIES, RINGS, TUNNEL_SLOTS, TUNNELS, VIP_SLOTS, VIPS,
+        WEIGHTS,
     },
     node::Node,
     tunnel::TunnelEnd,
@@ -47,9 +48,11 @@ impl CallMap {
         Ok(Self { name, map })
     }
 
-    /// The entry at `index`.
-    pub(super) fn get<T: Plain>(&self, index: u32) -> Result<T> {
-        self.copies(index, 1).map(|copies| copies[0])
+    /// The entry of `key`; of an array, the one at that index.
+    pub(super) fn get<T: Plain>(&self, key: impl Plain) -> Result<T> {
+        bpf::lookup(self.map.as_fd(), key, 1)
+            .map(|copies: Vec<T>| copies[0])
+            .map_err(|source| map_error("reading", self.name, source))
     }
 
     /// The entry at `index` of each of `cpus`.
@@ -91,9 +94,9 @@ impl CallMap {
         }
     }
 
-    /// Writes the entry at `index`.
-    pub(super) fn set<T: Plain>(&self, index: u32, value: &T) -> Result<()> {
-        bpf::update(self.map.as_fd(), index, value)
+    /// Writes the entry of `key`; of an array, the one at that index.
+    pub(super) fn set<T: Plain>(&self, key: impl Plain, value: &T) -> Result<()> {
+        bpf::update(self.map.as_fd(), key, value)
             .map_err(|source| map_error("writing", self.name, source))
     }
 }
@@ -119,6 +122,7 @@ pub(super) struct Maps {
     pub(super) weights: MmapArray<u32>,
     pub(super) load: MmapArray<u64>,
     pub(super) devices: CallMap,
+    pub(super) replies: CallMap,
     pub(super) counters: CallMap,
     pub(super) backend_stats: CallMap,
     /// CPUs that the kernel may bring up: the copies of a per-CPU entry.
@@ -149,6 +153,7 @@ impl Maps {
             weights: mapped(pins, WEIGHTS, MAX_BACKENDS)?,
             load: load.clone(),
             devices: CallMap::open(pins, DEVICES)?,
+            replies: CallMap::open(pins, REPLIES)?,
             counters: CallMap::open(pins, COUNTERS)?,
             backend_stats: CallMap::open(pins, BACKEND_STATS)?,
             cpus,

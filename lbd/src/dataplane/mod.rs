@@ -22,6 +22,7 @@ mod nodes;
 mod object;
 mod pins;
 pub mod plain;
+mod replies;
 mod resize;
 mod rings;
 pub mod spec;
@@ -41,6 +42,7 @@ use lbd_common::{
     counters::Counters,
     director::{Director, flag},
     maps::MAX_BACKENDS,
+    reply::ReplyKey,
 };
 
 pub use self::{
@@ -53,6 +55,7 @@ pub use self::{
     lists::{AccessJudge, AccessLists},
     mmap::MmapArray,
     object::OBJECT,
+    replies::NatBackend,
     rings::RingWriter,
     spec::{BackendSpec, Delivery, LoadOptions, NextHop, Service, VipSpec, XdpChoice, XdpMode},
 };
@@ -258,6 +261,17 @@ impl DataPlane {
         Ok(())
     }
 
+    /// Translates replies of exactly these backends from now on, to the services that are served now
+    /// ([`Self::set_vips`]). Those of `retired` backends are translated as before, until
+    /// [`Self::remove_backend`].
+    pub fn set_replies(&mut self, nat: &[NatBackend], retired: &[BackendId]) -> Result<()> {
+        let wanted = replies::entries(nat, &self.services());
+        replies::write(&self.maps.replies, &wanted, |id| retired.contains(&id))?;
+        let any = !self.maps.replies.keys::<ReplyKey>()?.is_empty();
+        self.director.set_flag(flag::NAT, any);
+        Ok(())
+    }
+
     /// Forgets a backend; sessions that it still has are reset. Keep it with weight 0 while they are
     /// to go on, and swap in a ring without it first. Its id is given to nobody while flows have it.
     pub fn remove_backend(&mut self, id: BackendId) -> Result<()> {
@@ -268,6 +282,7 @@ impl DataPlane {
             ..Backend::default()
         };
         self.maps.backends.set(index, &unused)?;
+        replies::forget(&self.maps.replies, id)?;
         self.backend_ids.release(id);
         Ok(())
     }

@@ -4,6 +4,7 @@
 //!   follows both by rtnetlink's multicast groups;
 //! - [`vip`] holds the VIP as a lease on the interface that faces the clients, [`loopback`] keeps it
 //!   on a backend's `lo` without the box answering for it;
+//! - [`routing`] makes the box a gateway, for `forwarding: nat`;
 //! - [`facts()`] is what a configuration is checked against;
 //! - [`Host`] makes and undoes every [`Change`], and [`journal`] remembers them through a crash.
 //!
@@ -20,6 +21,7 @@ pub mod loopback;
 mod messages;
 pub mod neighbours;
 mod netlink;
+pub mod routing;
 pub mod sysctl;
 pub mod vip;
 pub mod watch;
@@ -93,15 +95,29 @@ impl Host {
     ///
     /// One that a dead process of ours raised stays ours: its journal entry is claimed.
     pub fn raise_sysctl(&mut self, key: &str, at_least: u32) -> Result<(), HostError> {
+        self.set_sysctl(key, at_least, |current| current >= at_least)
+    }
+
+    /// Lowers a sysctl to `at_most`, likewise.
+    pub fn lower_sysctl(&mut self, key: &str, at_most: u32) -> Result<(), HostError> {
+        self.set_sysctl(key, at_most, |current| current <= at_most)
+    }
+
+    fn set_sysctl(
+        &mut self,
+        key: &str,
+        new: u32,
+        is_fine: impl Fn(u32) -> bool,
+    ) -> Result<(), HostError> {
         let current = sysctl::read(key)?;
-        if current >= at_least {
+        if is_fine(current) {
             self.journal.claim_sysctl(key);
             return Ok(());
         }
         self.make(&Change::Sysctl {
             key: key.to_owned(),
             old: self.journal.sysctl_old(key).unwrap_or(current),
-            new: at_least,
+            new,
         })
     }
 

@@ -103,6 +103,20 @@ impl Icmp {
         self
     }
 
+    /// From another address.
+    #[must_use]
+    pub fn from(mut self, v4: Ipv4Addr, v6: Ipv6Addr) -> Self {
+        self.from = (v4, v6);
+        self
+    }
+
+    /// Sent to the box with this MAC.
+    #[must_use]
+    pub fn to_mac(mut self, mac: [u8; 6]) -> Self {
+        self.macs[1] = mac;
+        self
+    }
+
     /// From the VIP to the client, as an answer of the program.
     #[must_use]
     pub fn answer(mut self) -> Self {

@@ -131,6 +131,13 @@ impl Segment {
         self
     }
 
+    /// Sent to the box with this MAC.
+    #[must_use]
+    pub fn to_mac(mut self, mac: [u8; 6]) -> Self {
+        self.macs[1] = mac;
+        self
+    }
+
     /// From another port of the client.
     #[must_use]
     pub fn from_port(mut self, port: u16) -> Self {

@@ -111,6 +111,8 @@ pub enum Out {
     Reset,
     /// `XDP_TX` of this packet.
     Tx(Vec<u8>),
+    /// `XDP_REDIRECT` of this packet.
+    Redirect(Vec<u8>),
     /// `XDP_PASS` of this packet.
     PassChanged(Vec<u8>),
 }
@@ -242,7 +244,10 @@ fn run(world: &mut World, row: &Row) -> Result<()> {
     for id in 0..8 {
         let stats = world.stats(id)?;
         let steered = matches!(row.out, Out::To(to) | Out::Far(to) | Out::Tunnel(to) | Out::FarTunnel(to) | Out::Local(to) if to == id);
-        let unknown = matches!(row.out, Out::Tx(_) | Out::PassChanged(_) | Out::Drop);
+        let unknown = matches!(
+            row.out,
+            Out::Tx(_) | Out::Redirect(_) | Out::PassChanged(_) | Out::Drop
+        );
         ensure!(
             unknown || stats.packets == u64::from(steered),
             "{} packets counted for backend {id}",
@@ -322,6 +327,7 @@ fn expected(row: &Row, out: &[u8]) -> (u32, Vec<u8>) {
             (verdict::TX, segment.unwrap_or_default())
         }
         Out::Tx(packet) => (verdict::TX, packet.clone()),
+        Out::Redirect(packet) => (verdict::REDIRECT, packet.clone()),
         Out::PassChanged(packet) => (verdict::PASS, packet.clone()),
     }
 }

@@ -1,12 +1,12 @@
 //! The loaded program and its maps.
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
     maps::{
-        Array, ArrayOfMaps, DevMapHash, LpmTrie, MapData, PerCpuArray, PerCpuValues, RingBuf,
-        lpm_trie::Key,
+        Array, ArrayOfMaps, DevMapHash, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues,
+        RingBuf, lpm_trie::Key,
     },
     programs::{ProgramFd, ProgramInfo, TestRun as _, Xdp, XdpMode, xdp::XdpLink},
     util::nr_cpus,
@@ -14,7 +14,7 @@ use aya::{
 use lbd_common::{
     backend::{Backend, BackendStats, mode, state},
     counters::{Counters, Reason},
-    director::{Director, role},
+    director::{Director, flag, role},
     event::FlowEvent,
     flow::{
         BUCKETS4, BUCKETS6, Bucket4, Bucket6, FlowWord, Slot4, Slot6, buckets, hash4, hash6, tag,
@@ -23,6 +23,7 @@ use lbd_common::{
     maps,
     node::{Node, mac_to_u64},
     rate::Rates,
+    reply::{Reply, ReplyKey, ReplyService},
     ring::{RING_SLOTS, candidates},
     tunnel::{TunnelEnd, outer_bytes, side},
     vip::{Vip, VipPort},
@@ -91,6 +92,7 @@ pub struct World {
     rings: [Array<MapData, u32>; 2],
     touched_slots: Vec<u32>,
     listed: Vec<(&'static str, IpAddr, u32)>,
+    ingress: Option<u32>,
 }
 
 impl World {
@@ -183,6 +185,7 @@ impl World {
             rings,
             touched_slots: Vec::new(),
             listed: Vec::new(),
+            ingress: None,
         })
     }
 
@@ -198,6 +201,7 @@ impl World {
         self.per_cpu(maps::COUNTERS, 0, Counters::default())?;
         self.per_cpu(maps::RATES, 0, Rates::default())?;
         self.clear_lists()?;
+        self.clear_replies()?;
         for id in 0..8 {
             self.array::<u64>(maps::LOAD)?.set(id, 0, 0)?;
             self.array::<u32>(maps::WEIGHTS)?.set(id, 0, 0)?;
@@ -583,6 +587,74 @@ impl World {
             .map_or(0, |(_, count)| *count))
     }
 
+    /// Frames come in by this interface from now on, and not by [`INGRESS`].
+    pub fn come_in_by(&mut self, ifindex: u32) {
+        self.ingress = Some(ifindex);
+    }
+
+    /// Frames may be redirected to this interface from now on.
+    pub fn device(&mut self, ifindex: u32) -> Result<()> {
+        let devices = self.ebpf.map_mut(maps::DEVICES).context("DEVICES")?;
+        let mut devices: DevMapHash<_> = devices.try_into()?;
+        Ok(devices.insert(ifindex, ifindex, None, 0)?)
+    }
+
+    /// Makes a backend one of `nat`, before which the VIPs of its family stand: address and port of
+    /// each service with its VIP id.
+    pub fn nat(
+        &mut self,
+        id: u16,
+        address: IpAddr,
+        port: Option<u16>,
+        services: &[(SocketAddr, u16)],
+    ) -> Result<()> {
+        let (family, address) = match address {
+            IpAddr::V4(v4) => (4, [u32::from_ne_bytes(v4.octets()), 0, 0, 0]),
+            IpAddr::V6(v6) => (6, words(v6.octets())),
+        };
+        self.change_backend(id, |backend| {
+            backend.mode = mode::NAT;
+            backend.family = family;
+            backend.address = address;
+            backend.port_be = port.map_or(0, u16::to_be);
+        })?;
+        let mut reply = Reply {
+            backend: id.into(),
+            ..Reply::default()
+        };
+        for (place, (service, vip_id)) in reply.services.iter_mut().zip(services) {
+            *place = ReplyService {
+                address: match service.ip() {
+                    IpAddr::V4(v4) => [u32::from_ne_bytes(v4.octets()), 0, 0, 0],
+                    IpAddr::V6(v6) => words(v6.octets()),
+                },
+                port_be: service.port().to_be(),
+                id: *vip_id,
+            };
+        }
+        let key = ReplyKey {
+            address,
+            port_be: port.unwrap_or(PORT).to_be(),
+            family,
+        };
+        self.replies()?.insert(key, reply, 0)?;
+        self.director(|director| director.flags |= flag::NAT)
+    }
+
+    fn replies(&mut self) -> Result<HashMap<&mut MapData, ReplyKey, Reply>> {
+        let map = self.ebpf.map_mut(maps::REPLIES).context("REPLIES")?;
+        Ok(map.try_into()?)
+    }
+
+    fn clear_replies(&mut self) -> Result<()> {
+        let mut replies = self.replies()?;
+        let keys: Vec<ReplyKey> = replies.keys().collect::<Result<_, _>>()?;
+        for key in keys {
+            replies.remove(&key)?;
+        }
+        Ok(())
+    }
+
     /// Runs the program on a frame: the verdict and the frame afterwards.
     pub fn run(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
         let mut out = Vec::new();
@@ -594,7 +666,12 @@ impl World {
     pub fn run_into(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<u32> {
         let program: &Xdp = self.ebpf.program("lbd").context("lbd")?.try_into()?;
         out.resize(4096, 0);
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let length = u32::try_from(frame.len())?;
+        let context = [0, length, 0, self.ingress.unwrap_or(INGRESS), 0, 0];
+        let context: Vec<u8> = context.into_iter().flat_map(u32::to_ne_bytes).collect();
         let result = program.test_run(TestRunOptions {
+            ctx_in: self.ingress.map(|_| &context[..]),
             data_in: Some(frame),
             data_out: Some(out),
             ..TestRunOptions::default()

@@ -45,6 +45,7 @@ impl Book {
             EventKind::Opening => Change::Opening,
             EventKind::Opened => Change::Opened,
             EventKind::Closed => Change::Closed,
+            EventKind::NoNeighbour => return None,
         };
         self.record(change, event.source, event.vip_id, event.backend)
     }

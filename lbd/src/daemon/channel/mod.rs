@@ -49,6 +49,9 @@ pub(super) enum Event {
     },
     /// Operators' orders that a peer knows.
     Orders(Vec<OrderRecord>),
+    /// Clients to whom a reply of a `nat` backend found no MAC: no news of a peer's, but of the
+    /// program's, whose events the thread reads.
+    NoNeighbour(Vec<IpAddr>),
 }
 
 /// What the conductor wants.

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     channel::{Channel, Counters, Epoch, FlowRecord, Output},
-    dataplane::{Events, FlowTables, seen},
+    dataplane::{EventKind, Events, FlowTables, seen},
     flows::{Key4, Key6},
 };
 
@@ -194,10 +194,20 @@ impl Worker {
             return;
         };
         let book = &self.book;
+        let mut no_neighbour: Vec<IpAddr> = Vec::new();
         let records: Vec<FlowRecord> = events
             .take(EVENTS)
+            .inspect(|event| {
+                if event.kind == EventKind::NoNeighbour {
+                    no_neighbour.push(event.source.ip());
+                }
+            })
             .filter_map(|event| book.of_event(&event))
             .collect();
+        if !no_neighbour.is_empty() {
+            // Without room there now: the client's next frame tells it again.
+            let _ = (self.tell)(Event::NoNeighbour(no_neighbour));
+        }
         if let Some(on) = &mut self.on {
             on.channel.queue(records, now_ns);
         }

@@ -165,6 +165,13 @@ fn load(path: &Path) -> anyhow::Result<Config> {
     Ok(Config::load(path).map_err(InvalidConfig)?)
 }
 
+/// Parses a configuration without the files that it names.
+fn parse(path: &Path) -> anyhow::Result<Config> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("{}; name the configuration with --config F", path.display()))?;
+    Ok(Config::parse(&text, &path.display().to_string()).map_err(InvalidConfig)?)
+}
+
 /// Where the daemon answers. A daemon that runs is to be asked also while its file is being edited: of
 /// a file with mistakes only `node.control` counts, else the usual place.
 fn control_socket(path: &Path) -> anyhow::Result<PathBuf> {

@@ -83,13 +83,13 @@ fn every_mistake_in_a_configuration_is_named_with_its_line() {
         ("a weight of -1", "weight: 100", "weight: -1", "weight: -1"),
         (
             "an address of the wrong family",
-            "address: 10.77.0.11",
+            "address: \"10.77.0.11\"",
             "address: \"fd00:77::11\"",
             "address: \"fd00:77::11\"",
         ),
         (
             "no backends",
-            "      backends:\n        - {name: mx1, address: 10.77.0.11, weight: 100}\n",
+            "      backends:\n        - {name: mx1, address: \"10.77.0.11\", weight: 100}\n",
             "      backends: []\n",
             "backends: []",
         ),

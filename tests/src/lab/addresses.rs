@@ -28,6 +28,15 @@ pub fn node6(index: u8) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 0x11 + u16::from(index))
 }
 
+/// Whether an address is one of a node's, and not a client's.
+#[must_use]
+pub fn is_node(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => (0..=u8::MAX - 11).any(|index| node4(index) == address),
+        IpAddr::V6(address) => (0..=u8::MAX).any(|index| node6(index) == address),
+    }
+}
+
 /// Source address `nth` of client `index` (both from 0): 10.77.16.1 and on, 250 in a third byte.
 #[must_use]
 pub fn client4(index: u8, nth: u16) -> Ipv4Addr {

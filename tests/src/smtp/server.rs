@@ -23,7 +23,7 @@ use tokio::{
 use super::spool::Spool;
 use crate::lab::{
     Host,
-    addresses::{VIP4, VIP6},
+    addresses::{VIP4, VIP6, is_node},
 };
 
 /// How often the spool is worked on.
@@ -52,6 +52,8 @@ impl fmt::Debug for Server {
 #[derive(Debug)]
 struct Shared {
     name: String,
+    /// Sessions come to the host's own address: the balancer translates them.
+    behind_nat: bool,
     /// Microseconds before a message is accepted.
     delay_us: AtomicU64,
     /// Messages delivered a second: the bits of an f64.
@@ -68,9 +70,20 @@ struct Shared {
 impl Server {
     /// Starts one on port 25 of every address of `host`, with its queue in `spool`.
     pub fn start(host: &Host, spool: Option<&Path>) -> Result<Self> {
+        Self::start_as(host, spool, false)
+    }
+
+    /// Starts one to which the balancer translates: every client's session counts as one through
+    /// the VIP.
+    pub fn start_behind_nat(host: &Host) -> Result<Self> {
+        Self::start_as(host, None, true)
+    }
+
+    fn start_as(host: &Host, spool: Option<&Path>, behind_nat: bool) -> Result<Self> {
         let spool = spool.map(Spool::new).transpose()?;
         let shared = Arc::new(Shared {
             name: host.name.clone(),
+            behind_nat,
             delay_us: AtomicU64::new(0),
             rate_bits: AtomicU64::new(DEFAULT_RATE.to_bits()),
             sessions: AtomicU64::new(0),
@@ -205,7 +218,8 @@ async fn session(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     // A socket of both families names IPv4 addresses ::ffff:a.b.c.d.
     let local = stream.local_addr().map(|local| local.ip().to_canonical());
     let vips = [IpAddr::from(VIP4), IpAddr::from(VIP6)];
-    let through_vip = local.is_ok_and(|local| vips.contains(&local));
+    let through_vip = local.is_ok_and(|local| vips.contains(&local))
+        || shared.behind_nat && !is_node(peer.ip().to_canonical());
     if through_vip {
         shared.sessions.fetch_add(1, Ordering::Relaxed);
         shared.open.fetch_add(1, Ordering::Relaxed);

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::{ClusterKeys, Config},
     dataplane::LeaseHandle,
-    election::{Found, Health},
+    election::{Found, Health, Leader},
     host::{self, VipSocket, links::Links, vip::Held},
     vrrp::Key,
 };
@@ -132,7 +132,8 @@ impl Conductor {
                 self.weigh(now_ns);
             }
             advert::Event::LeaderChanged(leader) => {
-                if let Some(leader) = leader {
+                let is_new = |leader: &Leader| !self.election.is_leader(leader.address);
+                if let Some(leader) = leader.filter(is_new) {
                     let said = format!(
                         "the master is {} with priority {}",
                         leader.address, leader.priority.0

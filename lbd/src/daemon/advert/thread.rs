@@ -23,7 +23,7 @@ use super::settings::Settings;
 use super::wake::{Bell, Timer, wait};
 use super::wire::Wire;
 use super::{Command, View};
-use crate::election::{Found, Health, Input, Leader, Machine, Output};
+use crate::election::{Found, Health, Input, Machine, Output};
 use crate::units::Priority;
 use crate::vrrp::Authenticator;
 
@@ -51,7 +51,8 @@ pub(super) struct Worker {
     tell: Box<dyn Fn(Event) + Send>,
     limiter: Limiter,
     counters: WireCounters,
-    leader: Option<IpAddr>,
+    /// The leader's addresses, as last told.
+    leader: BTreeSet<IpAddr>,
     housekeeping_ns: u64,
     renew_ns: u64,
     /// The addresses of this mastership are there when this is done.
@@ -94,7 +95,7 @@ impl Worker {
             tell,
             limiter: Limiter::default(),
             counters: WireCounters::default(),
-            leader: None,
+            leader: BTreeSet::new(),
             housekeeping_ns: 0,
             renew_ns: 0,
             held: Ticket::default(),
@@ -320,10 +321,9 @@ impl Worker {
                 self.renew_ns = 0;
                 self.announcement_waits = false;
                 self.hands.remove(self.settings.placed());
-                (self.tell)(Event::BecameBackup {
-                    why,
-                    leader: self.machine.status().leader,
-                });
+                let leader = self.machine.status().leader;
+                self.leader = leader.map(|leader| leader.addresses()).unwrap_or_default();
+                (self.tell)(Event::BecameBackup { why, leader });
                 self.publish();
             }
             Output::Announce => self.announce(),
@@ -343,15 +343,10 @@ impl Worker {
 
     fn tell_leader(&mut self) {
         let leader = self.machine.status().leader;
-        let address = leader.map(|leader: Leader| leader.address);
-        let same = match (self.leader, leader) {
-            (None, None) => true,
-            // The other family's advert is no other leader.
-            (Some(told), Some(now)) => now.address == told || now.other_address == Some(told),
-            _ => false,
-        };
-        if !same {
-            self.leader = address;
+        // Its second address is news too: the configuration may know the box by that one.
+        let addresses = leader.map(|leader| leader.addresses()).unwrap_or_default();
+        if self.leader != addresses {
+            self.leader = addresses;
             (self.tell)(Event::LeaderChanged(leader));
         }
     }

@@ -1,5 +1,5 @@
 //! Whom we take for the master.
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::Serialize;
 
@@ -27,6 +27,15 @@ pub struct Leader {
 impl Leader {
     pub(super) fn is(&self, address: IpAddr) -> bool {
         self.address == address || self.other_address == Some(address)
+    }
+
+    /// All its addresses that were heard, whichever of them spoke last.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        [Some(self.address), self.other_address]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// The address to ask its box for: ARP where there is IPv4.

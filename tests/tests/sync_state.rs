@@ -158,7 +158,9 @@ fn a_drain_with_a_deadline_counts_down_and_resets_what_is_left() {
     let waits = thread::spawn(move || command.output().unwrap());
     let status = cluster
         .wait_status(master, "the time that is left", |status| {
-            status.backend(drained).unwrap().drain.is_some()
+            // The drain before this one had a deadline too.
+            let drain = &status.backend(drained).unwrap().drain;
+            drain.as_ref().is_some_and(|drain| drain.then == "reset")
         })
         .unwrap();
     let drain = status.backend(drained).unwrap().drain.clone().unwrap();

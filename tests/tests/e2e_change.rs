@@ -27,13 +27,10 @@ fn changes_of_the_configuration_move_no_session_that_need_not_move() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let start = |node| Server::start(node, None).unwrap();
-    let _servers: Vec<Server> = lab.nodes.iter().map(start).collect();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.wait_ready().unwrap();
-    let mut sessions: Vec<Held> = (0..60)
-        .map(|_| Held::open(lab.client(), addresses::VIP4.into()).unwrap())
-        .collect();
+    let mut sessions = Held::open_many(lab.client(), 60).unwrap();
     let mut all_live = |when: &str| {
         let count = sessions.len();
         assert_eq!(survivors(&mut sessions), count, "{when}");

@@ -17,10 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connects to `vip` every 10 ms from each of the client's addresses in turn.
 fn probe(client: &Host, vip: IpAddr) -> Probe {
-    let sources: Vec<IpAddr> = match vip {
-        IpAddr::V4(_) => client.addresses4.iter().map(|a| (*a).into()).collect(),
-        IpAddr::V6(_) => client.addresses6.iter().map(|a| (*a).into()).collect(),
-    };
+    let sources = client.addresses(vip.is_ipv6());
     let gap = Duration::from_millis(10);
     Probe::start(client, sources, SocketAddr::new(vip, 25), gap).unwrap()
 }
@@ -44,11 +41,7 @@ fn a_killed_master_is_replaced_and_leaves_no_address_behind() {
         ..Spec::default()
     })
     .unwrap();
-    let _servers: Vec<Server> = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let settings = Settings {
         advertisement_interval: "1s",
         ..Settings::default()
@@ -63,8 +56,8 @@ fn a_killed_master_is_replaced_and_leaves_no_address_behind() {
         });
     }
     let client = lab.client();
-    let sources4 = client.addresses4.iter().map(|a| IpAddr::from(*a)).collect();
-    let sources6 = client.addresses6.iter().map(|a| IpAddr::from(*a)).collect();
+    let sources4 = client.addresses(false);
+    let sources6 = client.addresses(true);
     let start = |(sources, vip)| {
         let gap = Duration::from_millis(10);
         Probe::start(client, sources, SocketAddr::new(vip, 25), gap).unwrap()
@@ -141,11 +134,7 @@ fn a_dead_master_does_not_draw_the_senders_back() {
         ..Spec::default()
     })
     .unwrap();
-    let _servers: Vec<Server> = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let settings = Settings {
         advertisement_interval: "100ms",
         ..Settings::default()

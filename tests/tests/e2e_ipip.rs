@@ -1,7 +1,7 @@
 //! `forwarding: ipip` with real sessions: three boxes, one of them behind a router, that tunnel to
 //! each other without a tunnel in any kernel.
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use lbd_tests::{
     lab::{FAR_SEGMENTS, Host, Lab, Spec, addresses},
     postfix::smtp_source,
     smtp::{
-        client::{self, Close, Outcome, Session},
+        client::{self, Close, Session},
         server::Server,
     },
 };
@@ -40,33 +40,9 @@ fn settings(backends6: bool) -> Settings {
 
 /// The client's sources of one family, and the VIP that they speak to.
 fn ends(client: &Host, ipv6: bool) -> (Vec<IpAddr>, SocketAddr) {
-    let sources: Vec<IpAddr> = if ipv6 {
-        client.addresses6.iter().map(|a| IpAddr::from(*a)).collect()
-    } else {
-        client.addresses4.iter().map(|a| IpAddr::from(*a)).collect()
-    };
+    let sources = client.addresses(ipv6);
     let vip = SocketAddr::new(addresses::vip_like(sources[0]), 25);
     (sources, vip)
-}
-
-/// Holds sessions at once, a message each, and says how many each server served; every one must be.
-fn served(host: &Host, sessions: Vec<Session>, what: &str) -> BTreeMap<String, u32> {
-    let work = async move || {
-        let mut running = tokio::task::JoinSet::new();
-        for session in sessions {
-            running.spawn(async move { client::run(&session).await });
-        }
-        running.join_all().await
-    };
-    let outcomes = host.runtime(work).unwrap().join().unwrap().unwrap();
-    let mut by_server = BTreeMap::new();
-    for outcome in outcomes {
-        let Outcome::Served { by, .. } = outcome else {
-            panic!("{what}: {outcome}");
-        };
-        *by_server.entry(by).or_default() += 1;
-    }
-    by_server
 }
 
 fn counter(cluster: &Cluster, node: usize, name: &str) -> u64 {
@@ -76,11 +52,7 @@ fn counter(cluster: &Cluster, node: usize, name: &str) -> u64 {
 fn every_session_is_served_through(backends6: bool) {
     let outer = if backends6 { "IPv6" } else { "IPv4" };
     let lab = lab();
-    let servers: Vec<Server> = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let servers = Server::start_all(&lab.nodes).unwrap();
     let cluster = Cluster::started(&lab, settings(backends6)).unwrap();
     let client = lab.client();
     let mut all = BTreeSet::new();
@@ -94,7 +66,8 @@ fn every_session_is_served_through(backends6: bool) {
                 ..Session::new(sources[nth % sources.len()], vip)
             };
             let what = format!("{inner} in {outer}, {close:?}");
-            let by_server = served(client, (0..100).map(session).collect(), &what);
+            let by_server =
+                client::served_by(client, (0..100).map(session).collect()).expect(&what);
             println!("{what}: 100 sessions, none failed: {by_server:?}");
             assert_eq!(by_server.len(), servers.len(), "{by_server:?}");
         }
@@ -138,11 +111,7 @@ fn long_messages_arrive_because_the_client_is_told_what_fits() {
         return;
     };
     let lab = lab();
-    let _servers: Vec<Server> = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let cluster = Cluster::started(&lab, settings(false)).unwrap();
     let master = cluster.master().unwrap();
     // Every session goes the long way.
@@ -158,7 +127,7 @@ fn long_messages_arrive_because_the_client_is_told_what_fits() {
             ..Session::new(sources[0], vip)
         };
         let before = counter(&cluster, master, "icmp_too_big");
-        served(client, vec![session; 5], what);
+        client::served_by(client, vec![session; 5]).expect(what);
         let answers = counter(&cluster, master, "icmp_too_big") - before;
         println!("{what}: 5 messages of 200 kB arrived, {answers} answers");
         assert!(answers > 0, "{what}: everything fitted");

@@ -55,7 +55,7 @@ fn flood(name: &str, length: Duration) {
         ..Spec::default()
     })
     .unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let [client, attacker] = &lab.clients[..] else {
         panic!("there are two clients");
@@ -81,11 +81,6 @@ fn flood(name: &str, length: Duration) {
     assert!(failed.len() * 100 <= all, "{failed:?}");
     assert_eq!(survivors(&mut open), 200);
     drop(cluster);
-}
-
-fn servers(lab: &Lab) -> Vec<Server> {
-    let start = |node| Server::start(node, None).unwrap();
-    lab.nodes.iter().map(start).collect()
 }
 
 /// New sessions, one after the other, for so long.
@@ -181,7 +176,7 @@ fn swaps(name: &str, count: usize, length: Duration) {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.master().unwrap();
     let mut open = Held::open_many(lab.client(), count).unwrap();

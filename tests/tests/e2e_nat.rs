@@ -1,7 +1,7 @@
 //! `forwarding: nat` with real sessions: a pure director before two mail servers that know nothing of
 //! lbd, and whose way to the clients leads through the VIP.
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt::Write,
     fs,
     net::{IpAddr, SocketAddr},
@@ -12,7 +12,7 @@ use lbd_tests::{
     lab::{Host, INTERFACE, Lab, Spec, addresses},
     postfix::smtp_source,
     smtp::{
-        client::{self, Close, Outcome, Session},
+        client::{self, Close, Session},
         server::Server,
     },
 };
@@ -26,14 +26,6 @@ fn lab() -> Lab {
         ..Spec::default()
     })
     .unwrap()
-}
-
-fn sources(client: &Host, ipv6: bool) -> Vec<IpAddr> {
-    if ipv6 {
-        client.addresses6.iter().map(|a| IpAddr::from(*a)).collect()
-    } else {
-        client.addresses4.iter().map(|a| IpAddr::from(*a)).collect()
-    }
 }
 
 /// The configuration of the first node as a pure director: the two others are its backends, of the
@@ -73,31 +65,11 @@ fn as_director(written: &str, lab: &Lab, ipv6: bool) -> String {
     text
 }
 
-/// Holds sessions at once and says how many each server served; every one must be.
-fn served(host: &Host, sessions: Vec<Session>, what: &str) -> BTreeMap<String, u32> {
-    let work = async move || {
-        let mut running = tokio::task::JoinSet::new();
-        for session in sessions {
-            running.spawn(async move { client::run(&session).await });
-        }
-        running.join_all().await
-    };
-    let outcomes = host.runtime(work).unwrap().join().unwrap().unwrap();
-    let mut by_server = BTreeMap::new();
-    for outcome in outcomes {
-        let Outcome::Served { by, .. } = outcome else {
-            panic!("{what}: {outcome}");
-        };
-        *by_server.entry(by).or_default() += 1;
-    }
-    by_server
-}
-
 fn every_session_is_translated(ipv6: bool) {
     let family = if ipv6 { "IPv6" } else { "IPv4" };
     let lab = lab();
     let client = lab.client();
-    let sources = sources(client, ipv6);
+    let sources = client.addresses(ipv6);
     let vip = addresses::vip_like(sources[0]);
     let servers: Vec<Server> = lab.nodes[1..]
         .iter()
@@ -131,7 +103,8 @@ fn every_session_is_translated(ipv6: bool) {
                 ..Session::new(sources[nth % sources.len()], target)
             };
             let what = format!("{family}, port {port}, {close:?}");
-            let by_server = served(client, (0..100).map(session).collect(), &what);
+            let by_server =
+                client::served_by(client, (0..100).map(session).collect()).expect(&what);
             println!("{what}: 100 sessions, none failed: {by_server:?}");
             assert_eq!(by_server.len(), servers.len(), "{by_server:?}");
         }

@@ -29,8 +29,7 @@ struct Outage {
 impl Outage {
     fn begin() -> Self {
         let lab = Lab::new(&Spec::default()).unwrap();
-        let start = |node| Server::start(node, None).unwrap();
-        let servers = lab.nodes.iter().map(start).collect();
+        let servers = Server::start_all(&lab.nodes).unwrap();
         let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
         let master = cluster.wait_ready().unwrap();
         let sessions = Held::open_many(lab.client(), SESSIONS).unwrap();

@@ -18,11 +18,6 @@ use lbd_tests::{
 /// The stats interval of these tests.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-fn servers(lab: &Lab) -> Vec<Server> {
-    let start = |node| Server::start(node, None).unwrap();
-    lab.nodes.iter().map(start).collect()
-}
-
 /// Sessions that are open at once: one alone goes to the heavier of its two candidates each time.
 const AT_ONCE: usize = 10;
 
@@ -69,7 +64,7 @@ fn a_node_with_too_many_sources_is_shut_off_keeps_its_sessions_and_comes_back() 
         ..Spec::default()
     })
     .unwrap();
-    let servers = servers(&lab);
+    let servers = Server::start_all(&lab.nodes).unwrap();
     let settings = Settings {
         stats_interval: "1s",
         policy: "{kind: seed, above_average: 20, high_threshold: 1000}".to_owned(),
@@ -172,7 +167,7 @@ fn a_queue_is_steered_around_until_it_is_gone() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let settings = Settings {
         policy: "{kind: queue-aware, slow_start: 1s}".to_owned(),
         ..Settings::default()
@@ -224,7 +219,7 @@ fn a_slow_box_loses_its_share_but_no_session_and_gets_it_back() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let servers = servers(&lab);
+    let servers = Server::start_all(&lab.nodes).unwrap();
     let settings = Settings {
         policy: "{kind: queue-aware, slow_start: 1s}".to_owned(),
         ..Settings::default()
@@ -258,7 +253,7 @@ fn a_site_that_can_take_no_more_spills_to_the_other_and_takes_over_again() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let settings = Settings {
         sites: vec![
             Site {

@@ -16,11 +16,6 @@ use lbd_tests::{
 
 const SESSIONS: usize = 60;
 
-fn servers(lab: &Lab) -> Vec<Server> {
-    let start = |node| Server::start(node, None).unwrap();
-    lab.nodes.iter().map(start).collect()
-}
-
 /// How often a node became master since its daemon started.
 fn times_master(cluster: &Cluster, index: usize) -> u64 {
     cluster.status(index).unwrap().election.times_master
@@ -33,7 +28,7 @@ fn a_master_that_is_restarted_stays_the_master_and_keeps_its_sessions() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let settings = Settings {
         advertisement_interval: "50ms",
         // The probe may leave a SYN behind.
@@ -99,7 +94,7 @@ fn a_successor_that_never_comes_is_replaced() {
         ..Spec::default()
     })
     .unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.wait_ready().unwrap();
     let mut sessions = Held::open_many(lab.client(), SESSIONS).unwrap();

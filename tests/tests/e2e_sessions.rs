@@ -107,11 +107,7 @@ fn both_families_and_both_ways_to_close_are_served_with_their_own_addresses() {
         ..Spec::default()
     })
     .unwrap();
-    let servers: Vec<Server> = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let servers = Server::start_all(&lab.nodes).unwrap();
     let cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let client = lab.client();
     for ipv6 in [false, true] {
@@ -166,11 +162,7 @@ fn closed_sessions_leave_no_load_behind() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers: Vec<Server> = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.wait_ready().unwrap();
     let source = IpAddr::from(lab.client().address4());

@@ -34,11 +34,7 @@ fn real_daemons_keep_their_roles_beside_64_spinning_processes() {
         ..Spec::default()
     })
     .unwrap();
-    let _servers: Vec<Server> = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let settings = Settings {
         advertisement_interval: "100ms",
         ..Settings::default()

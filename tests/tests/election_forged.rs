@@ -36,11 +36,7 @@ fn settings() -> Settings {
 }
 
 fn start(lab: &Lab) -> (Cluster, Vec<Server>) {
-    let servers = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let servers = Server::start_all(&lab.nodes).unwrap();
     (Cluster::started(lab, settings()).unwrap(), servers)
 }
 
@@ -224,11 +220,7 @@ fn a_node_with_another_key_does_not_become_a_second_master_and_says_why() {
         ..Spec::default()
     })
     .unwrap();
-    let _servers: Vec<Server> = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::new(&lab, settings()).unwrap();
     cluster.write_secret(0, &random_secret().unwrap()).unwrap();
     // The lower priority is there first: the better one would take over, had it the key.

@@ -20,11 +20,7 @@ impl World {
             ..Spec::default()
         })
         .unwrap();
-        let servers = lab
-            .nodes
-            .iter()
-            .map(|node| Server::start(node, None).unwrap())
-            .collect();
+        let servers = Server::start_all(&lab.nodes).unwrap();
         let settings = Settings {
             advertisement_interval: "100ms",
             health: "{interval: 200ms, timeout: 1s, rise: 1, fall: 2}".to_owned(),

@@ -22,11 +22,7 @@ impl World {
             ..Spec::default()
         })
         .unwrap();
-        let servers = lab
-            .nodes
-            .iter()
-            .map(|node| Server::start(node, None).unwrap())
-            .collect();
+        let servers = Server::start_all(&lab.nodes).unwrap();
         let settings = Settings {
             advertisement_interval: "100ms",
             more: "  preempt: false\n".to_owned(),

@@ -34,11 +34,7 @@ struct World {
 impl World {
     fn new(more: impl Fn(&Lab) -> String) -> Self {
         let lab = Lab::new(&Spec::default()).unwrap();
-        let servers = lab
-            .nodes
-            .iter()
-            .map(|node| Server::start(node, None).unwrap())
-            .collect();
+        let servers = Server::start_all(&lab.nodes).unwrap();
         let settings = Settings {
             more: more(&lab),
             ipv6: false,

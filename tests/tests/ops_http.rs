@@ -56,11 +56,7 @@ fn promtool(metrics: &str) -> Option<String> {
 /// A lab whose nodes serve mail and HTTP, and its cluster.
 fn serving() -> (Lab, Vec<Server>, Cluster, usize) {
     let lab = Lab::new(&Spec::default()).unwrap();
-    let servers = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let servers = Server::start_all(&lab.nodes).unwrap();
     let settings = Settings {
         http: true,
         ..Settings::default()

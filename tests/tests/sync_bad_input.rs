@@ -21,11 +21,6 @@ use lbd_tests::{
 
 const SESSIONS: usize = 30;
 
-fn servers(lab: &Lab) -> Vec<Server> {
-    let start = |node| Server::start(node, None).unwrap();
-    lab.nodes.iter().map(start).collect()
-}
-
 /// Keys from 64 hex digits.
 fn keys(secret: &str) -> Keys {
     let mut key = [0; 32];
@@ -77,7 +72,7 @@ fn hostile_datagrams_are_counted_by_their_kind_and_change_nothing() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.wait_ready().unwrap();
     let mut sessions = Held::open_many(lab.client(), SESSIONS).unwrap();
@@ -129,7 +124,7 @@ fn a_flood_of_datagrams_stops_neither_sessions_nor_the_stream() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.wait_ready().unwrap();
     let backup = (master + 1) % 3;

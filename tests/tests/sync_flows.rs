@@ -27,11 +27,7 @@ fn held_sessions_outlive_their_master_and_its_return() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let servers: Vec<Server> = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let first = cluster.master().unwrap();
     let open = |count| Held::open_many(lab.client(), count).unwrap();
@@ -79,11 +75,7 @@ fn a_node_with_a_wrong_key_inserts_nothing_and_counts_it() {
         ..Spec::default()
     })
     .unwrap();
-    let _servers: Vec<Server> = lab
-        .nodes
-        .iter()
-        .map(|node| Server::start(node, None).unwrap())
-        .collect();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.master().unwrap();
     let stranger = (0..3).find(|index| *index != master).unwrap();

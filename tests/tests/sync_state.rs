@@ -13,11 +13,6 @@ use lbd_tests::{
     },
 };
 
-fn servers(lab: &Lab) -> Vec<Server> {
-    let start = |node| Server::start(node, None).unwrap();
-    lab.nodes.iter().map(start).collect()
-}
-
 fn is_drained(status: &Status, backend: &str) -> bool {
     let backend = status.backend(backend).unwrap();
     !backend.accepting && backend.operator.as_deref() == Some("drain")
@@ -36,7 +31,7 @@ fn a_drain_given_anywhere_holds_everywhere_and_outlives_its_node() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.wait_ready().unwrap();
     let (backup, other) = ((master + 1) % 3, (master + 2) % 3);
@@ -82,7 +77,7 @@ fn a_backups_weights_are_the_masters_until_it_is_the_master_itself() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.wait_ready().unwrap();
     let weight = |status: &Status| status.backend("mx3").unwrap().weight_permille;
@@ -128,7 +123,7 @@ fn a_drain_with_a_deadline_counts_down_and_resets_what_is_left() {
         return;
     };
     let lab = Lab::new(&Spec::default()).unwrap();
-    let _servers = servers(&lab);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.wait_ready().unwrap();
     let drained = &lab.nodes[(master + 1) % 3].name;

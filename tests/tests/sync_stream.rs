@@ -91,8 +91,7 @@ fn ticks(pid: u32, thread: &str) -> u64 {
 
 fn stream(count: u32, per_second: u32) {
     let lab = Lab::new(&Spec::default()).unwrap();
-    let start = |node| Server::start(node, None).unwrap();
-    let _servers: Vec<Server> = lab.nodes.iter().map(start).collect();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.wait_ready().unwrap();
     let backup = (master + 1) % 3;

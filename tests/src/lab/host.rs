@@ -3,7 +3,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::{self, Write},
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::process::CommandExt,
@@ -49,6 +49,16 @@ impl Host {
     #[must_use]
     pub fn address6(&self) -> Ipv6Addr {
         self.addresses6[0]
+    }
+
+    /// All its addresses of one family.
+    #[must_use]
+    pub fn addresses(&self, ipv6: bool) -> Vec<IpAddr> {
+        if ipv6 {
+            self.addresses6.iter().map(|a| IpAddr::from(*a)).collect()
+        } else {
+            self.addresses4.iter().map(|a| IpAddr::from(*a)).collect()
+        }
     }
 
     /// The mount of its namespace, for `nsenter --net=`.

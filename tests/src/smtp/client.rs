@@ -1,10 +1,12 @@
 //! The client: one session, and what became of it.
 use std::{
+    collections::BTreeMap,
     fmt, io,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
+use anyhow::{Result, anyhow, bail};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{
@@ -13,6 +15,8 @@ use tokio::{
     },
     time::{Instant, sleep, timeout},
 };
+
+use crate::lab::Host;
 
 /// How a client ends its connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -142,6 +146,32 @@ pub async fn run(session: &Session) -> Outcome {
         Err(Failure::Said(reply)) => Outcome::Refused { by, reply },
         Err(Failure::Broke(error)) => Outcome::Lost { by, stage, error },
     }
+}
+
+/// Holds sessions at once, inside their client's host, and says how many each server served.
+///
+/// # Errors
+/// The first that was not served.
+pub fn served_by(client: &Host, sessions: Vec<Session>) -> Result<BTreeMap<String, u32>> {
+    let work = async move || {
+        let mut running = tokio::task::JoinSet::new();
+        for session in sessions {
+            running.spawn(async move { run(&session).await });
+        }
+        running.join_all().await
+    };
+    let outcomes = client
+        .runtime(work)?
+        .join()
+        .map_err(|_| anyhow!("a session panicked"))??;
+    let mut by_server = BTreeMap::new();
+    for outcome in outcomes {
+        let Outcome::Served { by, .. } = outcome else {
+            bail!("{outcome}");
+        };
+        *by_server.entry(by).or_default() += 1;
+    }
+    Ok(by_server)
 }
 
 async fn connect(session: &Session) -> io::Result<TcpStream> {

@@ -73,6 +73,11 @@ impl Server {
         Self::start_as(host, spool, false)
     }
 
+    /// Starts one without a queue on each of `hosts`.
+    pub fn start_all(hosts: &[Host]) -> Result<Vec<Self>> {
+        hosts.iter().map(|host| Self::start(host, None)).collect()
+    }
+
     /// Starts one to which the balancer translates: every client's session counts as one through
     /// the VIP.
     pub fn start_behind_nat(host: &Host) -> Result<Self> {

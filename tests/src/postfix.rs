@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Sink {
     processes: Vec<Process>,
-    folder: PathBuf,
+    /// Where its notes are, when it takes any.
+    folder: Option<PathBuf>,
 }
 
 impl Sink {
@@ -32,6 +33,15 @@ impl Sink {
         fs::create_dir_all(&folder)?;
         // smtp-sink drops its privileges before it writes there.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
+        Self::run(host, Some(folder))
+    }
+
+    /// Starts one that takes no notes: for figures of speed.
+    pub fn without_notes(host: &Host) -> Result<Self> {
+        Self::run(host, None)
+    }
+
+    fn run(host: &Host, folder: Option<PathBuf>) -> Result<Self> {
         let mut sink = Self {
             processes: Vec::new(),
             folder,
@@ -40,18 +50,17 @@ impl Sink {
             ("0.0.0.0:25", IpAddr::from(host.address4())),
             ("[::]:25", host.address6().into()),
         ] {
-            let notes = sink
-                .folder
-                .join(format!("messages-{}", sink.processes.len()));
             // On a busy machine one sink would be slower than another, and the balancer would
             // rightly steer around it.
             let mut command = host.command("nice");
             command
                 .args(["-n", "-10", "smtp-sink"])
-                .args(["-u", "nobody", "-h", &host.name, "-m", "4000", "-D"])
-                .arg(notes)
-                .args([listen, "1024"])
-                .stdout(Stdio::null());
+                .args(["-u", "nobody", "-h", &host.name, "-m", "4000"]);
+            if let Some(folder) = &sink.folder {
+                let notes = folder.join(format!("messages-{}", sink.processes.len()));
+                command.arg("-D").arg(notes);
+            }
+            command.args([listen, "1024"]).stdout(Stdio::null());
             let process = host
                 .spawn(&mut command)
                 .context("smtp-sink is in the package postfix")?;
@@ -80,7 +89,8 @@ impl Sink {
     pub fn messages(&self) -> Result<HashMap<IpAddr, u64>> {
         let mut messages = HashMap::new();
         let mut text = Vec::new();
-        for notes in fs::read_dir(&self.folder)? {
+        let folder = self.folder.as_ref().context("this sink takes no notes")?;
+        for notes in fs::read_dir(folder)? {
             text.append(&mut fs::read(notes?.path())?);
         }
         for line in String::from_utf8_lossy(&text).lines() {
@@ -97,12 +107,25 @@ impl Sink {
     }
 }
 
-/// Sends `total` messages from `host` to `target`, `at_once` sessions at a time, one message each.
+/// Sends `total` messages of 1,000 bytes from `host` to `target`, `at_once` sessions at a time, one
+/// message each.
 ///
 /// An error when a single one fails: smtp-source gives up then.
 pub fn smtp_source(host: &Host, target: SocketAddr, total: u32, at_once: u32) -> Result<()> {
+    smtp_source_of(host, target, total, at_once, 1000)
+}
+
+/// The same with messages of `bytes`.
+pub fn smtp_source_of(
+    host: &Host,
+    target: SocketAddr,
+    total: u32,
+    at_once: u32,
+    bytes: u32,
+) -> Result<()> {
     let family = if target.is_ipv4() { "-4" } else { "-6" };
     let (total, at_once, target) = (total.to_string(), at_once.to_string(), target.to_string());
+    let bytes = bytes.to_string();
     // It waits for ever for an answer that does not come.
     let arguments = [
         "120",
@@ -113,7 +136,7 @@ pub fn smtp_source(host: &Host, target: SocketAddr, total: u32, at_once: u32) ->
         "-m",
         &total,
         "-l",
-        "1000",
+        &bytes,
         "-f",
         "a@client.test",
         "-t",

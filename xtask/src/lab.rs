@@ -35,7 +35,7 @@ pub(crate) fn lab(command: &str, arguments: &[OsString]) -> Result<()> {
 /// `cargo xtask bench`: `lbd-bench`, built for release.
 pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     need_root("loading XDP programs and making network namespaces")?;
-    setup::ensure(setup::Set::Lab)?;
+    setup::ensure(setup::Set::Bench)?;
     build(&[
         "--release",
         "--package",

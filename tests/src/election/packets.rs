@@ -1,7 +1,7 @@
 //! Whole frames in and out of a host's interface.
 use std::{io, mem::MaybeUninit};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::lab::{Host, INTERFACE};
@@ -16,7 +16,7 @@ pub struct Packets {
 impl Packets {
     /// Opens it inside a host.
     pub fn open(host: &Host) -> Result<Self> {
-        let index = ifindex(host)?;
+        let index = libc::c_int::try_from(host.interface_index(INTERFACE)?)?;
         let socket = host.inside(|| {
             let kind = Type::RAW.cloexec().nonblocking();
             let socket = Socket::new(Domain::PACKET, kind, Some(Protocol::from(0)))?;
@@ -61,11 +61,4 @@ fn link_address(ifindex: libc::c_int, ethertype: libc::c_int) -> SockAddr {
     link.sll_ifindex = ifindex;
     // SAFETY: the storage holds a whole sockaddr_ll of family AF_PACKET.
     unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) }
-}
-
-/// The number of a host's interface.
-fn ifindex(host: &Host) -> Result<libc::c_int> {
-    let shown = host.ip(&format!("-oneline link show dev {INTERFACE}"))?;
-    let number = shown.split(':').next().context("ip shows no number")?;
-    Ok(number.trim().parse()?)
 }

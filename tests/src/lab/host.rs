@@ -119,6 +119,15 @@ impl Host {
         self.output("ip", &arguments)
     }
 
+    /// The number of an interface.
+    pub fn interface_index(&self, interface: &str) -> Result<u32> {
+        let link = self.ip(&format!("-oneline link show dev {interface}"))?;
+        let number = link.split(':').next().unwrap_or_default().trim();
+        number
+            .parse()
+            .with_context(|| format!("{}: `ip` shows no number of {interface}", self.name))
+    }
+
     /// Runs many `ip` commands, one a line, in one process.
     pub fn ip_batch(&self, lines: &str) -> Result<()> {
         // Not `ip -netns`: that one remounts /sys, which hides the BPF file system.

@@ -227,6 +227,18 @@ impl Lab {
         pass::attach(host, &[INTERFACE.to_owned()])
     }
 
+    /// Makes a node's port an ordinary end of a veth pair again, as that of a client is: no XDP
+    /// program, and large segments and unfinished checksums go through as they are.
+    pub fn make_plain(&self, host: &Host) -> Result<()> {
+        let port = port(host);
+        self.switch.ip(&format!("link set dev {port} xdpdrv off"))?;
+        self.switch.output(
+            "ethtool",
+            &["-K", &port, "tx", "on", "tso", "on", "gso", "on"],
+        )?;
+        Ok(())
+    }
+
     /// Connects a host to the bridge and gives it its addresses.
     fn connect(&self, host: &Host) -> Result<()> {
         // No duplicate address detection: its second of silence would be one of every test.

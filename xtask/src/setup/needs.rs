@@ -34,6 +34,20 @@ const END_TO_END: [Program; 6] = [
     program("nft", "nftables", "cut links"),
 ];
 
+/// What the benchmarks compare with, and send sessions with.
+const BENCH: [Program; 6] = [
+    program(
+        "ethtool",
+        "ethtool",
+        "offloads of the benchmarks' interfaces",
+    ),
+    program("smtp-source", "postfix", "SMTP clients"),
+    program("smtp-sink", "postfix", "SMTP servers"),
+    program("keepalived", "keepalived", "failover to compare with"),
+    program("nft", "nftables", "a balancer to compare with"),
+    program("haproxy", "haproxy", "a balancer to compare with"),
+];
+
 /// An older kernel in an emulated machine.
 const KERNEL: [Program; 2] = [
     program(
@@ -51,6 +65,8 @@ pub(crate) enum Set {
     Build,
     /// To run the lab.
     Lab,
+    /// To run the benchmarks.
+    Bench,
     /// To run the XDP fixtures on an older kernel.
     Kernel,
     /// To run every test. Without root that is no more than to compile and to check the style.
@@ -63,6 +79,7 @@ impl Set {
         match self {
             Self::Build | Self::Test { root: false } => Vec::new(),
             Self::Lab => LAB.to_vec(),
+            Self::Bench => LAB.into_iter().chain(BENCH).collect(),
             Self::Kernel => KERNEL.to_vec(),
             Self::Test { root: true } => LAB.into_iter().chain(END_TO_END).chain(KERNEL).collect(),
         }
@@ -71,7 +88,7 @@ impl Set {
     /// The parts of a Rust toolchain beyond compiler and cargo, by their programs' names.
     pub(crate) fn rust_components(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Build | Self::Lab | Self::Kernel => &[],
+            Self::Build | Self::Lab | Self::Bench | Self::Kernel => &[],
             Self::Test { .. } => &[("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")],
         }
     }
@@ -131,7 +148,7 @@ mod tests {
 
     fn everything() -> Found {
         let set = Set::Test { root: true };
-        let programs = set.programs().into_iter().map(|p| p.name);
+        let programs = set.programs().into_iter().chain(BENCH).map(|p| p.name);
         let components = set.rust_components().iter().map(|(name, _)| *name);
         Found {
             programs: programs.chain(components).collect(),
@@ -145,6 +162,7 @@ mod tests {
         for set in [
             Set::Build,
             Set::Lab,
+            Set::Bench,
             Set::Kernel,
             Set::Test { root: false },
             Set::Test { root: true },
@@ -160,6 +178,7 @@ mod tests {
         assert_eq!(packages(Set::Test { root: false }), Vec::<&str>::new());
         assert!(packages(Set::Test { root: true }).contains(&"postfix"));
         assert_eq!(packages(Set::Build), Vec::<&str>::new());
+        assert!(packages(Set::Bench).contains(&"haproxy"));
     }
 
     #[test]

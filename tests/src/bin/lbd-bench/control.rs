@@ -16,6 +16,7 @@ use lbd::{
 use lbd_common::flow::{BUCKETS4, BUCKETS6, flag, state};
 
 use crate::{
+    Pace,
     machine::cpu_ns,
     report::{Bound, Goal, Line, Section, Spread, Table},
     rig::Rig,
@@ -26,9 +27,9 @@ const BACKENDS: [u16; 4] = [2, 10, 100, 1000];
 const FLOWS: [u32; 3] = [10_000, 100_000, 1_000_000];
 const ENTRIES: [u32; 3] = [1_000, 10_000, 100_000];
 
-pub(crate) fn run() -> Result<Section> {
+pub(crate) fn run(pace: Pace) -> Result<Section> {
     let mut rig = Rig::new()?;
-    let sweeps = per_flows()?;
+    let sweeps = per_flows(pace)?;
     let goal = sweeps.median("sweep", "1000000 flows").map(|ms| Goal {
         what: "ms of one core for a sweep over 1,000,000 flows".to_owned(),
         ratio: ms,
@@ -36,8 +37,15 @@ pub(crate) fn run() -> Result<Section> {
     });
     Ok(Section {
         name: "control",
-        method: format!("Milliseconds of CPU time of one thread, {ROUNDS} rounds each."),
-        tables: vec![per_backends(&mut rig)?, sweeps, per_entries(&mut rig)?],
+        method: format!(
+            "Milliseconds of CPU time of one thread, {} rounds each.",
+            pace.rounds(ROUNDS)
+        ),
+        tables: vec![
+            per_backends(pace, &mut rig)?,
+            sweeps,
+            per_entries(pace, &mut rig)?,
+        ],
         goals: goal.into_iter().collect(),
     })
 }
@@ -49,8 +57,8 @@ fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<f64> {
     Ok((cpu_ns() - start) / 1e6)
 }
 
-fn rounds(mut once: impl FnMut() -> Result<f64>) -> Result<Option<Spread>> {
-    let samples: Result<Vec<f64>> = (0..ROUNDS).map(|_| once()).collect();
+fn rounds(pace: Pace, mut once: impl FnMut() -> Result<f64>) -> Result<Option<Spread>> {
+    let samples: Result<Vec<f64>> = (0..pace.rounds(ROUNDS)).map(|_| once()).collect();
     Ok(Spread::of(samples?))
 }
 
@@ -69,7 +77,7 @@ fn table(columns: Vec<String>, lines: Vec<(&str, Vec<Option<Spread>>)>) -> Table
     }
 }
 
-fn per_backends(rig: &mut Rig) -> Result<Table> {
+fn per_backends(pace: Pace, rig: &mut Rig) -> Result<Table> {
     let [mut built, mut swapped, mut weighed, mut stepped] = [const { Vec::new() }; 4];
     for count in BACKENDS {
         let addresses: Vec<[u8; 4]> = (0..count)
@@ -84,17 +92,17 @@ fn per_backends(rig: &mut Rig) -> Result<Table> {
             })
             .collect();
         let mut ring = Ring::empty();
-        built.push(rounds(|| {
+        built.push(rounds(pace, || {
             timed(|| {
                 ring = Ring::build(&entries);
                 Ok(())
             })
         })?);
-        swapped.push(rounds(|| {
+        swapped.push(rounds(pace, || {
             timed(|| Ok(rig.plane.swap_ring(ring.slots())?))
         })?);
         let mut turn = 0;
-        weighed.push(rounds(|| {
+        weighed.push(rounds(pace, || {
             // Every weight is another one than before, so that every one is written.
             turn += 1;
             let weights: Vec<_> = (0..count)
@@ -104,7 +112,7 @@ fn per_backends(rig: &mut Rig) -> Result<Table> {
         })?);
         let mut policy = Policy::new();
         let input = policy_input(count);
-        stepped.push(rounds(|| {
+        stepped.push(rounds(pace, || {
             timed(|| {
                 policy.step(&input);
                 Ok(())
@@ -141,7 +149,7 @@ fn policy_input(count: u16) -> Input {
     }
 }
 
-fn per_flows() -> Result<Table> {
+fn per_flows(pace: Pace) -> Result<Table> {
     let tables = FlowTables::anonymous(BUCKETS4 as usize, BUCKETS6 as usize)?;
     let mut there = 0;
     let mut cells = Vec::new();
@@ -163,7 +171,7 @@ fn per_flows() -> Result<Table> {
         }
         there = count;
         let mut sweeper = Sweeper::default();
-        cells.push(rounds(|| {
+        cells.push(rounds(pace, || {
             timed(|| Ok(tables.sweep(&mut sweeper, 1001, Timeouts::default())))
         })?);
     }
@@ -173,7 +181,7 @@ fn per_flows() -> Result<Table> {
     ))
 }
 
-fn per_entries(rig: &mut Rig) -> Result<Table> {
+fn per_entries(pace: Pace, rig: &mut Rig) -> Result<Table> {
     let mut cells = Vec::new();
     for count in ENTRIES {
         let deny: BTreeSet<Network> = (0..count)
@@ -186,7 +194,7 @@ fn per_entries(rig: &mut Rig) -> Result<Table> {
             allow: [].into(),
             deny: deny.into_iter().collect(),
         };
-        cells.push(rounds(|| {
+        cells.push(rounds(pace, || {
             let took = timed(|| Ok(rig.plane.set_access(&lists)?))?;
             rig.plane.set_access(&AccessLists::default())?;
             Ok(took)

@@ -14,6 +14,7 @@ use lbd_tests::{
 };
 
 use crate::{
+    Pace,
     packet::{
         pin_to_one_cpu,
         walk::{Floor, Packets},
@@ -45,7 +46,7 @@ const LINES: [(Contestant, &str); 5] = [
 ];
 const FLOWS: [(u64, &str); 2] = [(1, "1 flow"), (1 << 16, "64k flows")];
 
-pub(crate) fn run() -> Result<Section> {
+pub(crate) fn run(pace: Pace) -> Result<Section> {
     let lab = Lab::new(&Spec {
         clients: 0,
         nodes: 2,
@@ -67,8 +68,8 @@ pub(crate) fn run() -> Result<Section> {
     let mut bench = Rig {
         director,
         sender,
-        director_index: index(director, DIRECTOR)?,
-        sender_index: index(sender, SENDER)?,
+        director_index: director.interface_index(DIRECTOR)?,
+        sender_index: sender.interface_index(SENDER)?,
         floor: Floor::load(BACKENDS)?,
         world: None,
     };
@@ -81,7 +82,8 @@ pub(crate) fn run() -> Result<Section> {
         },
     )?);
     let mut samples = vec![vec![Vec::new(); FLOWS.len()]; LINES.len()];
-    for _ in 0..ROUNDS {
+    let rounds = pace.rounds(ROUNDS);
+    for _ in 0..rounds {
         for (line, (contestant, _)) in LINES.into_iter().enumerate() {
             for (column, (flows, _)) in FLOWS.into_iter().enumerate() {
                 let ns = bench
@@ -122,7 +124,7 @@ pub(crate) fn run() -> Result<Section> {
         name: "live",
         method: format!(
             "Live frames of BPF_PROG_TEST_RUN over a veth pair, all on one core: making a frame, \
-             the director, sending it back and counting it. {ROUNDS} rounds of {FRAMES} frames."
+             the director, sending it back and counting it. {rounds} rounds of {FRAMES} frames."
         ),
         goals: goals.into_iter().flatten().collect(),
         tables: vec![table],
@@ -200,10 +202,4 @@ fn rules() -> String {
          fwd to \"{DIRECTOR}\"; }}; }}",
         macs.join(", ")
     )
-}
-
-fn index(host: &Host, interface: &str) -> Result<u32> {
-    let link = host.ip(&format!("-o link show {interface}"))?;
-    let number = link.split(':').next().context("no index")?;
-    Ok(number.trim().parse()?)
 }

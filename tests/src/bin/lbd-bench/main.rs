@@ -9,6 +9,8 @@ mod memory;
 mod packet;
 mod report;
 mod rig;
+mod rivals;
+mod sessions;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -24,6 +26,9 @@ struct Args {
     /// Which benchmarks: all but those marked "by name only" when none is named.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// One short round of each: whether it works, and no figures to keep.
+    #[arg(long)]
+    quick: bool,
     /// Also write the figures here, for programs.
     #[arg(long, value_name = "F")]
     json: Option<PathBuf>,
@@ -37,7 +42,26 @@ struct Bench {
     name: &'static str,
     about: &'static str,
     by_name_only: bool,
-    run: fn() -> Result<Section>,
+    run: fn(Pace) -> Result<Section>,
+}
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Pace {
+    /// Enough rounds for figures.
+    Full,
+    /// One round, to see that it works.
+    Quick,
+}
+
+impl Pace {
+    /// How many rounds, of so many.
+    fn rounds(self, full: usize) -> usize {
+        match self {
+            Self::Full => full,
+            Self::Quick => 1,
+        }
+    }
 }
 
 const BENCHES: &[Bench] = &[
@@ -52,6 +76,12 @@ const BENCHES: &[Bench] = &[
         about: "frames through a real interface on one core, beside nftables",
         by_name_only: false,
         run: live::run,
+    },
+    Bench {
+        name: "sessions",
+        about: "whole SMTP sessions, beside nftables and HAProxy",
+        by_name_only: false,
+        run: sessions::run,
     },
     Bench {
         name: "control",
@@ -79,17 +109,22 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let mut sections = Vec::new();
+    let pace = if args.quick { Pace::Quick } else { Pace::Full };
     for bench in chosen(&args.names)? {
         eprintln!("{}: {}", bench.name, bench.about);
-        let section = (bench.run)().context(bench.name)?;
+        let section = (bench.run)(pace).context(bench.name)?;
         println!("{}", section.text());
+        // At once: what was measured is there also when a later one is interrupted.
+        if pace == Pace::Full {
+            report::write(&args.report, std::slice::from_ref(&section))?;
+        }
         sections.push(section);
     }
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&sections)?;
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    report::write(&args.report, &sections)
+    Ok(())
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Bench>> {

@@ -11,16 +11,17 @@ use lbd_common::{
 use std::os::fd::AsFd as _;
 
 use crate::{
+    Pace,
     report::{Line, Section, Spread, Table},
     rig::Rig,
 };
 
 const ENTRIES: u32 = 100_000;
 
-pub(crate) fn run() -> Result<Section> {
+pub(crate) fn run(_: Pace) -> Result<Section> {
     let before = own_bytes()?;
     let mut rig = Rig::new()?;
-    let pins = rig.pins();
+    let pins = rig.pins().to_owned();
     let loaded = own_bytes()?;
     let empty = locked(&pins, maps::DENY4)?;
     let deny = (0..ENTRIES)

@@ -1,17 +1,16 @@
-//! A loaded data plane on a node of a lab, with a BPF file system of its own.
-use std::process::Command;
+//! A loaded data plane on a node of a lab.
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use lbd::dataplane::{DataPlane, LoadOptions, XdpChoice};
 use lbd_tests::lab::{INTERFACE, Lab, Spec};
-use tempfile::TempDir;
 
-/// Dropping it removes all of it.
+/// Dropping it removes all of it. So does the lab's own helper when the benchmark is interrupted.
 pub(crate) struct Rig {
     pub(crate) plane: DataPlane,
-    folder: TempDir,
-    /// Kept, because the interface goes with it.
-    lab: Lab,
+    pins: PathBuf,
+    /// Kept: the interface goes with it, and so does what is pinned under its name.
+    _lab: Lab,
 }
 
 impl Rig {
@@ -22,31 +21,19 @@ impl Rig {
             nodes: 1,
             ..Spec::default()
         })?;
-        let folder = TempDir::new()?;
-        let mounted = Command::new("mount")
-            .args(["-t", "bpf", "bpf"])
-            .arg(folder.path())
-            .status()?;
-        ensure!(mounted.success(), "mount -t bpf: {mounted}");
+        let pins = Path::new("/sys/fs/bpf").join(format!("{}-bench", lab.prefix()));
         let interfaces = vec![INTERFACE.to_owned()];
-        let options = LoadOptions::new(folder.path().join("lbd"), interfaces, XdpChoice::Native);
+        let options = LoadOptions::new(pins.clone(), interfaces, XdpChoice::Native);
         let plane = lab.nodes[0].inside(|| DataPlane::load(&options))??;
-        Ok(Self { plane, folder, lab })
+        Ok(Self {
+            plane,
+            pins,
+            _lab: lab,
+        })
     }
 
     /// Where its maps are pinned.
-    pub(crate) fn pins(&self) -> std::path::PathBuf {
-        self.folder.path().join("lbd")
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        // What is pinned goes with the mount: links are detached, maps freed.
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.folder.path())
-            .status();
-        let _ = self.lab.folder();
+    pub(crate) fn pins(&self) -> &Path {
+        &self.pins
     }
 }

@@ -17,6 +17,7 @@ use lbd_tests::xdp::{
     world::{List, World, tunnel_to},
 };
 
+use crate::Pace;
 use crate::report::{Bound, Goal, Line, Section, Spread, Table};
 use walk::{Floor, Packets};
 
@@ -77,7 +78,7 @@ impl Contestant {
 }
 
 /// Measures. Needs root, about 1 GB and two minutes.
-pub(crate) fn run() -> Result<Section> {
+pub(crate) fn run(pace: Pace) -> Result<Section> {
     pin_to_one_cpu()?;
     let mut floor = Floor::load(BACKENDS)?;
     let nothing = floor.fd("nothing")?;
@@ -95,7 +96,8 @@ pub(crate) fn run() -> Result<Section> {
     }
     let mut samples = vec![vec![Vec::new(); KINDS.len()]; contestants.len()];
     let mut next_new = 0;
-    for _ in 0..ROUNDS {
+    let rounds = pace.rounds(ROUNDS);
+    for _ in 0..rounds {
         for (column, (kind, _)) in KINDS.into_iter().enumerate() {
             for (line, contestant) in contestants.iter().enumerate() {
                 if !contestant.takes_part(kind) {
@@ -131,7 +133,7 @@ pub(crate) fn run() -> Result<Section> {
     Ok(Section {
         name: "packet",
         method: format!(
-            "By BPF_PROG_TEST_RUN on one core, net of a program that does nothing, {ROUNDS} rounds. \
+            "By BPF_PROG_TEST_RUN on one core, net of a program that does nothing, {rounds} rounds. \
              Every packet is put back as it was and made that of the next flow. \
              \"full\": every slot of the table is taken; the LRU hash has as many entries. \
              {}",

@@ -11,7 +11,7 @@ use lbd_common::floor::{FLOOR_RING, Walk};
 use lbd_tests::xdp::{
     object,
     packet::{ACK, SYN, VIP4, v4, v6},
-    world::verdict,
+    world::{backend_mac, verdict},
 };
 
 use crate::machine::cpu_ns;
@@ -56,8 +56,15 @@ impl Packets {
 }
 
 impl Floor {
+    /// For [`VIP4`] and so many backends that nobody has to be.
     pub(crate) fn load(backends: u16) -> Result<Self> {
-        let vip = u32::from_ne_bytes(VIP4.octets());
+        let macs: Vec<[u8; 6]> = (0..backends).map(backend_mac).collect();
+        Self::load_for(VIP4, &macs)
+    }
+
+    /// For port 25 of an address, and the MACs of its backends.
+    pub(crate) fn load_for(vip: Ipv4Addr, backends: &[[u8; 6]]) -> Result<Self> {
+        let vip = u32::from_ne_bytes(vip.octets());
         let port = 25_u16.to_be();
         let mut ebpf = EbpfLoader::new()
             .override_global("FLOOR_VIP", &vip, true)
@@ -72,12 +79,14 @@ impl Floor {
         let mut ring: Array<&mut MapData, u32> =
             ebpf.map_mut("RING").context("RING")?.try_into()?;
         for slot in 0..FLOOR_RING {
-            ring.set(slot, slot % u32::from(backends), 0)?;
+            ring.set(slot, slot % u32::try_from(backends.len())?, 0)?;
         }
         let mut macs: Array<&mut MapData, u64> =
             ebpf.map_mut("MACS").context("MACS")?.try_into()?;
-        for id in 0..u32::from(backends) {
-            macs.set(id, 0x0000_0000_0200_u64 | u64::from(id) << 40, 0)?;
+        for (id, mac) in (0..).zip(backends) {
+            let mut bytes = [0; 8];
+            bytes[..6].copy_from_slice(mac);
+            macs.set(id, u64::from_le_bytes(bytes), 0)?;
         }
         Ok(Self { ebpf })
     }

@@ -21,6 +21,7 @@ use super::{
     event::Event,
     health,
     members::{Member, Members},
+    operator::Ordered,
     orders::Orders,
     outlets::Outlets,
     poll,
@@ -55,6 +56,8 @@ pub(super) struct Conductor {
     pub(super) started_ns: u64,
     pub(super) members: Members,
     pub(super) orders: Orders,
+    /// What operators have ordered and not been answered yet.
+    pub(super) ordered: Vec<Ordered>,
     /// The cluster's link-layer addresses changed. Written at the next tick, once for a thousand
     /// of them.
     pub(super) nodes_stale: bool,
@@ -114,6 +117,7 @@ impl Conductor {
             started_ns: now_ns,
             members: Members::default(),
             orders,
+            ordered: Vec::new(),
             denials,
             chronicle: Chronicle::default(),
             orders_told_ns: 0,
@@ -127,7 +131,7 @@ impl Conductor {
 
     /// Handles events until one says stop or nobody is left to send any.
     pub(super) fn run(mut self, mut events: mpsc::Receiver<Event>) -> Self {
-        while let Some(event) = events.blocking_recv() {
+        while let Some(event) = self.next(&mut events) {
             match event {
                 Event::Tick => self.tick(),
                 Event::Host(event) => self.host(event),
@@ -143,9 +147,21 @@ impl Conductor {
         self
     }
 
+    /// The next event. Orders are done once no other waits behind them, together: what came while
+    /// one was done costs no more than that one did.
+    fn next(&mut self, events: &mut mpsc::Receiver<Event>) -> Option<Event> {
+        if let Ok(event) = events.try_recv() {
+            return Some(event);
+        }
+        self.operate_if_due(clock::boottime_ns());
+        events.blocking_recv()
+    }
+
     fn tick(&mut self) {
         self.write_nodes_if_stale();
         let now_ns = clock::boottime_ns();
+        self.operate_if_due(now_ns);
+        self.obey_if_due(now_ns);
         self.sweep_if_due(now_ns);
         self.read_loads_if_due(now_ns);
         self.record_if_due();
@@ -321,7 +337,9 @@ impl Conductor {
             control::Request::Explain(backend, reply) => {
                 drop(reply.send(self.explain(backend.as_deref())));
             }
-            control::Request::Operator(order, reply) => drop(reply.send(self.operator(&order))),
+            control::Request::Operator(request, reply) => {
+                self.ordered.push(Ordered { request, reply });
+            }
             control::Request::Access(source, reply) => drop(reply.send(self.access(source))),
             control::Request::ChangeAccess(change, reply) => {
                 drop(reply.send(self.change_access(&change)));

@@ -68,9 +68,7 @@ impl Conductor {
         if before.is_none() {
             self.adopt()?;
         }
-        for member in self.members.iter_mut() {
-            member.order = self.orders.get(&member.name);
-        }
+        self.take_orders();
         let members: Vec<_> = self.members.iter().cloned().collect();
         for member in &members {
             let spec = super::conductor::backend_spec(member, self.members.own_address());

@@ -1,5 +1,6 @@
 //! What an operator orders, done.
 use lbd_common::flow::FlowWord;
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::{
@@ -12,56 +13,94 @@ use crate::{
     channel::{OrderRecord, Word},
     config::duration::Shown,
     dataplane::seen,
-    policy::Override,
     units::Weight,
 };
 
+/// An operator who waits for an answer.
+#[derive(Debug)]
+pub(super) struct Ordered {
+    pub(super) request: OperatorRequest,
+    pub(super) reply: oneshot::Sender<Result<String, String>>,
+}
+
 impl Conductor {
-    /// Keeps the order, acts on it at once, and says what was done or why not.
-    pub(super) fn operator(&mut self, request: &OperatorRequest) -> Result<String, String> {
-        let name = request.backend.as_str();
-        self.must_know(name)?;
-        let word = match request.order {
-            Order::Drain { timeout_s, then } => Word::Drain {
+    /// Does what was ordered since the last time, in one write to the disk and one to the maps, and
+    /// says what was done or why not.
+    pub(super) fn operate_if_due(&mut self, now_ns: u64) {
+        if self.ordered.is_empty() || !self.weigher.may_obey(now_ns) {
+            return;
+        }
+        let ordered = std::mem::take(&mut self.ordered);
+        let words: Vec<Result<Word, String>> = ordered
+            .iter()
+            .map(|one| self.word_of(&one.request))
+            .collect();
+        let good: Vec<(&str, Word)> = ordered
+            .iter()
+            .zip(&words)
+            .filter_map(|(one, word)| Some((one.request.backend.as_str(), *word.as_ref().ok()?)))
+            .collect();
+        let kept = self.keep(&good, now_ns).map_err(|error| {
+            format!(
+                "nothing was changed, as the order could not be kept in node.state_dir: {error}"
+            )
+        });
+        for (Ordered { request, reply }, word) in ordered.into_iter().zip(words) {
+            let done = word.and_then(|_| kept.clone());
+            // A person who went away meanwhile needs no answer.
+            let _ = reply.send(done.map(|()| self.say_done(&request)));
+        }
+    }
+
+    /// Keeps the orders and acts on them.
+    fn keep(&mut self, words: &[(&str, Word)], now_ns: u64) -> std::io::Result<()> {
+        if words.is_empty() {
+            return Ok(());
+        }
+        self.orders.set(words, clock::unix_ns())?;
+        self.channel.tell_orders(self.orders.records());
+        self.take_orders();
+        self.obey(now_ns);
+        Ok(())
+    }
+
+    fn word_of(&self, request: &OperatorRequest) -> Result<Word, String> {
+        self.must_know(&request.backend)?;
+        match request.order {
+            Order::Drain { timeout_s, then } => Ok(Word::Drain {
                 until_unix_s: timeout_s.map(|timeout| clock::unix_s().saturating_add(timeout)),
                 then_reset: then == Then::Reset,
-            },
+            }),
             Order::Weight(weight) if weight > Weight::MAX.0 => {
-                return Err(format!("a weight is 0 to {}, not {weight}", Weight::MAX.0));
+                Err(format!("a weight is 0 to {}, not {weight}", Weight::MAX.0))
             }
-            Order::Weight(weight) => Word::Weight(weight),
-            Order::Release => Word::Released,
-        };
-        self.orders
-            .set(name, word, clock::unix_ns())
-            .map_err(|error| {
-                format!(
-                    "nothing was changed, as the order could not be kept in node.state_dir: {error}"
-                )
-            })?;
-        self.channel.tell_orders(self.orders.records());
-        let order = self.orders.get(name);
-        let Some(member) = self.members.by_name(name) else {
-            return Err(format!(
-                "{name} was removed from the configuration meanwhile"
-            ));
-        };
-        member.order = order;
-        let sessions = member.live.sessions;
-        self.weigh(clock::boottime_ns());
-        let done = match order {
-            Some(Override::Drain) => {
-                format!(
-                    "{name} is drained: no new sessions, {}",
-                    what_becomes_of(sessions, request.order)
-                )
+            Order::Weight(weight) => Ok(Word::Weight(weight)),
+            Order::Release => Ok(Word::Released),
+        }
+    }
+
+    fn say_done(&mut self, request: &OperatorRequest) -> String {
+        let name = request.backend.as_str();
+        let done = match request.order {
+            Order::Drain { .. } => {
+                let member = self.members.by_name(name);
+                let sessions = member.map_or(0, |member| member.live.sessions);
+                let rest = what_becomes_of(sessions, request.order);
+                format!("{name} is drained: no new sessions, {rest}")
             }
-            Some(Override::Weight(weight)) => format!("{name} has the weight {}", weight.0),
-            None => format!("{name} has the weight that the policy gives it"),
+            Order::Weight(weight) => format!("{name} has the weight {weight}"),
+            Order::Release => format!("{name} has the weight that the policy gives it"),
         };
         info!("operator: {done}");
         self.note(Kind::Operator, Some(name), done.clone());
-        Ok(done)
+        done
+    }
+
+    /// Gives every member the order that there is for it.
+    pub(super) fn take_orders(&mut self) {
+        for member in self.members.iter_mut() {
+            member.order = self.orders.get(&member.name);
+        }
     }
 
     /// Orders that a peer knows.
@@ -76,14 +115,12 @@ impl Conductor {
         if changed.is_empty() {
             return;
         }
-        for member in self.members.iter_mut() {
-            member.order = self.orders.get(&member.name);
-        }
+        self.take_orders();
         info!(
             "operator, on another node: {} ordered otherwise",
             changed.join(", ")
         );
-        self.weigh(clock::boottime_ns());
+        self.weigher.note_orders();
     }
 
     /// Resets what is left on the backends whose drain has lasted long enough. Each node does it to

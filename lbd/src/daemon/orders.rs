@@ -80,13 +80,15 @@ impl Orders {
         }
     }
 
-    /// Takes an order; it counts once it is on disk. `now_unix_ns` only has to grow from one node to
-    /// the next: a clock that is behind an earlier order's is put right by one.
-    pub(super) fn set(&mut self, backend: &str, order: Word, now_unix_ns: u64) -> io::Result<()> {
-        let before = self.by_backend.get(backend).map_or(0, |kept| kept.version);
-        let version = now_unix_ns.max(before + 1);
+    /// Takes orders, in their sequence; they count once they are on disk. `now_unix_ns` only has to
+    /// grow from one node to the next: a clock that is behind an earlier order's is put right by one.
+    pub(super) fn set(&mut self, orders: &[(&str, Word)], now_unix_ns: u64) -> io::Result<()> {
         let mut changed = self.by_backend.clone();
-        changed.insert(backend.to_owned(), Kept { version, order });
+        for (backend, order) in orders {
+            let before = changed.get(*backend).map_or(0, |kept| kept.version);
+            let (version, order) = (now_unix_ns.max(before + 1), *order);
+            changed.insert((*backend).to_owned(), Kept { version, order });
+        }
         self.replace(changed)
     }
 
@@ -156,10 +158,8 @@ mod tests {
     fn orders_survive_a_restart() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let mut orders = Orders::load(folder.path())?;
-        orders.set("mx1", DRAIN, 10)?;
-        orders.set("mx2", Word::Weight(7), 10)?;
-        orders.set("mx3", DRAIN, 10)?;
-        orders.set("mx3", Word::Released, 10)?;
+        orders.set(&[("mx1", DRAIN), ("mx2", Word::Weight(7))], 10)?;
+        orders.set(&[("mx3", DRAIN), ("mx3", Word::Released)], 10)?;
 
         let again = Orders::load(folder.path())?;
         assert_eq!(again.get("mx1"), Some(Override::Drain));
@@ -181,11 +181,11 @@ mod tests {
             Orders::load(folders[0].path())?,
             Orders::load(folders[1].path())?,
         ];
-        nodes[0].set("mx1", DRAIN, 100)?;
+        nodes[0].set(&[("mx1", DRAIN)], 100)?;
         let stale = nodes[0].records();
         assert_eq!(nodes[1].merge(stale.clone())?, ["mx1"]);
         // The other node's clock is behind.
-        nodes[1].set("mx1", Word::Released, 50)?;
+        nodes[1].set(&[("mx1", Word::Released)], 50)?;
         assert_eq!(nodes[1].merge(stale)?, Vec::<String>::new());
         let later = nodes[1].records();
         assert_eq!(nodes[0].merge(later)?, ["mx1"]);

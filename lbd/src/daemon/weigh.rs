@@ -1,4 +1,7 @@
 //! One round of the policy: look at everything, decide, and put weights and ring into the maps.
+//!
+//! Between two rounds an operator's order is obeyed at once, by the figures of the last round: it is
+//! no round of its own, or somebody who orders often would make the policy forget faster.
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use tracing::info;
@@ -19,7 +22,7 @@ use crate::{
     units::{BackendId, WeightPermille},
 };
 
-/// At least so long after a round comes the next one, however much happens.
+/// At least so long after the maps were written they are written again, however much happens.
 const HURRY_NS: u64 = 50_000_000;
 /// How often the master repeats its weights: a datagram may be lost.
 const TELL_NS: u64 = 1_000_000_000;
@@ -31,6 +34,9 @@ pub(super) struct Weigher {
     interval_ns: u64,
     last_ns: u64,
     due_ns: u64,
+    /// When orders were obeyed last, and whether there are more.
+    obeyed_ns: u64,
+    has_orders: bool,
     /// With this node's own decisions.
     last: Option<(Input, Output)>,
     /// What is in the maps, which may be the master's.
@@ -52,6 +58,8 @@ impl Weigher {
             interval_ns: nanoseconds(interval),
             last_ns: 0,
             due_ns: 0,
+            obeyed_ns: 0,
+            has_orders: false,
             last: None,
             shown: Output::default(),
             led: None,
@@ -69,6 +77,16 @@ impl Weigher {
     /// of a thousand such things.
     pub(super) fn hurry(&mut self) {
         self.due_ns = self.due_ns.min(self.last_ns + HURRY_NS);
+    }
+
+    /// There are orders that the maps do not follow yet.
+    pub(super) fn note_orders(&mut self) {
+        self.has_orders = true;
+    }
+
+    /// Whether orders may be obeyed now: a thousand of them cost no more than some.
+    pub(super) fn may_obey(&self, now_ns: u64) -> bool {
+        now_ns >= self.obeyed_ns + HURRY_NS
     }
 
     /// When the last round was.
@@ -125,19 +143,41 @@ impl Conductor {
     /// One round.
     pub(super) fn weigh(&mut self, now_ns: u64) {
         self.count_ended(now_ns);
-        let input = Input {
-            now_ns,
-            settings: members::policy_settings(&self.config.cluster),
-            mode: self.policy_mode(),
-            sites: self.members.sites(&self.config.cluster, now_ns),
-        };
+        let input = self.policy_input(now_ns);
         let output = self.weigher.policy.step(&input);
         self.weigher.last = Some((input, output));
+        self.weigher.has_orders = false;
         self.put_into_maps(now_ns);
         self.weigher.last_ns = now_ns;
         // The last answer of a round of polls starts the next round of the policy; a poll that
         // hangs must not hold it up for long.
         self.weigher.due_ns = now_ns + self.weigher.interval_ns * 3 / 2;
+    }
+
+    fn policy_input(&self, now_ns: u64) -> Input {
+        Input {
+            now_ns,
+            settings: members::policy_settings(&self.config.cluster),
+            mode: self.policy_mode(),
+            sites: self.members.sites(&self.config.cluster, now_ns),
+        }
+    }
+
+    /// Puts orders into the maps, between two rounds.
+    pub(super) fn obey(&mut self, now_ns: u64) {
+        let input = self.policy_input(now_ns);
+        let output = self.weigher.policy.preview(&input);
+        self.weigher.last = Some((input, output));
+        self.weigher.obeyed_ns = now_ns;
+        self.weigher.has_orders = false;
+        self.put_into_maps(now_ns);
+    }
+
+    /// Puts the orders of other nodes into the maps.
+    pub(super) fn obey_if_due(&mut self, now_ns: u64) {
+        if self.weigher.has_orders && self.weigher.may_obey(now_ns) {
+            self.obey(now_ns);
+        }
     }
 
     /// The own decisions, or those that are to be followed.

@@ -75,6 +75,13 @@ impl Policy {
         output
     }
 
+    /// What [`Self::step`] would decide, without a step: nothing is remembered. For an order between
+    /// two steps, which is no news of the backends' figures.
+    #[must_use]
+    pub fn preview(&self, input: &Input) -> Output {
+        self.clone().step(input)
+    }
+
     fn forget_removed(&mut self, input: &Input) {
         if self.queue_aware.len() > input.backend_count() {
             let backends = input.sites.iter().flat_map(|site| &site.backends);

@@ -321,3 +321,21 @@ fn a_given_away_id_does_not_bring_its_former_owners_past() {
     set(&mut input, 3, figures(50, 0));
     assert_eq!(weights(&policy.step(&input))[3], 100_000);
 }
+
+#[test]
+fn orders_between_two_steps_are_obeyed_and_change_nothing_else() {
+    let site = site("dallas", 0, &[50, 50, 50, 50]);
+    let mut input = input(Kind::QueueAware, vec![site]);
+    set(&mut input, 1, figures(50, 300));
+    let mut policy = Policy::new();
+    let before = weights(&policy.step(&input));
+    let mut ordered = input.clone();
+    ordered.sites[0].backends[3].operator = Some(Override::Weight(Weight(7)));
+    for _ in 0..100 {
+        assert_eq!(weights(&policy.preview(&ordered))[3], 7_000);
+    }
+    later(&mut input);
+    let mut without = Policy::new();
+    assert_eq!(weights(&without.step(&input)), before);
+    assert_eq!(policy.step(&input), without.step(&input));
+}

@@ -61,8 +61,6 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Frames for no VIP, passed untouched. Expected: everything else the box does.
-    pass_not_ours PassNotOurs,
     /// Frames too short or broken to read, for no VIP, passed untouched. Expected in small numbers.
     pass_malformed PassMalformed,
     /// Frames for a VIP that are not TCP on a served port (ping, other services). Expected.

@@ -13,6 +13,7 @@
 )]
 
 pub mod backend;
+pub mod concerns;
 pub mod counters;
 pub mod director;
 pub mod event;
@@ -33,4 +34,4 @@ pub mod weigh;
 /// The version of every layout here. A pinned map of another version is never reused.
 ///
 /// Raise it with each change to a struct, to a map's size or to the meaning of a field.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;

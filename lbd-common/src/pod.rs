@@ -1,5 +1,7 @@
 //! Lets aya copy these types into and out of maps.
-use crate::{backend, counters, director, event, floor, flow, node, rate, reply, tunnel, vip};
+use crate::{
+    backend, concerns, counters, director, event, floor, flow, node, rate, reply, tunnel, vip,
+};
 
 macro_rules! pod {
     ($($of:ty),+ $(,)?) => {
@@ -14,6 +16,7 @@ macro_rules! pod {
 pod!(
     backend::Backend,
     backend::BackendStats,
+    concerns::Concerns,
     counters::Counters,
     director::Director,
     event::FlowEvent,

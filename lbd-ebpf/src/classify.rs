@@ -12,6 +12,7 @@ use crate::{
     exit::{Exit, Stage},
     family::{Family, Key, V4, V6, key4, key6},
     maps::{NODES, VIPS},
+    neighbour,
     packet::Packet,
     reply,
 };
@@ -105,9 +106,9 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<Wanted<3>> {
         if decap::is_tunnel(ip.next_header()) {
             return Err(decap::decapsulate(packet));
         }
-        return Err(match crate::neighbour::solicitation(packet, link, ip) {
-            Exit::Pass(Reason::PassNotOurs) => reply::from_backend(),
-            exit => exit,
+        return Err(match neighbour::solicitation(packet, link, ip) {
+            Some(exit) => exit,
+            None => reply::from_backend(),
         });
     };
     let transport = ip.transport(packet, link.network).map_err(unusable)?;

@@ -23,12 +23,10 @@ use lbd_ebpf::{
 use crate::{
     classify::{service, unusable, vip4, vip6},
     ethernet::Ethernet,
-    exit::{Exit, Stage, count},
+    exit::{Exit, NOT_OURS, Stage, count},
     maps::TUNNELS,
     packet::Packet,
 };
-
-const NOT_OURS: Exit = Exit::Pass(Reason::PassNotOurs);
 
 /// Whether an IP packet is inside another.
 #[inline(always)]

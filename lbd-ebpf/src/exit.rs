@@ -17,6 +17,10 @@ pub(crate) enum Exit {
     Done(u32),
 }
 
+/// A frame that is nothing to lbd leaves as it came. It is not counted: that alone would take longer
+/// than seeing it, and the interface counts it too.
+pub(crate) const NOT_OURS: Exit = Exit::Done(xdp_action::XDP_PASS);
+
 /// What a function of its own says instead of an action, so that the program calls the next one
 /// itself: the kernel allows 512 bytes of stack for all functions that call each other.
 pub(crate) mod later {

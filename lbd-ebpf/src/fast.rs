@@ -5,7 +5,11 @@
 //! ([`crate::program`]), which would decide these frames in the same way: this is a shortcut and
 //! no rule of its own. It pays because all offsets are constants, because one comparison finds the
 //! frame long enough, and because no cold code has the compiler keep values for it on the stack.
-use lbd_common::{backend::mode, counters::Reason};
+use aya_ebpf::bindings::xdp_action;
+use lbd_common::{
+    backend::mode,
+    concerns::{IPV4, IPV6},
+};
 use lbd_ebpf::{
     frame::{Frame, u16_at, u32_at, words_at},
     parse::{self, ethertype, protocol, tcp_flag},
@@ -13,13 +17,12 @@ use lbd_ebpf::{
 
 use crate::{
     classify::{ForVip, is_node, service, vip4, vip6},
-    decap,
+    concerns,
     exit::Exit,
     family::{Family, Key, V4, V6, key4, key6},
     flow,
     forward::forward,
     packet::Packet,
-    reply,
     rewrite::rewrite,
 };
 
@@ -47,13 +50,10 @@ pub(crate) fn decide(packet: &mut Packet) -> Option<u32> {
 #[inline(always)]
 fn ipv4(packet: &mut Packet) -> Option<u32> {
     let head: &[u8; HEADERS4] = packet.window(0)?;
-    let Some(vip) = vip4(u32_at(head, LINK + 16)) else {
-        if decap::is_tunnel(head[LINK + 9]) {
-            return None;
-        }
-        // A `nat` backend's reply is for its client.
-        return reply::are_none().then(|| Exit::Pass(Reason::PassNotOurs).finish());
-    };
+    if !concerns::is_possible(head[LINK + 19], IPV4) {
+        return Some(xdp_action::XDP_PASS);
+    }
+    let vip = vip4(u32_at(head, LINK + 16))?;
     // Version 4 without options, no fragment, TCP.
     if head[LINK] != 0x45
         || u16_at(head, LINK + 6) & 0x3fff_u16.to_be() != 0
@@ -74,6 +74,10 @@ fn ipv4(packet: &mut Packet) -> Option<u32> {
 #[inline(always)]
 fn ipv6(packet: &mut Packet) -> Option<u32> {
     let head: &[u8; HEADERS6] = packet.window(0)?;
+    // A question for a VIP's MAC may have any destination.
+    if !concerns::is_possible(head[LINK + 39], IPV6) && head[LINK + 6] != protocol::ICMPV6 {
+        return Some(xdp_action::XDP_PASS);
+    }
     let vip = vip6(words_at(head, LINK + 24))?;
     if head[LINK] >> 4 != 6 || head[LINK + 6] != protocol::TCP || head[LINK + 40 + 13] & TURNS != 0
     {

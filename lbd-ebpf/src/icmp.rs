@@ -14,7 +14,7 @@ use crate::{
     admit,
     backend::Target,
     classify::{ForVip, is_node, service, vip4, vip6},
-    exit::{Exit, Stage, count},
+    exit::{Exit, NOT_OURS, Stage, count},
     family::{Family, V4, V6, key4, key6},
     flow, neighbour,
     packet::Packet,
@@ -96,7 +96,9 @@ fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
     match quote::kind(packet, &icmp) {
         Some(kind) if is_error6(kind) => {}
         // Neighbour discovery, which also asks the VIP itself whether it is still there.
-        Some(133..=137) => return Err(neighbour::solicitation(packet, link, ip)),
+        Some(133..=137) => {
+            return Err(neighbour::solicitation(packet, link, ip).unwrap_or(NOT_OURS));
+        }
         _ => return Err(Exit::Pass(Reason::PassOtherService)),
     }
     from_outside(packet)?;

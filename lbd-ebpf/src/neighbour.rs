@@ -8,7 +8,7 @@ use lbd_ebpf::parse::{Arp, Ipv6, Link, protocol, solicited};
 use crate::{
     admit,
     classify::{vip4, vip6},
-    exit::Exit,
+    exit::{Exit, NOT_OURS},
     packet::Packet,
 };
 
@@ -17,20 +17,18 @@ use crate::{
 pub(crate) fn arp(packet: &Packet, link: &Link) -> Exit {
     match Arp::at(packet, link.network) {
         Some(arp) if arp.is_question() && vip4(arp.target()).is_some() => answered_by_master(),
-        _ => Exit::Pass(Reason::PassNotOurs),
+        _ => NOT_OURS,
     }
 }
 
-/// Decides an IPv6 frame that is not TCP for a VIP: it may ask for the VIP's MAC.
+/// Decides an IPv6 frame that is for no VIP, if it asks for a VIP's MAC.
 #[inline(always)]
-pub(crate) fn solicitation(packet: &Packet, link: &Link, ip: Ipv6<'_>) -> Exit {
+pub(crate) fn solicitation(packet: &Packet, link: &Link, ip: Ipv6<'_>) -> Option<Exit> {
     if ip.next_header() != protocol::ICMPV6 {
-        return Exit::Pass(Reason::PassNotOurs);
+        return None;
     }
-    match solicited(packet, link.network + 40) {
-        Some(target) if vip6(target).is_some() => answered_by_master(),
-        _ => Exit::Pass(Reason::PassNotOurs),
-    }
+    let target = solicited(packet, link.network + 40)?;
+    vip6(target).map(|_| answered_by_master())
 }
 
 #[inline(always)]

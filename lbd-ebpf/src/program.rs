@@ -9,7 +9,7 @@ use lbd_ebpf::{
 use crate::{
     backend::Target,
     classify::{self, ForVip, Wanted},
-    exit::{Exit, Stage, later},
+    exit::{Exit, NOT_OURS, Stage, later},
     family::{Family, V4, V6},
     fast, flow,
     forward::forward,
@@ -65,7 +65,7 @@ fn decide(packet: &mut Packet) -> Stage<u32> {
             Wanted::Message => (icmp::owner(packet)?, false),
         },
         ethertype::ARP => return Err(neighbour::arp(packet, &link)),
-        _ => return Err(Exit::Pass(Reason::PassNotOurs)),
+        _ => return Err(NOT_OURS),
     };
     let bytes = packet.len();
     let hop = rewrite(packet, target)?;

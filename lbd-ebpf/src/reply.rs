@@ -16,7 +16,7 @@ use lbd_ebpf::parse::tcp_flag;
 
 use crate::{
     admit, error, event,
-    exit::{Exit, Stage, count, later},
+    exit::{Exit, NOT_OURS, Stage, count, later},
     forward::forward,
     nat::{FlowName, reply},
     packet::Packet,
@@ -67,8 +67,6 @@ extern "C" fn translate_reply(ctx: *mut xdp_md) -> u32 {
         Err(exit) => exit.finish(),
     }
 }
-
-const NOT_OURS: Exit = Exit::Pass(Reason::PassNotOurs);
 
 const FAILED: Exit = Exit::Drop(Reason::DropRewriteFailed);
 

@@ -521,7 +521,7 @@ fn bpftool_prints_field_names() -> Result<()> {
         ("LOAD", "\"value\": 0"),
         ("FLOWS4", "\"seen\""),
         ("FLOWS6", "\"seen\""),
-        ("COUNTERS", "\"pass_not_ours\""),
+        ("COUNTERS", "\"pass_malformed\""),
         ("BACKEND_STATS", "\"connections\""),
     ];
     for (map, field) in fields {

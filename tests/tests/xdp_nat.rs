@@ -312,14 +312,14 @@ fn by_flow(host: &Host) -> Vec<Row> {
         row("after the client's FIN", from_server(back4(ACK)), [nat4, on(closing(B))], to(back4(ACK)), [C::NatReply], closing(B)),
         row("on a node that is not the master", from_server(back4(ACK)), [nat4, on(open(B)), backup], to(back4(ACK)), [C::NatReply], open(B)),
         row("the second of two services", from_server(back4(ACK)), [Given::Do(two_to_b4), on(open(B))], to(back4(ACK)), [C::NatReply], open(B)),
-        row("without a flow: the backend's own mail", from_server(back4(ACK)), [nat4], Out::Pass, [C::PassNotOurs], None),
-        row("a session with another backend", from_server(back4(ACK)), [nat4, on(open(A))], Out::Pass, [C::PassNotOurs], open(A)),
-        row("from another port of the backend", from_server(back4(SYN)).from_port(40_001), [nat4, on(open(B))], Out::Pass, [C::PassNotOurs], open(B)),
-        row("from the VIP's port, where the backend has its own", from_server(back4(ACK)), [port4, on(open(B))], Out::Pass, [C::PassNotOurs], open(B)),
-        row("from another address", from_server(back6(ACK)).from6(stranger), [nat6, on(open(B))], Out::Pass, [C::PassNotOurs], open(B)),
-        row("to another port of the client", from_server(back4(ACK)).to_port(40_001), [nat4, on(open(B))], Out::Pass, [C::PassNotOurs], open(B)),
-        row("a broken header", from_server(back4(ACK)).edit(46, &[0x40]), [nat4, on(open(B))], Out::Pass, [C::PassNotOurs], open(B)),
-        row("no backend is nat", from_server(back4(ACK)), [nat4, on(open(B)), Given::Director(|_| ())], Out::Pass, [C::PassNotOurs], open(B)),
+        row("without a flow: the backend's own mail", from_server(back4(ACK)), [nat4], Out::Pass, [], None),
+        row("a session with another backend", from_server(back4(ACK)), [nat4, on(open(A))], Out::Pass, [], open(A)),
+        row("from another port of the backend", from_server(back4(SYN)).from_port(40_001), [nat4, on(open(B))], Out::Pass, [], open(B)),
+        row("from the VIP's port, where the backend has its own", from_server(back4(ACK)), [port4, on(open(B))], Out::Pass, [], open(B)),
+        row("from another address", from_server(back6(ACK)).from6(stranger), [nat6, on(open(B))], Out::Pass, [], open(B)),
+        row("to another port of the client", from_server(back4(ACK)).to_port(40_001), [nat4, on(open(B))], Out::Pass, [], open(B)),
+        row("a broken header", from_server(back4(ACK)).edit(46, &[0x40]), [nat4, on(open(B))], Out::Pass, [], open(B)),
+        row("no backend is nat", from_server(back4(ACK)), [nat4, on(open(B)), Given::Director(|_| ())], Out::Pass, [], open(B)),
     ];
     rows
 }
@@ -375,8 +375,8 @@ fn errors(host: &Host) -> Vec<Row> {
         row("port unreachable", quoting(icmp4(3, 3).about(&at4, 28), server), [nat4, on(open(B))], seen(icmp4(3, 3).about(&sent4, 28)), [C::NatReply], open(B)),
         row("a router before the backend", quoting(icmp4(3, 4).rest(1300).about(&at4, 28), before), [nat4, on(open(B))], seen(icmp4(3, 4).rest(1300).about(&sent4, 28)), [C::NatReply], open(B)),
         row("IPv6 packet too big, of another port", quoting(icmp6(2, 0).rest(1300).about(&at6, 48), before), [port6, on(open(B))], seen(icmp6(2, 0).rest(1300).about(&sent6, 48)), [C::NatReply], open(B)),
-        row("about no session", quoting(icmp4(3, 3).about(&at4, 28), server), [nat4], Out::Pass, [C::PassNotOurs], None),
-        row("about no TCP", quoting(icmp4(3, 3).body(vec![0; 28]), server), [nat4, on(open(B))], Out::Pass, [C::PassNotOurs], open(B)),
+        row("about no session", quoting(icmp4(3, 3).about(&at4, 28), server), [nat4], Out::Pass, [], None),
+        row("about no TCP", quoting(icmp4(3, 3).body(vec![0; 28]), server), [nat4, on(open(B))], Out::Pass, [], open(B)),
     ];
     rows
 }
@@ -455,14 +455,7 @@ fn a_reply_without_a_way_is_dropped_and_told() {
         host.ip("addr add 198.51.100.7/32 dev lo").unwrap();
         let (reply, nat, _) = &families[0];
         let given = [*nat, on(open(B))];
-        let up = row(
-            "for this box",
-            reply.clone(),
-            given,
-            Out::Pass,
-            [C::PassNotOurs],
-            open(B),
-        );
+        let up = row("for this box", reply.clone(), given, Out::Pass, [], open(B));
         check(&mut world, [up]);
     };
     host.inside(work).unwrap();

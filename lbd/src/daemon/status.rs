@@ -233,7 +233,7 @@ pub(crate) mod tests {
                 up: true,
             }],
             backends: vec![backend("mx1", 12)],
-            counters: counters(&["pass_not_ours", "flow_opened"]),
+            counters: counters(&["pass_malformed", "flow_opened"]),
             election_counters: counters(&["adverts_sent", "wrong_ttl"]),
             channel: ChannelStatus {
                 off: None,

@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 
 use aya::maps::{MapError, MapInfo};
 use aya_obj::{EbpfSectionKind, Object, ParseError};
-use lbd_common::maps::RINGS;
+use lbd_common::maps::{CONCERNS, RINGS};
+
+use super::concerns;
 
 /// What two maps must agree in so that one can stand for the other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,10 +64,28 @@ impl MapLayout {
 /// What an object declares.
 #[derive(Clone, Debug)]
 pub(super) struct Layouts {
-    /// Its maps by name, without the ones that hold its constants.
+    /// Its maps by name, without those of its constants and of the program's own variables.
     pub(super) maps: BTreeMap<String, MapLayout>,
     /// `BPF_F_*` of the rings inside `RINGS`.
     pub(super) ring_flags: u32,
+}
+
+/// What a map of the object is pinned as.
+fn pinned_name(in_object: &str) -> &str {
+    if in_object == concerns::SECTION {
+        CONCERNS
+    } else {
+        in_object
+    }
+}
+
+/// What the object calls the map that is pinned so.
+pub(super) fn name_in_object(pinned: &str) -> &str {
+    if pinned == CONCERNS {
+        concerns::SECTION
+    } else {
+        pinned
+    }
 }
 
 /// The maps of an object, of which some are to have another number of entries.
@@ -75,14 +95,14 @@ pub(super) fn of_object(object: &[u8], max_entries: &[(&str, u32)]) -> Result<La
     let maps = object
         .maps
         .iter()
-        .filter(|(_, map)| {
-            matches!(
-                map.section_kind(),
-                EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps
-            )
+        .filter(|(name, map)| {
+            let kind = map.section_kind();
+            matches!(kind, EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps)
+                || *name == concerns::SECTION
         })
         .map(|(name, map)| {
-            let wanted = max_entries.iter().find(|(of, _)| of == name);
+            let name = pinned_name(name);
+            let wanted = max_entries.iter().find(|&&(of, _)| of == name);
             let layout = MapLayout {
                 kind: map.map_type(),
                 key_size: map.key_size(),
@@ -90,7 +110,7 @@ pub(super) fn of_object(object: &[u8], max_entries: &[(&str, u32)]) -> Result<La
                 max_entries: wanted.map_or(map.max_entries(), |(_, entries)| *entries),
                 flags: map.map_flags() & !ADDED_BY_KERNEL,
             };
-            (name.clone(), layout)
+            (name.to_owned(), layout)
         })
         .collect();
     Ok(Layouts {

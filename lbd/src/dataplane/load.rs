@@ -76,7 +76,7 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
         if !path.exists() {
             undo.file(path.clone());
         }
-        loader.map_pin_path(name, path);
+        loader.map_pin_path(layout::name_in_object(name), path);
     }
     let mut ebpf = loader.load(OBJECT).map_err(load_error)?;
     program(&mut ebpf)?

@@ -1,6 +1,7 @@
 //! The pinned maps, opened.
 use std::{
     io,
+    net::IpAddr,
     os::fd::{AsFd as _, OwnedFd},
 };
 
@@ -11,11 +12,11 @@ use aya::{
 };
 use lbd_common::{
     backend::Backend,
-    director::Director,
+    director::{Director, flag},
     maps::{
-        BACKEND_STATS, BACKENDS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6, LOAD,
-        MAX_BACKENDS, NODE_SLOTS, NODES, REPLIES, RINGS, TUNNEL_SLOTS, TUNNELS, VIP_SLOTS, VIPS,
-        WEIGHTS,
+        BACKEND_STATS, BACKENDS, CONCERNS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6,
+        LOAD, MAX_BACKENDS, NODE_SLOTS, NODES, REPLIES, RINGS, TUNNEL_SLOTS, TUNNELS, VIP_SLOTS,
+        VIPS, WEIGHTS,
     },
     node::Node,
     tunnel::TunnelEnd,
@@ -23,7 +24,7 @@ use lbd_common::{
 };
 
 use super::{
-    bpf,
+    bpf, concerns,
     error::{DataPlaneError, Result},
     events::Events,
     flow_tables::FlowTables,
@@ -33,6 +34,7 @@ use super::{
     plain::Plain,
     rings::Rings,
     spec::LoadOptions,
+    tunnels, vips,
 };
 
 /// A map that is read and written by system calls.
@@ -115,6 +117,7 @@ pub(super) struct Opened {
 #[derive(Debug)]
 pub(super) struct Maps {
     pub(super) vips: MmapArray<Vip>,
+    pub(super) concerns: CallMap,
     pub(super) director: MmapArray<Director>,
     pub(super) nodes: MmapArray<Node>,
     pub(super) tunnels: MmapArray<TunnelEnd>,
@@ -146,6 +149,7 @@ impl Maps {
         let load = mapped(pins, LOAD, MAX_BACKENDS)?;
         let maps = Self {
             vips: mapped(pins, VIPS, VIP_SLOTS)?,
+            concerns: CallMap::open(pins, CONCERNS)?,
             director: mapped(pins, DIRECTOR, 1)?,
             nodes: mapped(pins, NODES, NODE_SLOTS)?,
             tunnels: mapped(pins, TUNNELS, TUNNEL_SLOTS)?,
@@ -169,6 +173,16 @@ impl Maps {
             ),
             lists: LoadedLists::open(pins)?,
         })
+    }
+
+    /// Has the program look at frames to the addresses that the maps have, and to `coming` ones:
+    /// before these come, so that no frame to them is overlooked, and again once others have gone.
+    pub(super) fn filter(&self, coming: impl IntoIterator<Item = IpAddr>) -> Result<()> {
+        let addresses = vips::addresses(&self.vips)
+            .chain(tunnels::addresses(&self.tunnels))
+            .chain(coming);
+        let nat = self.director.get(0).flags & flag::NAT != 0;
+        self.concerns.set(0_u32, &concerns::of(addresses, nat))
     }
 
     /// Every entry of `BACKENDS`.

@@ -9,6 +9,7 @@ mod admission;
 mod attach;
 pub mod backends;
 mod bpf;
+pub mod concerns;
 mod director;
 mod error;
 pub mod events;
@@ -102,6 +103,7 @@ impl DataPlane {
         let backend_ids = BackendIds::from_entries(&maps.all_backends()?);
         let director = director::DirectorFields::new(maps.director.clone());
         director.set_abi_version(ABI_VERSION);
+        maps.filter(None)?;
         let (pins, attached) = load::attach(loaded, options, &flows, &director.lease())?;
         let modes = attached
             .into_iter()
@@ -184,7 +186,9 @@ impl DataPlane {
             busy.vips.contains(&id) && (another_had_it || !by_hash)
         });
         let ids: BTreeMap<SocketAddr, u16> = wanted.iter().copied().zip(ids).collect();
+        self.maps.filter(vips.iter().map(|vip| vip.address))?;
         vips::write(&self.maps.vips, vips, |address| ids[&address])?;
+        self.maps.filter(None)?;
         for service in current {
             if !ids.contains_key(&service.address) {
                 self.former_services.insert(service.id, service.address);
@@ -206,7 +210,9 @@ impl DataPlane {
     /// Takes packets out of tunnels between exactly these addresses from now on, each with its
     /// [`lbd_common::tunnel::side`].
     pub fn set_tunnel_ends(&mut self, ends: &BTreeMap<IpAddr, u32>) -> Result<()> {
-        tunnels::write(&self.maps.tunnels, ends).map_err(DataPlaneError::Tunnels)
+        self.maps.filter(ends.keys().copied())?;
+        tunnels::write(&self.maps.tunnels, ends).map_err(DataPlaneError::Tunnels)?;
+        self.maps.filter(None)
     }
 
     /// Whether a MAC is known as one of the cluster's own.
@@ -269,7 +275,7 @@ impl DataPlane {
         replies::write(&self.maps.replies, &wanted, |id| retired.contains(&id))?;
         let any = !self.maps.replies.keys::<ReplyKey>()?.is_empty();
         self.director.set_flag(flag::NAT, any);
-        Ok(())
+        self.maps.filter(None)
     }
 
     /// Forgets a backend; sessions that it still has are reset. Keep it with weight 0 while they are

@@ -20,6 +20,13 @@ const BURIED: u32 = u32::MAX;
 const FAMILY_WORD: usize = offset_of!(TunnelEnd, family) / 8;
 const _: () = assert!(FAMILY_WORD == offset_of!(TunnelEnd, side) / 8);
 
+/// The addresses in the map.
+pub(super) fn addresses(map: &MmapArray<TunnelEnd>) -> impl Iterator<Item = IpAddr> {
+    (0..map.len())
+        .map(|slot| map.get(slot))
+        .filter_map(|end| address::from_words(end.family, end.address))
+}
+
 /// Makes `map` hold exactly `ends`, each with its [`lbd_common::tunnel::side`]. A search finds every
 /// address that stays at every moment.
 pub(super) fn write(

@@ -30,6 +30,13 @@ const BURIED: u32 = u32::MAX;
 /// The 8-byte word of a [`Vip`] that holds `family`.
 const FAMILY_WORD: usize = std::mem::offset_of!(Vip, family) / 8;
 
+/// The addresses in the map.
+pub(super) fn addresses(map: &MmapArray<Vip>) -> impl Iterator<Item = IpAddr> {
+    (0..map.len())
+        .map(|slot| map.get(slot))
+        .filter_map(|vip| address::from_words(vip.family, vip.address))
+}
+
 /// The services in the map.
 pub(super) fn services(map: &MmapArray<Vip>) -> Vec<Service> {
     (0..map.len())

@@ -11,8 +11,10 @@ use aya::{
     programs::{ProgramFd, ProgramInfo, TestRun as _, Xdp, XdpMode, xdp::XdpLink},
     util::nr_cpus,
 };
+use lbd::dataplane::concerns;
 use lbd_common::{
     backend::{Backend, BackendStats, mode, state},
+    concerns::Concerns,
     counters::{Counters, Reason},
     director::{Director, flag, role},
     event::FlowEvent,
@@ -90,6 +92,8 @@ pub enum List {
 pub struct World {
     ebpf: Ebpf,
     rings: [Array<MapData, u32>; 2],
+    addresses: Vec<IpAddr>,
+    nat: bool,
     touched_slots: Vec<u32>,
     listed: Vec<(&'static str, IpAddr, u32)>,
     ingress: Option<u32>,
@@ -183,6 +187,8 @@ impl World {
         Ok(Self {
             ebpf,
             rings,
+            addresses: Vec::new(),
+            nat: false,
             touched_slots: Vec::new(),
             listed: Vec::new(),
             ingress: None,
@@ -209,6 +215,7 @@ impl World {
                 .set(id, Backend::default(), 0)?;
             self.per_cpu(maps::BACKEND_STATS, id, BackendStats::default())?;
         }
+        self.addresses.clear();
         for index in 0..maps::VIP_SLOTS {
             self.array::<Vip>(maps::VIPS)?
                 .set(index, Vip::default(), 0)?;
@@ -299,7 +306,9 @@ impl World {
             };
             self.array::<TunnelEnd>(maps::TUNNELS)?.set(slot, end, 0)?;
         }
-        Ok(())
+        self.addresses
+            .extend([IpAddr::from(OWN4), OWN6.into(), PEER4.into(), PEER6.into()]);
+        self.filter()
     }
 
     fn array<V: aya::Pod>(&mut self, name: &str) -> Result<Array<&mut MapData, V>> {
@@ -342,6 +351,8 @@ impl World {
                 id: *id,
             };
         }
+        self.addresses.push(address);
+        self.filter()?;
         let mut map = self.array::<Vip>(maps::VIPS)?;
         for distance in 0..lbd_common::hash::MAX_PROBE {
             let slot = (slot + distance) % maps::VIP_SLOTS;
@@ -396,9 +407,18 @@ impl World {
             ..Director::default()
         };
         change(&mut director);
+        self.array::<Director>(maps::DIRECTOR)?
+            .set(0, director, 0)?;
+        self.nat = director.flags & flag::NAT != 0;
+        self.filter()
+    }
+
+    /// Has the program look at frames for what is served, as the daemon does.
+    fn filter(&mut self) -> Result<()> {
+        let filter = concerns::of(self.addresses.iter().copied(), self.nat);
         Ok(self
-            .array::<Director>(maps::DIRECTOR)?
-            .set(0, director, 0)?)
+            .array::<Concerns>(concerns::SECTION)?
+            .set(0, filter, 0)?)
     }
 
     /// Writes the ring's slots of the client's two candidates, in both families.

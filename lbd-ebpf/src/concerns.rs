@@ -1,0 +1,25 @@
+//! Whether a frame can concern lbd at all, told by one byte of it: nearly no frame does.
+use lbd_common::concerns::Concerns;
+
+/// Pinned as [`lbd_common::maps::CONCERNS`].
+///
+/// A variable and no named map, because the address of a variable is a constant in the program: this is
+/// read for every frame, also for the operator's own ssh.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.concerns")]
+static mut CONCERNS: Concerns = Concerns { families: [0; 256] };
+
+/// Whether a frame of `family` (a bit of [`lbd_common::concerns`]) to an address with this last byte may
+/// be for a VIP, for this box's end of a tunnel, or a `nat` backend's reply.
+#[inline(always)]
+pub(crate) fn is_possible(last_byte: u8, family: u8) -> bool {
+    // SAFETY: the index is below the array's length. The daemon writes while programs read, hence the
+    // volatile read of one byte.
+    let families = unsafe {
+        (&raw const CONCERNS.families)
+            .cast::<u8>()
+            .add(last_byte as usize)
+            .read_volatile()
+    };
+    families & family != 0
+}

@@ -117,8 +117,12 @@ counters! {
     stateless_mid_flow StatelessMidFlow,
     /// New sessions steered by the ring alone while a SYN flood lasts. Expected in a flood.
     stateless_flood StatelessFlood,
-    /// Frames handed on to the other ring candidate because this box does not have the session. Expected after a failover.
+    /// Frames handed on to the other ring candidate because this box does not have the session. Expected after a failover; steady growth long after one means that the directors do not tell each other of sessions: look at the cluster channel.
     second_chance SecondChance,
+    /// Frames that another box handed on to this one, which has the session. Expected after a failover.
+    second_chance_found SecondChanceFound,
+    /// Frames steered or handed on to this box of sessions that are not here, and that no other box may have; passed up, so that the sender is reset. Expected after a box's death and for what senders send too late.
+    pass_no_session PassNoSession,
     /// ICMP errors steered to the backend of the session they are about. Expected.
     icmp_steered IcmpSteered,
     /// ICMP errors for a VIP about no known session, passed to this box. Expected in small numbers.

@@ -47,6 +47,9 @@ pub const DENY6: &str = "DENY6";
 pub const SOURCES: &str = "SOURCES";
 /// One [`crate::rate::Rates`] per CPU.
 pub const RATES: &str = "RATES";
+/// By VIP id: when the socket of a session was last found among this box's own, in nanoseconds of
+/// `CLOCK_MONOTONIC`, noted to [`OWN_NOTED_NS`]; 0 is never.
+pub const OWN_SEEN: &str = "OWN_SEEN";
 
 /// Prefixes that one list can hold.
 pub const LIST_ENTRIES: u32 = 1 << 18;
@@ -54,8 +57,9 @@ pub const LIST_ENTRIES: u32 = 1 << 18;
 pub const SOURCE_SLOTS: u32 = 1 << 16;
 /// Slots of `VIPS`; at most half of them are used.
 pub const VIP_SLOTS: u32 = 64;
-/// Slots of `NODES`; at most half of them are used.
-pub const NODE_SLOTS: u32 = 256;
+/// Slots of `NODES`; at most half of them are used. Eight times what [`MAX_BACKENDS`] boxes with one
+/// MAC each need, so that a frame of nobody's is nearly always known by one look.
+pub const NODE_SLOTS: u32 = 8192;
 /// Slots of `TUNNELS`; at most half of them are used.
 pub const TUNNEL_SLOTS: u32 = 2048;
 /// Backend ids: 0 to `MAX_BACKENDS - 1`.
@@ -66,3 +70,10 @@ pub const REPLY_ENTRIES: u32 = 4 * MAX_BACKENDS;
 pub const EVENT_BYTES: u32 = 1 << 22;
 /// Interfaces that frames can be redirected to.
 pub const MAX_DEVICES: u32 = 64;
+/// Entries of `OWN_SEEN`: every VIP id.
+pub const OWN_SEEN_ENTRIES: u32 = 1 << 16;
+/// How old an entry of `OWN_SEEN` becomes before the next socket renews it: 69 s.
+pub const OWN_NOTED_NS: u64 = 1 << 36;
+/// How long after the last own socket a service's sessions still count as ones that end in this box's
+/// own stack: 73 min.
+pub const OWN_TRUSTED_NS: u64 = 1 << 42;

@@ -1,5 +1,5 @@
 //! Backends by id.
-use lbd_common::backend::Backend;
+use lbd_common::backend::{Backend, mode};
 
 use crate::{
     atomic,
@@ -19,6 +19,12 @@ impl Target {
     pub(crate) fn get(id: u16) -> Option<Self> {
         let backend = BACKENDS.get(id as u32)?;
         Some(Self { id, backend })
+    }
+
+    /// Whether it is this box.
+    #[inline(always)]
+    pub(crate) fn is_local(self) -> bool {
+        self.backend.mode == mode::LOCAL
     }
 
     /// Counts a frame of `bytes`, and a connection if it opened one.

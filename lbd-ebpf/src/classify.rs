@@ -9,7 +9,7 @@ use lbd_ebpf::parse::{self, Ipv4, Ipv6, Link, Tcp, Unusable, protocol, tcp_flag}
 
 use crate::{
     decap,
-    exit::{Exit, Stage},
+    exit::{Exit, Stage, later},
     family::{Family, Key, V4, V6, key4, key6},
     maps::{NODES, VIPS},
     neighbour,
@@ -139,7 +139,7 @@ fn segment<'a>(
         return Err(Exit::Pass(Reason::PassOtherService));
     };
     if parse::sender(packet).is_some_and(is_node) {
-        return Err(Exit::Pass(Reason::PassFromNode));
+        return Err(Exit::Done(later::HANDED));
     }
     Ok((tcp, vip_id))
 }

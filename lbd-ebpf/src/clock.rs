@@ -36,6 +36,13 @@ fn look(jiffies: u64) -> u16 {
     seen
 }
 
+/// Now, in nanoseconds of `CLOCK_MONOTONIC`, as of the last tick.
+#[inline(always)]
+pub(crate) fn coarse_ns() -> u64 {
+    // SAFETY: the helper takes nothing and only reads a clock.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
 /// The lease that was last found to hold, and the jiffy in which it was. Mixed into one word, so
 /// that every CPU reads both or neither.
 static mut HELD: u64 = 0;

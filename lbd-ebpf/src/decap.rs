@@ -1,5 +1,5 @@
 //! Takes a frame that another box of the cluster has put into a tunnel out of it, so that a backend
-//! needs no tunnel in the kernel. It was steered already: it goes up.
+//! needs no tunnel in the kernel. It was steered already: see [`crate::second`].
 //!
 //! Everything else in a tunnel (a tunnel of the operator's between the same boxes, parts of an outer
 //! packet, which lbd never sends) leaves as it came. Who may put something into the tunnel is known by
@@ -23,10 +23,12 @@ use lbd_ebpf::{
 use crate::{
     classify::{service, unusable, vip4, vip6},
     ethernet::Ethernet,
-    exit::{Exit, NOT_OURS, Stage, count},
+    exit::{Exit, NOT_OURS, Stage, count, later},
     maps::TUNNELS,
     packet::Packet,
 };
+
+const OTHER: Exit = Exit::Pass(Reason::PassOtherService);
 
 /// Whether an IP packet is inside another.
 #[inline(always)]
@@ -45,9 +47,12 @@ pub(crate) fn decapsulate(packet: &Packet) -> Exit {
 extern "C" fn decapsulate_frame(ctx: *mut xdp_md) -> u32 {
     let mut packet = Packet::new(XdpContext::new(ctx));
     match take_out(&mut packet) {
-        Ok(()) => {
+        Ok(what) => {
             count(Reason::Decapsulated);
-            xdp_action::XDP_PASS
+            match what {
+                Inner::Segment => later::TAKEN_OUT,
+                Inner::Message => xdp_action::XDP_PASS,
+            }
         }
         Err(exit) => exit.finish(),
     }
@@ -62,22 +67,27 @@ struct Outer {
     destination: u32,
 }
 
+/// What is inside.
+#[derive(Clone, Copy)]
+enum Inner {
+    /// A TCP segment.
+    Segment,
+    /// An ICMP error.
+    Message,
+}
+
 #[inline(always)]
-fn take_out(packet: &mut Packet) -> Stage<()> {
+fn take_out(packet: &mut Packet) -> Stage<Inner> {
     let link = parse::link(packet).ok_or(NOT_OURS)?;
     let outer = outer(packet, &link).ok_or(NOT_OURS)?;
-    let ethertype = match outer.inner.protocol {
-        protocol::IPIP => {
-            inner4(packet, &outer)?;
-            ethertype::IPV4
-        }
-        protocol::IPV6 => {
-            inner6(packet, &outer)?;
-            ethertype::IPV6
-        }
+    let (what, ethertype) = match outer.inner.protocol {
+        protocol::IPIP => (inner4(packet, &outer)?, ethertype::IPV4),
+        protocol::IPV6 => (inner6(packet, &outer)?, ethertype::IPV6),
         _ => return Err(NOT_OURS),
     };
-    strip(packet, &link, outer.inner.offset, ethertype).ok_or(Exit::Drop(Reason::DropRewriteFailed))
+    strip(packet, &link, outer.inner.offset, ethertype)
+        .ok_or(Exit::Drop(Reason::DropRewriteFailed))?;
+    Ok(what)
 }
 
 #[inline(always)]
@@ -100,7 +110,7 @@ fn outer(packet: &Packet, link: &Link) -> Option<Outer> {
 
 /// Goes on if a packet for a VIP inside is one that this box is to have.
 #[inline(always)]
-fn inner4(packet: &Packet, outer: &Outer) -> Stage<()> {
+fn inner4(packet: &Packet, outer: &Outer) -> Stage<Inner> {
     let ip = Ipv4::at(packet, outer.inner.offset).ok_or(NOT_OURS)?;
     let vip = vip4(ip.destination()).ok_or(NOT_OURS)?;
     between_nodes(outer)?;
@@ -114,7 +124,7 @@ fn inner4(packet: &Packet, outer: &Outer) -> Stage<()> {
 
 /// Likewise.
 #[inline(always)]
-fn inner6(packet: &Packet, outer: &Outer) -> Stage<()> {
+fn inner6(packet: &Packet, outer: &Outer) -> Stage<Inner> {
     let ip = Ipv6::at(packet, outer.inner.offset).ok_or(NOT_OURS)?;
     let vip = vip6(ip.destination()).ok_or(NOT_OURS)?;
     between_nodes(outer)?;
@@ -148,23 +158,24 @@ fn whole(transport: Result<Transport, Unusable>, outer: &Outer) -> Stage<Transpo
 }
 
 #[inline(always)]
-fn message(is_error: bool) -> Stage<()> {
+fn message(is_error: bool) -> Stage<Inner> {
     if is_error {
-        Ok(())
+        Ok(Inner::Message)
     } else {
-        Err(Exit::Pass(Reason::PassOtherService))
+        Err(OTHER)
     }
 }
 
 #[inline(always)]
-fn segment(packet: &Packet, transport: &Transport, vip: &Vip) -> Stage<()> {
+fn segment(packet: &Packet, transport: &Transport, vip: &Vip) -> Stage<Inner> {
     if transport.protocol != protocol::TCP {
-        return Err(Exit::Pass(Reason::PassOtherService));
+        return Err(OTHER);
     }
     let Some(tcp) = Tcp::at(packet, transport) else {
         return Err(Exit::Drop(Reason::DropMalformed));
     };
-    message(service(vip, tcp.destination_port_be()).is_some())
+    service(vip, tcp.destination_port_be()).ok_or(OTHER)?;
+    Ok(Inner::Segment)
 }
 
 #[inline(always)]

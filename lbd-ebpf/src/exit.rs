@@ -26,6 +26,10 @@ pub(crate) const NOT_OURS: Exit = Exit::Done(xdp_action::XDP_PASS);
 pub(crate) mod later {
     /// The frame may be a `nat` backend's reply.
     pub(crate) const REPLY: u32 = 1 << 16;
+    /// Another box of the cluster has steered the frame to this one.
+    pub(crate) const HANDED: u32 = 1 << 17;
+    /// Likewise, through a tunnel, and it was counted.
+    pub(crate) const TAKEN_OUT: u32 = 1 << 18;
 }
 
 /// What a stage returns.

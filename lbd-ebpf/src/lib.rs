@@ -9,5 +9,6 @@
 pub mod checksum;
 pub mod frame;
 pub mod header;
+pub mod mark;
 pub mod parse;
 pub mod quote;

@@ -10,8 +10,8 @@ use lbd_common::{
     director::Director,
     flow::{BUCKETS4, BUCKETS6, Bucket4, Bucket6},
     maps::{
-        EVENT_BYTES, LIST_ENTRIES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS, REPLY_ENTRIES,
-        SOURCE_SLOTS, TUNNEL_SLOTS, VIP_SLOTS,
+        EVENT_BYTES, LIST_ENTRIES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS, OWN_SEEN_ENTRIES,
+        REPLY_ENTRIES, SOURCE_SLOTS, TUNNEL_SLOTS, VIP_SLOTS,
     },
     node::Node,
     rate::{Rates, SourceRate},
@@ -72,6 +72,8 @@ pub(crate) static REPLIES: HashMap<ReplyKey, Reply, { REPLY_ENTRIES as usize }, 
 pub(crate) static SOURCES: Array<SourceRate, { SOURCE_SLOTS as usize }> = Array::new();
 #[btf_map]
 pub(crate) static RATES: PerCpuArray<Rates, 1> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static OWN_SEEN: Array<u64, { OWN_SEEN_ENTRIES as usize }> = Array::new();
 
 /// `FLOWS4`'s buckets less one. The loader overrides it together with the map's size.
 #[unsafe(no_mangle)]

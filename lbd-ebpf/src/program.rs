@@ -17,7 +17,9 @@ use crate::{
     packet::Packet,
     reply, reset,
     rewrite::rewrite,
+    second,
     select::{Routed, select},
+    socket,
 };
 
 /// The program that lbd attaches.
@@ -33,6 +35,8 @@ pub(crate) fn lbd(ctx: XdpContext) -> u32 {
 fn whole(ctx: *mut xdp_md) -> u32 {
     match chain(ctx) {
         later::REPLY => reply::translate(ctx),
+        later::HANDED => second::handed(ctx, true),
+        later::TAKEN_OUT => second::handed(ctx, false),
         action => action,
     }
 }
@@ -85,10 +89,15 @@ fn route<const K: usize, F: Family<K>>(
     };
     let routed = match known {
         Some(routed) => routed,
-        None => select::<K, F>(frame)?,
+        None => select::<K, F>(packet, frame)?,
     };
     match routed {
-        Routed::To { target, opened } => Ok((target, opened)),
+        Routed::To { target, opened } => {
+            if target.is_local() {
+                socket::note::<K, F>(packet, frame);
+            }
+            Ok((target, opened))
+        }
         Routed::Reset(reason) => Err(reset::answer(packet, reason)),
     }
 }

@@ -20,7 +20,9 @@ use crate::{
     family::Family,
     flow::insert,
     maps::RINGS,
-    nat, rate,
+    nat,
+    packet::Packet,
+    rate, socket,
 };
 
 /// Ring slots that are looked at for a candidate that may take a session. The daemon leaves
@@ -44,7 +46,10 @@ type Ring = Array<u32, { RING_SLOTS as usize }>;
 
 /// Routes a frame without a flow.
 #[inline(always)]
-pub(crate) fn select<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<Routed> {
+pub(crate) fn select<const K: usize, F: Family<K>>(
+    packet: &Packet,
+    frame: &ForVip<K>,
+) -> Stage<Routed> {
     let admitted = match admit::<K, F>(frame)? {
         Verdict::In(admitted) => admitted,
         Verdict::Reset(reason) => return Ok(Routed::Reset(reason)),
@@ -53,7 +58,8 @@ pub(crate) fn select<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<R
     if frame.is_syn() {
         new_session::<K, F>(frame, &admitted, slots)
     } else {
-        mid_flow::<K, F>(frame, admitted.director, slots)
+        let target = owner(packet, admitted.director, slots)?;
+        mid_flow::<K, F>(frame, admitted.director, target)
     }
 }
 
@@ -148,15 +154,51 @@ pub(crate) fn by_ring(director: &Director, (first, second): (u32, u32)) -> Stage
     Ok(target)
 }
 
+/// Whom a session without a flow is with, as far as the ring and this box's own sockets tell: if this
+/// box is one of the candidates, it knows which of them.
+#[inline(always)]
+fn owner(packet: &Packet, director: &Director, (first, second): (u32, u32)) -> Stage<Target> {
+    let Some(ring) = RINGS.get(director.ring_index) else {
+        return Err(Exit::Drop(Reason::DropNoBackend));
+    };
+    let (one, other) = match (continuing(ring, first), continuing(ring, second)) {
+        (Some(one), Some(other)) => (one, other),
+        (Some(one), None) | (None, Some(one)) => return Ok(one),
+        (None, None) => return Err(Exit::Drop(Reason::DropNoBackend)),
+    };
+    if one.is_local() == other.is_local() {
+        return Ok(one);
+    }
+    let is_local = match socket::find(packet) & socket::WHOSE {
+        socket::OWN => true,
+        socket::NOT_OWN => false,
+        _ => return Ok(one),
+    };
+    Ok(if one.is_local() == is_local {
+        one
+    } else {
+        other
+    })
+}
+
+/// Who else than this box may have a session: the candidate that is not this box; if neither is, the
+/// first one. The state of their entries is for the caller to see to.
+#[inline(always)]
+pub(crate) fn other_than_own(director: &Director, (first, second): (u32, u32)) -> Option<Target> {
+    let ring = RINGS.get(director.ring_index)?;
+    continuing(ring, first)
+        .filter(|target| !target.is_local())
+        .or_else(|| continuing(ring, second).filter(|target| !target.is_local()))
+}
+
 /// The ring alone speaks for a frame in mid-session. So that the session stays there through the next
 /// ring, it becomes a flow.
 #[inline(always)]
 fn mid_flow<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
     director: &Director,
-    slots: (u32, u32),
+    target: Target,
 ) -> Stage<Routed> {
-    let target = by_ring(director, slots)?;
     if target.backend.state == state::UNRESOLVED {
         return Err(Exit::Drop(Reason::DropUnresolved));
     }

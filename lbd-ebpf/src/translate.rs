@@ -16,7 +16,7 @@ use crate::packet::Packet;
 pub(crate) struct Place {
     pub(crate) is_v4: bool,
     pub(crate) network: usize,
-    transport: usize,
+    pub(crate) transport: usize,
 }
 
 /// A TCP segment's addresses and ports, in memory order.

@@ -36,6 +36,18 @@ pub(crate) fn encapsulate(packet: &mut Packet, target: Target) -> Stage<Hop> {
     }
 }
 
+/// Likewise, without an answer.
+#[inline(always)]
+pub(crate) fn encapsulate_if_it_fits(packet: &mut Packet, target: Target) -> Stage<Hop> {
+    let done = encapsulate_frame(packet.context().ctx, target.id as u32);
+    packet.refresh();
+    match done {
+        DONE => Ok(Hop::towards(target.backend)),
+        TOO_BIG => Err(Exit::Drop(Reason::DropTooBig)),
+        _ => Err(Exit::Drop(Reason::DropRewriteFailed)),
+    }
+}
+
 /// A function of its own, that parses the frame anew: the kernel verifies it once and not for every
 /// way that leads to it, and the other modes' path stays short.
 #[unsafe(no_mangle)]

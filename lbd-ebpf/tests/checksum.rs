@@ -1,7 +1,8 @@
 //! Checksums that are changed by what changed, against those that are computed anew.
 use lbd_ebpf::{
     checksum::Sum,
-    frame::{u16_at, u32_at},
+    frame::{put_u16, u16_at, u32_at},
+    mark,
 };
 use proptest::prelude::*;
 
@@ -25,6 +26,23 @@ fn window<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 proptest! {
+    #[test]
+    fn a_mark_comes_and_goes_with_a_right_sum(header in prop::array::uniform20(any::<u8>())) {
+        let mut header: [u8; 20] = header;
+        mark::put(&mut header, false);
+        put_u16(&mut header, 16, 0);
+        let sum = anew(&header);
+        put_u16(&mut header, 16, sum);
+        let mut marked = header;
+        mark::put(&mut marked, true);
+        prop_assert!(mark::is_set(&marked) && !mark::is_set(&header));
+        // The sum of what has a right one in it is nothing.
+        prop_assert_eq!(anew(&marked), 0);
+        mark::put(&mut marked, false);
+        prop_assert_eq!(&marked[..16], &header[..16]);
+        prop_assert_eq!(anew(&marked), 0);
+    }
+
     #[test]
     fn a_changed_sum_is_the_sum_of_what_was_changed(old in bytes(), new in bytes()) {
         // The last four bytes stay, so that the whole is not nothing but zeros.

@@ -3,7 +3,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::{
     EtherType, Ethernet2Header, IpNumber, Ipv4Header, Ipv4Options, Ipv6FlowLabel, Ipv6Header,
-    NetHeaders, PacketHeaders, SingleVlanHeader, TcpHeader, TransportHeader, VlanId, VlanPcp,
+    NetHeaders, PacketHeaders, SingleVlanHeader, TcpHeader, TcpHeaderSlice, TransportHeader,
+    VlanId, VlanPcp,
 };
 
 /// The interface that the program runs on.
@@ -184,6 +185,14 @@ impl Segment {
     #[must_use]
     pub fn flags(mut self, flags: u8) -> Self {
         self.flags = flags;
+        self
+    }
+
+    /// With these sequence and acknowledgement numbers.
+    #[must_use]
+    pub fn numbers(mut self, sequence: u32, acknowledgement: u32) -> Self {
+        self.sequence = sequence;
+        self.acknowledgement = acknowledgement;
         self
     }
 
@@ -404,10 +413,11 @@ pub fn neighbour(kind: u8, target: Ipv6Addr) -> Vec<u8> {
 /// What is wrong with it.
 pub fn check_sums(frame: &[u8]) -> Result<(), String> {
     let headers = PacketHeaders::from_ethernet_slice(frame).map_err(|error| error.to_string())?;
-    check_packet(&headers)
+    check_packet(frame, &headers)
 }
 
-fn check_packet(headers: &PacketHeaders<'_>) -> Result<(), String> {
+/// `whole` is what the headers were read of.
+fn check_packet(whole: &[u8], headers: &PacketHeaders<'_>) -> Result<(), String> {
     let payload = headers.payload.slice();
     let inner = match &headers.net {
         Some(NetHeaders::Ipv4(ip, _)) => {
@@ -421,15 +431,17 @@ fn check_packet(headers: &PacketHeaders<'_>) -> Result<(), String> {
     };
     if matches!(inner, IpNumber::IPV4 | IpNumber::IPV6) {
         let inner = PacketHeaders::from_ip_slice(payload).map_err(|error| error.to_string())?;
-        return check_packet(&inner);
+        return check_packet(payload, &inner);
     }
     let (found, wanted) = match (&headers.net, &headers.transport) {
         (Some(NetHeaders::Ipv4(ip, _)), Some(TransportHeader::Tcp(tcp))) => {
-            let wanted = tcp.calc_checksum_ipv4(ip, payload);
+            let wanted = tcp_slice(whole, payload, tcp)?;
+            let wanted = wanted.calc_checksum_ipv4_raw(ip.source, ip.destination, payload);
             (tcp.checksum, wanted.map_err(|error| error.to_string())?)
         }
         (Some(NetHeaders::Ipv6(ip, _)), Some(TransportHeader::Tcp(tcp))) => {
-            let wanted = tcp.calc_checksum_ipv6(ip, payload);
+            let wanted = tcp_slice(whole, payload, tcp)?;
+            let wanted = wanted.calc_checksum_ipv6_raw(ip.source, ip.destination, payload);
             (tcp.checksum, wanted.map_err(|error| error.to_string())?)
         }
         (_, Some(TransportHeader::Icmpv4(icmp))) => {
@@ -449,4 +461,45 @@ fn check_packet(headers: &PacketHeaders<'_>) -> Result<(), String> {
             "transport checksum {found:#06x} instead of {wanted:#06x}"
         ))
     }
+}
+
+/// The header before `payload` as it stands in the packet: a `TcpHeader` has no reserved bits.
+fn tcp_slice<'a>(
+    whole: &'a [u8],
+    payload: &[u8],
+    tcp: &TcpHeader,
+) -> Result<TcpHeaderSlice<'a>, String> {
+    let end = payload.as_ptr().addr() - whole.as_ptr().addr();
+    TcpHeaderSlice::from_slice(&whole[end - tcp.header_len()..end])
+        .map_err(|error| error.to_string())
+}
+
+/// The frame as a box hands it on for the last time: with the first reserved bit of its TCP header set.
+///
+/// # Panics
+/// When it is no frame of a whole TCP segment.
+#[must_use]
+pub fn marked(mut frame: Vec<u8>) -> Vec<u8> {
+    let headers = PacketHeaders::from_ethernet_slice(&frame).expect("a whole frame");
+    let Some(TransportHeader::Tcp(tcp)) = &headers.transport else {
+        panic!("no TCP segment");
+    };
+    let payload = headers.payload.slice();
+    let start = payload.as_ptr().addr() - frame.as_ptr().addr() - tcp.header_len();
+    let mut slice = frame[start..start + tcp.header_len()].to_vec();
+    slice[12] |= 0x08;
+    let slice = TcpHeaderSlice::from_slice(&slice).expect("one");
+    let sum = match &headers.net {
+        Some(NetHeaders::Ipv4(ip, _)) => {
+            slice.calc_checksum_ipv4_raw(ip.source, ip.destination, payload)
+        }
+        Some(NetHeaders::Ipv6(ip, _)) => {
+            slice.calc_checksum_ipv6_raw(ip.source, ip.destination, payload)
+        }
+        _ => panic!("no IP packet"),
+    };
+    let sum = sum.expect("a short payload").to_be_bytes();
+    frame[start + 12] |= 0x08;
+    frame[start + 16..start + 18].copy_from_slice(&sum);
+    frame
 }

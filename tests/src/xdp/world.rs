@@ -1,5 +1,8 @@
 //! The loaded program and its maps.
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -208,6 +211,7 @@ impl World {
         self.per_cpu(maps::RATES, 0, Rates::default())?;
         self.clear_lists()?;
         self.clear_replies()?;
+        self.own_socket_seen(None)?;
         for id in 0..8 {
             self.array::<u64>(maps::LOAD)?.set(id, 0, 0)?;
             self.array::<u32>(maps::WEIGHTS)?.set(id, 0, 0)?;
@@ -661,6 +665,24 @@ impl World {
         self.director(|director| director.flags |= flag::NAT)
     }
 
+    /// Notes that the sockets of both services' sessions were found on this box so long ago, or never.
+    pub fn own_socket_seen(&mut self, age: Option<Duration>) -> Result<()> {
+        let seen = age.map_or(0, |age| {
+            let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+            monotonic_ns().wrapping_sub(age)
+        });
+        let mut map = self.array::<u64>(maps::OWN_SEEN)?;
+        for id in VIP_IDS {
+            map.set(id.into(), seen, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the socket of a session of the service with this id was ever found on this box.
+    pub fn has_seen_own_socket(&mut self, id: u16) -> Result<bool> {
+        Ok(self.array::<u64>(maps::OWN_SEEN)?.get(&id.into(), 0)? != 0)
+    }
+
     fn replies(&mut self) -> Result<HashMap<&mut MapData, ReplyKey, Reply>> {
         let map = self.ebpf.map_mut(maps::REPLIES).context("REPLIES")?;
         Ok(map.try_into()?)
@@ -746,6 +768,17 @@ impl World {
         }
         Ok(events)
     }
+}
+
+/// The clock of `OWN_SEEN`.
+fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is a place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap_or(0)
 }
 
 /// A backend behind a tunnel over Ethernet.

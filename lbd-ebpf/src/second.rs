@@ -1,0 +1,158 @@
+//! What another box of the cluster has steered to this one: it goes up, and a frame in mid-session
+//! whose session is not here has a *second chance* before the stack would reset it.
+//!
+//! A director that knows no flow (the one before it died, and told nobody) can only ask the ring, which
+//! names two candidates, and the session is at either. So the first that is handed the frame and does
+//! not have the session hands it on to the other, marked ([`lbd_ebpf::mark`]). A marked frame goes up
+//! whatever else is known, so no frame is steered in a circle: it passes three boxes at most, the one
+//! that steered it and two more, whatever their flow tables and rings say.
+//!
+//! ICMP errors go up at once: which box has the session that one is about is not worth two lookups.
+use aya_ebpf::{
+    bindings::{xdp_action, xdp_md},
+    programs::XdpContext,
+};
+use lbd_common::{
+    backend::{mode, state},
+    counters::Reason,
+};
+use lbd_ebpf::mark;
+
+use crate::{
+    admit,
+    backend::Target,
+    classify::{ForVip, service, vip4, vip6},
+    exit::{Exit, Stage, count},
+    family::{Family, V4, V6, key4, key6},
+    forward::forward,
+    nat,
+    packet::Packet,
+    rewrite::{Hop, next_hop},
+    select::{other_than_own, slots},
+    socket,
+    translate::segment,
+    tunnel,
+};
+
+/// Decides a frame for a VIP's service from another box, of which is noted only whether it was
+/// counted already.
+#[inline(always)]
+pub(crate) fn handed(ctx: *mut xdp_md, counts: bool) -> u32 {
+    let found = socket::find_socket(ctx);
+    if found & socket::MARKED != 0 {
+        return last(ctx, found & socket::WHOSE);
+    }
+    if found == socket::NOT_OWN {
+        let other = other_candidate(ctx);
+        return match other {
+            NOBODY => Exit::Pass(Reason::PassNoSession).finish(),
+            UNRESOLVED => Exit::Drop(Reason::DropUnresolved).finish(),
+            id => hand_on(ctx, id),
+        };
+    }
+    if counts {
+        count(Reason::PassFromNode);
+    }
+    xdp_action::XDP_PASS
+}
+
+/// A marked frame goes up without its mark.
+#[inline(always)]
+fn last(ctx: *mut xdp_md, whose: u32) -> u32 {
+    if put_mark(ctx, 0) == 0 {
+        return Exit::Drop(Reason::DropRewriteFailed).finish();
+    }
+    Exit::Pass(match whose {
+        socket::OWN => Reason::SecondChanceFound,
+        socket::NOT_OWN => Reason::PassNoSession,
+        _ => Reason::PassFromNode,
+    })
+    .finish()
+}
+
+/// Sets the frame's mark or takes it off; 0 if it is no TCP segment.
+///
+/// A function of its own, like those that follow: what they need of the stack does not add up.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn put_mark(ctx: *mut xdp_md, marked: u32) -> u32 {
+    let mut packet = Packet::new(XdpContext::new(ctx));
+    let Some((place, _)) = segment(&packet) else {
+        return 0;
+    };
+    let Some(tcp) = packet.window_mut(place.transport) else {
+        return 0;
+    };
+    mark::put(tcp, marked != 0);
+    1
+}
+
+/// No backend's id: nobody else has the session.
+const NOBODY: u32 = u32::MAX;
+/// No backend's id: somebody else may, but has no MAC yet.
+const UNRESOLVED: u32 = u32::MAX - 1;
+
+/// The id of the other candidate of a frame's session.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn other_candidate(ctx: *mut xdp_md) -> u32 {
+    let packet = Packet::new(XdpContext::new(ctx));
+    match candidate(&packet) {
+        // Its session lives by the translation of one director, which keeps the flow for it.
+        Some(target) if nat::needs_flow(target) => NOBODY,
+        Some(target) if target.backend.state == state::UP => target.id as u32,
+        Some(target) if target.backend.state == state::UNRESOLVED => UNRESOLVED,
+        _ => NOBODY,
+    }
+}
+
+#[inline(always)]
+fn candidate(packet: &Packet) -> Option<Target> {
+    let (place, ends) = segment(packet)?;
+    let director = admit::director()?;
+    let slots = if place.is_v4 {
+        let vip_id = service(vip4(ends.destination[0])?, ends.destination_port_be)?;
+        let key = key4(ends.source[0], ends.source_port_be, vip_id);
+        slots::<1, V4>(&ForVip::named(key, V4::hash(&key), ends.flags), director)
+    } else {
+        let vip_id = service(vip6(ends.destination)?, ends.destination_port_be)?;
+        let key = key6(ends.source, ends.source_port_be, vip_id);
+        slots::<3, V6>(&ForVip::named(key, V6::hash(&key), ends.flags), director)
+    };
+    other_than_own(director, slots)
+}
+
+/// Sends the frame on to a backend, marked.
+#[inline(always)]
+fn hand_on(ctx: *mut xdp_md, id: u32) -> u32 {
+    if put_mark(ctx, 1) == 0 {
+        return Exit::Drop(Reason::DropRewriteFailed).finish();
+    }
+    hand_on_marked(ctx, id)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hand_on_marked(ctx: *mut xdp_md, id: u32) -> u32 {
+    let mut packet = Packet::new(XdpContext::new(ctx));
+    match address_to(&mut packet, id).and_then(|hop| forward(&packet, hop)) {
+        Ok(action) => {
+            count(Reason::SecondChance);
+            action
+        }
+        Err(exit) => exit.finish(),
+    }
+}
+
+#[inline(always)]
+fn address_to(packet: &mut Packet, id: u32) -> Stage<Hop> {
+    let Some(target) = Target::get(id as u16) else {
+        return Err(Exit::Drop(Reason::DropNoBackend));
+    };
+    if target.backend.mode == mode::IPIP {
+        // Not answered when it is too long: the answer would go to the box that steered the frame.
+        return tunnel::encapsulate_if_it_fits(packet, target);
+    }
+    next_hop(packet, target.backend)?;
+    Ok(Hop::towards(target.backend))
+}

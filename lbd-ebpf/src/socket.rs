@@ -1,0 +1,180 @@
+//! Whether this box's own stack has a session.
+//!
+//! A socket is looked for only where sockets say something: a mail server behind a port redirection
+//! of the box's own (in a container, say) has its sockets elsewhere, and to this stack every session
+//! would look like somebody else's, even with a listener of the redirection's on the same port. So a
+//! service's missing sockets count as missing only while some were found.
+use aya_ebpf::{
+    bindings::{
+        BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, bpf_sock, bpf_sock_tuple,
+        bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2, xdp_md,
+    },
+    helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie},
+    programs::XdpContext,
+};
+use lbd_common::maps::{OWN_NOTED_NS, OWN_TRUSTED_NS};
+use lbd_ebpf::{frame::Frame, mark, parse::tcp_flag};
+
+use crate::{
+    classify::{ForVip, service, vip4, vip6},
+    clock,
+    family::Family,
+    maps::OWN_SEEN,
+    packet::Packet,
+    translate::{Ends, Place, segment},
+};
+
+/// The bits of what [`find`] says that tell whose the session is.
+pub(crate) const WHOSE: u32 = 3;
+/// Whether the session is this box's cannot be known, or the frame begins one.
+pub(crate) const UNKNOWN: u32 = 0;
+/// The session is this box's.
+pub(crate) const OWN: u32 = 1;
+/// It is not.
+pub(crate) const NOT_OWN: u32 = 2;
+/// Besides: the frame has the [`mark`].
+pub(crate) const MARKED: u32 = 4;
+
+/// Whose the session of a segment for a VIP is.
+#[inline(always)]
+pub(crate) fn find(packet: &Packet) -> u32 {
+    find_socket(packet.context().ctx)
+}
+
+/// Keeps in mind that sessions of this service have sockets here, with one look a minute: the director
+/// passes its own sessions up without a look, and is handed frames as soon as another one directs.
+#[inline(always)]
+pub(crate) fn note<const K: usize, F: Family<K>>(packet: &Packet, frame: &ForVip<K>) {
+    let (_, _, vip_id) = F::parts(&frame.key);
+    if frame.is_data() && age(vip_id).is_none_or(|age| age > OWN_NOTED_NS) {
+        find(packet);
+    }
+}
+
+/// Nanoseconds since an own socket of this service was noted; `None` if none ever was.
+#[inline(always)]
+fn age(vip_id: u16) -> Option<u64> {
+    let seen = OWN_SEEN.get_ptr_mut(vip_id as u32)?;
+    // SAFETY: a live, aligned map value, that other CPUs use too: read whole.
+    let seen = unsafe { seen.read_volatile() };
+    // A time to come is now.
+    let age = clock::coarse_ns().wrapping_sub(seen).cast_signed().max(0);
+    (seen != 0).then_some(age as u64)
+}
+
+/// A function of its own, that parses the frame anew: the kernel verifies it once, and it keeps
+/// nothing on the stack while the frame is sent on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn find_socket(ctx: *mut xdp_md) -> u32 {
+    let packet = Packet::new(XdpContext::new(ctx));
+    whose(&packet).unwrap_or(UNKNOWN)
+}
+
+#[inline(always)]
+fn whose(packet: &Packet) -> Option<u32> {
+    let (place, ends) = segment(packet)?;
+    let marked = if mark::is_set(packet.window(place.transport)?) {
+        MARKED
+    } else {
+        0
+    };
+    if ends.flags & tcp_flag::SYN != 0 {
+        return Some(UNKNOWN | marked);
+    }
+    let vip = if place.is_v4 {
+        vip4(ends.destination[0])
+    } else {
+        vip6(ends.destination)
+    };
+    let vip_id = service(vip?, ends.destination_port_be)?;
+    if has_socket(packet, place, &ends) {
+        if age(vip_id).is_none_or(|age| age > OWN_NOTED_NS)
+            && let Some(seen) = OWN_SEEN.get_ptr_mut(vip_id as u32)
+        {
+            // SAFETY: as in `age`; whichever CPU writes last wrote the truth.
+            unsafe { seen.write_volatile(clock::coarse_ns()) };
+        }
+        return Some(OWN | marked);
+    }
+    let is_told = age(vip_id).is_some_and(|age| age < OWN_TRUSTED_NS);
+    Some(if is_told {
+        NOT_OWN | marked
+    } else {
+        UNKNOWN | marked
+    })
+}
+
+/// Whether the session has a socket here: an open one, a half-open one, or one that waits for the
+/// last segments. A listener is none, unless the segment answers a SYN cookie of it.
+#[inline(always)]
+fn has_socket(packet: &Packet, place: Place, ends: &Ends) -> bool {
+    let socket = if place.is_v4 {
+        let mut tuple = bpf_sock_tuple {
+            __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 {
+                ipv4: bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
+                    saddr: ends.source[0],
+                    daddr: ends.destination[0],
+                    sport: ends.source_port_be,
+                    dport: ends.destination_port_be,
+                },
+            },
+        };
+        look_up(packet, &mut tuple, 12)
+    } else {
+        let mut tuple = bpf_sock_tuple {
+            __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 {
+                ipv6: bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
+                    saddr: ends.source,
+                    daddr: ends.destination,
+                    sport: ends.source_port_be,
+                    dport: ends.destination_port_be,
+                },
+            },
+        };
+        look_up(packet, &mut tuple, 36)
+    };
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: the helper gave a socket, which the kernel keeps until it is released.
+    let is_listener = unsafe { (*socket).state } == BPF_TCP_LISTEN;
+    let has = !is_listener || answers_cookie(packet, place, socket);
+    // SAFETY: as above, once.
+    unsafe { bpf_sk_release(socket.cast()) };
+    has
+}
+
+#[inline(always)]
+fn look_up(packet: &Packet, tuple: &mut bpf_sock_tuple, bytes: u32) -> *mut bpf_sock {
+    let (ctx, netns) = (packet.context().ctx, BPF_F_CURRENT_NETNS as i64 as u64);
+    // SAFETY: the tuple has as many bytes, which the helper only reads.
+    unsafe { bpf_skc_lookup_tcp(ctx.cast(), tuple, bytes, netns, 0) }
+}
+
+/// Whether a segment answers a SYN cookie that the listener has sent (in a flood it keeps no half-open
+/// sockets): it is about to become a session here.
+#[inline(always)]
+fn answers_cookie(packet: &Packet, place: Place, listener: *mut bpf_sock) -> bool {
+    let Some(tcp) = packet.window::<20>(place.transport) else {
+        return false;
+    };
+    let tcp = tcp.as_ptr().cast_mut().cast();
+    let answers = if place.is_v4 {
+        let Some(ip) = packet.window::<20>(place.network) else {
+            return false;
+        };
+        let ip = ip.as_ptr().cast_mut().cast();
+        // SAFETY: both headers have as many bytes, which the helper only reads.
+        unsafe { bpf_tcp_check_syncookie(listener.cast(), ip, 20, tcp, 20) }
+    } else {
+        let Some(ip) = packet.window::<40>(place.network) else {
+            return false;
+        };
+        let ip = ip.as_ptr().cast_mut().cast();
+        // SAFETY: as above.
+        unsafe { bpf_tcp_check_syncookie(listener.cast(), ip, 40, tcp, 20) }
+    };
+    answers == 0
+}

@@ -4,6 +4,7 @@
 //! however the process ends. It needs root; [`root_or_skip`] is how a test says so.
 
 pub mod cluster;
+pub mod duration;
 pub mod election;
 pub mod lab;
 pub mod postfix;

@@ -5,3 +5,5 @@ pub mod client;
 pub mod held;
 pub mod server;
 pub mod spool;
+pub mod tally;
+pub mod traffic;

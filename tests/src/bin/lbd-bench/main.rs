@@ -2,7 +2,9 @@
 //!
 //! Single times on a shared machine mean little, so contestants take turns, rounds are repeated, and
 //! what counts is the ratio of medians from one run.
+mod balance;
 mod control;
+mod failover;
 mod live;
 mod machine;
 mod memory;
@@ -11,11 +13,13 @@ mod report;
 mod rig;
 mod rivals;
 mod sessions;
+mod soak;
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use lbd_tests::duration;
 
 use report::Section;
 
@@ -29,6 +33,9 @@ struct Args {
     /// One short round of each: whether it works, and no figures to keep.
     #[arg(long)]
     quick: bool,
+    /// How long `soak` lasts: 10m, 8h.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, default_value = "1h")]
+    length: Duration,
     /// Also write the figures here, for programs.
     #[arg(long, value_name = "F")]
     json: Option<PathBuf>,
@@ -42,7 +49,15 @@ struct Bench {
     name: &'static str,
     about: &'static str,
     by_name_only: bool,
-    run: fn(Pace) -> Result<Section>,
+    run: fn(Options) -> Result<Section>,
+}
+
+/// How to measure.
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    pace: Pace,
+    /// Of a benchmark without an end of its own.
+    length: Duration,
 }
 
 /// How long to measure.
@@ -69,31 +84,49 @@ const BENCHES: &[Bench] = &[
         name: "packet",
         about: "nanoseconds a packet, beside the least that XDP can do",
         by_name_only: false,
-        run: packet::run,
+        run: |options| packet::run(options.pace),
     },
     Bench {
         name: "live",
         about: "frames through a real interface on one core, beside nftables",
         by_name_only: false,
-        run: live::run,
+        run: |options| live::run(options.pace),
     },
     Bench {
         name: "sessions",
         about: "whole SMTP sessions, beside nftables and HAProxy",
         by_name_only: false,
-        run: sessions::run,
+        run: |options| sessions::run(options.pace),
+    },
+    Bench {
+        name: "failover",
+        about: "the master is cut off and comes back, beside keepalived with nftables",
+        by_name_only: false,
+        run: |options| failover::run(options.pace),
+    },
+    Bench {
+        name: "balance",
+        about: "one mail server of three in trouble, beside HAProxy and nftables",
+        by_name_only: false,
+        run: |options| balance::run(options.pace),
     },
     Bench {
         name: "control",
         about: "what the daemon does, and how it grows",
         by_name_only: false,
-        run: control::run,
+        run: |options| control::run(options.pace),
     },
     Bench {
         name: "memory",
         about: "bytes a flow, a backend and a list entry",
         by_name_only: false,
-        run: memory::run,
+        run: |_| memory::run(),
+    },
+    Bench {
+        name: "soak",
+        about: "mixed sessions through kills, restarts, reloads and drains",
+        by_name_only: true,
+        run: soak::run,
     },
 ];
 
@@ -109,13 +142,16 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let mut sections = Vec::new();
-    let pace = if args.quick { Pace::Quick } else { Pace::Full };
+    let options = Options {
+        pace: if args.quick { Pace::Quick } else { Pace::Full },
+        length: args.length,
+    };
     for bench in chosen(&args.names)? {
         eprintln!("{}: {}", bench.name, bench.about);
-        let section = (bench.run)(pace).context(bench.name)?;
+        let section = (bench.run)(options).context(bench.name)?;
         println!("{}", section.text());
         // At once: what was measured is there also when a later one is interrupted.
-        if pace == Pace::Full {
+        if options.pace == Pace::Full {
             report::write(&args.report, std::slice::from_ref(&section))?;
         }
         sections.push(section);

@@ -11,14 +11,13 @@ use lbd_common::{
 use std::os::fd::AsFd as _;
 
 use crate::{
-    Pace,
     report::{Line, Section, Spread, Table},
     rig::Rig,
 };
 
 const ENTRIES: u32 = 100_000;
 
-pub(crate) fn run(_: Pace) -> Result<Section> {
+pub(crate) fn run() -> Result<Section> {
     let before = own_bytes()?;
     let mut rig = Rig::new()?;
     let pins = rig.pins().to_owned();

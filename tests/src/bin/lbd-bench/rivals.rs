@@ -19,6 +19,9 @@ use lbd_tests::{
 /// How long anything may take to listen. No figure hangs on it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Without it two directors would share sessions each in its own way.
+const SEED: &str = "seed 0x1bd";
+
 /// Where sessions are sent, and who shares them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Service<'a> {
@@ -72,8 +75,8 @@ impl Service<'_> {
             &[format!(
                 "table netdev lb {{ chain in {{ \
                  type filter hook ingress device \"{INTERFACE}\" priority 0; policy accept; \
-                 ip daddr {vip} tcp dport 25 ether saddr set {mac} \
-                 ether daddr set jhash ip saddr . tcp sport mod {count} map {macs} \
+                 ether daddr {mac} ip daddr {vip} tcp dport 25 ether saddr set {mac} \
+                 ether daddr set jhash ip saddr . tcp sport mod {count} {SEED} map {macs} \
                  fwd to \"{INTERFACE}\"; }}; }}"
             )],
         )?;
@@ -95,7 +98,7 @@ impl Service<'_> {
             &[format!(
                 "table ip lb {{ chain in {{ type nat hook prerouting priority dstnat; policy accept; \
                  ip daddr {vip} tcp dport 25 \
-                 dnat to jhash ip saddr . tcp sport mod {count} map {addresses}; }}; }}"
+                 dnat to jhash ip saddr . tcp sport mod {count} {SEED} map {addresses}; }}; }}"
             )],
         )?;
         Ok(())

@@ -1,13 +1,10 @@
 //! A cluster of mail gateways on this one machine: to watch, or to explore by hand.
 mod by_hand;
-mod duration;
 mod interrupt;
 mod run;
 mod screen;
 mod story;
 mod summary;
-mod tally;
-mod traffic;
 mod watch;
 
 use std::process::ExitCode;

@@ -12,16 +12,16 @@ use std::{
 use anyhow::{Result, ensure};
 use lbd_tests::{
     cluster::{Cluster, Settings, Status},
+    duration,
     lab::{Lab, Spec, addresses},
-    smtp::server::Server,
+    smtp::{server::Server, traffic::Traffic},
 };
 
 use super::{
-    duration, interrupt,
+    interrupt,
     screen::{Event, Node, Role, Screen, View},
     story::{Act, Story},
     summary::Summary,
-    traffic::Traffic,
     watch::Watch,
 };
 

@@ -3,7 +3,9 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use serde::Serialize;
 
-use super::{screen::Event, tally::Tally};
+use lbd_tests::smtp::tally::Tally;
+
+use super::screen::Event;
 
 /// The object that `--json` prints.
 #[derive(Debug, Serialize)]

@@ -7,24 +7,24 @@ use std::{
 };
 
 use anyhow::Result;
-use lbd_tests::{
-    lab::{Host, addresses},
-    smtp::client::{self, Close, Session},
-};
 use tokio::{
     sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::tally::Tally;
+use super::{
+    client::{self, Close, Session},
+    tally::Tally,
+};
+use crate::lab::{Host, addresses};
 
 /// How long open sessions may go on after the last one was begun.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// The senders; [`Self::finish`] ends them.
+/// The senders; they end with [`Self::begin_no_more`].
 #[derive(Debug)]
-pub(super) struct Traffic {
+pub struct Traffic {
     tally: Arc<Mutex<Tally>>,
     stop: watch::Sender<bool>,
     thread: thread::JoinHandle<std::io::Result<()>>,
@@ -32,7 +32,7 @@ pub(super) struct Traffic {
 
 impl Traffic {
     /// Begins `per_second` sessions a second from the addresses of `host`.
-    pub(super) fn start(host: &Host, per_second: u32) -> Result<Self> {
+    pub fn start(host: &Host, per_second: u32) -> Result<Self> {
         let tally = Arc::new(Mutex::new(Tally::default()));
         let (stop, stopped) = watch::channel(false);
         let (sender, shared) = (host.clone(), Arc::clone(&tally));
@@ -45,17 +45,18 @@ impl Traffic {
     }
 
     /// What became of the sessions so far.
-    pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
+    pub fn tally(&self) -> MutexGuard<'_, Tally> {
         lock(&self.tally)
     }
 
     /// Begins no more sessions; those that are open go on.
-    pub(super) fn begin_no_more(&self) {
+    pub fn begin_no_more(&self) {
         self.stop.send_replace(true);
     }
 
     /// Whether the last session has ended.
-    pub(super) fn is_over(&self) -> bool {
+    #[must_use]
+    pub fn is_over(&self) -> bool {
         self.thread.is_finished()
     }
 }

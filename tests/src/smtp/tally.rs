@@ -4,19 +4,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lbd_tests::{probe::longest_gap, smtp::client::Outcome};
+use super::client::Outcome;
+use crate::probe::longest_gap;
 
 /// Counts, and the moments that a failover is judged by.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub struct Tally {
     /// Sessions that were begun.
-    pub(super) started: u64,
+    pub started: u64,
     /// Sessions whose every message was accepted.
-    pub(super) completed: u64,
+    pub completed: u64,
     /// Sessions that ended otherwise.
-    pub(super) failed: u64,
+    pub failed: u64,
     /// Completed sessions by the server that greeted.
-    pub(super) per_backend: BTreeMap<String, u64>,
+    pub per_backend: BTreeMap<String, u64>,
     /// Each of those: when it began, when it ended, and how.
     failures: Vec<(Instant, Instant, String)>,
     /// When connections were established.
@@ -28,17 +29,18 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Sessions that are open.
-    pub(super) fn open(&self) -> u64 {
+    #[must_use]
+    pub fn open(&self) -> u64 {
         self.started - self.completed - self.failed
     }
 
     /// The virtual addresses moved to another node in that time.
-    pub(super) fn moved(&mut self, from: Instant, to: Instant) {
+    pub fn moved(&mut self, from: Instant, to: Instant) {
         self.moves.push((from, to));
     }
 
     /// A session that began at `begun` ended at `ended`.
-    pub(super) fn end(&mut self, begun: Instant, ended: Instant, outcome: &Outcome) {
+    pub fn end(&mut self, begun: Instant, ended: Instant, outcome: &Outcome) {
         match outcome {
             Outcome::Served { by, connect } => {
                 self.completed += 1;
@@ -54,7 +56,7 @@ impl Tally {
 
     /// Every failure in words, and whether it is explained: the session was open while the virtual
     /// addresses moved to a node that may not know its flow.
-    pub(super) fn failures(&self) -> impl Iterator<Item = (bool, &str)> {
+    pub fn failures(&self) -> impl Iterator<Item = (bool, &str)> {
         self.failures.iter().map(|(begun, ended, how)| {
             let open_then = |(from, to): &(Instant, Instant)| begun <= to && ended >= from;
             (self.moves.iter().any(open_then), how.as_str())
@@ -62,7 +64,8 @@ impl Tally {
     }
 
     /// The longest time without a new connection between `from` and `to`; None without any.
-    pub(super) fn longest_gap(&self, from: Instant, to: Instant) -> Option<Duration> {
+    #[must_use]
+    pub fn longest_gap(&self, from: Instant, to: Instant) -> Option<Duration> {
         longest_gap(&self.connected, from, to)
     }
 }
@@ -71,7 +74,7 @@ impl Tally {
 mod tests {
     use std::io;
 
-    use lbd_tests::smtp::client::Stage;
+    use crate::smtp::client::Stage;
 
     use super::*;
 

@@ -47,7 +47,8 @@ mod program {
     #[btf_map]
     static TARGET: ProgramArray<1> = ProgramArray::new();
     #[btf_map]
-    static LRU: LruHashMap<u64, u64, { FLOOR_LRU as usize }> = LruHashMap::new();
+    // By both addresses and both ports, as a balancer for any service keeps its connections.
+    static LRU: LruHashMap<[u32; 3], u64, { FLOOR_LRU as usize }> = LruHashMap::new();
     #[btf_map]
     static BUCKETS: Array<Bucket4, { FLOOR_BUCKETS as usize }> = Array::new();
     #[btf_map]
@@ -136,7 +137,7 @@ mod program {
         let Some(head) = for_vip(&ctx) else {
             return xdp_action::XDP_PASS;
         };
-        let key = u32_at(head, 26) as u64 | (u16_at(head, 34) as u64) << 32;
+        let key = [u32_at(head, 26), u32_at(head, 30), u32_at(head, 34)];
         if head[47] & 2 == 0 {
             // SAFETY: a value is written once, at its insertion.
             if let Some(mac) = unsafe { LRU.get(&key) } {

@@ -1,5 +1,6 @@
 //! Whom a frame is for, and who sent it.
 use lbd_common::{
+    concerns::NODE,
     counters::Reason,
     hash::{MAX_PROBE, slot_mac, slot_u32, slot_v6},
     maps::{NODE_SLOTS, VIP_SLOTS},
@@ -8,7 +9,7 @@ use lbd_common::{
 use lbd_ebpf::parse::{self, Ipv4, Ipv6, Link, Tcp, Unusable, protocol, tcp_flag};
 
 use crate::{
-    decap,
+    concerns, decap,
     exit::{Exit, Stage, later},
     family::{Family, Key, V4, V6, key4, key6},
     maps::{NODES, VIPS},
@@ -209,6 +210,9 @@ pub(crate) fn service(vip: &Vip, port_be: u16) -> Option<u16> {
 /// Whether a MAC belongs to a box of the cluster.
 #[inline(always)]
 pub(crate) fn is_node(mac: u64) -> bool {
+    if !concerns::is_possible((mac >> 40) as u8, NODE) {
+        return false;
+    }
     let home = slot_mac(mac, NODE_SLOTS);
     for distance in 0..MAX_PROBE {
         match NODES.get((home + distance) & (NODE_SLOTS - 1)) {

@@ -7,19 +7,20 @@ use lbd_common::concerns::Concerns;
 /// read for every frame, also for the operator's own ssh.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.concerns")]
-static mut CONCERNS: Concerns = Concerns { families: [0; 256] };
+static mut CONCERNS: Concerns = Concerns { bits: [0; 256] };
 
-/// Whether a frame of `family` (a bit of [`lbd_common::concerns`]) to an address with this last byte may
-/// be for a VIP, for this box's end of a tunnel, or a `nat` backend's reply.
+/// Whether `bit` of [`lbd_common::concerns`] stands for an address with this last byte: a family's, if
+/// a frame to it may be for a VIP, for this box's end of a tunnel, or a `nat` backend's reply; that of
+/// nodes, if a frame from it may be from a box of the cluster.
 #[inline(always)]
-pub(crate) fn is_possible(last_byte: u8, family: u8) -> bool {
+pub(crate) fn is_possible(last_byte: u8, bit: u8) -> bool {
     // SAFETY: the index is below the array's length. The daemon writes while programs read, hence the
     // volatile read of one byte.
-    let families = unsafe {
-        (&raw const CONCERNS.families)
+    let bits = unsafe {
+        (&raw const CONCERNS.bits)
             .cast::<u8>()
             .add(last_byte as usize)
             .read_volatile()
     };
-    families & family != 0
+    bits & bit != 0
 }

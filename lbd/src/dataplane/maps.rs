@@ -30,6 +30,7 @@ use super::{
     flow_tables::FlowTables,
     lists::LoadedLists,
     mmap::MmapArray,
+    nodes,
     pins::PinDir,
     plain::Plain,
     rings::Rings,
@@ -175,14 +176,20 @@ impl Maps {
         })
     }
 
-    /// Has the program look at frames to the addresses that the maps have, and to `coming` ones:
+    /// Has the program look at frames to and from what the maps have, and to and from what is `coming`:
     /// before these come, so that no frame to them is overlooked, and again once others have gone.
-    pub(super) fn filter(&self, coming: impl IntoIterator<Item = IpAddr>) -> Result<()> {
+    pub(super) fn filter(
+        &self,
+        coming: impl IntoIterator<Item = IpAddr>,
+        coming_nodes: impl IntoIterator<Item = Node>,
+    ) -> Result<()> {
         let addresses = vips::addresses(&self.vips)
             .chain(tunnels::addresses(&self.tunnels))
             .chain(coming);
+        let nodes = nodes::all(&self.nodes).chain(coming_nodes);
         let nat = self.director.get(0).flags & flag::NAT != 0;
-        self.concerns.set(0_u32, &concerns::of(addresses, nat))
+        self.concerns
+            .set(0_u32, &concerns::of(addresses, nodes, nat))
     }
 
     /// Every entry of `BACKENDS`.

@@ -43,6 +43,7 @@ use lbd_common::{
     counters::Counters,
     director::{Director, flag},
     maps::MAX_BACKENDS,
+    node::{Node, mac_to_u64},
     reply::ReplyKey,
 };
 
@@ -103,7 +104,7 @@ impl DataPlane {
         let backend_ids = BackendIds::from_entries(&maps.all_backends()?);
         let director = director::DirectorFields::new(maps.director.clone());
         director.set_abi_version(ABI_VERSION);
-        maps.filter(None)?;
+        maps.filter(None, None)?;
         let (pins, attached) = load::attach(loaded, options, &flows, &director.lease())?;
         let modes = attached
             .into_iter()
@@ -186,9 +187,9 @@ impl DataPlane {
             busy.vips.contains(&id) && (another_had_it || !by_hash)
         });
         let ids: BTreeMap<SocketAddr, u16> = wanted.iter().copied().zip(ids).collect();
-        self.maps.filter(vips.iter().map(|vip| vip.address))?;
+        self.maps.filter(vips.iter().map(|vip| vip.address), None)?;
         vips::write(&self.maps.vips, vips, |address| ids[&address])?;
-        self.maps.filter(None)?;
+        self.maps.filter(None, None)?;
         for service in current {
             if !ids.contains_key(&service.address) {
                 self.former_services.insert(service.id, service.address);
@@ -204,15 +205,20 @@ impl DataPlane {
 
     /// Knows exactly these MACs as the cluster's own from now on: what they send was steered already.
     pub fn set_nodes(&mut self, nodes: &[Mac]) -> Result<()> {
-        nodes::write(&self.maps.nodes, nodes).map_err(DataPlaneError::Nodes)
+        let coming = nodes.iter().map(|mac| Node {
+            mac: mac_to_u64(mac.0),
+        });
+        self.maps.filter(None, coming)?;
+        nodes::write(&self.maps.nodes, nodes).map_err(DataPlaneError::Nodes)?;
+        self.maps.filter(None, None)
     }
 
     /// Takes packets out of tunnels between exactly these addresses from now on, each with its
     /// [`lbd_common::tunnel::side`].
     pub fn set_tunnel_ends(&mut self, ends: &BTreeMap<IpAddr, u32>) -> Result<()> {
-        self.maps.filter(ends.keys().copied())?;
+        self.maps.filter(ends.keys().copied(), None)?;
         tunnels::write(&self.maps.tunnels, ends).map_err(DataPlaneError::Tunnels)?;
-        self.maps.filter(None)
+        self.maps.filter(None, None)
     }
 
     /// Whether a MAC is known as one of the cluster's own.
@@ -275,7 +281,7 @@ impl DataPlane {
         replies::write(&self.maps.replies, &wanted, |id| retired.contains(&id))?;
         let any = !self.maps.replies.keys::<ReplyKey>()?.is_empty();
         self.director.set_flag(flag::NAT, any);
-        self.maps.filter(None)
+        self.maps.filter(None, None)
     }
 
     /// Forgets a backend; sessions that it still has are reset. Keep it with weight 0 while they are

@@ -14,6 +14,13 @@ use crate::{
 /// In a slot whose node has gone; no MAC has bits above its 48.
 const BURIED: u64 = u64::MAX;
 
+/// The boxes in the map.
+pub(super) fn all(map: &MmapArray<Node>) -> impl Iterator<Item = Node> {
+    (0..map.len())
+        .map(|slot| map.get(slot))
+        .filter(|node| ![0, BURIED].contains(&node.mac))
+}
+
 /// Makes `map` hold exactly `nodes`, each write a word.
 pub(super) fn write(map: &MmapArray<Node>, nodes: &[Mac]) -> Result<(), SlotsError> {
     let current: Vec<Slot<MacWord>> = (0..map.len())

@@ -81,6 +81,11 @@ pub fn backend_mac(id: u16) -> [u8; 6] {
     [2, 0, 0, 0, 0xb0, id.to_be_bytes()[1]]
 }
 
+/// A box of the cluster.
+const NODE: Node = Node {
+    mac: mac_to_u64(NODE_MAC),
+};
+
 /// The access lists.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum List {
@@ -229,9 +234,7 @@ impl World {
         }
         self.array::<Node>(maps::NODES)?.set(
             slot_mac(mac_to_u64(NODE_MAC), maps::NODE_SLOTS),
-            Node {
-                mac: mac_to_u64(NODE_MAC),
-            },
+            NODE,
             0,
         )?;
         self.tunnel_ends()?;
@@ -419,7 +422,7 @@ impl World {
 
     /// Has the program look at frames for what is served, as the daemon does.
     fn filter(&mut self) -> Result<()> {
-        let filter = concerns::of(self.addresses.iter().copied(), self.nat);
+        let filter = concerns::of(self.addresses.iter().copied(), [NODE], self.nat);
         Ok(self
             .array::<Concerns>(concerns::SECTION)?
             .set(0, filter, 0)?)

@@ -29,6 +29,9 @@ struct Outage {
 impl Outage {
     fn begin() -> Self {
         let lab = Lab::new(&Spec::default()).unwrap();
+        for node in &lab.nodes {
+            node.count_resets().unwrap();
+        }
         let servers = Server::start_all(&lab.nodes).unwrap();
         let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
         let master = cluster.wait_ready().unwrap();
@@ -104,8 +107,18 @@ fn senders_with_an_old_address_keep_their_sessions_and_are_never_reset() {
     });
     let error = new.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "a new one is not reset");
-    // To one whose daemon is dead.
+    // To one whose daemon stands still, so that another has taken over.
     the.pin_arp(master);
+    the.cluster.signal(master, libc::SIGSTOP).unwrap();
+    the.cluster
+        .wait_status(backup, "it is the master", Status::is_master)
+        .unwrap();
+    the.all_live("by way of a stopped master");
+    the.cluster.signal(master, libc::SIGCONT).unwrap();
+    the.cluster
+        .wait_status(master, "it is the master again", Status::is_master)
+        .unwrap();
+    // To one whose daemon is dead.
     the.cluster.kill(master);
     the.cluster
         .wait_status(backup, "it is the master", Status::is_master)
@@ -118,6 +131,8 @@ fn senders_with_an_old_address_keep_their_sessions_and_are_never_reset() {
         .unwrap();
     the.pin_arp(backup);
     the.all_live("by way of a deposed master");
+    let resets = the.lab.nodes.iter().map(|node| node.resets().unwrap());
+    assert_eq!(resets.sum::<u64>(), 0, "no stack reset a session");
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub mod addresses;
 mod host;
 mod janitor;
 mod netns;
+mod nft;
 mod pass;
 mod process;
 mod router;

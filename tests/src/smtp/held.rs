@@ -55,6 +55,20 @@ impl Held {
         self.expect("250").map(drop)
     }
 
+    /// Hands a message over, which the server takes.
+    pub fn deliver(&mut self) -> io::Result<()> {
+        for (line, code) in [
+            ("MAIL FROM:<a@x.test>", "250"),
+            ("RCPT TO:<b@x.test>", "250"),
+            ("DATA", "354"),
+            ("Subject: still here\r\n\r\n.", "250"),
+        ] {
+            write!(self.stream.get_mut(), "{line}\r\n")?;
+            self.expect(code)?;
+        }
+        Ok(())
+    }
+
     fn expect(&mut self, code: &str) -> io::Result<String> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;

@@ -31,6 +31,12 @@ impl Known {
         FlowWord::from_bits(self.bits).backend
     }
 
+    /// Whether its client was noted so lately that it need not be again.
+    #[inline(always)]
+    pub(crate) fn is_noted(&self) -> bool {
+        clock::seen().wrapping_sub(self.word().seen) < NOTED_UNITS
+    }
+
     /// What is known of it but its key.
     #[inline(always)]
     pub(crate) fn word(&self) -> FlowWord {
@@ -220,6 +226,32 @@ fn change<const K: usize, F: Family<K>>(
         event::emit::<K, F>(&frame.key, word.backend, kind::OPENED);
         count(Reason::FlowOpened);
     }
+}
+
+/// Gives a flow to a backend as an open session that this box knows of itself; false if that changed
+/// nothing.
+#[inline(always)]
+pub(crate) fn redirect(known: &Known, backend: u16) -> bool {
+    let word = known.word();
+    if word.state == state::DOOMED {
+        return false;
+    }
+    let new = FlowWord {
+        backend,
+        state: state::ESTABLISHED,
+        flags: flag::COUNTED,
+        tag: word.tag,
+        seen: clock::seen(),
+    };
+    // SAFETY: `at` is the flow word of a live slot.
+    let won = unsafe { atomic::compare_exchange(known.at, known.bits, new.to_bits()) };
+    if won {
+        if word.flags & flag::COUNTED != 0 {
+            count_out(word.backend);
+        }
+        count_in(backend);
+    }
+    won
 }
 
 /// Frees a known flow's slot.

@@ -7,6 +7,9 @@
 //! whatever else is known, so no frame is steered in a circle: it passes three boxes at most, the one
 //! that steered it and two more, whatever their flow tables and rings say.
 //!
+//! The second one, once it has the session, says so to the other nodes' daemons: the director learns
+//! whose the session is, and its next frames come straight.
+//!
 //! ICMP errors go up at once: which box has the session that one is about is not worth two lookups.
 use aya_ebpf::{
     bindings::{xdp_action, xdp_md},
@@ -15,6 +18,9 @@ use aya_ebpf::{
 use lbd_common::{
     backend::{mode, state},
     counters::Reason,
+    director::Director,
+    event::kind,
+    flow::state as flow_state,
 };
 use lbd_ebpf::mark;
 
@@ -22,15 +28,17 @@ use crate::{
     admit,
     backend::Target,
     classify::{ForVip, service, vip4, vip6},
+    event,
     exit::{Exit, Stage, count},
     family::{Family, V4, V6, key4, key6},
+    flow,
     forward::forward,
     nat,
     packet::Packet,
     rewrite::{Hop, next_hop},
-    select::{other_than_own, slots},
+    select::{other_than_own, own_candidate, slots},
     socket,
-    translate::segment,
+    translate::{Ends, segment},
     tunnel,
 };
 
@@ -62,6 +70,9 @@ fn last(ctx: *mut xdp_md, whose: u32) -> u32 {
     if put_mark(ctx, 0) == 0 {
         return Exit::Drop(Reason::DropRewriteFailed).finish();
     }
+    if whose == socket::OWN {
+        claim(ctx);
+    }
     Exit::Pass(match whose {
         socket::OWN => Reason::SecondChanceFound,
         socket::NOT_OWN => Reason::PassNoSession,
@@ -85,6 +96,61 @@ extern "C" fn put_mark(ctx: *mut xdp_md, marked: u32) -> u32 {
     };
     mark::put(tcp, marked != 0);
     1
+}
+
+/// Makes a session that a second chance has found a flow of this box, and tells of it, so that the
+/// director learns whose it is and the frames after this one come straight.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn claim(ctx: *mut xdp_md) -> u32 {
+    let packet = Packet::new(XdpContext::new(ctx));
+    claim_session(&packet).is_some() as u32
+}
+
+#[inline(always)]
+fn claim_session(packet: &Packet) -> Option<()> {
+    let (place, ends) = segment(packet)?;
+    let director = admit::director()?;
+    if place.is_v4 {
+        claim_flow::<1, V4>(&frame4(&ends)?, director)
+    } else {
+        claim_flow::<3, V6>(&frame6(&ends)?, director)
+    }
+}
+
+#[inline(always)]
+fn claim_flow<const K: usize, F: Family<K>>(frame: &ForVip<K>, director: &Director) -> Option<()> {
+    if !frame.is_data() {
+        return None;
+    }
+    let own = own_candidate(director, slots::<K, F>(frame, director))?;
+    let is_new = match flow::find::<K, F>(frame) {
+        // Told just now; a peer that has not learnt it for long did not hear it.
+        Some(known) if known.backend() == own.id && known.is_noted() => false,
+        Some(known) => flow::redirect(&known, own.id),
+        None => {
+            let (state, idle_units) = (flow_state::ESTABLISHED, director.idle_units);
+            flow::insert::<K, F>(frame, own.id, state, 0, idle_units)
+        }
+    };
+    if is_new {
+        event::emit::<K, F>(&frame.key, own.id, kind::OPENED);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn frame4(ends: &Ends) -> Option<ForVip<1>> {
+    let vip_id = service(vip4(ends.destination[0])?, ends.destination_port_be)?;
+    let key = key4(ends.source[0], ends.source_port_be, vip_id);
+    Some(ForVip::named(key, V4::hash(&key), ends.flags))
+}
+
+#[inline(always)]
+fn frame6(ends: &Ends) -> Option<ForVip<3>> {
+    let vip_id = service(vip6(ends.destination)?, ends.destination_port_be)?;
+    let key = key6(ends.source, ends.source_port_be, vip_id);
+    Some(ForVip::named(key, V6::hash(&key), ends.flags))
 }
 
 /// No backend's id: nobody else has the session.
@@ -111,13 +177,9 @@ fn candidate(packet: &Packet) -> Option<Target> {
     let (place, ends) = segment(packet)?;
     let director = admit::director()?;
     let slots = if place.is_v4 {
-        let vip_id = service(vip4(ends.destination[0])?, ends.destination_port_be)?;
-        let key = key4(ends.source[0], ends.source_port_be, vip_id);
-        slots::<1, V4>(&ForVip::named(key, V4::hash(&key), ends.flags), director)
+        slots::<1, V4>(&frame4(&ends)?, director)
     } else {
-        let vip_id = service(vip6(ends.destination)?, ends.destination_port_be)?;
-        let key = key6(ends.source, ends.source_port_be, vip_id);
-        slots::<3, V6>(&ForVip::named(key, V6::hash(&key), ends.flags), director)
+        slots::<3, V6>(&frame6(&ends)?, director)
     };
     other_than_own(director, slots)
 }

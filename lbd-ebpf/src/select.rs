@@ -181,6 +181,15 @@ fn owner(packet: &Packet, director: &Director, (first, second): (u32, u32)) -> S
     })
 }
 
+/// This box, if it is one of a session's candidates.
+#[inline(always)]
+pub(crate) fn own_candidate(director: &Director, (first, second): (u32, u32)) -> Option<Target> {
+    let ring = RINGS.get(director.ring_index)?;
+    continuing(ring, first)
+        .filter(|target| target.is_local())
+        .or_else(|| continuing(ring, second).filter(|target| target.is_local()))
+}
+
 /// Who else than this box may have a session: the candidate that is not this box; if neither is, the
 /// first one. The state of their entries is for the caller to see to.
 #[inline(always)]

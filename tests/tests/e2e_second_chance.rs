@@ -126,6 +126,59 @@ fn four_nodes_that_tunnel_lose_no_session_that_no_table_knows() {
     sessions_outlive_a_director_that_told_nobody(4, "ipip");
 }
 
+#[test]
+fn a_director_learns_from_who_was_given_a_second_chance() {
+    let name = "a_director_learns_from_who_was_given_a_second_chance";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let lab = mute_lab(4);
+    let _servers = Server::start_all(&lab.nodes).unwrap();
+    let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
+    let first = cluster.master().unwrap();
+    let mut sessions = Held::open_many(lab.client(), 2 * SESSIONS).unwrap();
+    // Those at the box whose daemon is about to die have nobody to speak for them.
+    let name = &lab.nodes[first].name;
+    sessions.retain(|held| held.by() != name);
+    cluster.kill(first);
+    let second = wait_for_another_master(&cluster, first);
+    let running: Vec<usize> = (0..cluster.len()).filter(|node| *node != first).collect();
+    // By the receivers: of those who hand on, one has no daemon to ask.
+    let mut found = || {
+        let count = sessions.len();
+        assert_eq!(survivors(&mut sessions), count);
+        let all = running
+            .iter()
+            .map(|node| counter(&cluster, *node, "second_chance_found"));
+        all.sum::<u64>()
+    };
+    let mut before = found();
+    let with_a_cut_channel = found() - before;
+    assert!(with_a_cut_channel > 0, "nothing to learn");
+    for node in &lab.nodes {
+        node.restore_channel().unwrap();
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let mut rounds = 0;
+    before = found();
+    loop {
+        let now = found();
+        if now == before {
+            break;
+        }
+        let frames = now - before;
+        assert!(Instant::now() < deadline, "{frames} are handed on still");
+        (before, rounds) = (now, rounds + 1);
+        thread::sleep(Duration::from_millis(100));
+    }
+    let replaced = cluster.status(second).unwrap().channel.counters["flows_replaced"];
+    println!(
+        "a word in each of {} sessions: {with_a_cut_channel} frames came by a second chance; none once the channel \
+         was back, after {rounds} more words in each; {replaced} flows corrected",
+        sessions.len()
+    );
+}
+
 /// The pinned maps of one node.
 struct Maps<'a> {
     cluster: &'a Cluster,

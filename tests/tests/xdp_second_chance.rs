@@ -11,7 +11,8 @@ use anyhow::Result;
 use lbd_common::{
     backend::state::{DEAD, UNRESOLVED},
     counters::Reason as C,
-    flow::flag::{ADOPTED, COUNTED},
+    event::kind,
+    flow::flag::{ADOPTED, COUNTED, FROM_PEER},
 };
 use lbd_tests::{
     lab::{Lab, Spec},
@@ -23,7 +24,7 @@ use lbd_tests::{
         },
         row::{Flow, Given, Out, Row, check, half, open, row},
         tunnel::{in4, in6},
-        world::{A, B, FAR, LOCAL, TUNNEL4, TUNNEL6, VIP_IDS, World, backend_mac},
+        world::{A, B, FAR, LOCAL, TUNNEL4, TUNNEL6, VIP_IDS, World, backend_mac, verdict},
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -205,11 +206,12 @@ fn own(handed: &[Segment]) -> Vec<Row> {
     let mut rows = Vec::new();
     for segment in handed {
         let last = Out::PassChanged(segment.bytes());
+        let claimed = segment.is(ACK).then_some(open(LOCAL));
         #[rustfmt::skip]
         rows.extend([
             row("the session is here", segment.clone(), [TOLD, self_and(A)], Out::Pass, [C::PassFromNode], None),
             row("here, and none was seen before", segment.clone(), [self_and(A)], Out::Pass, [C::PassFromNode], None),
-            row("a second chance found it", marked(segment.bytes()), [TOLD, self_and(A)], last, [C::SecondChanceFound], None),
+            row("a second chance found it", marked(segment.bytes()), [TOLD, self_and(A)], last, [C::SecondChanceFound], claimed),
         ]);
     }
     rows
@@ -344,6 +346,58 @@ fn a_handshake_that_is_here_goes_on_here() {
         }
     };
     host.inside(work).unwrap();
+}
+
+#[test]
+fn a_session_that_was_found_is_claimed_once() {
+    let name = "a_session_that_was_found_is_claimed_once";
+    if !lbd_tests::root_or_skip(name) {
+        return;
+    }
+    let lab = lab();
+    let told = |flags| Flow { flags, ..open(A) };
+    let work = || -> Result<()> {
+        let mut world = World::load(name).unwrap();
+        let listeners = listeners();
+        let _sessions = sessions(&listeners);
+        let found = |world: &mut World, frame: &Segment| {
+            let (action, _) = world.run(&marked(frame.bytes()))?;
+            assert_eq!(action, verdict::PASS);
+            world.events()
+        };
+        for (frame, family) in [(handed4(ACK), 4), (handed6(ACK), 6)] {
+            for before in [
+                None,
+                Some(told(COUNTED | FROM_PEER)),
+                Some(told(COUNTED | ADOPTED)),
+            ] {
+                world.reset()?;
+                world.candidates(A, LOCAL)?;
+                if let Some(before) = before {
+                    world.flow(before.backend, before.state, before.flags, 0)?;
+                    world.set_load(A, 1)?;
+                }
+                let events = found(&mut world, &frame)?;
+                assert_eq!(events.len(), 1, "{before:?}");
+                assert_eq!((events[0].kind, events[0].backend), (kind::OPENED, LOCAL));
+                let words = world.client_flows(family)?;
+                let words: Vec<_> = words
+                    .iter()
+                    .map(|word| (word.backend, word.flags))
+                    .collect();
+                assert_eq!(words, [(LOCAL, COUNTED)]);
+                assert_eq!((world.load_of(A)?, world.load_of(LOCAL)?), (0, 1));
+                assert_eq!(found(&mut world, &frame)?.len(), 0, "told already");
+                assert_eq!((world.load_of(A)?, world.load_of(LOCAL)?), (0, 1));
+            }
+            // The ring does not name this box: its id is not known.
+            world.reset()?;
+            assert_eq!(found(&mut world, &frame)?.len(), 0);
+            assert_eq!(world.client_flows(family)?, []);
+        }
+        Ok(())
+    };
+    lab.nodes[0].inside(work).unwrap().unwrap();
 }
 
 #[test]

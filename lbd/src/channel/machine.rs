@@ -32,6 +32,8 @@ pub enum Output {
     },
     /// Flows of a peer, in their order.
     Learn {
+        /// Whose.
+        peer: SocketAddr,
         /// Never empty.
         records: Vec<FlowRecord>,
     },
@@ -172,7 +174,8 @@ impl Channel {
                     link.note_table(first, last);
                 }
                 if !records.is_empty() {
-                    outputs.push(Output::Learn { records });
+                    let peer = link.address;
+                    outputs.push(Output::Learn { peer, records });
                 }
             }
             Body::Weights(part) => {

@@ -247,7 +247,7 @@ fn talk(
                 let more = nodes[index].channel.receive(&bytes, now_ns);
                 outputs.extend(more.unwrap_or_default().into_iter().map(|o| (index, o)));
             }
-            Output::Learn { records } => nodes[from].learned.extend(records),
+            Output::Learn { records, .. } => nodes[from].learned.extend(records),
             Output::Weights { backends, .. } => nodes[from].weights = backends,
             Output::Orders(orders) => nodes[from].orders.extend(orders),
             Output::TableWanted { peer } => {
@@ -346,7 +346,7 @@ fn deliver(nodes: &mut [Node; 2], from: usize, outputs: Vec<Output>, now_ns: u64
                         let table = nodes[1 - from].table.clone();
                         nodes[1 - from].channel.queue_table(peer, table);
                     }
-                    Output::Learn { records } => nodes[1 - from].learned.extend(records),
+                    Output::Learn { records, .. } => nodes[1 - from].learned.extend(records),
                     _ => {}
                 }
             }
@@ -372,7 +372,7 @@ fn datagrams_in_another_order_are_all_taken_and_none_twice() {
     for bytes in sent.iter().chain(&sent) {
         let outputs = nodes[1].channel.receive(bytes, 0).unwrap_or_default();
         learned.extend(outputs.into_iter().filter_map(|output| match output {
-            Output::Learn { records } => Some(records),
+            Output::Learn { records, .. } => Some(records),
             _ => None,
         }));
     }

@@ -24,6 +24,12 @@ impl Host {
         Ok(())
     }
 
+    /// Undoes [`Self::cut_channel`].
+    pub fn restore_channel(&self) -> Result<()> {
+        self.nft("delete table inet channel")?;
+        Ok(())
+    }
+
     /// Counts from now on the sessions that the host's own stack resets; see [`Self::resets`].
     pub fn count_resets(&self) -> Result<()> {
         self.nft(

@@ -188,6 +188,12 @@ impl Segment {
         self
     }
 
+    /// Whether it has exactly these TCP flags, but for [`PSH`].
+    #[must_use]
+    pub fn is(&self, flags: u8) -> bool {
+        self.flags & !PSH == flags
+    }
+
     /// With these sequence and acknowledgement numbers.
     #[must_use]
     pub fn numbers(mut self, sequence: u32, acknowledgement: u32) -> Self {

@@ -15,6 +15,8 @@ const TRIES: usize = 3;
 pub(super) struct Told {
     pub(super) change: Change,
     pub(super) backend: BackendId,
+    /// Whether the backend itself tells.
+    pub(super) by_backend: bool,
 }
 
 /// Inserts, renews or closes it, and counts what came of it.
@@ -90,7 +92,7 @@ fn open<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> 
                 return Outcome::Known;
             }
             (renewed, Outcome::Known)
-        } else if gives_way(known, told.change, is_newer) {
+        } else if gives_way(known, told, is_newer) {
             (new, Outcome::Replaced)
         } else {
             return Outcome::Conflict;
@@ -111,15 +113,18 @@ fn is_same(known: FlowWord, told: NewFlow) -> bool {
 
 /// Whether a flow that differs gives way to what a peer tells: to anything that was heard later, so
 /// that what a box has kept through its death does not outlive a session; and to an event, which has
-/// just been, unless this box hears the session itself.
-fn gives_way(known: FlowWord, told: Change, is_newer: bool) -> bool {
-    let is_event = !matches!(told, Change::Alive { .. });
+/// just been, unless this box hears the session itself. What it hears but has only asked the ring for
+/// gives way to the backend that has the session: it found it by the second chance.
+fn gives_way(known: FlowWord, told: Told, is_newer: bool) -> bool {
+    let is_event = !matches!(told.change, Change::Alive { .. });
     let only_told = known.flags & flag::FROM_PEER != 0;
+    let is_guess = known.flags & flag::ADOPTED != 0;
+    let opened = told.change == Change::Opened;
     match known.state {
         state::DOOMED => false,
         state::CLOSING => is_event || is_newer,
-        state::HALF_OPEN => told == Change::Opened || (is_event && only_told) || is_newer,
-        _ => (is_event && only_told) || is_newer,
+        state::HALF_OPEN => opened || (is_event && only_told) || is_newer,
+        _ => (is_event && only_told) || (opened && is_guess && told.by_backend) || is_newer,
     }
 }
 
@@ -157,6 +162,7 @@ mod tests {
         Told {
             change,
             backend: BackendId(2),
+            by_backend: false,
         }
     }
 
@@ -259,6 +265,28 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_was_only_guessed_goes_to_the_backend_that_says_it_has_it() {
+        for (flags, change, by_backend, backend) in [
+            (flag::ADOPTED, Change::Opened, true, 2),
+            (flag::ADOPTED, Change::Opened, false, 1),
+            (flag::ADOPTED, Change::Opening, true, 1),
+            (flag::ADOPTED, SINCE, true, 1),
+            (0, Change::Opened, true, 1),
+        ] {
+            let tables = FlowTables::anonymous(1024, 1024).unwrap();
+            let own = known(1, state::ESTABLISHED, flags);
+            assert_eq!(tables.v4().insert(KEY, own, NOW), Insert::Inserted);
+            let told = Told {
+                by_backend,
+                ..told(change)
+            };
+            learn(&tables.v4(), KEY, told, NOW, &mut Counters::default());
+            let word = tables.v4().lookup(KEY).unwrap();
+            assert_eq!(word.backend, backend, "{flags} {told:?}");
+        }
+    }
+
+    #[test]
     fn a_table_larger_than_ours_is_counted_and_pushes_no_session_out() {
         let tables = FlowTables::anonymous(64, 64).unwrap();
         let mut counters = Counters::default();
@@ -299,6 +327,7 @@ mod tests {
             let told = Told {
                 change,
                 backend: BackendId(backend),
+                by_backend: false,
             };
             learn(&flows, KEY, told, NOW, &mut counters);
             assert_eq!((load(1), load(2)), expected, "after {told:?}");

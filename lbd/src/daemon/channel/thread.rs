@@ -297,7 +297,7 @@ impl Worker {
                         on.send(to, &bytes);
                     }
                 }
-                Output::Learn { records } => self.learn(&records),
+                Output::Learn { peer, records } => self.learn(peer.ip(), &records),
                 Output::TableWanted { peer } => {
                     // What was told before the walk is in the table, what comes after it follows it.
                     self.tell_events(now_ns);
@@ -332,7 +332,7 @@ impl Worker {
         v4.chain(v6).collect()
     }
 
-    fn learn(&mut self, records: &[FlowRecord]) {
+    fn learn(&mut self, peer: IpAddr, records: &[FlowRecord]) {
         let now_seen = seen(clock::monotonic_ns());
         let (v4, v6) = (self.tables.v4(), self.tables.v6());
         for record in records {
@@ -343,6 +343,7 @@ impl Worker {
             let told = Told {
                 change: record.change,
                 backend,
+                by_backend: record.backend == peer,
             };
             let (port, counters) = (record.source.port(), &mut self.learned);
             match record.source.ip() {

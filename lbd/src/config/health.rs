@@ -36,8 +36,8 @@ pub struct Health {
     pub port: Option<u16>,
     /// The name given in EHLO. Default `null`: `node.name`.
     pub helo: Option<String>,
-    /// Whether STARTTLS is asked for: a backend that does not offer or refuses it is not healthy.
-    /// Default false.
+    /// Whether STARTTLS is asked for: a backend that does not offer or refuses it is not healthy. An
+    /// accepted one is not followed by TLS, nor by QUIT, which its log may mention. Default false.
     pub starttls: bool,
     /// A recipient to ask for by MAIL FROM:<> and RCPT TO, then QUIT. Default `null`: not asked.
     pub recipient: Option<String>,

@@ -1,4 +1,4 @@
-//! The dialogue: banner, EHLO, perhaps MAIL and RCPT, QUIT.
+//! The dialogue: banner, EHLO, perhaps MAIL and RCPT, perhaps STARTTLS, QUIT.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::verdict::{Reason, Stage, Verdict};
 pub struct Settings {
     /// Our name in EHLO.
     pub helo: String,
-    /// Whether EHLO must offer STARTTLS. TLS itself is not started.
+    /// Whether EHLO must offer STARTTLS and the server accept it. TLS itself is not started.
     pub starttls: bool,
     /// A sender and a recipient that the backend must accept; RSET follows, never DATA.
     pub probe: Option<Envelope>,
@@ -77,7 +77,8 @@ pub enum Action {
 /// One health check on one connection.
 ///
 /// Whatever happens after the banner, QUIT is sent and its answer awaited for a moment, so that the
-/// backend's log has no "lost connection". Before the banner nothing may be sent: RFC 5321 section
+/// backend's log has no "lost connection"; but for an accepted STARTTLS, after which nothing but TLS
+/// may be said (RFC 3207, section 4). Before the banner nothing may be sent: RFC 5321 section
 /// 4.3.1, and postscreen bans who speaks first.
 #[derive(Clone, Debug)]
 pub struct Dialogue {
@@ -195,7 +196,14 @@ impl Dialogue {
                 self.verdict = Some(Verdict::Up);
                 self.send(Stage::Rset, "RSET");
             }
-            (Stage::Rset, _) => self.quit(Verdict::Up),
+            (Stage::Rset, _) => self.end_well(),
+            (Stage::StartTls, 220) => self.end(Verdict::Up),
+            // 454 is no overload here: its certificate or key is missing, and senders that insist on
+            // TLS are turned away.
+            (Stage::StartTls, code) if code != 421 => {
+                let text = reply.text();
+                self.quit(Verdict::Down(Reason::Refused { stage, code, text }));
+            }
             (Stage::Quit, _) => self.over = true,
             (stage, code) => {
                 let text = reply.text();
@@ -220,6 +228,17 @@ impl Dialogue {
         } else if let Some(probe) = &self.settings.probe {
             let mail = format!("MAIL FROM:<{}>", probe.from);
             self.send(Stage::Mail, &mail);
+        } else {
+            self.end_well();
+        }
+    }
+
+    /// All that was asked for was accepted, but for STARTTLS, which comes last.
+    fn end_well(&mut self) {
+        let accepted = self.verdict.as_ref().is_none_or(|all| *all == Verdict::Up);
+        if self.settings.starttls && accepted {
+            self.verdict = None;
+            self.send(Stage::StartTls, "STARTTLS");
         } else {
             self.quit(Verdict::Up);
         }

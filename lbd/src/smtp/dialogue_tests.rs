@@ -74,7 +74,7 @@ fn a_probe_resets_and_never_sends_data() {
     let ok = Says("250 ok\r\n");
     let (sent, verdict) = run(
         probing(),
-        &[Says(BANNER), Says(EHLO), ok, ok, ok, Says("221 bye\r\n")],
+        &[Says(BANNER), Says(EHLO), ok, ok, ok, Says("220 go\r\n")],
     );
     assert_eq!(
         sent,
@@ -83,10 +83,47 @@ fn a_probe_resets_and_never_sends_data() {
             "MAIL FROM:<>",
             "RCPT TO:<postmaster@example.com>",
             "RSET",
-            "QUIT",
+            // And nothing after its 220, which only TLS may follow.
+            "STARTTLS",
         ]
     );
     assert_eq!(verdict, Verdict::Up);
+}
+
+#[test]
+fn a_server_that_offers_starttls_and_refuses_it_is_down() {
+    let asking = Settings {
+        starttls: true,
+        ..Settings::default()
+    };
+    let refusal = "454 4.7.0 TLS not available due to local problem";
+    let down = |code, text| refused(Stage::StartTls, code, text);
+    let table = [
+        (refusal, down(454, &refusal[4..])),
+        ("502 not implemented", down(502, "not implemented")),
+        ("250 ok", down(250, "ok")),
+        ("421 too busy", full(Stage::StartTls, 421, "too busy")),
+    ];
+    for (answer, expected) in table {
+        let line = format!("{answer}\r\n");
+        let script = [Says(BANNER), Says(EHLO), Says(&line), Says("221 bye\r\n")];
+        let (sent, verdict) = run(asking.clone(), &script);
+        assert_eq!(verdict, expected, "{answer}");
+        assert_eq!(sent, ["EHLO localhost", "STARTTLS", "QUIT"], "{answer}");
+    }
+    // After a probe that it took, too.
+    let ok = Says("250 ok\r\n");
+    let line = format!("{refusal}\r\n");
+    let script = [Says(BANNER), Says(EHLO), ok, ok, ok, Says(&line)];
+    let (sent, verdict) = run(probing(), &script);
+    assert_eq!(verdict, down(454, &refusal[4..]));
+    assert_eq!(sent.last().unwrap(), "QUIT");
+    let silent = [Says(BANNER), Says(EHLO), ok, ok, ok, IsSilent];
+    let (_, verdict) = run(probing(), &silent);
+    assert!(
+        matches!(verdict, Verdict::Down(Reason::TimedOut { .. })),
+        "{verdict:?}"
+    );
 }
 
 #[test]
@@ -258,7 +295,7 @@ proptest! {
     ) {
         let script: Vec<_> = chunks.iter().map(|chunk| Says(chunk)).collect();
         let (sent, _) = run(probing(), &script);
-        prop_assert!(sent.len() <= 6, "{:?}", sent);
+        prop_assert!(sent.len() <= 7, "{:?}", sent);
         prop_assert!(sent.iter().all(|line| !line.starts_with("DATA")));
         let quits = sent.iter().filter(|line| *line == "QUIT").count();
         prop_assert!(quits <= 1);

@@ -16,6 +16,8 @@ pub enum Stage {
     Rcpt,
     /// After RSET.
     Rset,
+    /// After STARTTLS.
+    StartTls,
     /// After QUIT.
     Quit,
 }
@@ -28,6 +30,7 @@ impl fmt::Display for Stage {
             Self::Mail => "MAIL FROM",
             Self::Rcpt => "RCPT TO",
             Self::Rset => "RSET",
+            Self::StartTls => "STARTTLS",
             Self::Quit => "QUIT",
         })
     }

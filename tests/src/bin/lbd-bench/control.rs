@@ -1,12 +1,13 @@
 //! What the daemon does beside the packets: CPU time, and how it grows.
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     net::{IpAddr, Ipv4Addr},
 };
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, ensure};
 use lbd::{
-    config::Network,
+    config::{Config, Network},
     dataplane::{AccessLists, FlowTables},
     flows::{Insert, Key4, NewFlow, Sweeper, Timeouts},
     policy::{BackendInput, Input, Mode, Policy, Settings, SiteInput},
@@ -35,18 +36,28 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
         ratio: ms,
         bound: Bound::AtMost(20.0),
     });
+    let backends = per_backends(pace, &mut rig)?;
+    let parts = [
+        "policy step",
+        "ring built",
+        "ring written and swapped",
+        "weights written",
+    ];
+    let step = parts.map(|line| backends.median(line, "1000 backends"));
+    let step: Option<f64> = step.into_iter().sum();
+    let step = step.map(|ms| Goal {
+        what: "ms of one core for policy, ring and map writes of 1,000 backends".to_owned(),
+        ratio: ms,
+        bound: Bound::AtMost(50.0),
+    });
     Ok(Section {
         name: "control",
         method: format!(
             "Milliseconds of CPU time of one thread, {} rounds each.",
             pace.rounds(ROUNDS)
         ),
-        tables: vec![
-            per_backends(pace, &mut rig)?,
-            sweeps,
-            per_entries(pace, &mut rig)?,
-        ],
-        goals: goal.into_iter().collect(),
+        tables: vec![backends, sweeps, per_entries(pace, &mut rig)?],
+        goals: goal.into_iter().chain(step).collect(),
     })
 }
 
@@ -78,7 +89,7 @@ fn table(columns: Vec<String>, lines: Vec<(&str, Vec<Option<Spread>>)>) -> Table
 }
 
 fn per_backends(pace: Pace, rig: &mut Rig) -> Result<Table> {
-    let [mut built, mut swapped, mut weighed, mut stepped] = [const { Vec::new() }; 4];
+    let [mut built, mut swapped, mut weighed, mut stepped, mut read] = [const { Vec::new() }; 5];
     for count in BACKENDS {
         let addresses: Vec<[u8; 4]> = (0..count)
             .map(|id| Ipv4Addr::from_bits(0x0a00_0001 + u32::from(id)).octets())
@@ -118,6 +129,15 @@ fn per_backends(pace: Pace, rig: &mut Rig) -> Result<Table> {
                 Ok(())
             })
         })?);
+        let (before, after) = (configuration(count, 100), configuration(count, 99));
+        let before = parsed(&before)?;
+        read.push(rounds(pace, || {
+            timed(|| {
+                let changes = before.changes(&parsed(&after)?);
+                ensure!(!changes.is_empty(), "every weight is another one");
+                Ok(())
+            })
+        })?);
     }
     Ok(table(
         BACKENDS.map(|count| format!("{count} backends")).to_vec(),
@@ -126,8 +146,28 @@ fn per_backends(pace: Pace, rig: &mut Rig) -> Result<Table> {
             ("ring written and swapped", swapped),
             ("weights written", weighed),
             ("policy step", stepped),
+            ("configuration read and compared", read),
         ],
     ))
+}
+
+/// A configuration file with so many backends of one weight.
+fn configuration(count: u16, weight: u16) -> String {
+    let mut text = "node: {name: lb1, interfaces: [eth0]}\ncluster:\n  virtual_router_id: 51\n  \
+         virtual_addresses: [10.255.255.1/8]\n  sites:\n    - name: one\n      backends:\n"
+        .to_owned();
+    for id in 0..count {
+        let address = Ipv4Addr::from_bits(0x0a00_0001 + u32::from(id));
+        let _ = writeln!(
+            text,
+            "        - {{name: mx{id}, address: {address}, weight: {weight}}}"
+        );
+    }
+    text
+}
+
+fn parsed(text: &str) -> Result<Config> {
+    Config::parse(text, "bench").map_err(|errors| anyhow!("{errors:?}"))
 }
 
 fn policy_input(count: u16) -> Input {

@@ -6,15 +6,15 @@
 //! spoils a round and not a case.
 pub(crate) mod walk;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use aya::programs::ProgramFd;
 use lbd_common::{backend::Backend, director::flag};
 use lbd_tests::xdp::{
     object,
-    packet::{ACK, FIN, PSH, SYN},
-    world::{List, World, tunnel_to},
+    packet::{ACK, FIN, PORT, PSH, SYN, VIP4},
+    world::{List, VIP_IDS, World, tunnel_to},
 };
 
 use crate::Pace;
@@ -145,6 +145,7 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
 }
 
 const LBD: &str = "lbd IPv4 dsr";
+const LBD_NAT: &str = "lbd IPv4 nat";
 
 fn contestants(floor: &Floor, denying: &World) -> Result<Vec<Contestant>> {
     let mut all = Vec::new();
@@ -163,9 +164,13 @@ fn contestants(floor: &Floor, denying: &World) -> Result<Vec<Contestant>> {
         (LBD, 4, Backend::default()),
         ("lbd IPv6 dsr", 6, Backend::default()),
         ("lbd IPv4 ipip", 4, tunnel_to(far(7), far(1))),
+        (LBD_NAT, 4, Backend::default()),
     ];
     for (name, family, backend) in modes {
-        let world = World::for_bench(object::LBD, BACKENDS, backend)?;
+        let mut world = World::for_bench(object::LBD, BACKENDS, backend)?;
+        if name == LBD_NAT {
+            translate(&mut world)?;
+        }
         all.push(Contestant {
             name,
             program: world.fd()?,
@@ -180,6 +185,16 @@ fn contestants(floor: &Floor, denying: &World) -> Result<Vec<Contestant>> {
         });
     }
     Ok(all)
+}
+
+/// Makes all backends `nat` ones, each with an address of its own.
+fn translate(world: &mut World) -> Result<()> {
+    let service = (SocketAddr::new(VIP4.into(), PORT), VIP_IDS[0]);
+    for id in 0..BACKENDS {
+        let address = Ipv4Addr::from_bits(0x0a00_000b + u32::from(id));
+        world.nat(id, address.into(), None, &[service])?;
+    }
+    Ok(())
 }
 
 fn denying_world() -> Result<World> {

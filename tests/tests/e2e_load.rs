@@ -8,8 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lbd::dataplane::MmapArray;
-use lbd_common::{director::Director, maps::DIRECTOR};
+use lbd::dataplane::RingWriter;
 use lbd_tests::{
     cluster::{Cluster, Settings},
     lab::{Host, INTERFACE, Lab, Spec, addresses},
@@ -180,36 +179,41 @@ fn swaps(name: &str, count: usize, length: Duration) {
     let cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.master().unwrap();
     let mut open = Held::open_many(lab.client(), count).unwrap();
-    // Two rings that differ much: all alike, and nearly everything to the last node.
-    for node in ["mx1", "mx2"] {
-        let output = cluster.lbd(master, &["weight", node, "1"]).unwrap();
-        assert!(output.status.success(), "{output:?}");
-        thread::sleep(Duration::from_millis(500));
-    }
-    let director = director(&cluster, master);
-    let index = director.field_u32(0, std::mem::offset_of!(Director, ring_index));
+    let writer = RingWriter::beside(cluster.pin_dir(master)).unwrap();
+    // Three rings of which every slot has another backend in the next: there are two maps, so each is
+    // written with other backends every time.
+    let ring = writer.live().unwrap();
+    let mut ids = ring.clone();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "backends in the ring");
+    let turned = |by: usize| -> Vec<u32> {
+        let place = |id: &u32| ids.iter().position(|other| other == id).unwrap();
+        ring.iter().map(|id| ids[(place(id) + by) % 3]).collect()
+    };
+    let rings = [turned(1), turned(2), ring.clone()];
     let start = Instant::now();
-    let mut swaps = 0_u32;
-    while start.elapsed() < length {
-        index.store(1 - index.load(Ordering::Relaxed), Ordering::Relaxed);
-        swaps += 1;
-        // Each session says something between two swaps, in turn.
-        let tenth = count / 10;
-        let from = swaps as usize % 10 * tenth;
-        for held in &mut open[from..from + tenth] {
-            held.check().unwrap();
+    let swaps = thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            let mut swaps = 0_u32;
+            while start.elapsed() < length {
+                writer.swap(&rings[swaps as usize % 3]).unwrap();
+                swaps += 1;
+                let next = start + swaps * BETWEEN_SWAPS;
+                thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+            swaps
+        });
+        // Meanwhile each session says something, in turn.
+        for held in (0..count).cycle() {
+            if writing.is_finished() {
+                break;
+            }
+            open[held].check().unwrap();
         }
-        let next = start + swaps * BETWEEN_SWAPS;
-        thread::sleep(next.saturating_duration_since(Instant::now()));
-    }
-    println!("{swaps} swaps in {length:?} with {count} open sessions");
+        writing.join().unwrap()
+    });
+    println!("{swaps} rings written in {length:?} with {count} open sessions");
     assert_eq!(survivors(&mut open), count);
     drop(cluster);
-}
-
-/// The director's entry of a node, as its daemon maps it.
-fn director(cluster: &Cluster, node: usize) -> MmapArray<Director> {
-    use std::os::fd::AsFd as _;
-    let map = aya::maps::MapData::from_pin(cluster.pin_dir(node).join(DIRECTOR)).unwrap();
-    MmapArray::<Director>::map(map.fd().as_fd(), 1).unwrap()
 }

@@ -1,13 +1,14 @@
 //! `RINGS`: one is live, the other is filled aside.
 use std::{
     os::fd::AsFd as _,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aya::maps::{ArrayOfMaps, MapData, MapError};
+use aya::maps::{ArrayOfMaps, Map, MapData, MapError};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use lbd_common::{
-    maps::RINGS,
+    maps::{DIRECTOR, RINGS},
     ring::{NO_BACKEND, RING_SLOTS},
 };
 
@@ -15,6 +16,7 @@ use super::{
     bpf,
     director::DirectorFields,
     error::{DataPlaneError, Result},
+    mmap::MmapArray,
 };
 
 /// Swaps rings, from whatever thread; one swap at a time.
@@ -30,6 +32,33 @@ impl RingWriter {
             rings: Arc::new(Mutex::new(rings)),
             director,
         }
+    }
+
+    /// Writes rings beside the daemon, through what it has pinned in `pin_dir`: what a test does to
+    /// sessions that should not mind. The daemon's next ring ends it.
+    pub fn beside(pin_dir: &Path) -> Result<Self> {
+        let open = |name: &'static str| {
+            MapData::from_pin(pin_dir.join(name)).map_err(|error| failed("opening", error))
+        };
+        let outer = ArrayOfMaps::try_from(Map::ArrayOfMaps(open(RINGS)?))
+            .map_err(|error| failed("opening", error))?;
+        let director = MmapArray::map(open(DIRECTOR)?.fd().as_fd(), 1).map_err(|source| {
+            DataPlaneError::Map {
+                action: "mapping",
+                map: DIRECTOR,
+                source,
+            }
+        })?;
+        Ok(Self::new(
+            Rings::open(outer, 0)?,
+            DirectorFields::new(director),
+        ))
+    }
+
+    /// The backend ids of the live ring.
+    pub fn live(&self) -> Result<Vec<u32>> {
+        let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        rings.read(self.director.ring_index())
     }
 
     /// Fills the idle ring with backend ids (`NO_BACKEND` for none), then makes it the live one.
@@ -75,6 +104,21 @@ impl Rings {
         };
         let rings = [open(0)?, open(1)?];
         Ok(Self { rings, slots })
+    }
+
+    /// All slots of one ring, each by a system call.
+    fn read(&self, index: u32) -> Result<Vec<u32>> {
+        let ring = &self.rings[(index % COUNT) as usize];
+        let slot = |slot: &u32| {
+            bpf::lookup(ring.fd().as_fd(), *slot, 1)
+                .map(|copies: Vec<u32>| copies[0])
+                .map_err(|source| DataPlaneError::Map {
+                    action: "reading",
+                    map: RINGS,
+                    source,
+                })
+        };
+        self.slots.iter().map(slot).collect()
     }
 
     /// Writes all slots of one ring in one system call.

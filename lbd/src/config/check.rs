@@ -189,6 +189,21 @@ impl Checker<'_> {
                 );
             }
         }
+        for director in &cluster.directors {
+            let is_backend = |(_, backend): &(String, &Backend)| backend.address == *director;
+            let problem = if self.is_vip(*director) {
+                "a VIP"
+            } else if self.backends().any(|backend| is_backend(&backend)) {
+                "a backend, which takes part in the channel anyway"
+            } else {
+                continue;
+            };
+            self.complain(
+                "cluster.directors",
+                format!("{director} is {problem}"),
+                "give the addresses in node.channel of the nodes that are no backends",
+            );
+        }
         if let Some(peer) = peers.iter().find(|peer| self.is_vip(**peer)) {
             self.complain(
                 "cluster.unicast_peers",
@@ -386,7 +401,10 @@ impl Checker<'_> {
             .backends()
             .map(|(_, b)| b.name.as_str())
             .collect();
-        if !names.contains(self.node.name.as_str()) {
+        let is_backend = names.contains(self.node.name.as_str());
+        let channel = self.node.channel.map(|channel| channel.ip());
+        let is_listed = channel.is_some_and(|own| self.cluster.directors.contains(&own));
+        if !is_backend && !is_listed {
             warn(
                 "node.name",
                 format!(
@@ -394,6 +412,18 @@ impl Checker<'_> {
                     self.node.name
                 ),
                 "for a pure director that is right; else give the backend's name",
+            );
+        }
+        if let Some(own) = channel.filter(|own| !own.is_loopback())
+            && !is_backend
+            && !is_listed
+            && self.cluster.secret_file.is_some()
+        {
+            warn(
+                "cluster.directors",
+                format!("no other node of the channel knows this box, which is at {own}"),
+                "list the address of every node that is no backend, or a failover between them loses \
+                 sessions",
             );
         }
         if self.cluster.backends().all(|(_, b)| b.weight == Weight(0)) {

@@ -110,6 +110,9 @@ pub struct Cluster {
     /// Nodes to advertise to by unicast, for a segment without multicast; a node skips its own
     /// address. Default none: multicast.
     pub unicast_peers: Vec<IpAddr>,
+    /// Nodes that are no backends (pure directors), each by the address of its `node.channel`: they take
+    /// part in the cluster channel. Default none.
+    pub directors: Vec<IpAddr>,
     /// Default `rfc5798`.
     pub vrrp_checksum: VrrpChecksum,
     /// Default `off`.

@@ -157,14 +157,8 @@ fn every_example_is_what_its_name_says() {
         ]
     );
     for (name, config) in &examples {
-        // A pure director is what nat and ipip show; nothing else may be warned of.
         let warned: Vec<&str> = config.warnings().iter().map(|w| w.path.as_str()).collect();
-        let director = ["nat", "ipip"].contains(&name.as_str());
-        assert_eq!(
-            warned,
-            if director { vec!["node.name"] } else { vec![] },
-            "{name}"
-        );
+        assert_eq!(warned, Vec::<&str>::new(), "{name}");
     }
     assert_eq!(examples["active-passive"].cluster.mode, Mode::ActivePassive);
     assert_eq!(examples["two-sites"].cluster.sites[0].spill, ["atlanta"]);
@@ -267,6 +261,37 @@ cluster:
 }
 
 #[test]
+fn a_director_that_is_no_backend_is_one_that_the_others_know() {
+    let file = "
+node: {name: lb1, interfaces: [eth0], channel: '192.0.2.2:9426'}
+cluster:
+  virtual_router_id: 51
+  virtual_addresses: [192.0.2.25/24]
+  secret_file: /etc/lbd/cluster.key
+  directors: [192.0.2.3]
+  sites:
+    - name: here
+      backends: [{name: mx1, address: 192.0.2.11}]
+";
+    let warned = |text: &str| -> Vec<String> {
+        let config = parse(text);
+        config.warnings().iter().map(|w| w.path.clone()).collect()
+    };
+    assert_eq!(warned(file), ["node.name", "cluster.directors"]);
+    let known = file.replace("[192.0.2.3]", "[192.0.2.2, 192.0.2.3]");
+    assert_eq!(warned(&known), Vec::<String>::new());
+    assert_eq!(warned(&file.replace("lb1", "mx1")), Vec::<String>::new());
+    let keyless = file.replace("  secret_file: /etc/lbd/cluster.key\n", "");
+    assert_eq!(warned(&keyless), ["node.name", "node.channel"]);
+    for wrong in ["192.0.2.11", "192.0.2.25"] {
+        let text = file.replace("192.0.2.3", wrong);
+        let errors = Config::parse(&text, "lbd.yaml").unwrap_err();
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert!(errors.len() == 1 && errors[0].contains(wrong), "{errors:?}");
+    }
+}
+
+#[test]
 fn what_is_presented_means_the_same() {
     let mut cases: Vec<String> = shipped().into_iter().map(|(_, text)| text).collect();
     cases.push(DESIGN.to_owned());
@@ -284,6 +309,7 @@ const ALL_OTHER_KEYS: &str = r#"
   preempt_delay: 90s
   sync_timeout: 0.5s
   unicast_peers: [192.0.2.11, "2001:db8::12"]
+  directors: [192.0.2.2, "2001:db8::2"]
   vrrp_checksum: rfc9568
   authentication: receive-only
   announce: {count: 9, gap: 0s, repeat: 0s}

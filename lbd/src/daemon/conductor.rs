@@ -205,12 +205,13 @@ impl Conductor {
     }
 
     fn neighbour(&mut self, neighbour: &Neighbour) {
-        let Some(member) = self.members.by_address(neighbour.address) else {
-            return;
-        };
         let hop = match neighbour.reach {
             Reach::Resolved(hop) => Some(hop),
             Reach::Local | Reach::Unreachable | Reach::Resolving { .. } => None,
+        };
+        self.nodes_stale |= self.members.note_director(neighbour.address, hop);
+        let Some(member) = self.members.by_address(neighbour.address) else {
+            return;
         };
         // A hop that a former daemon left stands until the kernel knows better.
         let is_adopted = member.hop.is_some_and(|hop| !hop.is_confirmed);

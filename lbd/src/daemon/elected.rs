@@ -146,10 +146,12 @@ impl Conductor {
             advert::Event::WantSync { leader } => {
                 // Without a channel there is nobody to ask, and of a master that is no node of the
                 // channel (keepalived) there are no flows.
+                // A pure director's adverts may come from another address than its channel's.
+                let has_directors = !self.config.cluster.directors.is_empty();
                 let may_know = leader.is_none_or(|leader| {
                     let addresses = [Some(leader.address), leader.other_address];
                     let is_peer = |address| self.channel.is_peer(address);
-                    addresses.into_iter().flatten().any(is_peer)
+                    has_directors || addresses.into_iter().flatten().any(is_peer)
                 });
                 if !may_know || !self.channel.join() {
                     self.election.tell(Command::SyncDone);

@@ -46,6 +46,8 @@ pub(super) struct Member {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Members {
     all: Vec<Member>,
+    /// The way to each node that is no backend.
+    directors: BTreeMap<IpAddr, Option<Hop>>,
 }
 
 impl Members {
@@ -75,6 +77,12 @@ impl Members {
             member.local = backend.name == node_name;
             self.all.push(member);
         }
+        let directors = std::mem::take(&mut self.directors);
+        self.directors = cluster
+            .directors
+            .iter()
+            .map(|address| (*address, directors.get(address).copied().flatten()))
+            .collect();
         let still = |id: &BackendId| self.all.iter().any(|member| member.id == *id);
         before
             .iter()
@@ -101,6 +109,18 @@ impl Members {
 
     pub(super) fn by_name(&mut self, name: &str) -> Option<&mut Member> {
         self.all.iter_mut().find(|member| member.name == name)
+    }
+
+    /// Notes the way to a node that is no backend; false if that is none, or nothing new.
+    pub(super) fn note_director(&mut self, address: IpAddr, hop: Option<Hop>) -> bool {
+        match self.directors.get_mut(&address) {
+            // A MAC that does not answer for now stays.
+            Some(known) if hop.is_some() && *known != hop => {
+                *known = hop;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Those whose replies pass this box.
@@ -138,10 +158,11 @@ impl Members {
     /// The MACs of the cluster's other boxes on this segment.
     pub(super) fn node_macs(&self) -> Vec<Mac> {
         // What a gateway sends may be anybody's.
-        let on_link = self
-            .all
-            .iter()
-            .filter_map(|member| member.hop.filter(|hop| hop.next_hop == member.address));
+        let backends = self.all.iter().map(|member| (member.address, member.hop));
+        let directors = self.directors.iter().map(|(address, hop)| (*address, *hop));
+        let on_link = backends
+            .chain(directors)
+            .filter_map(|(address, hop)| hop.filter(|hop| hop.next_hop == address));
         let mut macs: Vec<Mac> = on_link.map(|hop| hop.mac).collect();
         macs.sort_unstable();
         macs.dedup();

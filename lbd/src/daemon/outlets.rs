@@ -67,6 +67,7 @@ impl Outlets {
             .cluster
             .backends()
             .map(|(_, backend)| backend.address)
+            .chain(config.cluster.directors.iter().copied())
             .collect();
         self.watched = (config.node.interfaces.clone(), addresses);
         self.watch();

@@ -37,6 +37,7 @@ pub(super) fn ends(members: &Members, cluster: &Cluster) -> BTreeMap<IpAddr, u32
         .map(|member| member.address)
         // A pure director is no backend.
         .chain(cluster.unicast_peers.iter().copied())
+        .chain(cluster.directors.iter().copied())
         .map(|address| (address, side::PEER))
         .collect();
     ends.insert(own.address, side::OWN);

@@ -35,6 +35,8 @@ pub struct Settings {
     pub backends6: bool,
     /// Nodes that stand for no election.
     pub backends_only: Vec<usize>,
+    /// Nodes that are no backends.
+    pub directors: Vec<usize>,
     /// More lines for `cluster:`, indented by two blanks.
     pub more: String,
 }
@@ -64,6 +66,7 @@ impl Default for Settings {
             sites: Vec::new(),
             backends6: false,
             backends_only: Vec::new(),
+            directors: Vec::new(),
             more: String::new(),
         }
     }
@@ -159,6 +162,12 @@ impl Settings {
             self.policy,
             self.more,
         );
+        if !self.directors.is_empty() {
+            let address = |index: &usize| format!("\"{}\"", self.address(&nodes[*index]));
+            let directors: Vec<String> = self.directors.iter().map(address).collect();
+            let line = format!("  directors: [{}]\n  sites:\n", directors.join(", "));
+            text = text.replace("  sites:\n", &line);
+        }
         let whole = [Site {
             name: "lab",
             nodes: nodes.len(),
@@ -169,7 +178,8 @@ impl Settings {
         } else {
             &self.sites
         };
-        let mut nodes = nodes.iter().enumerate();
+        let is_backend = |(index, _): &(usize, &Host)| !self.directors.contains(index);
+        let mut nodes = nodes.iter().enumerate().filter(is_backend);
         for site in sites {
             let spill = site.spill.unwrap_or_default();
             let _ = writeln!(

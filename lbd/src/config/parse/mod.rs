@@ -143,6 +143,9 @@ fn cluster(mut t: Table<'_>) -> Cluster {
         unicast_peers: t
             .unique_list("unicast_peers", values::host_address, |peer| *peer)
             .unwrap_or_default(),
+        directors: t
+            .unique_list("directors", values::host_address, |director| *director)
+            .unwrap_or_default(),
         vrrp_checksum: t.or("vrrp_checksum", VrrpChecksum::Rfc5798, choice::read),
         authentication: t.or("authentication", Authentication::Off, choice::read),
         announce: announce(t.table("announce")),

@@ -147,7 +147,7 @@ impl Outlet {
                 Ok(socket) => {
                     info!("flows are told to peers from {address}/udp");
                     self.order(Order::On {
-                        name: config.node.name.clone(),
+                        name: own_name(config, address),
                         socket,
                         keys: keys.clone(),
                     });
@@ -271,15 +271,73 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// The other backends: one that runs no lbd hears nothing, and that harms nobody.
+/// What this node is called among its peers. A pure director stands in no list by its name, and the
+/// others know its address only.
+fn own_name(config: &Config, own: SocketAddr) -> String {
+    let mut backends = config.cluster.backends();
+    if backends.any(|(_, backend)| backend.name == config.node.name) {
+        return config.node.name.clone();
+    }
+    own.ip().to_string()
+}
+
+/// The other backends and directors: one that runs no lbd hears nothing, and that harms nobody.
 fn peers(config: &Config, own: SocketAddr) -> Vec<(String, SocketAddr)> {
-    config
+    let backends = config
         .cluster
         .backends()
         .filter(|(_, backend)| backend.name != config.node.name)
-        .map(|(_, backend)| {
-            let address = SocketAddr::new(backend.address, own.port());
-            (backend.name.clone(), address)
-        })
+        .map(|(_, backend)| (backend.name.clone(), backend.address));
+    let directors = config
+        .cluster
+        .directors
+        .iter()
+        .filter(|director| **director != own.ip())
+        .map(|director| (director.to_string(), *director));
+    backends
+        .chain(directors)
+        .map(|(name, address)| (name, SocketAddr::new(address, own.port())))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_know_each_other_by_names_that_each_can_tell() {
+        let file = "
+node: {name: NAME, interfaces: [eth0], channel: 'OWN:9426'}
+cluster:
+  virtual_router_id: 51
+  virtual_addresses: [192.0.2.25/24]
+  directors: [192.0.2.2, 192.0.2.3]
+  sites:
+    - name: here
+      backends:
+        - {name: mx1, address: 192.0.2.11}
+        - {name: mx2, address: 192.0.2.12}
+";
+        let nodes = [
+            ("lb1", "192.0.2.2"),
+            ("lb2", "192.0.2.3"),
+            ("mx1", "192.0.2.11"),
+            ("mx2", "192.0.2.12"),
+        ];
+        let known: Vec<_> = nodes
+            .iter()
+            .map(|(name, own)| {
+                let text = file.replace("NAME", name).replace("OWN", own);
+                let config = Config::parse(&text, "f").expect("right");
+                let own = config.node.channel.expect("given");
+                ((own_name(&config, own), own), peers(&config, own))
+            })
+            .collect();
+        for (index, (node, _)) in known.iter().enumerate() {
+            for (other, (_, peers)) in known.iter().enumerate() {
+                let count = peers.iter().filter(|peer| *peer == node).count();
+                assert_eq!(count, usize::from(other != index), "{node:?} in {peers:?}");
+            }
+        }
+    }
 }

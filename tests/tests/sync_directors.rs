@@ -1,0 +1,123 @@
+//! Flows between directors that are no backends.
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use lbd_tests::{
+    cluster::{Cluster, PATIENCE, Settings, Status},
+    lab::{Host, Lab, Spec, addresses},
+    smtp::{
+        held::{Held, survivors},
+        server::Server,
+    },
+};
+
+/// Sessions held open.
+const SESSIONS: usize = 60;
+const DIRECTORS: [usize; 2] = [0, 1];
+
+/// What an operator does to a mail server that knows nothing of lbd: it has the virtual addresses, and
+/// does not answer for them.
+fn prepare(node: &Host) {
+    node.set_sysctls(&[
+        ("net.ipv4.conf.all.arp_ignore", "1"),
+        ("net.ipv4.conf.all.arp_announce", "2"),
+    ])
+    .unwrap();
+    node.ip(&format!("addr add {}/32 dev lo", addresses::VIP4))
+        .unwrap();
+    node.ip(&format!("addr add {}/128 dev lo nodad", addresses::VIP6))
+        .unwrap();
+}
+
+fn wait_for_another_master(cluster: &Cluster, former: usize) -> usize {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match cluster.master() {
+            Some(master) if master != former => return master,
+            _ => assert!(Instant::now() < deadline, "no other master in {PATIENCE:?}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a node has heard of so many sessions that it did not know.
+fn knows(cluster: &Cluster, node: usize, sessions: usize) {
+    cluster
+        .wait_status(node, "the master's flows arrived", |status| {
+            status.channel.counters["flows_inserted"] >= sessions as u64
+        })
+        .unwrap();
+}
+
+/// `with_lbd`: the backends run lbd too, and stand for no election.
+fn sessions_outlive_a_pure_director(with_lbd: bool) {
+    let lab = Lab::new(&Spec {
+        nodes: 4,
+        ..Spec::default()
+    })
+    .unwrap();
+    let servers = Server::start_all(&lab.nodes[2..]).unwrap();
+    let settings = Settings {
+        directors: DIRECTORS.to_vec(),
+        backends_only: vec![2, 3],
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(&lab, settings).unwrap();
+    for node in 0..lab.nodes.len() {
+        if with_lbd || DIRECTORS.contains(&node) {
+            cluster.start(node).unwrap();
+        } else {
+            prepare(&lab.nodes[node]);
+        }
+    }
+    let [first, second] = DIRECTORS;
+    cluster
+        .wait_status(first, "it is the master", Status::is_master)
+        .unwrap();
+    assert_eq!(cluster.wait_ready().unwrap(), first);
+    let mut sessions = Held::open_many(lab.client(), SESSIONS).unwrap();
+    knows(&cluster, second, SESSIONS);
+    cluster.kill(first);
+    assert_eq!(wait_for_another_master(&cluster, first), second);
+    let after = "after the failover";
+    assert_eq!(survivors(&mut sessions), SESSIONS, "{after}");
+    let adopted = cluster.status(second).unwrap().counters["flow_adopted"];
+    assert_eq!(adopted, 0, "every session was known");
+    // Back again, it asks before it takes over. These it has never seen.
+    sessions.extend(Held::open_many(lab.client(), SESSIONS).unwrap());
+    cluster.start(first).unwrap();
+    cluster
+        .wait_status(first, "it is the master again", Status::is_master)
+        .unwrap();
+    knows(&cluster, first, SESSIONS);
+    assert_eq!(survivors(&mut sessions), 2 * SESSIONS, "after the return");
+    for held in &mut sessions {
+        held.deliver().unwrap();
+    }
+    let messages: Vec<u64> = servers.iter().map(Server::messages).collect();
+    let all = 2 * SESSIONS as u64;
+    assert_eq!(messages.iter().sum::<u64>(), all, "{messages:?}");
+    println!(
+        "two directors that are no backends, backends {} lbd: {all} of {all} sessions went on \
+         after a failover and the return, {messages:?} messages",
+        if with_lbd { "with" } else { "without" }
+    );
+}
+
+#[test]
+fn sessions_outlive_a_director_that_is_no_backend() {
+    let Some(_turn) = lbd_tests::turn("sessions_outlive_a_director_that_is_no_backend") else {
+        return;
+    };
+    sessions_outlive_a_pure_director(false);
+}
+
+#[test]
+fn backends_with_lbd_know_the_directors_frames() {
+    let Some(_turn) = lbd_tests::turn("backends_with_lbd_know_the_directors_frames") else {
+        return;
+    };
+    sessions_outlive_a_pure_director(true);
+}

@@ -6,7 +6,7 @@ use std::{
 
 use lbd_tests::{
     cluster::{Cluster, PATIENCE, Settings, Status},
-    lab::{Host, Lab, Spec, addresses},
+    lab::{Lab, Spec},
     smtp::{
         held::{Held, survivors},
         server::Server,
@@ -16,20 +16,6 @@ use lbd_tests::{
 /// Sessions held open.
 const SESSIONS: usize = 60;
 const DIRECTORS: [usize; 2] = [0, 1];
-
-/// What an operator does to a mail server that knows nothing of lbd: it has the virtual addresses, and
-/// does not answer for them.
-fn prepare(node: &Host) {
-    node.set_sysctls(&[
-        ("net.ipv4.conf.all.arp_ignore", "1"),
-        ("net.ipv4.conf.all.arp_announce", "2"),
-    ])
-    .unwrap();
-    node.ip(&format!("addr add {}/32 dev lo", addresses::VIP4))
-        .unwrap();
-    node.ip(&format!("addr add {}/128 dev lo nodad", addresses::VIP6))
-        .unwrap();
-}
 
 fn wait_for_another_master(cluster: &Cluster, former: usize) -> usize {
     let deadline = Instant::now() + PATIENCE;
@@ -69,7 +55,7 @@ fn sessions_outlive_a_pure_director(with_lbd: bool) {
         if with_lbd || DIRECTORS.contains(&node) {
             cluster.start(node).unwrap();
         } else {
-            prepare(&lab.nodes[node]);
+            lab.nodes[node].hold_vips().unwrap();
         }
     }
     let [first, second] = DIRECTORS;

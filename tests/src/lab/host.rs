@@ -17,7 +17,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use lbd::units::Mac;
 
-use super::{netns, process::Process};
+use super::{
+    addresses::{VIP4, VIP6},
+    netns,
+    process::Process,
+};
 
 /// The interface of every host.
 pub const INTERFACE: &str = "eth0";
@@ -59,6 +63,18 @@ impl Host {
         } else {
             self.addresses4.iter().map(|a| IpAddr::from(*a)).collect()
         }
+    }
+
+    /// What an operator does to a mail server that knows nothing of lbd: it has the virtual addresses,
+    /// and does not answer for them.
+    pub fn hold_vips(&self) -> Result<()> {
+        self.set_sysctls(&[
+            ("net.ipv4.conf.all.arp_ignore", "1"),
+            ("net.ipv4.conf.all.arp_announce", "2"),
+        ])?;
+        self.ip_batch(&format!(
+            "addr add {VIP4}/32 dev lo\naddr add {VIP6}/128 dev lo nodad\n"
+        ))
     }
 
     /// The mount of its namespace, for `nsenter --net=`.

@@ -18,6 +18,8 @@ const NEAR4: Ipv4Addr = Ipv4Addr::new(10, 77, 255, 254);
 const NEAR6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 0xffff);
 const FAR4: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 const FAR6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x78, 0, 0, 0, 0, 0, 1);
+/// The interface of a node that has an arm there.
+pub const FAR_INTERFACE: &str = "eth1";
 /// The far segment, as routes name it.
 pub const FAR_SEGMENTS: [(&str, &str); 2] = [
     ("10.78.0.0/24", "10.77.255.254"),
@@ -58,6 +60,34 @@ impl Lab {
         }
         self.router = Some(router);
         Ok(())
+    }
+
+    /// Gives a node an `eth1` on the far segment, and takes its way through the router: call it after
+    /// [`Self::put_behind_router`]. Returns its IPv4 address there.
+    pub fn add_far_arm(&self, index: usize) -> Result<Ipv4Addr> {
+        let node = &self.nodes[index];
+        let last = 101 + u8::try_from(index)?;
+        let v4 = Ipv4Addr::new(10, 78, 0, last);
+        let v6 = Ipv6Addr::new(0xfd00, 0x78, 0, 0, 0, 0, 0, last.into());
+        let port = format!("{}-far", port(node));
+        self.switch.ip_batch(&format!(
+            "link add {port} type veth peer name {FAR_INTERFACE} netns {}\n\
+             link set {port} master br1 up\n",
+            node.namespace
+        ))?;
+        let mut lines = String::new();
+        for (segment, gateway) in FAR_SEGMENTS {
+            let _ = writeln!(lines, "route del {segment} via {gateway}");
+        }
+        let _ = write!(
+            lines,
+            "link set {FAR_INTERFACE} up\n\
+             addr add {v4}/24 dev {FAR_INTERFACE}\n\
+             addr add {v6}/64 dev {FAR_INTERFACE} nodad\n"
+        );
+        node.ip_batch(&lines)?;
+        self.make_like_nics(&[port])?;
+        Ok(v4)
     }
 
     fn move_node(&mut self, index: usize) -> Result<()> {

@@ -2,7 +2,7 @@
 //! is lost, and what grows.
 use std::{
     collections::BTreeMap,
-    fs, thread,
+    fmt, fs, thread,
     time::{Duration, Instant},
 };
 
@@ -79,9 +79,16 @@ pub(crate) fn run(options: Options) -> Result<Section> {
     let before = soak.sizes()?;
     let begun = Instant::now();
     let mut said = begun;
+    let mut losses: BTreeMap<Event, u64> = BTreeMap::new();
     while begun.elapsed() < options.length {
+        let failed = traffic.tally().failed;
+        let (event, node) = soak.disturb()?;
         soak.random.pause(BETWEEN_MS);
-        soak.disturb()?;
+        let lost = traffic.tally().failed - failed;
+        if lost > 0 {
+            *losses.entry(event).or_default() += lost;
+            eprintln!("  {lost} sessions lost at {event:?} of {node}, or soon after");
+        }
         if said.elapsed() >= Duration::from_mins(1) {
             said = Instant::now();
             let tally = traffic.tally();
@@ -102,12 +109,10 @@ pub(crate) fn run(options: Options) -> Result<Section> {
         thread::sleep(Duration::from_millis(100));
     }
     let tally = traffic.tally();
-    let reasons: Vec<String> = tally.failures().map(|(_, how)| how.to_owned()).collect();
-    let done: Vec<String> = soak
-        .done
-        .iter()
-        .map(|(event, times)| format!("{event:?} {times}"))
-        .collect();
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    for (_, how) in tally.failures() {
+        *reasons.entry(how).or_default() += 1;
+    }
     Ok(Section {
         name: "soak",
         method: format!(
@@ -117,7 +122,7 @@ pub(crate) fn run(options: Options) -> Result<Section> {
              a node was drained and a mail system slow: {}. The daemon of {} was never ended. {} sessions \
              were begun, {} served, {} lost{}.",
             length.as_secs() / 60,
-            done.join(", "),
+            counts(&soak.done),
             soak.names[SPARED],
             tally.started,
             tally.completed,
@@ -125,12 +130,25 @@ pub(crate) fn run(options: Options) -> Result<Section> {
             if reasons.is_empty() {
                 String::new()
             } else {
-                format!(" ({})", reasons.join("; "))
+                format!(
+                    " (during or after: {}; {})",
+                    counts(&losses),
+                    counts(&reasons)
+                )
             }
         ),
         tables: vec![table(&soak.names, &before, &after)],
         goals: Vec::new(),
     })
+}
+
+/// `Kill 3, Drain 4`.
+fn counts<K: fmt::Debug, V: fmt::Display>(of: &BTreeMap<K, V>) -> String {
+    let each: Vec<String> = of
+        .iter()
+        .map(|(what, times)| format!("{what:?} {times}"))
+        .collect();
+    each.join(", ")
 }
 
 /// What a daemon takes.
@@ -191,7 +209,8 @@ struct Soak {
 }
 
 impl Soak {
-    fn disturb(&mut self) -> Result<()> {
+    /// Does something, and says what and to whom.
+    fn disturb(&mut self) -> Result<(Event, String)> {
         let event = EVENTS[self.random.below(EVENTS.len())];
         let node = match event {
             Event::Kill | Event::HandOver => self.random.below(SPARED),
@@ -200,7 +219,7 @@ impl Soak {
         self.apply(event, node)
             .with_context(|| format!("{event:?} of {}", self.names[node]))?;
         *self.done.entry(event).or_default() += 1;
-        Ok(())
+        Ok((event, self.names[node].clone()))
     }
 
     fn apply(&mut self, event: Event, node: usize) -> Result<()> {

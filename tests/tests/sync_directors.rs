@@ -6,7 +6,7 @@ use std::{
 
 use lbd_tests::{
     cluster::{Cluster, PATIENCE, Settings, Status},
-    lab::{Lab, Spec},
+    lab::{INTERFACE, Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
         server::Server,
@@ -37,25 +37,48 @@ fn knows(cluster: &Cluster, node: usize, sessions: usize) {
         .unwrap();
 }
 
-/// `with_lbd`: the backends run lbd too, and stand for no election.
-fn sessions_outlive_a_pure_director(with_lbd: bool) {
+/// What is behind the directors.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Backends {
+    /// Mail servers that have the virtual addresses.
+    Plain,
+    /// Mail servers that know of nothing, and whose way to the clients leads through the VIP.
+    BehindNat,
+    /// Boxes that run lbd too, and stand for no election.
+    WithLbd,
+}
+
+fn sessions_outlive_a_pure_director(backends: Backends) {
     let lab = Lab::new(&Spec {
         nodes: 4,
         ..Spec::default()
     })
     .unwrap();
-    let servers = Server::start_all(&lab.nodes[2..]).unwrap();
+    let nat = backends == Backends::BehindNat;
+    let start = |node| match backends {
+        Backends::BehindNat => Server::start_behind_nat(node).unwrap(),
+        _ => Server::start(node, None).unwrap(),
+    };
+    let servers: Vec<Server> = lab.nodes[2..].iter().map(start).collect();
     let settings = Settings {
         directors: DIRECTORS.to_vec(),
         backends_only: vec![2, 3],
+        ipv6: !nat,
+        more: if nat { "  forwarding: nat\n" } else { "" }.to_owned(),
         ..Settings::default()
     };
     let mut cluster = Cluster::new(&lab, settings).unwrap();
-    for node in 0..lab.nodes.len() {
-        if with_lbd || DIRECTORS.contains(&node) {
-            cluster.start(node).unwrap();
-        } else {
-            lab.nodes[node].hold_vips().unwrap();
+    for (index, node) in lab.nodes.iter().enumerate() {
+        match backends {
+            _ if DIRECTORS.contains(&index) => cluster.start(index).unwrap(),
+            Backends::WithLbd => cluster.start(index).unwrap(),
+            Backends::Plain => node.hold_vips().unwrap(),
+            Backends::BehindNat => {
+                for source in lab.client().addresses(false) {
+                    let way = format!("via {} dev {INTERFACE}", addresses::VIP4);
+                    node.ip(&format!("route add {source} {way}")).unwrap();
+                }
+            }
         }
     }
     let [first, second] = DIRECTORS;
@@ -63,7 +86,15 @@ fn sessions_outlive_a_pure_director(with_lbd: bool) {
         .wait_status(first, "it is the master", Status::is_master)
         .unwrap();
     assert_eq!(cluster.wait_ready().unwrap(), first);
-    let mut sessions = Held::open_many(lab.client(), SESSIONS).unwrap();
+    // Translation needs a VIP of the backends' own family.
+    let open = || -> Vec<Held> {
+        if !nat {
+            return Held::open_many(lab.client(), SESSIONS).unwrap();
+        }
+        let session = |_| Held::open(lab.client(), addresses::VIP4.into()).unwrap();
+        (0..SESSIONS).map(session).collect()
+    };
+    let mut sessions = open();
     knows(&cluster, second, SESSIONS);
     cluster.kill(first);
     assert_eq!(wait_for_another_master(&cluster, first), second);
@@ -72,7 +103,7 @@ fn sessions_outlive_a_pure_director(with_lbd: bool) {
     let adopted = cluster.status(second).unwrap().counters["flow_adopted"];
     assert_eq!(adopted, 0, "every session was known");
     // Back again, it asks before it takes over. These it has never seen.
-    sessions.extend(Held::open_many(lab.client(), SESSIONS).unwrap());
+    sessions.extend(open());
     cluster.start(first).unwrap();
     cluster
         .wait_status(first, "it is the master again", Status::is_master)
@@ -86,9 +117,8 @@ fn sessions_outlive_a_pure_director(with_lbd: bool) {
     let all = 2 * SESSIONS as u64;
     assert_eq!(messages.iter().sum::<u64>(), all, "{messages:?}");
     println!(
-        "two directors that are no backends, backends {} lbd: {all} of {all} sessions went on \
-         after a failover and the return, {messages:?} messages",
-        if with_lbd { "with" } else { "without" }
+        "two directors that are no backends, {backends:?}: {all} of {all} sessions went on \
+         after a failover and the return, {messages:?} messages"
     );
 }
 
@@ -97,7 +127,7 @@ fn sessions_outlive_a_director_that_is_no_backend() {
     let Some(_turn) = lbd_tests::turn("sessions_outlive_a_director_that_is_no_backend") else {
         return;
     };
-    sessions_outlive_a_pure_director(false);
+    sessions_outlive_a_pure_director(Backends::Plain);
 }
 
 #[test]
@@ -105,5 +135,13 @@ fn backends_with_lbd_know_the_directors_frames() {
     let Some(_turn) = lbd_tests::turn("backends_with_lbd_know_the_directors_frames") else {
         return;
     };
-    sessions_outlive_a_pure_director(true);
+    sessions_outlive_a_pure_director(Backends::WithLbd);
+}
+
+#[test]
+fn translated_sessions_outlive_their_director() {
+    let Some(_turn) = lbd_tests::turn("translated_sessions_outlive_their_director") else {
+        return;
+    };
+    sessions_outlive_a_pure_director(Backends::BehindNat);
 }

@@ -11,6 +11,10 @@ pub mod kind {
     /// A reply of a `nat` backend found no MAC on its way to `FlowEvent::source`: the daemon has the
     /// kernel ask for it. Only that field and the family have a meaning.
     pub const NO_NEIGHBOUR: u8 = 4;
+    /// A frame of a source that a list denies. Not each is told of; the backend has no meaning.
+    pub const DENIED: u8 = 5;
+    /// A SYN above the rate that a source may open; likewise.
+    pub const RATE_LIMITED: u8 = 6;
 }
 
 /// An entry of `EVENTS`.

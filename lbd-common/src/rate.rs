@@ -48,6 +48,8 @@ pub struct Rates {
     pub too_big: u16,
     /// Next hops of replies that the daemon was told it must ask for.
     pub neighbours: u16,
+    /// Denied frames that the daemon was told of.
+    pub denied: u32,
 }
 
-const _: () = assert!(size_of::<SourceRate>() == 8 && size_of::<Rates>() == 16);
+const _: () = assert!(size_of::<SourceRate>() == 8 && size_of::<Rates>() == 20);

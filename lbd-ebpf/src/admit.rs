@@ -2,11 +2,12 @@
 use lbd_common::{
     counters::Reason,
     director::{Director, flag, role},
+    event::kind,
 };
 
 use crate::{
     classify::ForVip,
-    clock,
+    clock, event,
     exit::{Exit, Stage},
     family::Family,
     lists::Listed,
@@ -43,6 +44,7 @@ pub(crate) fn admit<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<Ve
     if director.flags & flag::LISTS != 0 {
         listed = F::listed(&frame.key);
         if listed == Listed::Denied {
+            tell::<K, F>(frame, kind::DENIED);
             if director.flags & flag::RESET_DENIED != 0 {
                 return Ok(Verdict::Reset(Reason::ResetDenied));
             }
@@ -55,11 +57,20 @@ pub(crate) fn admit<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<Ve
             && director.new_per_second != 0
             && rate::source_may_open(F::source_hash(&frame.key), director.new_per_second) == 0
         {
+            tell::<K, F>(frame, kind::RATE_LIMITED);
             return Err(Exit::Drop(Reason::DropRateLimited));
         }
         flood = rate::is_flood(director.flood_per_second) || director.flags & flag::FLOOD != 0;
     }
     Ok(Verdict::In(Admitted { director, flood }))
+}
+
+/// Tells the daemon who was denied, for people who want to know.
+#[inline(always)]
+fn tell<const K: usize, F: Family<K>>(frame: &ForVip<K>, kind: u8) {
+    if rate::may_tell_denied() {
+        event::emit::<K, F>(&frame.key, 0, kind);
+    }
 }
 
 /// What the daemon says now.

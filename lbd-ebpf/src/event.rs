@@ -13,8 +13,8 @@ use crate::{
 
 /// Puts one event into the ring buffer. What a peer does not know yet when this box dies is a lost
 /// session, so a new one wakes the daemon; the kernel leaves that out while the daemon is still
-/// busy with events before it (`ringbuf_commit()` of kernel/bpf/ringbuf.c). An end can wait until the
-/// daemon looks by itself.
+/// busy with events before it (`ringbuf_commit()` of kernel/bpf/ringbuf.c). An end or a denial can wait
+/// until the daemon looks by itself.
 #[inline(always)]
 pub(crate) fn emit<const K: usize, F: Family<K>>(key: &Key<K>, backend: u16, kind: u8) {
     let (source, port_be, vip_id) = F::parts(key);
@@ -48,7 +48,8 @@ fn put(event: FlowEvent) {
         return;
     };
     entry.write(event);
-    entry.submit(if event.kind == kind::CLOSED {
+    let can_wait = matches!(event.kind, kind::CLOSED | kind::DENIED | kind::RATE_LIMITED);
+    entry.submit(if can_wait {
         u64::from(BPF_RB_NO_WAKEUP)
     } else {
         0

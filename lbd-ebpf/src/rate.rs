@@ -55,6 +55,21 @@ pub(crate) fn may_ask_for_neighbour() -> bool {
     })
 }
 
+/// Denied frames a second on each CPU that the daemon is told of: enough to name who it is, and too few
+/// to load anybody.
+const DENIED: u32 = 64;
+
+/// Whether the daemon may be told of one more denied frame in this second on this CPU; if so, it is
+/// counted.
+#[inline(always)]
+pub(crate) fn may_tell_denied() -> bool {
+    this_second().is_some_and(|rates| {
+        let may = rates.denied < DENIED;
+        rates.denied += may as u32;
+        may
+    })
+}
+
 #[inline(always)]
 fn this_second() -> Option<&'static mut Rates> {
     let rates = RATES.get_ptr_mut(0)?;

@@ -1,10 +1,11 @@
 //! lbd: pure cores in a thin shell.
 //!
 //! The cores take `now` and inputs and return outputs; there is no clock, socket, task or log in
-//! them: [`config`], [`vrrp`], [`election`], [`table`], [`policy`], [`smtp`], [`stats`], [`channel`],
-//! [`simulate`]. The shell around them owns every clock, socket, netlink handle and map:
-//! [`flows`] and [`dataplane`] the maps, [`host`] netlink and what lbd changes on the box,
-//! [`agent`] the box's own figures, [`daemon`] the tasks, [`commands`] the command line.
+//! them: [`config`], [`vrrp`], [`history`], [`election`], [`table`], [`policy`], [`smtp`], [`stats`],
+//! [`channel`], [`report`], [`simulate`]. The shell around them owns every clock, socket, netlink
+//! handle, map and file: [`archive`] the history on disk, [`flows`] and [`dataplane`] the maps, [`host`]
+//! netlink and what lbd changes on the box, [`agent`] the box's own figures, [`daemon`] the tasks,
+//! [`commands`] the command line.
 //!
 //! A module imports from those above it in this list, never back.
 
@@ -12,6 +13,7 @@ mod counters;
 pub mod units;
 
 pub mod config;
+pub mod history;
 pub mod vrrp;
 
 pub mod channel;
@@ -22,6 +24,8 @@ pub mod stats;
 pub mod table;
 
 pub mod simulate;
+
+pub mod archive;
 
 pub mod dataplane;
 pub mod flows;

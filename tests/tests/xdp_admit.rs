@@ -2,6 +2,7 @@
 use lbd_common::{
     counters::Reason as C,
     director::flag::{AFFINITY, FLOOD, LISTS, RESET_DENIED},
+    event::kind,
     flow::{
         flag::{ADOPTED, COUNTED},
         state::ESTABLISHED,
@@ -45,6 +46,33 @@ fn lists_are_for_frames_without_a_flow() {
         row("an open session is not looked up, IPv6", v6(ACK), [LISTED, DENY, known], Out::To(B), [], open(B)),
     ];
     check(&mut world, rows);
+}
+
+#[test]
+fn who_is_denied_is_told_and_a_flood_of_them_is_not_one_of_events() {
+    let Some(mut world) =
+        World::load("who_is_denied_is_told_and_a_flood_of_them_is_not_one_of_events")
+    else {
+        return;
+    };
+    let Given::Do(deny) = DENY else {
+        panic!("a deed")
+    };
+    for (segment, family) in [(v4(SYN), 4), (v6(SYN), 6)] {
+        world.reset().unwrap();
+        world.director(|director| director.flags = LISTS).unwrap();
+        deny(&mut world).unwrap();
+        world.run(&segment.bytes()).unwrap();
+        let events = world.events().unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!((events[0].kind, events[0].family), (kind::DENIED, family));
+        for _ in 0..5000 {
+            world.run(&segment.bytes()).unwrap();
+        }
+        let events = world.events().unwrap();
+        // 64 a second on a CPU, and 5,000 runs take some of them.
+        assert!(events.len() < 1000, "{} events", events.len());
+    }
 }
 
 #[test]

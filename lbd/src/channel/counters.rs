@@ -16,6 +16,8 @@ counters! {
     flows_sent,
     /// Flows not sent because a peer's queue was full; the peer sees a gap and asks for the table. Worry when it grows: flows come faster than they can be sent.
     flows_overrun,
+    /// Messages about history not sent because a peer's queue was full; the peer asks again. Expected after a node was away for long.
+    history_overrun,
     /// Datagrams of peers that were accepted. Expected.
     datagrams_accepted,
     /// Datagrams too short, too long, or of a form that does not exist. Worry: something else sends to this port.

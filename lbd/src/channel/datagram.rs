@@ -22,6 +22,7 @@ use super::{
     record::{FlowRecord, Part, take},
     weights::Weights,
 };
+use crate::history;
 
 /// Of the protocol. A node of another version is refused, and counted.
 pub const VERSION: u8 = 2;
@@ -33,11 +34,15 @@ const HEADER_BYTES: usize = 38;
 /// Bytes of records in one datagram.
 pub(super) const RECORD_BYTES: usize = MAX_BYTES - HEADER_BYTES - SIGNATURE_BYTES;
 
+/// Bytes that a message about history may have.
+pub const HISTORY_BYTES: usize = RECORD_BYTES;
+
 mod kind {
     pub(super) const HELLO: u8 = 1;
     pub(super) const FLOWS: u8 = 2;
     pub(super) const WEIGHTS: u8 = 3;
     pub(super) const ORDERS: u8 = 4;
+    pub(super) const HISTORY: u8 = 5;
 }
 
 mod flag {
@@ -85,6 +90,8 @@ pub enum Body {
     Weights(Weights),
     /// Operators' orders that the sender knows.
     Orders(Vec<OrderRecord>),
+    /// Rows of the history, or a question for them.
+    History(history::Message),
 }
 
 /// A datagram.
@@ -146,6 +153,7 @@ impl Datagram {
             Body::Flows { part, records } => (kind::FLOWS, part_flags(*part), records.len()),
             Body::Weights(weights) => (kind::WEIGHTS, 0, weights.backends.len()),
             Body::Orders(orders) => (kind::ORDERS, 0, orders.len()),
+            Body::History(_) => (kind::HISTORY, 0, 1),
         };
         bytes.extend([VERSION, kind, flags, keys.signing_number()]);
         bytes.extend(self.sender.0.to_be_bytes());
@@ -160,6 +168,7 @@ impl Datagram {
             Body::Flows { records, .. } => records.iter().for_each(|r| r.emit(&mut bytes)),
             Body::Weights(weights) => weights.emit(&mut bytes),
             Body::Orders(orders) => orders.iter().for_each(|order| order.emit(&mut bytes)),
+            Body::History(message) => message.emit(&mut bytes),
         }
         let signature = keys.sign(&bytes);
         bytes.extend(signature);
@@ -227,6 +236,9 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
         kind::ORDERS if flags == 0 => {
             let orders = (0..count).map(|_| OrderRecord::parse(&mut message));
             Body::Orders(orders.collect::<Option<_>>()?)
+        }
+        kind::HISTORY if flags == 0 && count == 1 => {
+            Body::History(history::Message::parse(&mut message)?)
         }
         _ => return None,
     };

@@ -7,9 +7,12 @@ use super::{
     weights::Assembly,
     window::{Seen, Window},
 };
+use crate::history::Message;
 
 /// Batches that may wait for a peer: some two million IPv4 flows.
 const OUTBOX: usize = 32_768;
+/// Messages about history that may wait for a peer.
+const HISTORY: usize = 1024;
 /// Former epochs of a peer that are remembered, so that recordings of them are refused.
 const RETIRED: usize = 32;
 /// A peer that is silent for so long is sent no flows.
@@ -54,6 +57,7 @@ pub(super) struct Link {
     next_sequence: u64,
     outbox: VecDeque<Batch>,
     table_batches: usize,
+    history: VecDeque<Message>,
 }
 
 impl Link {
@@ -72,6 +76,7 @@ impl Link {
             next_sequence: 1,
             outbox: VecDeque::new(),
             table_batches: 0,
+            history: VecDeque::new(),
         }
     }
 
@@ -105,6 +110,7 @@ impl Link {
                 }
             }
             self.outbox.clear();
+            self.history.clear();
             self.table_batches = 0;
             self.table = Table::Wanted;
             self.weights = Assembly::default();
@@ -186,6 +192,28 @@ impl Link {
             });
         }
         0
+    }
+
+    /// Queues a message about history; false when there is no room.
+    pub(super) fn queue_history(&mut self, message: &Message) -> bool {
+        let has_room = self.history.len() < HISTORY;
+        if has_room {
+            self.history.push_back(message.clone());
+        }
+        has_room
+    }
+
+    pub(super) fn has_history_to_send(&self) -> bool {
+        !self.history.is_empty()
+    }
+
+    pub(super) fn next_history(&mut self) -> Option<Message> {
+        self.history.pop_front()
+    }
+
+    /// A silent peer will ask for what it lacks when it is back.
+    pub(super) fn forget_history(&mut self) {
+        self.history.clear();
     }
 
     /// Forgets what waits for a peer that is silent; it will see a gap when it is back.

@@ -10,6 +10,7 @@ use super::{
     record::{FlowRecord, Part},
     weights::{BACKEND_BYTES, BackendWeight, HEAD_BYTES, Weights},
 };
+use crate::history::Message;
 
 /// Between two hellos to a peer.
 const HELLO_NS: u64 = 1_000_000_000;
@@ -46,6 +47,13 @@ pub enum Output {
     },
     /// Operators' orders.
     Orders(Vec<OrderRecord>),
+    /// What a peer says about history.
+    History {
+        /// Which peer.
+        peer: SenderId,
+        /// What it says.
+        message: Message,
+    },
     /// Hand every live flow to [`Channel::queue_table`].
     TableWanted {
         /// By whom.
@@ -185,6 +193,10 @@ impl Channel {
                 }
             }
             Body::Orders(orders) => outputs.push(Output::Orders(orders)),
+            Body::History(message) => {
+                let peer = link.id;
+                outputs.push(Output::History { peer, message });
+            }
         }
         self.counters.tables_received += u64::from(link.completes());
         if is_new {
@@ -224,8 +236,11 @@ impl Channel {
             if !is_due {
                 continue;
             }
-            if link.has_flows_to_send() && !link.is_live(now_ns) {
-                link.discard();
+            if !link.is_live(now_ns) {
+                link.forget_history();
+                if link.has_flows_to_send() {
+                    link.discard();
+                }
             }
             self.counters.lost += link.give_up_missing();
             outputs.push(self.hello(index, now_ns));
@@ -347,6 +362,30 @@ impl Channel {
             }
         }
         None
+    }
+
+    /// Queues a message about history for a peer, or for every peer that is heard.
+    pub fn queue_history(&mut self, to: Option<SenderId>, message: &Message, now_ns: u64) {
+        for link in &mut self.links {
+            if link.is_live(now_ns) && to.is_none_or(|to| to == link.id) {
+                self.counters.history_overrun += u64::from(!link.queue_history(message));
+            }
+        }
+    }
+
+    /// The next datagram about history; flows come before it.
+    pub fn next_history(&mut self) -> Option<Output> {
+        let waits = |link: &Link| link.has_history_to_send() && !link.has_flows_to_send();
+        let index = self.links.iter().position(waits)?;
+        let message = self.links[index].next_history()?;
+        let epoch = self.links[index].epoch();
+        Some(self.signed(index, epoch, Body::History(message)))
+    }
+
+    /// Whether messages about history wait to be sent.
+    #[must_use]
+    pub fn has_history(&self) -> bool {
+        self.links.iter().any(Link::has_history_to_send)
     }
 
     fn hello(&mut self, index: usize, now_ns: u64) -> Output {

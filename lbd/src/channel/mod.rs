@@ -9,6 +9,7 @@
 //! - *flows*: sessions opened and closed, in the order in which they were; also a full table.
 //! - *weights*: what the master decided; its backups write them into their own maps.
 //! - *orders*: operators' drains and weights; every node keeps them.
+//! - *history*: rows of [`crate::history`], and questions for those that a node lacks.
 //!
 //! Sequence numbers show a replay, which is refused, and a gap, after which the table is asked for.
 mod counters;
@@ -24,7 +25,7 @@ mod weights;
 mod window;
 
 pub use counters::Counters;
-pub use datagram::{Body, Datagram, Epoch, MAX_BYTES, Refused, SenderId, VERSION};
+pub use datagram::{Body, Datagram, Epoch, HISTORY_BYTES, MAX_BYTES, Refused, SenderId, VERSION};
 pub use keys::Keys;
 pub use machine::{Channel, Output, PeerStatus};
 pub use orders::{OrderRecord, Word};

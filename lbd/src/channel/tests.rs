@@ -88,6 +88,7 @@ fn any_body() -> impl Strategy<Value = Body> {
             .prop_map(|(part, records)| Body::Flows { part, records }),
         any_weights().prop_map(Body::Weights),
         proptest::collection::vec(any_order(), 0..20).prop_map(Body::Orders),
+        crate::history::any_message().prop_map(Body::History),
     ]
 }
 
@@ -127,7 +128,7 @@ proptest! {
         mut bytes in proptest::collection::vec(any::<u8>(), 38..200)
     ) {
         bytes[0] = VERSION;
-        bytes[1] = 1 + bytes[1] % 4;
+        bytes[1] = 1 + bytes[1] % 5;
         bytes[3] = keys(SECRET).signing_number();
         bytes.extend(keys(SECRET).sign(&bytes));
         let parsed = Datagram::parse(&bytes, &keys(SECRET));
@@ -202,6 +203,7 @@ struct Node {
     learned: Vec<FlowRecord>,
     weights: Vec<BackendWeight>,
     orders: Vec<OrderRecord>,
+    history: Vec<crate::history::Message>,
 }
 
 impl Node {
@@ -215,6 +217,7 @@ impl Node {
             learned: Vec::new(),
             weights: Vec::new(),
             orders: Vec::new(),
+            history: Vec::new(),
         }
     }
 }
@@ -250,6 +253,7 @@ fn talk(
             Output::Learn { records, .. } => nodes[from].learned.extend(records),
             Output::Weights { backends, .. } => nodes[from].weights = backends,
             Output::Orders(orders) => nodes[from].orders.extend(orders),
+            Output::History { message, .. } => nodes[from].history.push(message),
             Output::TableWanted { peer } => {
                 let table = nodes[from].table.clone();
                 nodes[from].channel.queue_table(peer, table);
@@ -314,6 +318,35 @@ fn weights_and_orders_of_a_thousand_backends_arrive_whole() {
             .is_empty(),
         "nobody is heard"
     );
+}
+
+#[test]
+fn history_goes_to_whom_it_is_for_after_the_flows_and_is_bounded() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    let message = |hour| crate::history::Message::AskMinutes {
+        node: "mx1".to_owned(),
+        hour,
+    };
+    nodes[0].channel.queue_history(None, &message(1), 0);
+    let to = Some(SenderId::of(NAMES[1]));
+    nodes[0].channel.queue_history(to, &message(2), 0);
+    let nobody = Some(SenderId::of("mx9"));
+    nodes[0].channel.queue_history(nobody, &message(3), 0);
+    nodes[0].channel.queue(vec![record(7)], 0);
+    assert_eq!(nodes[0].channel.next_history(), None, "flows first");
+    talk(&mut nodes, Vec::new(), 0, NEVER);
+    while let Some(told) = nodes[0].channel.next_history() {
+        talk(&mut nodes, vec![told], 0, NEVER);
+    }
+    assert_eq!(nodes[1].history, [message(1), message(2)]);
+    for hour in 0..2000 {
+        nodes[0].channel.queue_history(None, &message(hour), 0);
+    }
+    assert_eq!(nodes[0].channel.counters().history_overrun, 2000 - 1024);
+    nodes[0].channel.tick(60 * SECOND);
+    assert!(!nodes[0].channel.has_history(), "a silent peer asks again");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! `node:`, what is true of this box only.
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
@@ -76,6 +76,8 @@ pub struct Node {
     pub channel: Option<SocketAddr>,
     /// The queue that the agent counts.
     pub queue: Queue,
+    /// What `lbd report` is made of.
+    pub history: History,
 }
 
 impl Node {
@@ -99,4 +101,14 @@ pub struct Queue {
     pub system: MailSystem,
     /// The spool folder. Default `null`: the mail system's usual one.
     pub spool: Option<PathBuf>,
+}
+
+/// `node.history`: how much of the past is kept in `state_dir`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct History {
+    /// For how long. Default `31d`.
+    #[serde(serialize_with = "super::duration::serialize")]
+    pub keep: Duration,
+    /// In how many megabytes at most. Default 256.
+    pub megabytes: u32,
 }

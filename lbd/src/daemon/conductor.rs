@@ -20,6 +20,7 @@ use super::{
     election_view::ElectionView,
     event::Event,
     health,
+    history::Historian,
     members::{Member, Members},
     operator::Ordered,
     orders::Orders,
@@ -82,6 +83,7 @@ pub(super) struct Conductor {
     pub(super) plane: DataPlane,
     pub(super) host: Host,
     pub(super) outlets: Outlets,
+    pub(super) historian: Historian,
 }
 
 impl Conductor {
@@ -92,7 +94,7 @@ impl Conductor {
         plane: DataPlane,
         host: Host,
         outlets: Outlets,
-        channel: channel::Outlet,
+        (channel, historian): (channel::Outlet, Historian),
     ) -> Self {
         let now_ns = clock::boottime_ns();
         Self {
@@ -126,6 +128,7 @@ impl Conductor {
             plane,
             host,
             outlets,
+            historian,
         }
     }
 
@@ -165,6 +168,7 @@ impl Conductor {
         self.sweep_if_due(now_ns);
         self.read_loads_if_due(now_ns);
         self.record_if_due();
+        self.look_for_history();
         self.tell_weights_if_due(now_ns);
         if now_ns >= self.orders_told_ns + TELL_ORDERS_NS {
             self.orders_told_ns = now_ns;
@@ -186,6 +190,7 @@ impl Conductor {
         match event {
             channel::Event::Joined => self.election.tell(Command::SyncDone),
             channel::Event::PeerJoined => {
+                self.historian.peer_joined();
                 self.channel.tell_orders(self.orders.records());
                 if self.election.is_master() {
                     self.tell_weights(clock::boottime_ns());
@@ -194,6 +199,9 @@ impl Conductor {
             channel::Event::Weights { of, backends } => self.told_weights(of, backends),
             channel::Event::Orders(orders) => self.told_orders(orders),
             channel::Event::NoNeighbour(clients) => self.outlets.find_ways_to(clients),
+            channel::Event::Denied(sources) => self.historian.denied(&sources),
+            // Goes to the history's thread by itself.
+            channel::Event::History { .. } => {}
         }
     }
 

@@ -85,6 +85,7 @@ impl Conductor {
         self.outlets.follow(&self.config, &self.config_path);
         let book = channel::Book::new(&self.plane.services(), self.plane.backend_ids());
         self.channel.follow(&self.config, book);
+        self.historian.follow(&self.config);
         Ok(())
     }
 

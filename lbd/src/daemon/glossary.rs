@@ -15,11 +15,18 @@ pub enum Group {
     Election,
     /// The cluster channel's.
     Channel,
+    /// The history's.
+    History,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 3] = [Self::DataPlane, Self::Election, Self::Channel];
+    pub const ALL: [Self; 4] = [
+        Self::DataPlane,
+        Self::Election,
+        Self::Channel,
+        Self::History,
+    ];
 
     /// As it stands in a metric's name.
     #[must_use]
@@ -28,6 +35,7 @@ impl Group {
             Self::DataPlane => "dataplane",
             Self::Election => "election",
             Self::Channel => "channel",
+            Self::History => "history",
         }
     }
 
@@ -48,6 +56,7 @@ impl Group {
                 .iter()
                 .map(|(name, _, sentence)| (name, sentence))
                 .collect(),
+            Self::History => super::history::terms(),
         }
     }
 }
@@ -65,6 +74,7 @@ pub fn page() -> String {
             Group::DataPlane => "the XDP program: why frames went where they went",
             Group::Election => "the election and its advertisements",
             Group::Channel => "the cluster channel",
+            Group::History => "the history in `node.state_dir`",
         };
         let _ = writeln!(
             page,

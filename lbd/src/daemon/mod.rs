@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | conductor thread | [`conductor`], `configure`, `interfaces`, `weigh`, `operator`, `report` | the state and the maps |
 //! | advert thread | `advert` | the election's machine and sockets, the lease |
+//! | history's thread | `history` | the file of the history, what peers lack of it |
 //! | cluster channel's thread | `channel` | its socket, the program's events, the state of each peer |
 //! | pollers and health checks | `poll`, `health` | a connection each |
 //! | control socket, stats for peers | [`control`], `serve` | their listeners |
@@ -18,6 +19,7 @@ pub mod control;
 pub mod flow_query;
 pub mod glossary;
 pub mod health;
+pub mod history;
 pub mod poll;
 pub mod status;
 

@@ -9,7 +9,11 @@ impl Conductor {
     /// Notes what happened, for people who look later.
     pub(super) fn note(&mut self, kind: Kind, subject: Option<&str>, text: impl Into<String>) {
         let now = clock::unix_s();
-        self.chronicle.events.note(now, kind, subject, text.into());
+        let text = text.into();
+        let as_master = self.election.is_master();
+        self.historian
+            .happened(now, kind.name(), subject, &text, as_master);
+        self.chronicle.events.note(now, kind, subject, text);
     }
 
     /// Takes a point of every backend's figures when it is time.

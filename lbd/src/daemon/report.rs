@@ -70,6 +70,7 @@ impl Conductor {
             counters: self.counters(),
             election_counters: self.election.counters(),
             channel: self.channel.status(now_ns),
+            history: self.historian.status(),
             config: ConfigStatus {
                 path: self.config_path.display().to_string(),
                 loaded_unix_s: self.config_loaded_unix_s,

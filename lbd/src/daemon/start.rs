@@ -13,8 +13,14 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    channel, conductor::Conductor, denials::Denials, event::Event, listeners::Listeners,
-    orders::Orders, outlets::Outlets,
+    channel,
+    conductor::Conductor,
+    denials::Denials,
+    event::Event,
+    history::{self, Historian},
+    listeners::Listeners,
+    orders::Orders,
+    outlets::Outlets,
 };
 use crate::{
     agent::{Agent, AgentConfig},
@@ -56,9 +62,19 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
     let (sender, events) = mpsc::channel(EVENTS);
     let outlets = Outlets::start(runtime.handle(), &config, &sender, agent.clone())?;
     let told = sender.clone();
-    let tell = move |event| told.try_send(Event::Channel(event)).is_ok();
+    let (hand, ordered) = history::Hand::new();
+    let keeper = hand.clone();
+    let tell = move |event| match history::pass_on(&keeper, event) {
+        Some(event) => told.try_send(Event::Channel(event)).is_ok(),
+        None => true,
+    };
     let channel = channel::Outlet::start(plane.events(), plane.flows(), tell)
         .context("the cluster channel's thread did not start")?;
+    let peers = channel
+        .teller()
+        .context("the cluster channel's thread has ended")?;
+    let historian = Historian::start(&config, (hand, ordered), peers)
+        .context("the history's thread did not start")?;
     let mut conductor = Conductor::new(
         path,
         config,
@@ -66,7 +82,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         plane,
         host,
         outlets,
-        channel,
+        (channel, historian),
     );
     if let Err(error) = conductor.begin(&sender) {
         conductor.leave(End::Stop)?;
@@ -165,14 +181,17 @@ impl Conductor {
             channel,
             plane,
             host,
+            historian,
             ..
         } = self;
         if end == End::HandOver {
             election.hand_over();
+            historian.stop();
             info!("handed over: the XDP program, its maps and the addresses stay");
             return Ok(());
         }
         election.stop();
+        historian.stop();
         drop((outlets, channel));
         plane.detach()?;
         failures(&host.undo_all())

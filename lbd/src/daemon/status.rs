@@ -36,6 +36,8 @@ pub struct Status {
     pub election_counters: BTreeMap<String, u64>,
     /// The cluster channel: what this node's peers know of its flows, and it of theirs.
     pub channel: ChannelStatus,
+    /// The history in `node.state_dir`.
+    pub history: HistoryStatus,
     /// Which configuration is running.
     pub config: ConfigStatus,
 }
@@ -190,6 +192,23 @@ pub struct PeerStatus {
     pub complete: bool,
 }
 
+/// The history in `node.state_dir`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+pub struct HistoryStatus {
+    /// The file.
+    pub file: String,
+    /// Why nothing is kept right now; nothing when it is.
+    pub problem: Option<String>,
+    /// Bytes of it that are in use.
+    pub used_bytes: u64,
+    /// The first minute that is kept, in seconds since 1970.
+    pub oldest_unix_s: Option<u64>,
+    /// The last one.
+    pub latest_unix_s: Option<u64>,
+    /// Its counters.
+    pub counters: BTreeMap<String, u64>,
+}
+
 /// Which configuration is running.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ConfigStatus {
@@ -244,6 +263,12 @@ pub(crate) mod tests {
                     complete: true,
                 }],
                 counters: counters(&["bytes_sent"]),
+            },
+            history: HistoryStatus {
+                file: "/var/lib/lbd/history.db".to_owned(),
+                used_bytes: 1 << 20,
+                counters: counters(&["rows_recorded"]),
+                ..HistoryStatus::default()
             },
             config: ConfigStatus {
                 path: "/etc/lbd/lbd.yaml".to_owned(),

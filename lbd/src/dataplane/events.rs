@@ -22,6 +22,10 @@ pub enum EventKind {
     /// A reply of a `nat` backend found no MAC on its way to the client; only the client's address
     /// has a meaning.
     NoNeighbour,
+    /// A frame of a source that a list denies; not each is told of.
+    Denied,
+    /// A SYN above the rate that a source may open; likewise.
+    RateLimited,
 }
 
 /// A session that was opened or closed.
@@ -44,6 +48,8 @@ pub fn decode(event: &FlowEvent) -> Option<Event> {
         kind::OPENED => EventKind::Opened,
         kind::CLOSED => EventKind::Closed,
         kind::NO_NEIGHBOUR => EventKind::NoNeighbour,
+        kind::DENIED => EventKind::Denied,
+        kind::RATE_LIMITED => EventKind::RateLimited,
         _ => return None,
     };
     let source: IpAddr = address::from_words(u32::from(event.family), event.source)?;

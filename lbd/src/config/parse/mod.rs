@@ -11,7 +11,7 @@ use super::{
     },
     error::ConfigError,
     health::{Check, Health},
-    node::{MailSystem, Node, Queue, StartAs, Xdp},
+    node::{History, MailSystem, Node, Queue, StartAs, Xdp},
     policy::{Connections, Kind, Policy},
     reader::{Reader, Table},
     site::{Backend, Forwarding, Site},
@@ -87,6 +87,7 @@ fn node(mut t: Table<'_>) -> Node {
         http: t.optional("http", Some(([127, 0, 0, 1], 9425).into()), values::socket),
         channel: t.optional("channel", None, values::socket),
         queue: queue(t.table("queue")),
+        history: history(t.table("history")),
     };
     t.finish();
     node
@@ -108,6 +109,15 @@ fn queue(mut t: Table<'_>) -> Queue {
     };
     t.finish();
     queue
+}
+
+fn history(mut t: Table<'_>) -> History {
+    let history = History {
+        keep: t.or("keep", 31 * DAY, values::time(DAY..=366 * DAY)),
+        megabytes: t.or("megabytes", 256, values::number(8..=65_536)),
+    };
+    t.finish();
+    history
 }
 
 fn cluster(mut t: Table<'_>) -> Cluster {

@@ -45,7 +45,7 @@ impl Book {
             EventKind::Opening => Change::Opening,
             EventKind::Opened => Change::Opened,
             EventKind::Closed => Change::Closed,
-            EventKind::NoNeighbour => return None,
+            EventKind::NoNeighbour | EventKind::Denied | EventKind::RateLimited => return None,
         };
         self.record(change, event.source, event.vip_id, event.backend)
     }

@@ -22,9 +22,10 @@ use super::{
     status::{ChannelStatus, PeerStatus},
 };
 use crate::{
-    channel::{self, BackendWeight, Counters, Keys, OrderRecord},
+    channel::{self, BackendWeight, Counters, Keys, OrderRecord, SenderId},
     config::Config,
     dataplane::{Events, FlowTables},
+    history::{Message, Refusal},
 };
 
 /// A peer that was heard within so much runs an lbd. Some hellos of a second each.
@@ -52,6 +53,15 @@ pub(super) enum Event {
     /// Clients to whom a reply of a `nat` backend found no MAC: no news of a peer's, but of the
     /// program's, whose events the thread reads.
     NoNeighbour(Vec<IpAddr>),
+    /// Sources that the program has denied; likewise. It does not tell of each frame.
+    Denied(Vec<(IpAddr, Refusal)>),
+    /// What a peer says about history.
+    History {
+        /// Which peer.
+        peer: SenderId,
+        /// What it says.
+        message: Message,
+    },
 }
 
 /// What the conductor wants.
@@ -78,6 +88,29 @@ enum Order {
     Weights(Vec<BackendWeight>),
     /// Tell the peers these orders.
     Orders(Vec<OrderRecord>),
+    /// Tell one peer, or all.
+    History {
+        to: Option<SenderId>,
+        message: Message,
+    },
+    /// The thread is to end.
+    End,
+}
+
+/// Tells the peers about history, from another thread.
+#[derive(Clone, Debug)]
+pub(super) struct Teller {
+    orders: mpsc::Sender<Order>,
+    bell: Bell,
+}
+
+impl Teller {
+    /// Tells one peer, or every peer that is heard.
+    pub(super) fn tell_history(&self, to: Option<SenderId>, message: Message) {
+        // A thread that has ended has said why in the log.
+        let _ = self.orders.send(Order::History { to, message });
+        self.bell.ring();
+    }
 }
 
 /// What the thread knows, for people.
@@ -219,6 +252,14 @@ impl Outlet {
         self.off.is_none()
     }
 
+    /// For the history's thread.
+    pub(super) fn teller(&self) -> Option<Teller> {
+        Some(Teller {
+            orders: self.orders.clone()?,
+            bell: self.bell.clone(),
+        })
+    }
+
     fn order(&self, order: Order) {
         if let Some(orders) = &self.orders {
             // A thread that has ended has said why in the log.
@@ -254,6 +295,8 @@ impl Outlet {
 
 impl Drop for Outlet {
     fn drop(&mut self) {
+        // A teller may have a sender still.
+        self.order(Order::End);
         self.orders = None;
         self.bell.ring();
         if let Some(thread) = self.thread.take() {

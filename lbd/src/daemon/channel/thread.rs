@@ -28,12 +28,15 @@ use crate::{
     channel::{Channel, Counters, Epoch, FlowRecord, Output},
     dataplane::{EventKind, Events, FlowTables, seen},
     flows::{Key4, Key6},
+    history::Refusal,
 };
 
 /// Datagrams of flows sent in one turn, and how often there is one: 28 Mbyte a second at most, which
 /// is what a peer's receive buffer takes without loss.
 const BURST: usize = 20;
 const TURN_NS: u64 = 1_000_000;
+/// Datagrams about history in one turn, after the flows: 2.8 Mbyte a second at most.
+const HISTORY_BURST: usize = 2;
 /// How often hellos, ends of sessions and the refresh are looked for.
 const TICK_NS: u64 = 20_000_000;
 /// Events and datagrams taken in one round: neither keeps the other waiting.
@@ -117,9 +120,9 @@ impl Worker {
         }
         loop {
             match self.orders.try_recv() {
+                Ok(Order::End) | Err(mpsc::TryRecvError::Disconnected) => return false,
                 Ok(order) => self.obey(order),
                 Err(mpsc::TryRecvError::Empty) => break,
-                Err(mpsc::TryRecvError::Disconnected) => return false,
             }
         }
         let now_ns = clock::boottime_ns();
@@ -134,7 +137,8 @@ impl Worker {
     }
 
     fn sleep(&self) -> io::Result<()> {
-        let has_flows = self.on.as_ref().is_some_and(|on| on.channel.has_flows());
+        let waits = |channel: &Channel| channel.has_flows() || channel.has_history();
+        let has_flows = self.on.as_ref().is_some_and(|on| waits(&on.channel));
         let next_ns = if has_flows {
             self.turn_ns + TURN_NS
         } else {
@@ -182,7 +186,11 @@ impl Worker {
             }
             (Order::Weights(backends), Some(on)) => on.channel.tell_weights(&backends, now_ns),
             (Order::Orders(orders), Some(on)) => on.channel.tell_orders(&orders, now_ns),
-            (_, None) => return,
+            (Order::History { to, message }, Some(on)) => {
+                on.channel.queue_history(to, &message, now_ns);
+                return;
+            }
+            (Order::End, _) | (_, None) => return,
         };
         self.perform(outputs, now_ns);
     }
@@ -195,11 +203,16 @@ impl Worker {
         };
         let book = &self.book;
         let mut no_neighbour: Vec<IpAddr> = Vec::new();
+        let mut denied: Vec<(IpAddr, Refusal)> = Vec::new();
         let records: Vec<FlowRecord> = events
             .take(EVENTS)
             .inspect(|event| {
-                if event.kind == EventKind::NoNeighbour {
-                    no_neighbour.push(event.source.ip());
+                let source = event.source.ip();
+                match event.kind {
+                    EventKind::NoNeighbour => no_neighbour.push(source),
+                    EventKind::Denied => denied.push((source, Refusal::Listed)),
+                    EventKind::RateLimited => denied.push((source, Refusal::Rate)),
+                    EventKind::Opening | EventKind::Opened | EventKind::Closed => {}
                 }
             })
             .filter_map(|event| book.of_event(&event))
@@ -207,6 +220,10 @@ impl Worker {
         if !no_neighbour.is_empty() {
             // Without room there now: the client's next frame tells it again.
             let _ = (self.tell)(Event::NoNeighbour(no_neighbour));
+        }
+        if !denied.is_empty() {
+            // A conductor without room has other worries; the counters have all of them.
+            let _ = (self.tell)(Event::Denied(denied));
         }
         if let Some(on) = &mut self.on {
             on.channel.queue(records, now_ns);
@@ -220,6 +237,12 @@ impl Worker {
         if now_ns >= self.turn_ns + TURN_NS {
             self.turn_ns = now_ns;
             self.budget = BURST;
+            for _ in 0..HISTORY_BURST {
+                let Some(Output::Send { to, bytes }) = on.channel.next_history() else {
+                    break;
+                };
+                on.send(to, &bytes);
+            }
         }
         while self.budget > 0 {
             let Some(Output::Send { to, bytes }) = on.channel.next_flows() else {
@@ -315,6 +338,9 @@ impl Worker {
                 }
                 Output::Orders(orders) => {
                     (self.tell)(Event::Orders(orders));
+                }
+                Output::History { peer, message } => {
+                    (self.tell)(Event::History { peer, message });
                 }
             }
         }

@@ -22,6 +22,7 @@ pub(super) fn exposition(status: &Status, format: Format) -> String {
     node(&mut page, status);
     backends(&mut page, &status.backends);
     peers(&mut page, status);
+    history(&mut page, status);
     counters(&mut page, status);
     page.end()
 }
@@ -310,12 +311,28 @@ fn peers(page: &mut Page, status: &Status) {
     );
 }
 
+fn history(page: &mut Page, status: &Status) {
+    page.single(
+        Kind::Gauge,
+        "lbd_history_kept",
+        "1 while the history that reports are made of is kept.",
+        status.history.problem.is_none(),
+    );
+    page.single(
+        Kind::Gauge,
+        "lbd_history_bytes",
+        "Bytes of the history's file that are in use.",
+        status.history.used_bytes,
+    );
+}
+
 fn counters(page: &mut Page, status: &Status) {
     for group in Group::ALL {
         let values = match group {
             Group::DataPlane => &status.counters,
             Group::Election => &status.election_counters,
             Group::Channel => &status.channel.counters,
+            Group::History => &status.history.counters,
         };
         for (name, sentence) in group.terms() {
             if let Some(value) = values.get(name) {

@@ -181,6 +181,7 @@ fn alerts_and_dashboard_name_only_metrics_that_exist() {
         (Group::DataPlane, &mut status.counters),
         (Group::Election, &mut status.election_counters),
         (Group::Channel, &mut status.channel.counters),
+        (Group::History, &mut status.history.counters),
     ] {
         *values = group
             .terms()

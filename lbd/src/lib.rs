@@ -10,6 +10,7 @@
 //! A module imports from those above it in this list, never back.
 
 mod counters;
+mod markup;
 pub mod units;
 
 pub mod config;
@@ -23,6 +24,7 @@ pub mod smtp;
 pub mod stats;
 pub mod table;
 
+pub mod report;
 pub mod simulate;
 
 pub mod archive;

@@ -11,6 +11,7 @@ mod drain;
 mod explain;
 mod flows;
 mod handover;
+mod report;
 mod run;
 mod shell;
 pub mod simulate;
@@ -84,6 +85,8 @@ enum Command {
     Deny(access::Deny),
     /// Take back a denial.
     Undeny(access::Undeny),
+    /// What happened on a day: sessions, balance, shut-offs, failovers, denied sources.
+    Report(report::Args),
     /// Simulate a cluster's mail under each rule, by the very code that runs here.
     Simulate(simulate::Args),
     /// End the daemon and leave all it does in place, for the daemon that follows on this box.
@@ -118,6 +121,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Access(args) => access::run(config, &args),
         Command::Deny(args) => access::deny(config, &args),
         Command::Undeny(args) => access::undeny(config, &args),
+        Command::Report(args) => report::run(config, &args),
         Command::Completions(args) => {
             shell::completions(&args);
             Ok(())

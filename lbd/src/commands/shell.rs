@@ -16,6 +16,7 @@ use crate::daemon::{
     flow_query::FlowList,
     status::Status,
 };
+use crate::report::Report;
 
 /// Arguments of `lbd completions`.
 #[derive(Debug, clap::Args)]
@@ -81,13 +82,14 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
-fn all_schemas() -> [(&'static str, schemars::Schema); 5] {
+fn all_schemas() -> [(&'static str, schemars::Schema); 6] {
     [
         ("status", schemars::schema_for!(Status)),
         ("access", schemars::schema_for!(AccessStatus)),
         ("flows", schemars::schema_for!(FlowList)),
         ("events", schemars::schema_for!(Vec<Happening>)),
         ("history", schemars::schema_for!(History)),
+        ("report", schemars::schema_for!(Report)),
     ]
 }
 

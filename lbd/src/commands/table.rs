@@ -37,7 +37,7 @@ impl Paint {
         }
     }
 
-    #[cfg(test)]
+    /// For who has no terminal.
     pub(super) const PLAIN: Self = Self { coloured: false };
 
     #[cfg(test)]

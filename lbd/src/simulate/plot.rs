@@ -3,6 +3,7 @@ use std::fmt::Write;
 
 use super::report::{Report, Row};
 use super::scenario::Scenario;
+use crate::markup::escape;
 
 const LABEL_WIDTH: f64 = 150.0;
 const BAR_WIDTH: f64 = 430.0;
@@ -116,10 +117,4 @@ fn bar(bars: &mut String, row: &Row, y: f64, colour: &str, scale: &Scale) {
         middle + 4.0,
         estimate.mean,
     );
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }

@@ -1,0 +1,227 @@
+//! Plots as inline SVG. They have shapes only and are stretched to the page's width; all text is HTML
+//! beside them, so that it is read on a phone as on a desk.
+use std::fmt::Write as _;
+
+use crate::{
+    markup::escape,
+    report::{Day, Report},
+};
+
+/// Backends with a colour of their own; the others are one more.
+pub(super) const COLOURS: usize = 7;
+/// Of a plot's drawing; how large it is shown is the page's.
+const WIDTH: f64 = 1000.0;
+const HEIGHT: f64 = 100.0;
+
+/// A layer of a stack: its name, and a value for each step; nothing where nothing is known.
+pub(super) struct Layer {
+    pub(super) name: String,
+    pub(super) values: Vec<Option<u64>>,
+}
+
+/// The backends with most sessions, each a layer, and one for the rest.
+pub(super) fn layers(
+    report: &Report,
+    pick: impl Fn(&crate::report::BackendSeries) -> &Vec<Option<u64>>,
+) -> Vec<Layer> {
+    let all = &report.series.backends;
+    let own = if all.len() > COLOURS + 1 {
+        COLOURS
+    } else {
+        all.len()
+    };
+    let mut layers: Vec<Layer> = all[..own]
+        .iter()
+        .map(|backend| Layer {
+            name: backend.name.clone(),
+            values: pick(backend).clone(),
+        })
+        .collect();
+    if own < all.len() {
+        let sum = |step: usize| {
+            let known = all[own..].iter().filter_map(|backend| pick(backend)[step]);
+            known.fold(None, |sum: Option<u64>, value| {
+                Some(sum.unwrap_or(0) + value)
+            })
+        };
+        layers.push(Layer {
+            name: format!("{} others", all.len() - own),
+            values: (0..report.series.times_unix_s.len()).map(sum).collect(),
+        });
+    }
+    layers
+}
+
+/// The highest a stack gets.
+pub(super) fn top(layers: &[Layer]) -> u64 {
+    let steps = layers.first().map_or(0, |layer| layer.values.len());
+    (0..steps)
+        .map(|step| layers.iter().filter_map(|layer| layer.values[step]).sum())
+        .max()
+        .unwrap_or(0)
+}
+
+fn float(number: u64) -> f64 {
+    // Beyond 32 bits a plot needs no exact figure.
+    u32::try_from(number).map_or_else(|_| f64::from(u32::MAX), f64::from)
+}
+
+fn x_of(unix_s: u64, day: &Day) -> f64 {
+    let passed = unix_s.clamp(day.begin_unix_s, day.end_unix_s) - day.begin_unix_s;
+    WIDTH * float(passed) / float((day.end_unix_s - day.begin_unix_s).max(1))
+}
+
+fn open(svg: &mut String, class: &str, height: f64, label: &str) {
+    let _ = write!(
+        svg,
+        "<svg class=\"{class}\" viewBox=\"0 0 {WIDTH} {height}\" preserveAspectRatio=\"none\" \
+         role=\"img\" aria-label=\"{}\">",
+        escape(label)
+    );
+}
+
+/// Layers upon each other as steps, with the moments when mastership moved and the spans without
+/// figures.
+pub(super) fn stack(report: &Report, day: &Day, layers: &[Layer], label: &str) -> String {
+    let mut svg = String::new();
+    open(&mut svg, "plot", HEIGHT, label);
+    for gap in &report.gaps {
+        let (from, to) = (x_of(gap.from_unix_s, day), x_of(gap.to_unix_s, day));
+        let _ = write!(
+            svg,
+            "<rect class=\"gap\" x=\"{from:.1}\" y=\"0\" width=\"{:.1}\" height=\"{HEIGHT}\"/>",
+            to - from
+        );
+    }
+    for quarter in 1..4 {
+        let y = HEIGHT * f64::from(quarter) / 4.0;
+        let _ = write!(svg, "<path class=\"grid\" d=\"M0 {y}H{WIDTH}\"/>");
+    }
+    let top = float(top(layers).max(1));
+    let steps = report.series.times_unix_s.len();
+    let mut below = vec![0_u64; steps];
+    for (index, layer) in layers.iter().enumerate() {
+        let mut path = String::new();
+        for (step, value) in layer.values.iter().enumerate() {
+            let Some(value) = value.filter(|value| *value > 0) else {
+                continue;
+            };
+            let begin = report.series.times_unix_s[step];
+            let (from, to) = (x_of(begin, day), x_of(begin + report.series.step_s, day));
+            let foot = HEIGHT - HEIGHT * float(below[step]) / top;
+            below[step] += value;
+            let head = HEIGHT - HEIGHT * float(below[step]) / top;
+            let _ = write!(path, "M{from:.1} {foot:.2}V{head:.2}H{to:.1}V{foot:.2}z");
+        }
+        if !path.is_empty() {
+            let _ = write!(svg, "<path class=\"c{index}\" d=\"{path}\"/>");
+        }
+    }
+    for failover in report.failovers.iter().filter(|one| one.from != one.to) {
+        let x = x_of(failover.unix_s, day);
+        let _ = write!(
+            svg,
+            "<path class=\"moved\" d=\"M{x:.1} 0V{HEIGHT}\"><title>{} after {}, {}</title></path>",
+            escape(&failover.to),
+            escape(&failover.from),
+            day.clock_s(failover.unix_s)
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// One backend's sessions over the day, small.
+pub(super) fn spark(values: &[Option<u64>], off_s: &[Option<u64>], label: &str) -> String {
+    let mut svg = String::new();
+    open(&mut svg, "spark", 20.0, label);
+    let top = float(values.iter().flatten().copied().max().unwrap_or(0).max(1));
+    let width = WIDTH / float(values.len().max(1) as u64);
+    let mut path = String::new();
+    let mut shut = String::new();
+    for (step, (value, off)) in values.iter().zip(off_s).enumerate() {
+        let x = width * float(step as u64);
+        if off.is_some_and(|off| off > 0) {
+            let _ = write!(shut, "M{x:.0} 0h{width:.1}V20h-{width:.1}z");
+        }
+        if let Some(value) = value.filter(|value| *value > 0) {
+            let y = 20.0 - 19.0 * float(value) / top;
+            let _ = write!(path, "M{x:.0} 20V{y:.1}h{width:.1}V20z");
+        }
+    }
+    let _ = write!(
+        svg,
+        "<path class=\"shut\" d=\"{shut}\"/><path class=\"c0\" d=\"{path}\"/></svg>"
+    );
+    svg
+}
+
+/// A span on a strip.
+pub(super) struct Mark {
+    pub(super) from_unix_s: u64,
+    pub(super) to_unix_s: u64,
+    pub(super) class: String,
+    pub(super) title: String,
+}
+
+/// The day as a strip with marks on it.
+pub(super) fn strip(day: &Day, marks: &[Mark], label: &str) -> String {
+    let mut svg = String::new();
+    open(&mut svg, "strip", 10.0, label);
+    let _ = write!(
+        svg,
+        "<rect class=\"empty\" x=\"0\" y=\"0\" width=\"{WIDTH}\" height=\"10\"/>"
+    );
+    for mark in marks {
+        let (from, to) = (x_of(mark.from_unix_s, day), x_of(mark.to_unix_s, day));
+        // A minute would be less than a pixel on a phone.
+        let width = (to - from).max(2.5);
+        let _ = write!(
+            svg,
+            "<rect class=\"{}\" x=\"{:.1}\" y=\"0\" width=\"{width:.1}\" height=\"10\"><title>{}</title></rect>",
+            mark.class,
+            from.min(WIDTH - width),
+            escape(&mark.title)
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// The busiest backend of each hour against its share: 100 is balance and the middle line.
+pub(super) fn balance(report: &Report) -> String {
+    const MOST: f64 = 200.0;
+    let mut svg = String::new();
+    let worst = report.hours.iter().filter_map(|hour| hour.busiest_percent);
+    let worst = worst.fold(0.0, f64::max);
+    let label =
+        format!("Sessions of the busiest backend in percent of its share; highest {worst:.0}");
+    open(&mut svg, "plot low", HEIGHT, &label);
+    let width = WIDTH / float(report.hours.len().max(1) as u64);
+    for (index, hour) in report.hours.iter().enumerate() {
+        let Some(percent) = hour.busiest_percent else {
+            continue;
+        };
+        let height = HEIGHT * percent.min(MOST) / MOST;
+        let class = match percent {
+            0.0..=110.0 => "good",
+            110.0..=150.0 => "warn",
+            _ => "bad",
+        };
+        let _ = write!(
+            svg,
+            "<rect class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\">\
+             <title>{percent:.0} % {}</title></rect>",
+            width * float(index as u64) + width * 0.1,
+            HEIGHT - height,
+            width * 0.8,
+            escape(hour.busiest.as_deref().unwrap_or_default())
+        );
+    }
+    let _ = write!(
+        svg,
+        "<path class=\"even\" d=\"M0 {0}H{WIDTH}\"/></svg>",
+        HEIGHT / 2.0
+    );
+    svg
+}

@@ -2,8 +2,8 @@
 //!
 //! The daemon's history thread writes it; `lbd report` reads it, with the daemon or without. It is in
 //! WAL mode, so that neither waits for the other, and a `kill -9` costs what was not yet handed over,
-//! never the file. Its bounds are an age and a size: some 65 bytes a backend and minute (measured by
-//! `archive::tests::what_a_day_takes`), so 100 backends take 9 MB a day.
+//! never the file. Its bounds are an age and a size: 54 bytes a backend and minute (measured by
+//! `archive::tests::what_a_day_takes`), so 100 backends take 8 MB a day.
 mod bounds;
 mod read;
 mod schema;

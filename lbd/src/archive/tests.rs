@@ -279,3 +279,58 @@ fn what_a_day_takes() {
     );
     assert!(a_backend < 120_000, "{a_backend}");
 }
+
+/// Writes until it is killed: the child of the test below.
+#[test]
+fn a_child_that_writes() {
+    let Some(path) = std::env::var_os("LBD_ARCHIVE_CHILD") else {
+        return;
+    };
+    let (mut archive, aside) = Archive::open(Path::new(&path), BOUNDS).unwrap();
+    assert_eq!(aside, None);
+    let mut minute = archive.span().unwrap().map_or(0, |(_, last)| last + 1);
+    loop {
+        archive.write(&some_of_each(minute)).unwrap();
+        archive.prune(BOUNDS, minute).unwrap();
+        minute += 1;
+    }
+}
+
+#[test]
+fn a_file_outlives_kill_9_in_a_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let mut kept = 0;
+    for round in 0..20_u64 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "archive::tests::a_child_that_writes"])
+            .env("LBD_ARCHIVE_CHILD", &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // Until it writes, then for some while that is another each time.
+        let begun = std::time::Instant::now();
+        let is_ahead = || {
+            let archive = Archive::open_read_only(&path);
+            archive.is_ok_and(|one| {
+                one.span()
+                    .is_ok_and(|span| span.is_some_and(|s| s.1 > kept))
+            })
+        };
+        while !is_ahead() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never writes");
+        }
+        std::thread::sleep(Duration::from_micros(round * 2711 % 20_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (archive, aside) = Archive::open(&path, BOUNDS).unwrap();
+        assert_eq!(aside, None, "round {round}");
+        let (first, last) = archive.span().unwrap().unwrap();
+        assert!(first == 0 && last > kept, "{first} {last} {kept}");
+        // All or none of each minute.
+        let rows = archive.rows(0..last + 1, None).unwrap();
+        assert_eq!(rows.len(), 4 * (last as usize + 1));
+        kept = last;
+    }
+    println!("20 kills, {kept} minutes, none lost");
+}

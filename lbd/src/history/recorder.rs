@@ -97,6 +97,8 @@ impl Totals {
 pub struct Recorder {
     node: String,
     reign: Option<Reign>,
+    /// What the program had counted at the last look.
+    counted: Option<Counted>,
     denied: BTreeMap<(IpAddr, Refusal), u64>,
     happened: Vec<Row>,
     happenings: (u32, usize),
@@ -107,10 +109,28 @@ struct Reign {
     since_unix_s: u64,
     looked_unix_s: u64,
     told_unix_s: u64,
-    /// Counters at the last look.
-    totals: Totals,
-    counted: HashMap<String, (u64, u64)>,
     minute: Minute,
+}
+
+/// Counters of the program.
+#[derive(Debug)]
+struct Counted {
+    totals: Totals,
+    /// Sessions and bytes.
+    backends: HashMap<String, (u64, u64)>,
+}
+
+impl Counted {
+    fn of(now: &Now) -> Self {
+        let backends = now
+            .backends
+            .iter()
+            .map(|backend| (backend.name.clone(), (backend.opened, backend.bytes)));
+        Self {
+            totals: now.totals,
+            backends: backends.collect(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -142,6 +162,7 @@ impl Recorder {
         Self {
             node: node.to_owned(),
             reign: None,
+            counted: None,
             denied: BTreeMap::new(),
             happened: Vec::new(),
             happenings: (0, 0),
@@ -186,6 +207,9 @@ impl Recorder {
     /// Looks at everything, about once a second. Returns the rows that are to be kept now: those of a
     /// minute that is over, and every ten seconds those of the one that lasts.
     pub fn look(&mut self, now: &Now) -> Vec<Row> {
+        // Also a backup looks, so that a reign counts from its first session on.
+        let before = self.counted.replace(Counted::of(now));
+        let before = before.unwrap_or_else(|| Counted::of(now));
         let mut rows = std::mem::take(&mut self.happened);
         if !now.is_master {
             rows.extend(self.end());
@@ -199,12 +223,10 @@ impl Recorder {
         {
             rows.extend(self.end());
         }
-        let Some(reign) = &mut self.reign else {
-            self.reign = Some(Reign::beginning(now));
-            self.denied.clear();
-            return rows;
-        };
-        reign.take_in(now);
+        let reign = self
+            .reign
+            .get_or_insert_with(|| Reign::beginning(now.unix_s));
+        reign.take_in(now, &before);
         let is_over = minute_of(now.unix_s) != reign.minute.number;
         if is_over || now.unix_s >= reign.told_unix_s + EVERY_S {
             reign.told_unix_s = now.unix_s;
@@ -231,23 +253,17 @@ impl Recorder {
 }
 
 impl Reign {
-    fn beginning(now: &Now) -> Self {
-        let counted = now
-            .backends
-            .iter()
-            .map(|backend| (backend.name.clone(), (backend.opened, backend.bytes)));
+    fn beginning(unix_s: u64) -> Self {
         Self {
-            since_unix_s: now.unix_s,
-            looked_unix_s: now.unix_s,
-            told_unix_s: now.unix_s,
-            totals: now.totals,
-            counted: counted.collect(),
-            minute: Minute::beginning(now.unix_s),
+            since_unix_s: unix_s,
+            looked_unix_s: unix_s,
+            told_unix_s: unix_s,
+            minute: Minute::beginning(unix_s),
         }
     }
 
     /// Takes in what was since the last look: into the minute that lasts, or, at its end, lasted.
-    fn take_in(&mut self, now: &Now) {
+    fn take_in(&mut self, now: &Now, before: &Counted) {
         let ends = begin_of(self.minute.number) + 60;
         let from = self.looked_unix_s.max(begin_of(self.minute.number));
         let seconds = now.unix_s.min(ends).saturating_sub(from);
@@ -255,14 +271,11 @@ impl Reign {
         self.looked_unix_s = now.unix_s;
         let minute = &mut self.minute;
         minute.seconds = (minute.seconds + seconds).min(60);
-        minute.totals.add(now.totals.since(self.totals));
-        self.totals = now.totals;
+        minute.totals.add(now.totals.since(before.totals));
         for backend in &now.backends {
-            let (opened, bytes) = self
-                .counted
-                .insert(backend.name.clone(), (backend.opened, backend.bytes))
-                // A backend that came in between: what it had is from before it had this name.
-                .unwrap_or((backend.opened, backend.bytes));
+            // A backend that came in between: what was counted is from before it had this name.
+            let own = (backend.opened, backend.bytes);
+            let (opened, bytes) = before.backends.get(&backend.name).copied().unwrap_or(own);
             let sums = minute.backends.entry(backend.name.clone()).or_default();
             sums.seconds = (sums.seconds + seconds).min(60);
             sums.opened += grown(backend.opened, opened);
@@ -273,11 +286,10 @@ impl Reign {
             sums.queued = sums.queued.max(backend.queued);
             sums.weight_s += u64::from(backend.weight_permille) * seconds;
             sums.off_s += if backend.accepting { 0 } else { seconds };
-            sums.reason.clone_from(&backend.reason);
-        }
-        let is_there = |name: &String| now.backends.iter().any(|one| one.name == *name);
-        if self.counted.len() > now.backends.len() {
-            self.counted.retain(|name, _| is_there(name));
+            // Why it was out tells more than that it is back.
+            if !backend.accepting || sums.off_s == 0 {
+                sums.reason.clone_from(&backend.reason);
+            }
         }
     }
 
@@ -465,11 +477,15 @@ mod tests {
         assert_eq!(samples(&rows)[0].seconds, 4);
         assert!(recorder.look(&backup).is_empty() && recorder.end().is_empty());
         // Another reign does not count what was steered before it.
+        recorder.look(&Now {
+            is_master: false,
+            ..now(6019, 498)
+        });
         recorder.look(&now(6020, 500));
         recorder.look(&now(6021, 501));
         let rows = recorder.end();
         let again = samples(&rows)[0];
-        assert_eq!((again.since_unix_s, again.opened), (6020, 1));
+        assert_eq!((again.since_unix_s, again.opened), (6020, 3));
     }
 
     #[test]
@@ -483,7 +499,7 @@ mod tests {
         let rows = recorder.end();
         assert_eq!(
             (samples(&rows)[0].minute, samples(&rows)[0].opened),
-            (83, 1)
+            (83, 2)
         );
     }
 

@@ -64,7 +64,7 @@ pub struct Sample {
     pub weight_permille: u32,
     /// For how many of the seconds it took no new sessions.
     pub off_s: u8,
-    /// Why the weight was what it was at the end, as a word: `normal`, `drained`.
+    /// Why it was out of service, else why the weight was what it was, as a word: `normal`, `drained`.
     pub reason: String,
 }
 

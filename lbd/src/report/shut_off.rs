@@ -17,25 +17,18 @@ pub(super) fn shut_offs(samples: &[&Sample], happened: &[&Happened]) -> Vec<Shut
             let minutes = by_backend.entry(&sample.backend).or_default();
             let (off_s, reason) = minutes.entry(sample.minute).or_default();
             *off_s += u64::from(sample.off_s);
-            // The reason at the minute's end is that of a return where it returned.
-            if u64::from(sample.off_s) + 1 >= u64::from(sample.seconds) || reason.is_empty() {
-                *reason = &sample.reason;
-            }
+            *reason = &sample.reason;
         }
     }
     let mut spans = Vec::new();
     for (backend, minutes) in by_backend {
         let mut minutes = minutes.into_iter().peekable();
-        while let Some((first, (mut off_s, mut kind))) = minutes.next() {
+        while let Some((first, (mut off_s, kind))) = minutes.next() {
             let mut last = first;
-            while let Some((minute, (more, reason))) =
-                minutes.next_if(|(minute, _)| *minute <= last + 1)
+            while let Some((minute, (more, _))) = minutes.next_if(|(minute, _)| *minute <= last + 1)
             {
                 last = minute;
                 off_s += more;
-                if kind.is_empty() || is_return(kind) {
-                    kind = reason;
-                }
             }
             let lasts = last == last_minute;
             spans.push(span(backend, (first, last), off_s, kind, lasts, happened));
@@ -43,11 +36,6 @@ pub(super) fn shut_offs(samples: &[&Sample], happened: &[&Happened]) -> Vec<Shut
     }
     spans.sort_by(|a, b| (a.from_unix_s, &a.backend).cmp(&(b.from_unix_s, &b.backend)));
     spans
-}
-
-/// Words of a backend that takes sessions.
-fn is_return(kind: &str) -> bool {
-    matches!(kind, "normal" | "loaded" | "slow_start" | "operator_weight")
 }
 
 fn span(

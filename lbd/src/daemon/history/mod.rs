@@ -211,15 +211,7 @@ impl Conductor {
             return;
         }
         self.historian.looked_unix_s = unix_s;
-        let is_master = self.election.is_master();
-        let now = if is_master {
-            self.now(unix_s)
-        } else {
-            Now {
-                unix_s,
-                ..Now::default()
-            }
-        };
+        let now = self.now(unix_s);
         let rows = self.historian.recorder.look(&now);
         self.historian.give(rows);
     }
@@ -250,7 +242,7 @@ impl Conductor {
         };
         Now {
             unix_s,
-            is_master: true,
+            is_master: self.election.is_master(),
             backends: self.members.iter().map(backend).collect(),
             totals: Totals {
                 denied: counters.get(Reason::DropDenied) + counters.get(Reason::ResetDenied),

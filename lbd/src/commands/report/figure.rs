@@ -33,6 +33,16 @@ pub(super) fn bytes(bytes: u64) -> String {
     String::new()
 }
 
+/// `23 h 59 min`, and shorter spans in the largest unit.
+pub(super) fn span(seconds: u64) -> String {
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours, minutes) {
+        (0, _) => age(seconds),
+        (_, 0) => format!("{hours} h"),
+        _ => format!("{hours} h {minutes} min"),
+    }
+}
+
 /// `1 failover`, `2 failovers`.
 pub(super) fn times(number: usize, what: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
@@ -75,7 +85,7 @@ pub(super) fn notices(report: &Report, day: &Day) -> Vec<(Tone, String)> {
     if gap_s > 0 {
         let said = format!(
             "no figures of {} of the day: no master, or lbd did not run",
-            age(gap_s)
+            span(gap_s)
         );
         notices.push((Tone::Warning, said));
     }
@@ -111,6 +121,9 @@ mod tests {
         assert_eq!(bytes(1_250), "1.2 KB");
         assert_eq!(bytes(123_456_789), "123 MB");
         assert_eq!(bytes(2_340_000_000_000_000), "2340 TB");
+        assert_eq!(span(86_400), "24 h");
+        assert_eq!(span(86_399), "23 h 59 min");
+        assert_eq!(span(59), "59 s");
         assert_eq!(times(1, "failover"), "1 failover");
         assert_eq!(times(2, "failover"), "2 failovers");
     }

@@ -2,7 +2,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    figure::{bytes, count, notices, times},
+    figure::{bytes, count, notices, span, times},
     plot::{self, Layer, Mark},
 };
 use crate::{
@@ -47,7 +47,7 @@ fn head(body: &mut String, report: &Report, day: &Day) {
         "<h1>lbd, {weekday} {}</h1>\n<p class=\"faint\">{}; figures of {}</p>",
         report.day,
         escape(&report.time_zone),
-        age(report.covered_s)
+        span(report.covered_s)
     );
     body.push_str("<ul class=\"notices\">\n");
     let notices = notices(report, day);
@@ -115,7 +115,7 @@ fn axis(body: &mut String, day: &Day) {
     body.push_str("</div>");
 }
 
-fn legend(body: &mut String, layers: &[Layer]) {
+fn legend(body: &mut String, layers: &[Layer], has_moved: bool) {
     body.push_str("<ul class=\"legend\">");
     for (index, layer) in layers.iter().enumerate() {
         let _ = write!(
@@ -123,6 +123,9 @@ fn legend(body: &mut String, layers: &[Layer]) {
             "<li><i class=\"c{index}\"></i>{}</li>",
             escape(&layer.name)
         );
+    }
+    if has_moved {
+        body.push_str("<li><i class=\"dash\"></i>mastership moved</li>");
     }
     body.push_str("</ul>");
 }
@@ -149,7 +152,8 @@ fn plots(body: &mut String, report: &Report, day: &Day) {
         let highest = format!("top: {} {unit}", count(plot::top(layers)));
         let svg = plot::stack(report, day, layers, &format!("{title}; {highest}"));
         figure(body, day, title, &highest, &svg);
-        legend(body, layers);
+        let has_moved = report.failovers.iter().any(|one| one.from != one.to);
+        legend(body, layers, has_moved);
         body.push_str("</figure>\n");
     }
     let worst = report.hours.iter().filter_map(|hour| hour.busiest_percent);

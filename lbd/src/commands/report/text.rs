@@ -1,5 +1,5 @@
 //! The report in 80 columns.
-use super::figure::{bytes, count, notices, times};
+use super::figure::{bytes, count, notices, span, times};
 use crate::{
     commands::table::{Column, Paint, Side, Tone, age, row, titles, wrapped},
     report::{Day, Report},
@@ -84,7 +84,7 @@ fn head(text: &mut String, report: &Report, day: &Day, paint: Paint) {
                 count(total.rate_limited)
             ),
         ),
-        ("figures of", age(report.covered_s)),
+        ("figures of", span(report.covered_s)),
     ] {
         line(text, &format!("{name:<14} {value}"));
     }

@@ -64,10 +64,7 @@ fn settings(config: &Path, args: &Args) -> anyhow::Result<AgentConfig> {
     let mut settings = match fs::read_to_string(config) {
         Ok(text) => match Config::parse(&text, &config.display().to_string()) {
             Ok(config) => AgentConfig::from(&config),
-            Err(errors) => {
-                let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-                bail!("the configuration is not valid\n{}", errors.join("\n"));
-            }
+            Err(mistakes) => return Err(super::InvalidConfig(mistakes).into()),
         },
         Err(error) if error.kind() == ErrorKind::NotFound && config == Path::new(DEFAULT_PATH) => {
             AgentConfig {

@@ -1,15 +1,20 @@
 //! Ids and quantities as types, so that a priority is never taken for a weight.
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The index of a backend in every map.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, JsonSchema, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct BackendId(pub u16);
 
 /// A configured weight: a share relative to the other backends'. 0 takes no new session.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, JsonSchema, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Weight(pub u16);
 
@@ -26,7 +31,18 @@ impl Weight {
 
 /// An effective weight, in thousandths of a [`Weight`]'s unit: what the data plane compares.
 #[derive(
-    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    JsonSchema,
+    Serialize,
+    Deserialize,
 )]
 #[serde(transparent)]
 pub struct WeightPermille(pub u32);

@@ -16,7 +16,7 @@ use crate::daemon::{
     flow_query::FlowList,
     status::Status,
 };
-use crate::report::Report;
+use crate::{policy::explain::Explanation, report::Report, simulate};
 
 /// Arguments of `lbd completions`.
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,7 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
-fn all_schemas() -> [(&'static str, schemars::Schema); 6] {
+fn all_schemas() -> [(&'static str, schemars::Schema); 8] {
     [
         ("status", schemars::schema_for!(Status)),
         ("access", schemars::schema_for!(AccessStatus)),
@@ -90,6 +90,8 @@ fn all_schemas() -> [(&'static str, schemars::Schema); 6] {
         ("events", schemars::schema_for!(Vec<Happening>)),
         ("history", schemars::schema_for!(History)),
         ("report", schemars::schema_for!(Report)),
+        ("explain", schemars::schema_for!(Explanation)),
+        ("simulate", schemars::schema_for!(simulate::Report)),
     ]
 }
 

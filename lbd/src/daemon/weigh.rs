@@ -134,7 +134,9 @@ impl Weigher {
         let output = &self.shown;
         Explained {
             text: policy::explain::text(input, output, backend),
-            decisions: policy::explain::json(input, output, backend),
+            // Plain data with text keys always becomes JSON.
+            decisions: serde_json::to_value(policy::explain::explanation(input, output, backend))
+                .unwrap_or_default(),
         }
     }
 }

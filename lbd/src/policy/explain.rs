@@ -1,9 +1,11 @@
 //! The decisions as a person would say them, and as JSON.
 use std::fmt::Write;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{BackendInput, Decision, Input, Output, SiteOutput};
+use super::{BackendInput, Basis, Decision, Input, Output, Reason, SiteOutput};
+use crate::units::{BackendId, Weight, WeightPermille};
 
 /// Two lines a backend: weight and figures, then why. `node` keeps one backend.
 #[must_use]
@@ -55,38 +57,82 @@ fn entry(text: &mut String, backend: &BackendInput, decision: &Decision, width: 
     let _ = writeln!(text, "\n  {:<width$}  {}", "", decision.reason);
 }
 
+/// What `lbd explain --json` prints: every decision with its figures.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
+pub struct Explanation {
+    /// Sites that have a backend which was asked about.
+    pub sites: Vec<SiteExplanation>,
+}
+
+/// A site's decisions.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
+pub struct SiteExplanation {
+    /// Its name.
+    pub site: String,
+    /// Backends that take new sessions.
+    pub active: u32,
+    /// Backends of the site.
+    pub servers: u32,
+    /// The average connections of its backends that are online.
+    pub average: f64,
+    /// Their mean load per unit of weight; 0 under the seed's rule.
+    pub mean_load: f64,
+    /// It can take no more: the sites it spills to take a share.
+    pub spilling: bool,
+    /// In the configuration's order.
+    pub backends: Vec<BackendExplanation>,
+}
+
+/// A backend's decision.
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
+pub struct BackendExplanation {
+    /// Its name.
+    pub name: String,
+    /// Its index in the maps.
+    pub id: BackendId,
+    /// The configured weight.
+    pub configured_weight: Weight,
+    /// The effective weight, in thousandths of a weight's unit.
+    pub weight_permille: WeightPermille,
+    /// Whether it gets new sessions.
+    pub accepting: bool,
+    /// The reason as a sentence.
+    pub why: String,
+    /// The reason with its numbers.
+    pub reason: Reason,
+    /// The figures as the policy took them.
+    pub basis: Basis,
+}
+
 /// The output with each backend's name, configured weight and its reason as a sentence.
 #[must_use]
-pub fn json(input: &Input, output: &Output, node: Option<&str>) -> Value {
-    let mut sites = Vec::new();
-    for (site_input, site) in input.sites.iter().zip(&output.sites) {
-        let pairs = site_input.backends.iter().zip(&site.backends);
-        let wanted = pairs.filter(|(backend, _)| node.is_none_or(|node| backend.name == node));
-        let backends: Vec<Value> = wanted
-            .map(|(backend, decision)| {
-                json!({
-                    "name": backend.name,
-                    "id": backend.id,
-                    "configured_weight": backend.weight,
-                    "weight_permille": decision.weight,
-                    "accepting": decision.accepting,
-                    "why": decision.reason.to_string(),
-                    "reason": decision.reason,
-                    "basis": decision.basis,
-                })
+pub fn explanation(input: &Input, output: &Output, node: Option<&str>) -> Explanation {
+    let pairs = input.sites.iter().zip(&output.sites);
+    let sites = pairs.map(|(site_input, site)| SiteExplanation {
+        site: site.name.clone(),
+        active: site.active,
+        servers: site.servers,
+        average: site.average,
+        mean_load: site.mean_load,
+        spilling: site.spilling,
+        backends: site_input
+            .backends
+            .iter()
+            .zip(&site.backends)
+            .filter(|(backend, _)| node.is_none_or(|node| backend.name == node))
+            .map(|(backend, decision)| BackendExplanation {
+                name: backend.name.clone(),
+                id: backend.id,
+                configured_weight: backend.weight,
+                weight_permille: decision.weight,
+                accepting: decision.accepting,
+                why: decision.reason.to_string(),
+                reason: decision.reason.clone(),
+                basis: decision.basis,
             })
-            .collect();
-        if !backends.is_empty() {
-            sites.push(json!({
-                "site": site.name,
-                "active": site.active,
-                "servers": site.servers,
-                "average": site.average,
-                "mean_load": site.mean_load,
-                "spilling": site.spilling,
-                "backends": backends,
-            }));
-        }
+            .collect(),
+    });
+    Explanation {
+        sites: sites.filter(|site| !site.backends.is_empty()).collect(),
     }
-    json!({ "sites": sites })
 }

@@ -1,4 +1,5 @@
 //! Everything a step of the policy looks at.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{BackendId, Weight};
@@ -49,7 +50,7 @@ pub enum Kind {
 }
 
 /// What counts as a node's connections.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Count {
     /// Open conversations with unique addresses: one message may hold four connections open.

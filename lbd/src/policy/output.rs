@@ -1,4 +1,5 @@
 //! What a step of the policy decides.
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::reason::{Connections, Reason};
@@ -59,7 +60,7 @@ pub struct Decision {
 }
 
 /// A backend's figures as the policy took them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize)]
 pub struct Basis {
     /// By the configured count: polled while fresh, else our own.
     pub connections: Connections,

@@ -1,13 +1,14 @@
 //! Why a backend has the weight it has, with the numbers behind it.
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Count;
 use crate::units::Weight;
 
 /// A number of connections, and what was counted.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, JsonSchema, Serialize)]
 pub struct Connections {
     /// How many.
     pub number: u64,
@@ -28,7 +29,7 @@ impl fmt::Display for Connections {
 }
 
 /// The one thing that set a backend's weight. `Display` says it as a person would.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Reason {
     /// Nothing lowers the configured weight.

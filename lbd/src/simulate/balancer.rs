@@ -1,5 +1,6 @@
 //! The balancers that are compared.
 use clap::ValueEnum;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::policy::{HealthState, Input, Kind, Output, Policy, Settings};
@@ -7,7 +8,7 @@ use crate::table::{self, Entry, Ring, Standing};
 use crate::units::WeightPermille;
 
 /// How new connections find their box.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, JsonSchema, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// Weighted round robin.

@@ -1,4 +1,5 @@
 //! What a run is judged by.
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::balancer::Strategy;
@@ -11,7 +12,7 @@ const FLAP_S: f64 = 120.0;
 const CROWDED: usize = 200;
 
 /// One balancer in one scenario with one seed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Outcome {
     /// The scenario's name.
     pub scenario: String,

@@ -1,6 +1,7 @@
 //! Many runs, summed up.
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::balancer::Strategy;
@@ -28,7 +29,7 @@ pub struct Options {
 }
 
 /// A balancer in a scenario, over all seeds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Row {
     /// The scenario's name.
     pub scenario: String,
@@ -59,7 +60,7 @@ pub struct Row {
 }
 
 /// What was run, and what came out.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Report {
     /// The first seed.
     pub first_seed: u64,

@@ -1,8 +1,9 @@
 //! Means over seeds, with how far to trust them.
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A mean and half the width of its 95 % confidence interval, by Student's t.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize)]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
@@ -32,7 +33,7 @@ impl Estimate {
 }
 
 /// A geometric mean of ratios with its 95 % confidence interval, taken on their logarithms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize)]
 pub struct Ratio {
     /// The geometric mean.
     pub mean: f64,

@@ -40,7 +40,8 @@ fn text_reads_as_recorded() {
 #[test]
 fn json_reads_as_recorded() {
     let (input, output) = told();
-    let json = crate::policy::explain::json(&input, &output, Some("mx1"));
+    let explanation = crate::policy::explain::explanation(&input, &output, Some("mx1"));
+    let json = serde_json::to_value(explanation).unwrap();
     let json = serde_json::to_string_pretty(&json).expect("plain data") + "\n";
     recorded("explain-mx1.json", &json);
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use lbd_tests::{
+    browser::Browser,
     cluster::{Cluster, HTTP_PORT, Settings},
     lab::{Host, Lab, Spec},
     smtp::server::Server,
@@ -118,6 +119,54 @@ fn a_browser_shows_every_backend_with_its_plots_and_a_drain() {
     assert!(page.contains("drained by the operator"), "{page}");
     assert!(page.contains("no new sessions"), "{page}");
     assert!(page.contains("class=\"mastered\""), "{page}");
+}
+
+#[test]
+fn the_dashboard_is_used_by_keyboard_alone() {
+    let name = "the_dashboard_is_used_by_keyboard_alone";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let (lab, _servers, _cluster, master) = serving();
+    let profile = lab.folder().join("browser");
+    let Some(mut page) = Browser::start(lab.client(), &profile).unwrap() else {
+        eprintln!("skipped: {name} needs chromium");
+        return;
+    };
+    let address = lab.nodes[master].address4();
+    page.open(&format!("http://{address}:{HTTP_PORT}/"))
+        .unwrap();
+    page.wait("document.querySelectorAll('#backends li').length === 3")
+        .unwrap();
+    let focused = "document.activeElement";
+    // The first stop leads past the head, to the backends.
+    page.press("Tab").unwrap();
+    page.wait(&format!("{focused}.className === 'skip'"))
+        .unwrap();
+    page.press("Enter").unwrap();
+    page.wait("location.hash === '#backends'").unwrap();
+    // j and k go through the backends, and stay at the ends.
+    let at =
+        |index: usize| format!("{focused} === document.querySelectorAll('#backends li')[{index}]");
+    for (key, index) in [("j", 0), ("j", 1), ("j", 2), ("j", 2), ("k", 1)] {
+        page.press(key).unwrap();
+        page.wait(&at(index)).unwrap();
+    }
+    let outlined = format!("getComputedStyle({focused}).outlineStyle !== 'none'");
+    page.wait(&outlined).unwrap();
+    // What the focus is on survives a second's new state.
+    let line = "document.getElementById('role').textContent";
+    let before = page.evaluate(line).unwrap();
+    page.wait(&format!("{line} !== {before}")).unwrap();
+    page.wait(&at(1)).unwrap();
+    // The one switch there is works by the blank.
+    page.evaluate("document.getElementById('only').focus()")
+        .unwrap();
+    page.press(" ").unwrap();
+    page.wait("document.getElementById('only').checked")
+        .unwrap();
+    page.wait("[...document.querySelectorAll('#backends li')].every(li => li.hidden)")
+        .unwrap();
 }
 
 #[test]

@@ -80,6 +80,18 @@ impl ArchiveError {
         )
     }
 
+    /// Whether another process has the file for a moment: it may be tried again at once.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.sqlite_error_code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        )
+    }
+
     /// Whether there is no room for more: the disk's, or the file's own bound.
     #[must_use]
     pub fn is_full(&self) -> bool {

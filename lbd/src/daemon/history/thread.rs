@@ -30,6 +30,7 @@ const PRUNE_NS: u64 = 300_000_000_000;
 const RETRY_NS: u64 = 60_000_000_000;
 /// How often `lbd status` hears of it.
 const SHOW_NS: u64 = 500_000_000;
+const BUSY_NS: u64 = 1_000_000_000;
 /// Between two lines in the log about the same trouble.
 const COMPLAINT_NS: u64 = 600_000_000_000;
 /// Datagrams of rows that one question brings at most; the next comparison asks for the rest.
@@ -127,7 +128,13 @@ impl Keeper {
                 self.problem = None;
                 (self.pruned_ns, self.told_all_ns) = (0, 0);
             }
-            Err(error) => self.trouble(&error),
+            Err(error) => {
+                if error.is_busy() {
+                    // Another process reads what the last daemon left: the next look is soon enough.
+                    self.opened_ns = now_ns.saturating_sub(RETRY_NS - BUSY_NS);
+                }
+                self.trouble(&error);
+            }
         }
     }
 

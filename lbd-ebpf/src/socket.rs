@@ -7,14 +7,18 @@
 use aya_ebpf::{
     bindings::{
         BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, bpf_sock, bpf_sock_tuple,
-        bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
-        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2, xdp_md,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
+        xdp_md,
     },
     helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie},
     programs::XdpContext,
 };
 use lbd_common::maps::{OWN_NOTED_NS, OWN_TRUSTED_NS};
-use lbd_ebpf::{frame::Frame, mark, parse::tcp_flag};
+use lbd_ebpf::{
+    frame::Frame,
+    mark,
+    parse::{Ipv4, Ipv6, Tcp, tcp_flag},
+};
 
 use crate::{
     classify::{ForVip, service, vip4, vip6},
@@ -22,7 +26,7 @@ use crate::{
     family::Family,
     maps::OWN_SEEN,
     packet::Packet,
-    translate::{Ends, Place, segment},
+    translate::Place,
 };
 
 /// The bits of what [`find`] says that tell whose the session is.
@@ -74,22 +78,19 @@ pub(crate) extern "C" fn find_socket(ctx: *mut xdp_md) -> u32 {
 
 #[inline(always)]
 fn whose(packet: &Packet) -> Option<u32> {
-    let (place, ends) = segment(packet)?;
-    let marked = if mark::is_set(packet.window(place.transport)?) {
-        MARKED
-    } else {
-        0
-    };
-    if ends.flags & tcp_flag::SYN != 0 {
+    let place = Place::find(packet)?;
+    let tcp = Tcp(packet.window(place.transport)?);
+    let marked = if mark::is_set(tcp.0) { MARKED } else { 0 };
+    if tcp.flags() & tcp_flag::SYN != 0 {
         return Some(UNKNOWN | marked);
     }
     let vip = if place.is_v4 {
-        vip4(ends.destination[0])
+        vip4(Ipv4::at(packet, place.network)?.destination())
     } else {
-        vip6(ends.destination)
+        vip6(Ipv6::at(packet, place.network)?.destination())
     };
-    let vip_id = service(vip?, ends.destination_port_be)?;
-    if has_socket(packet, place, &ends) {
+    let vip_id = service(vip?, tcp.destination_port_be())?;
+    if has_socket(packet, place)? {
         if age(vip_id).is_none_or(|age| age > OWN_NOTED_NS)
             && let Some(seen) = OWN_SEEN.get_ptr_mut(vip_id as u32)
         {
@@ -106,48 +107,51 @@ fn whose(packet: &Packet) -> Option<u32> {
     })
 }
 
+/// As the kernel wants what is copied to the stack by words of eight bytes.
+#[repr(C, align(8))]
+struct Aligned<T>(T);
+
 /// Whether the session has a socket here: an open one, a half-open one, or one that waits for the
 /// last segments. A listener is none, unless the segment answers a SYN cookie of it.
+///
+/// What names the socket goes straight from the packet to where the helper reads it, because the
+/// kernel allows little stack.
 #[inline(always)]
-fn has_socket(packet: &Packet, place: Place, ends: &Ends) -> bool {
+fn has_socket(packet: &Packet, place: Place) -> Option<bool> {
     let socket = if place.is_v4 {
-        let mut tuple = bpf_sock_tuple {
-            __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 {
-                ipv4: bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
-                    saddr: ends.source[0],
-                    daddr: ends.destination[0],
-                    sport: ends.source_port_be,
-                    dport: ends.destination_port_be,
-                },
-            },
-        };
-        look_up(packet, &mut tuple, 12)
+        let ip = Ipv4::at(packet, place.network)?;
+        let tcp = Tcp(packet.window(place.transport)?);
+        let mut tuple = Aligned(bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
+            saddr: ip.source(),
+            daddr: ip.destination(),
+            sport: tcp.source_port_be(),
+            dport: tcp.destination_port_be(),
+        });
+        look_up(packet, (&raw mut tuple).cast(), 12)
     } else {
-        let mut tuple = bpf_sock_tuple {
-            __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 {
-                ipv6: bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
-                    saddr: ends.source,
-                    daddr: ends.destination,
-                    sport: ends.source_port_be,
-                    dport: ends.destination_port_be,
-                },
-            },
-        };
-        look_up(packet, &mut tuple, 36)
+        let ip = Ipv6::at(packet, place.network)?;
+        let tcp = Tcp(packet.window(place.transport)?);
+        let mut tuple = Aligned(bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
+            saddr: ip.source(),
+            daddr: ip.destination(),
+            sport: tcp.source_port_be(),
+            dport: tcp.destination_port_be(),
+        });
+        look_up(packet, (&raw mut tuple).cast(), 36)
     };
     if socket.is_null() {
-        return false;
+        return Some(false);
     }
     // SAFETY: the helper gave a socket, which the kernel keeps until it is released.
     let is_listener = unsafe { (*socket).state } == BPF_TCP_LISTEN;
     let has = !is_listener || answers_cookie(packet, place, socket);
     // SAFETY: as above, once.
     unsafe { bpf_sk_release(socket.cast()) };
-    has
+    Some(has)
 }
 
 #[inline(always)]
-fn look_up(packet: &Packet, tuple: &mut bpf_sock_tuple, bytes: u32) -> *mut bpf_sock {
+fn look_up(packet: &Packet, tuple: *mut bpf_sock_tuple, bytes: u32) -> *mut bpf_sock {
     let (ctx, netns) = (packet.context().ctx, BPF_F_CURRENT_NETNS as i64 as u64);
     // SAFETY: the tuple has as many bytes, which the helper only reads.
     unsafe { bpf_skc_lookup_tcp(ctx.cast(), tuple, bytes, netns, 0) }

@@ -40,7 +40,7 @@ pub(crate) enum Side {
 /// Finds the segment in a frame; `None` for whatever is not a whole TCP segment.
 #[inline(always)]
 pub(crate) fn segment(packet: &Packet) -> Option<(Place, Ends)> {
-    let place = Place::from_bits(find_segment(packet.context().ctx))?;
+    let place = Place::find(packet)?;
     let tcp = packet.window::<14>(place.transport)?;
     let (source, destination) = addresses(packet, place.is_v4, place.network)?;
     let ends = Ends {
@@ -103,6 +103,12 @@ fn place(packet: &Packet) -> Option<Place> {
 
 impl Place {
     const FOUND: u64 = 1 << 63;
+
+    /// Where the segment of a frame is.
+    #[inline(always)]
+    pub(crate) fn find(packet: &Packet) -> Option<Self> {
+        Self::from_bits(find_segment(packet.context().ctx))
+    }
 
     #[inline(always)]
     fn to_bits(self) -> u64 {

@@ -107,7 +107,9 @@ fn listeners() -> [TcpListener; 2] {
             socket.set_only_v6(true).unwrap();
         }
         socket.set_reuse_address(true).unwrap();
-        socket.bind(&SocketAddr::new(address, PORT).into()).unwrap();
+        // A process that another test just forks has a former listener for a moment more.
+        let to = SocketAddr::new(address, PORT).into();
+        until("the port is free", || socket.bind(&to).is_ok());
         socket.listen(16).unwrap();
         socket.into()
     })

@@ -60,6 +60,7 @@ fn takeover(from: &str, to_epoch: Option<Epoch>, backend: IpAddr, client: &Host)
         sequence: 1,
         body: Body::Flows {
             part: Part::Stream,
+            repeats: None,
             records: (40_000..40_060).map(record).collect(),
         },
     }

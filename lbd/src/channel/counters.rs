@@ -34,8 +34,14 @@ counters! {
     refused_replayed,
     /// Signed datagrams not meant for this start of this daemon. Expected for a moment after a start.
     refused_other_epoch,
-    /// Datagrams of peers that never came. Worry when it grows: the network loses datagrams.
+    /// Datagrams of peers that never came and could not be told again; the peer's table was asked for. Worry when it grows: more comes than this node or the network takes.
     lost,
+    /// Datagrams of peers that were lost, and what they said was told again. Expected in small numbers; worry when it grows: the network loses datagrams.
+    repaired,
+    /// Datagrams that a peer had missed and that were told it again. Expected in small numbers; worry when it grows: the network loses datagrams.
+    repeated,
+    /// Times that the program had events of flows for which its buffer had no room; every peer was made to ask for the table. Worry: flows come faster than this node can tell them.
+    events_overrun,
     /// Times that the full table was asked for, one for each peer and try. Expected after a start, a peer's start or a loss.
     tables_asked,
     /// Full tables that came without a gap. Expected.

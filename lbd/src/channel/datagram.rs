@@ -25,7 +25,7 @@ use super::{
 use crate::history;
 
 /// Of the protocol. A node of another version is refused, and counted.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The largest datagram: it fits Ethernet's 1500 bytes with IPv6, UDP and a tunnel's headers.
 pub const MAX_BYTES: usize = 1400;
@@ -33,6 +33,10 @@ pub const MAX_BYTES: usize = 1400;
 const HEADER_BYTES: usize = 38;
 /// Bytes of records in one datagram.
 pub(super) const RECORD_BYTES: usize = MAX_BYTES - HEADER_BYTES - SIGNATURE_BYTES;
+/// Bytes of flows in one datagram, which may name one that it repeats.
+pub(super) const FLOW_BYTES: usize = RECORD_BYTES - 8;
+/// Runs of missing datagrams that one hello can name, of 12 bytes each.
+pub(super) const MOST_MISSING: usize = 64;
 
 /// Bytes that a message about history may have.
 pub const HISTORY_BYTES: usize = RECORD_BYTES;
@@ -43,6 +47,7 @@ mod kind {
     pub(super) const WEIGHTS: u8 = 3;
     pub(super) const ORDERS: u8 = 4;
     pub(super) const HISTORY: u8 = 5;
+    pub(super) const GONE: u8 = 6;
 }
 
 mod flag {
@@ -50,6 +55,7 @@ mod flag {
     pub(super) const TABLE: u8 = 2;
     pub(super) const FIRST: u8 = 4;
     pub(super) const LAST: u8 = 8;
+    pub(super) const REPEATS: u8 = 16;
 }
 
 /// A node, by its name.
@@ -71,6 +77,15 @@ impl SenderId {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Epoch(pub NonZeroU64);
 
+/// Datagrams that have not come: `count` of them from `first` on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Missing {
+    /// The first.
+    pub first: u64,
+    /// How many.
+    pub count: u32,
+}
+
 /// What a datagram says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Body {
@@ -78,11 +93,15 @@ pub enum Body {
     Hello {
         /// Send me every live flow.
         want_table: bool,
+        /// Tell me again what these said.
+        missing: Vec<Missing>,
     },
     /// Flows, in the order in which things happened.
     Flows {
         /// Of what.
         part: Part,
+        /// The missing datagram in whose place this is.
+        repeats: Option<u64>,
         /// At most what fits [`MAX_BYTES`].
         records: Vec<FlowRecord>,
     },
@@ -92,6 +111,8 @@ pub enum Body {
     Orders(Vec<OrderRecord>),
     /// Rows of the history, or a question for them.
     History(history::Message),
+    /// What a missing datagram said cannot be told again.
+    Gone,
 }
 
 /// A datagram.
@@ -147,10 +168,22 @@ impl Datagram {
     pub fn emit(&self, keys: &Keys) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(MAX_BYTES);
         let (kind, flags, count) = match &self.body {
-            Body::Hello { want_table } => {
-                (kind::HELLO, u8::from(*want_table) * flag::WANT_TABLE, 0)
+            Body::Hello {
+                want_table,
+                missing,
+            } => {
+                let flags = u8::from(*want_table) * flag::WANT_TABLE;
+                (kind::HELLO, flags, missing.len())
             }
-            Body::Flows { part, records } => (kind::FLOWS, part_flags(*part), records.len()),
+            Body::Flows {
+                part,
+                repeats,
+                records,
+            } => {
+                let repeats = u8::from(repeats.is_some()) * flag::REPEATS;
+                (kind::FLOWS, part_flags(*part) | repeats, records.len())
+            }
+            Body::Gone => (kind::GONE, 0, 0),
             Body::Weights(weights) => (kind::WEIGHTS, 0, weights.backends.len()),
             Body::Orders(orders) => (kind::ORDERS, 0, orders.len()),
             Body::History(_) => (kind::HISTORY, 0, 1),
@@ -164,8 +197,21 @@ impl Datagram {
         let count = u16::try_from(count).unwrap_or(u16::MAX);
         bytes.extend(count.to_be_bytes());
         match &self.body {
-            Body::Hello { .. } => {}
-            Body::Flows { records, .. } => records.iter().for_each(|r| r.emit(&mut bytes)),
+            Body::Hello { missing, .. } => missing.iter().for_each(|run| {
+                bytes.extend(run.first.to_be_bytes());
+                bytes.extend(run.count.to_be_bytes());
+            }),
+            Body::Flows {
+                repeats, records, ..
+            } => {
+                if let Some(sequence) = repeats {
+                    bytes.extend(sequence.to_be_bytes());
+                }
+                for record in records {
+                    record.emit(&mut bytes);
+                }
+            }
+            Body::Gone => {}
             Body::Weights(weights) => weights.emit(&mut bytes),
             Body::Orders(orders) => orders.iter().for_each(|order| order.emit(&mut bytes)),
             Body::History(message) => message.emit(&mut bytes),
@@ -211,10 +257,24 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
     let sequence = u64::from_be_bytes(take(&mut message)?);
     let count = u16::from_be_bytes(take(&mut message)?);
     let body = match kind {
-        kind::HELLO if count == 0 && flags & !flag::WANT_TABLE == 0 => Body::Hello {
+        kind::HELLO if flags & !flag::WANT_TABLE == 0 => Body::Hello {
             want_table: flags & flag::WANT_TABLE != 0,
+            missing: (0..count)
+                .map(|_| {
+                    Some(Missing {
+                        first: u64::from_be_bytes(take(&mut message)?),
+                        count: u32::from_be_bytes(take(&mut message)?),
+                    })
+                })
+                .collect::<Option<_>>()?,
         },
         kind::FLOWS => {
+            let repeats = if flags & flag::REPEATS == 0 {
+                None
+            } else {
+                Some(u64::from_be_bytes(take(&mut message)?))
+            };
+            let flags = flags & !flag::REPEATS;
             let part = match flags {
                 0 => Part::Stream,
                 _ if flags & flag::TABLE != 0
@@ -230,8 +290,13 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
             let records = (0..count)
                 .map(|_| FlowRecord::parse(&mut message))
                 .collect::<Option<Vec<_>>>()?;
-            Body::Flows { part, records }
+            Body::Flows {
+                part,
+                repeats,
+                records,
+            }
         }
+        kind::GONE if flags == 0 && count == 0 => Body::Gone,
         kind::WEIGHTS if flags == 0 => Body::Weights(Weights::parse(count, &mut message)?),
         kind::ORDERS if flags == 0 => {
             let orders = (0..count).map(|_| OrderRecord::parse(&mut message));

@@ -1,30 +1,35 @@
 //! What a node knows of one peer, and has for it.
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr};
 
 use super::{
-    datagram::{Body, Epoch, RECORD_BYTES, SenderId},
+    datagram::{Body, Epoch, FLOW_BYTES, MOST_MISSING, Missing, SenderId},
+    kept::{Again, History, Kept, Place},
     record::{FlowRecord, Part},
     weights::Assembly,
     window::{Seen, Window},
 };
 use crate::history::Message;
 
-/// Batches that may wait for a peer: some two million IPv4 flows.
-const OUTBOX: usize = 32_768;
 /// Messages about history that may wait for a peer.
 const HISTORY: usize = 1024;
+/// Flows that may wait for a peer: some ten seconds of a stream at its limit.
+const OUTBOX: usize = 1 << 18;
 /// Former epochs of a peer that are remembered, so that recordings of them are refused.
 const RETIRED: usize = 32;
 /// A peer that is silent for so long is sent no flows.
-const SILENT_NS: u64 = 5_000_000_000;
+const SILENT_NS: u64 = 3_000_000_000;
+/// Between two lists of what is missing: what was asked for has had the time to come.
+const ASK_NS: u64 = 50_000_000;
+/// After so long without what was missing first, the table is asked for.
+const PATIENCE_NS: u64 = 2_000_000_000;
 
-/// A part of some records that fits one datagram. Peers share the records.
+/// A datagram's worth of the table, or of what is told again.
 #[derive(Clone, Debug)]
 struct Batch {
     part: Part,
-    records: Arc<[FlowRecord]>,
-    from: usize,
-    to: usize,
+    place: Option<Place>,
+    repeats: Option<u64>,
+    records: Vec<FlowRecord>,
 }
 
 /// How far a full table of the peer has come.
@@ -32,10 +37,12 @@ struct Batch {
 pub(super) enum Table {
     /// To be asked for.
     Wanted,
-    /// Its first batch came.
+    /// Some of it came.
     Coming {
-        /// Its last batch came too; what is missing is between.
-        last: bool,
+        /// Its first batch did.
+        first: bool,
+        /// The number of its last one, once that came: what is missing is before it.
+        last: Option<u64>,
     },
     /// It came without a gap, and all that came since.
     Complete,
@@ -54,10 +61,27 @@ pub(super) struct Link {
     pub(super) answered_ns: Option<u64>,
     pub(super) table: Table,
     pub(super) weights: Assembly,
+    asking: Asking,
     next_sequence: u64,
-    outbox: VecDeque<Batch>,
-    table_batches: usize,
     history: VecDeque<Message>,
+    /// Parts of the table and what is told again, as it was when it was read: nothing that happened
+    /// later may overtake it.
+    batches: VecDeque<Batch>,
+    stream: VecDeque<FlowRecord>,
+    sent: History,
+    /// It is being told the table.
+    is_told_table: bool,
+}
+
+/// What was asked for of what is missing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asking {
+    due_ns: u64,
+    /// The latest number when it was looked last: what is missing since then may just be overtaken.
+    latest: u64,
+    /// The first that is missing, and since when it is the first.
+    first: Option<u64>,
+    since_ns: u64,
 }
 
 impl Link {
@@ -73,15 +97,18 @@ impl Link {
             answered_ns: None,
             table: Table::Wanted,
             weights: Assembly::default(),
+            asking: Asking::default(),
             next_sequence: 1,
-            outbox: VecDeque::new(),
-            table_batches: 0,
             history: VecDeque::new(),
+            batches: VecDeque::new(),
+            stream: VecDeque::new(),
+            sent: History::default(),
+            is_told_table: false,
         }
     }
 
     pub(super) fn epoch(&self) -> Option<Epoch> {
-        self.heard.map(|(epoch, _)| epoch)
+        self.heard.as_ref().map(|(epoch, _)| *epoch)
     }
 
     pub(super) fn is_live(&self, now_ns: u64) -> bool {
@@ -109,33 +136,63 @@ impl Link {
                     self.retired.pop_front();
                 }
             }
-            self.outbox.clear();
             self.history.clear();
-            self.table_batches = 0;
+            self.forget_unsent();
             self.table = Table::Wanted;
             self.weights = Assembly::default();
+            self.asking = Asking::default();
         }
         self.heard_ns = Some(now_ns);
         Some(is_new)
     }
 
     /// A batch of a table came.
-    pub(super) fn note_table(&mut self, first: bool, last: bool) {
-        if first {
-            self.table = Table::Coming { last };
-        } else if let Table::Coming { last: seen } = &mut self.table {
-            *seen |= last;
+    pub(super) fn note_table(&mut self, sequence: u64, (first, last): (bool, bool), again: bool) {
+        let begins = Table::Coming { first, last: None };
+        let mut table = match self.table {
+            Table::Coming { .. } if first && !again => begins,
+            Table::Coming { .. } => self.table,
+            Table::Wanted => begins,
+            // The peer tells it though nobody asked.
+            Table::Complete => return,
+        };
+        if let Table::Coming {
+            first: has_first,
+            last: has_last,
+        } = &mut table
+        {
+            *has_first |= first;
+            if last {
+                *has_last = Some(sequence);
+            }
         }
+        self.table = table;
     }
 
     /// Whether the table has just become complete.
     pub(super) fn completes(&mut self) -> bool {
-        let missing = self.heard.is_none_or(|(_, window)| window.missing() > 0);
-        let completes = self.table == Table::Coming { last: true } && !missing;
+        let (
+            Table::Coming {
+                first: true,
+                last: Some(last),
+            },
+            Some((_, window)),
+        ) = (self.table, &self.heard)
+        else {
+            return false;
+        };
+        let completes = window.first_missing().is_none_or(|missing| missing > last);
         if completes {
             self.table = Table::Complete;
         }
         completes
+    }
+
+    /// What was missing has been told again; false when it was not missing any more.
+    pub(super) fn settle(&mut self, sequence: u64) -> bool {
+        self.heard
+            .as_mut()
+            .is_some_and(|(_, window)| window.settle(sequence))
     }
 
     /// Gives up what is missing by now, and wants the table instead. Returns how many datagrams.
@@ -151,47 +208,127 @@ impl Link {
         missing
     }
 
-    /// The next sequence number.
-    pub(super) fn take_sequence(&mut self) -> u64 {
+    /// Gives up what was asked for in vain for long, or is too much. Returns how many datagrams.
+    pub(super) fn give_up_if_vain(&mut self, now_ns: u64) -> u64 {
+        let Some((_, window)) = &self.heard else {
+            return 0;
+        };
+        let first = window.first_missing();
+        if first != self.asking.first {
+            (self.asking.first, self.asking.since_ns) = (first, now_ns);
+        }
+        let waited_ns = now_ns.saturating_sub(self.asking.since_ns);
+        if window.is_torn() || first.is_some() && waited_ns >= PATIENCE_NS {
+            return self.give_up_missing();
+        }
+        0
+    }
+
+    /// What is to be asked for, when it is time. To be called again and again.
+    pub(super) fn ask_if_due(&mut self, now_ns: u64) -> Option<Vec<Missing>> {
+        let (_, window) = self.heard.as_ref()?;
+        let looked = std::mem::replace(&mut self.asking.latest, window.latest());
+        if now_ns < self.asking.due_ns || window.missing() == 0 {
+            return None;
+        }
+        let runs = window.runs(looked).take(MOST_MISSING);
+        let missing: Vec<Missing> = runs
+            .map(|(first, count)| Missing {
+                first,
+                count: u32::try_from(count).unwrap_or(u32::MAX),
+            })
+            .collect();
+        if missing.is_empty() {
+            return None;
+        }
+        self.asking.due_ns = now_ns + ASK_NS;
+        Some(missing)
+    }
+
+    /// Whether the whole table is to be asked for. Once some of it came, what is missing of it is asked
+    /// for instead.
+    pub(super) fn wants_table(&self) -> bool {
+        self.heard.is_some() && self.table == Table::Wanted
+    }
+
+    /// The next sequence number, of a datagram that says this.
+    pub(super) fn take_sequence(&mut self, kept: Kept) -> u64 {
+        let sequence = self.skip_sequence();
+        self.sent.push(sequence, kept);
+        sequence
+    }
+
+    /// Leaves a gap that nobody can close: the peer will ask for the table.
+    pub(super) fn skip_sequence(&mut self) -> u64 {
         let sequence = self.next_sequence;
         self.next_sequence = sequence.wrapping_add(1);
         sequence
     }
 
-    pub(super) fn has_table_to_send(&self) -> bool {
-        self.table_batches > 0
+    /// What a datagram was about: see [`History::again`].
+    pub(super) fn again(&mut self, sequence: u64, now_ns: u64) -> Again {
+        self.sent.again(sequence, now_ns)
+    }
+
+    pub(super) fn begin_table(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_told_table, true)
+    }
+
+    pub(super) fn is_told_table(&self) -> bool {
+        self.is_told_table
     }
 
     pub(super) fn has_flows_to_send(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.batches.is_empty() || !self.stream.is_empty()
     }
 
-    /// Queues records. Returns how many found no room: the peer will see a gap, and ask.
-    pub(super) fn queue(&mut self, records: &Arc<[FlowRecord]>, is_table: bool) -> usize {
-        let ranges = split(records);
-        let count = ranges.len();
-        for (index, (from, to)) in ranges.into_iter().enumerate() {
-            if self.outbox.len() >= OUTBOX {
-                self.take_sequence();
-                return records.len() - from;
-            }
-            let part = if is_table {
-                self.table_batches += 1;
-                Part::Table {
-                    first: index == 0,
-                    last: index + 1 == count,
-                }
-            } else {
-                Part::Stream
+    /// Queues what happened. Returns how many flows found no room: the peer will see a gap, and ask.
+    pub(super) fn queue(&mut self, records: &[FlowRecord]) -> usize {
+        let room = OUTBOX - self.stream.len();
+        self.stream.extend(records.iter().take(room));
+        let overrun = records.len().saturating_sub(room);
+        if overrun > 0 {
+            self.skip_sequence();
+        }
+        overrun
+    }
+
+    /// Queues a place of the table, or what is told again, as it was read just now. What is more than
+    /// a datagram takes goes first, so that the one that counts says all is there.
+    pub(super) fn queue_read(
+        &mut self,
+        part: Part,
+        place: Option<Place>,
+        repeats: Option<u64>,
+        records: &[FlowRecord],
+    ) {
+        let mut rest = records;
+        while let (count, true) = fitting(rest.iter()) {
+            let (some, others) = rest.split_at(count);
+            rest = others;
+            let part = match part {
+                Part::Stream => Part::Stream,
+                Part::Table { .. } => Part::Table {
+                    first: false,
+                    last: false,
+                },
             };
-            self.outbox.push_back(Batch {
+            self.batches.push_back(Batch {
                 part,
-                records: Arc::clone(records),
-                from,
-                to,
+                place,
+                repeats: None,
+                records: some.to_vec(),
             });
         }
-        0
+        self.batches.push_back(Batch {
+            part,
+            place,
+            repeats,
+            records: rest.to_vec(),
+        });
+        if repeats.is_none() && matches!(part, Part::Table { last: true, .. }) {
+            self.is_told_table = false;
+        }
     }
 
     /// Queues a message about history; false when there is no room.
@@ -218,36 +355,60 @@ impl Link {
 
     /// Forgets what waits for a peer that is silent; it will see a gap when it is back.
     pub(super) fn discard(&mut self) {
-        self.outbox.clear();
-        self.table_batches = 0;
-        self.take_sequence();
+        self.forget_unsent();
+        self.skip_sequence();
     }
 
-    /// What to send next.
-    pub(super) fn next_flows(&mut self) -> Option<Body> {
-        let batch = self.outbox.pop_front()?;
-        if batch.part != Part::Stream {
-            self.table_batches -= 1;
+    fn forget_unsent(&mut self) {
+        self.batches.clear();
+        self.stream.clear();
+        self.sent.clear();
+        self.is_told_table = false;
+    }
+
+    /// What to send next, and what to keep of it.
+    pub(super) fn next_flows(&mut self) -> Option<(Body, Kept)> {
+        if let Some(batch) = self.batches.pop_front() {
+            let Batch {
+                part,
+                place,
+                repeats,
+                records,
+            } = batch;
+            let kept = match place {
+                Some(place) => Kept::Table(part, place),
+                None => Kept::Stream(records.clone()),
+            };
+            let body = Body::Flows {
+                part,
+                repeats,
+                records,
+            };
+            return Some((body, kept));
         }
-        Some(Body::Flows {
-            part: batch.part,
-            records: batch.records[batch.from..batch.to].to_vec(),
-        })
+        let (count, _) = fitting(self.stream.iter());
+        if count == 0 {
+            return None;
+        }
+        let records: Vec<FlowRecord> = self.stream.drain(..count).collect();
+        let body = Body::Flows {
+            part: Part::Stream,
+            repeats: None,
+            records: records.clone(),
+        };
+        Some((body, Kept::Stream(records)))
     }
 }
 
-/// Ranges of records that fit one datagram each; one empty range when there are none.
-fn split(records: &[FlowRecord]) -> Vec<(usize, usize)> {
-    let mut ranges = Vec::new();
-    let (mut from, mut bytes) = (0, 0);
-    for (index, record) in records.iter().enumerate() {
-        let more = record.wire_bytes();
-        if bytes + more > RECORD_BYTES {
-            ranges.push((from, index));
-            (from, bytes) = (index, 0);
+/// How many of the first records one datagram takes, and whether there are more.
+fn fitting<'a>(records: impl Iterator<Item = &'a FlowRecord>) -> (usize, bool) {
+    let (mut count, mut bytes) = (0, 0);
+    for record in records {
+        bytes += record.wire_bytes();
+        if bytes > FLOW_BYTES {
+            return (count, true);
         }
-        bytes += more;
+        count += 1;
     }
-    ranges.push((from, records.len()));
-    ranges
+    (count, false)
 }

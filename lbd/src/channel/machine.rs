@@ -1,9 +1,10 @@
 //! The protocol of one node with all its peers.
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use super::{
     counters::Counters,
-    datagram::{Body, Datagram, Epoch, RECORD_BYTES, Refused, SenderId},
+    datagram::{Body, Datagram, Epoch, Missing, RECORD_BYTES, Refused, SenderId},
+    kept::{Again, Kept, Place},
     keys::Keys,
     link::{Link, Table},
     orders::OrderRecord,
@@ -20,6 +21,9 @@ const ANSWER_NS: u64 = 100_000_000;
 const FIRST_WORD_NS: u64 = 1_000_000_000;
 /// How long it waits for the tables of the peers that talk.
 const TABLES_NS: u64 = 10_000_000_000;
+
+/// Missing datagrams that one hello may ask for, so that one word does not make us talk for long.
+const MOST_AGAIN: usize = 4096;
 
 /// What is to be done.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,10 +58,20 @@ pub enum Output {
         /// What it says.
         message: Message,
     },
-    /// Hand every live flow to [`Channel::queue_table`].
+    /// Hand every place of the tables to [`Channel::queue_table`], as long as
+    /// [`Channel::is_told_table`].
     TableWanted {
         /// By whom.
         peer: SenderId,
+    },
+    /// Hand what these flows or this place are by now to [`Channel::queue_again`].
+    Again {
+        /// To whom.
+        peer: SenderId,
+        /// The datagram that the peer has missed.
+        sequence: u64,
+        /// What it was about.
+        kept: Kept,
     },
 }
 
@@ -172,20 +186,32 @@ impl Channel {
         self.counters.datagrams_accepted += 1;
         let mut outputs = Vec::new();
         match datagram.body {
-            Body::Hello { want_table } => {
-                if want_table && !link.has_table_to_send() {
+            Body::Hello {
+                want_table,
+                missing,
+            } => {
+                if want_table && link.begin_table() {
                     outputs.push(Output::TableWanted { peer: link.id });
                 }
+                self.tell_again(index, &missing, now_ns, &mut outputs);
             }
-            Body::Flows { part, records } => {
+            Body::Flows {
+                part,
+                repeats,
+                records,
+            } => {
+                if let Some(missed) = repeats {
+                    self.counters.repaired += u64::from(link.settle(missed));
+                }
                 if let Part::Table { first, last } = part {
-                    link.note_table(first, last);
+                    link.note_table(datagram.sequence, (first, last), repeats.is_some());
                 }
                 if !records.is_empty() {
                     let peer = link.address;
                     outputs.push(Output::Learn { peer, records });
                 }
             }
+            Body::Gone => self.counters.lost += link.give_up_missing(),
             Body::Weights(part) => {
                 if let Some(backends) = link.weights.take(&part) {
                     let peer = link.address;
@@ -198,11 +224,42 @@ impl Channel {
                 outputs.push(Output::History { peer, message });
             }
         }
-        self.counters.tables_received += u64::from(link.completes());
+        self.counters.tables_received += u64::from(self.links[index].completes());
         if is_new {
             outputs.push(self.hello(index, now_ns));
         }
         Ok(outputs)
+    }
+
+    /// A peer has missed datagrams.
+    fn tell_again(
+        &mut self,
+        index: usize,
+        missing: &[Missing],
+        now_ns: u64,
+        outputs: &mut Vec<Output>,
+    ) {
+        let runs = missing.iter().flat_map(|run| {
+            let count = u64::from(run.count);
+            run.first..run.first.saturating_add(count)
+        });
+        for sequence in runs.take(MOST_AGAIN) {
+            let link = &mut self.links[index];
+            match link.again(sequence, now_ns) {
+                Again::Gone => {
+                    let epoch = link.epoch();
+                    outputs.push(self.signed(index, epoch, Body::Gone, Kept::Word));
+                    return;
+                }
+                Again::Told => {}
+                Again::Tell(Kept::Word) => link.queue_read(Part::Stream, None, Some(sequence), &[]),
+                Again::Tell(kept) => outputs.push(Output::Again {
+                    peer: link.id,
+                    sequence,
+                    kept,
+                }),
+            }
+        }
     }
 
     /// The sender does not know this start of ours, or speaks to a former one: says who we are. It
@@ -219,16 +276,27 @@ impl Channel {
             .is_none_or(|answered| now_ns.saturating_sub(answered) >= ANSWER_NS);
         if is_due {
             link.answered_ns = Some(now_ns);
-            let hello = Body::Hello { want_table: false };
-            return Ok(vec![self.signed(index, Some(datagram.epoch), hello)]);
+            let hello = hello(false, Vec::new());
+            return Ok(vec![self.signed(
+                index,
+                Some(datagram.epoch),
+                hello,
+                Kept::Word,
+            )]);
         }
         Err(Refused::OtherEpoch)
     }
 
-    /// The hellos that are due. Call it some ten times a second.
+    /// The hellos that are due. Call it some fifty times a second.
     pub fn tick(&mut self, now_ns: u64) -> Vec<Output> {
         let mut outputs = Vec::new();
         for index in 0..self.links.len() {
+            let link = &mut self.links[index];
+            self.counters.lost += link.give_up_if_vain(now_ns);
+            if let Some(missing) = link.ask_if_due(now_ns) {
+                let (epoch, ask) = (link.epoch(), hello(false, missing));
+                outputs.push(self.signed(index, epoch, ask, Kept::Word));
+            }
             let link = &mut self.links[index];
             let is_due = link
                 .hello_ns
@@ -242,7 +310,6 @@ impl Channel {
                     link.discard();
                 }
             }
-            self.counters.lost += link.give_up_missing();
             outputs.push(self.hello(index, now_ns));
         }
         outputs
@@ -272,28 +339,69 @@ impl Channel {
     }
 
     /// Queues flows that were opened or closed here, for every peer that is heard.
-    pub fn queue(&mut self, records: Vec<FlowRecord>, now_ns: u64) {
+    pub fn queue(&mut self, records: &[FlowRecord], now_ns: u64) {
         if records.is_empty() {
             return;
         }
-        let records: Arc<[FlowRecord]> = records.into();
         for link in &mut self.links {
             if link.is_live(now_ns) {
-                self.counters.flows_overrun += link.queue(&records, false) as u64;
+                self.counters.flows_overrun += link.queue(records) as u64;
             } else {
                 // Should it still be there, it sees a gap and asks.
-                link.take_sequence();
+                link.skip_sequence();
             }
         }
     }
 
-    /// Queues every live flow for the peer that asked.
-    pub fn queue_table(&mut self, peer: SenderId, records: Vec<FlowRecord>) {
+    /// Events were lost before they came here: makes every peer ask for the table.
+    pub fn note_lost_events(&mut self) {
+        self.counters.events_overrun += 1;
+        for link in &mut self.links {
+            link.skip_sequence();
+        }
+    }
+
+    /// Whether the peer that asked for the table still waits for it.
+    #[must_use]
+    pub fn is_told_table(&self, peer: SenderId) -> bool {
+        let mut links = self.links.iter();
+        links.any(|link| link.id == peer && link.is_told_table())
+    }
+
+    /// Queues a place of the table for the peer that asked for it. Only what happened before it was
+    /// read may have been queued before.
+    pub fn queue_table(
+        &mut self,
+        peer: SenderId,
+        (first, last): (bool, bool),
+        place: Place,
+        records: &[FlowRecord],
+    ) {
         let Some(link) = self.links.iter_mut().find(|link| link.id == peer) else {
             return;
         };
-        self.counters.flows_overrun += link.queue(&records.into(), true) as u64;
-        self.counters.tables_sent += 1;
+        let part = Part::Table { first, last };
+        link.queue_read(part, Some(place), None, records);
+        self.counters.tables_sent += u64::from(last);
+    }
+
+    /// Queues what the flows or the place of a datagram that a peer has missed are by now.
+    pub fn queue_again(
+        &mut self,
+        peer: SenderId,
+        sequence: u64,
+        kept: &Kept,
+        records: &[FlowRecord],
+    ) {
+        let Some(link) = self.links.iter_mut().find(|link| link.id == peer) else {
+            return;
+        };
+        let (part, place) = match kept {
+            Kept::Word | Kept::Stream(_) => (Part::Stream, None),
+            Kept::Table(part, place) => (*part, Some(*place)),
+        };
+        link.queue_read(part, place, Some(sequence), records);
+        self.counters.repeated += 1;
     }
 
     /// Tells every peer that is heard what this node, as the master, has decided.
@@ -335,7 +443,7 @@ impl Channel {
             if self.links[index].is_live(now_ns) {
                 let epoch = self.links[index].epoch();
                 for body in bodies {
-                    outputs.push(self.signed(index, epoch, body.clone()));
+                    outputs.push(self.signed(index, epoch, body.clone(), Kept::Word));
                 }
             }
         }
@@ -354,11 +462,11 @@ impl Channel {
             self.turn = (self.turn + 1) % self.links.len();
             let index = self.turn;
             let epoch = self.links[index].epoch();
-            if let Some(body) = self.links[index].next_flows() {
+            if let Some((body, kept)) = self.links[index].next_flows() {
                 if let Body::Flows { records, .. } = &body {
                     self.counters.flows_sent += records.len() as u64;
                 }
-                return Some(self.signed(index, epoch, body));
+                return Some(self.signed(index, epoch, body, kept));
             }
         }
         None
@@ -379,7 +487,7 @@ impl Channel {
         let index = self.links.iter().position(waits)?;
         let message = self.links[index].next_history()?;
         let epoch = self.links[index].epoch();
-        Some(self.signed(index, epoch, Body::History(message)))
+        Some(self.signed(index, epoch, Body::History(message), Kept::Word))
     }
 
     /// Whether messages about history wait to be sent.
@@ -392,18 +500,19 @@ impl Channel {
         let link = &mut self.links[index];
         link.hello_ns = Some(now_ns);
         let epoch = link.epoch();
-        let want_table = epoch.is_some() && link.table == Table::Wanted;
+        let want_table = link.wants_table();
         self.counters.tables_asked += u64::from(want_table);
-        self.signed(index, epoch, Body::Hello { want_table })
+        let body = hello(want_table, Vec::new());
+        self.signed(index, epoch, body, Kept::Word)
     }
 
-    fn signed(&mut self, index: usize, to_epoch: Option<Epoch>, body: Body) -> Output {
+    fn signed(&mut self, index: usize, to_epoch: Option<Epoch>, body: Body, kept: Kept) -> Output {
         let link = &mut self.links[index];
         let datagram = Datagram {
             sender: self.id,
             epoch: self.epoch,
             to_epoch,
-            sequence: link.take_sequence(),
+            sequence: link.take_sequence(kept),
             body,
         };
         let bytes = datagram.emit(&self.keys);
@@ -413,5 +522,12 @@ impl Channel {
             to: link.address,
             bytes,
         }
+    }
+}
+
+fn hello(want_table: bool, missing: Vec<Missing>) -> Body {
+    Body::Hello {
+        want_table,
+        missing,
     }
 }

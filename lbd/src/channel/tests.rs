@@ -26,6 +26,13 @@ fn record(port: u16) -> FlowRecord {
     }
 }
 
+fn hello(want_table: bool) -> Body {
+    Body::Hello {
+        want_table,
+        missing: Vec::new(),
+    }
+}
+
 fn any_record() -> impl Strategy<Value = FlowRecord> {
     let change = prop_oneof![
         Just(Change::Opening),
@@ -82,10 +89,25 @@ fn any_body() -> impl Strategy<Value = Body> {
         Just(Part::Stream),
         any::<(bool, bool)>().prop_map(|(first, last)| Part::Table { first, last })
     ];
+    let missing = any::<(u64, u32)>().prop_map(|(first, count)| Missing { first, count });
     prop_oneof![
-        any::<bool>().prop_map(|want_table| Body::Hello { want_table }),
-        (part, proptest::collection::vec(any_record(), 0..24))
-            .prop_map(|(part, records)| Body::Flows { part, records }),
+        (any::<bool>(), proptest::collection::vec(missing, 0..64)).prop_map(
+            |(want_table, missing)| Body::Hello {
+                want_table,
+                missing
+            }
+        ),
+        Just(Body::Gone),
+        (
+            part,
+            any::<Option<u64>>(),
+            proptest::collection::vec(any_record(), 0..23)
+        )
+            .prop_map(|(part, repeats, records)| Body::Flows {
+                part,
+                repeats,
+                records
+            }),
         any_weights().prop_map(Body::Weights),
         proptest::collection::vec(any_order(), 0..20).prop_map(Body::Orders),
         crate::history::any_message().prop_map(Body::History),
@@ -128,7 +150,7 @@ proptest! {
         mut bytes in proptest::collection::vec(any::<u8>(), 38..200)
     ) {
         bytes[0] = VERSION;
-        bytes[1] = 1 + bytes[1] % 5;
+        bytes[1] = 1 + bytes[1] % 6;
         bytes[3] = keys(SECRET).signing_number();
         bytes.extend(keys(SECRET).sign(&bytes));
         let parsed = Datagram::parse(&bytes, &keys(SECRET));
@@ -152,7 +174,7 @@ fn each_wrong_datagram_is_refused_by_its_reason() {
         epoch: epoch(1),
         to_epoch: None,
         sequence: 1,
-        body: Body::Hello { want_table: true },
+        body: hello(true),
     };
     let right = datagram.emit(&keys(SECRET));
     let parse = |bytes: &[u8]| Datagram::parse(bytes, &keys(SECRET));
@@ -183,7 +205,7 @@ fn a_key_that_is_rolled_over_still_verifies() {
         epoch: epoch(1),
         to_epoch: None,
         sequence: 1,
-        body: Body::Hello { want_table: false },
+        body: hello(false),
     };
     for signing in [SECRET, OTHER] {
         assert!(Datagram::parse(&datagram.emit(&keys(signing)), &both).is_ok());
@@ -220,6 +242,47 @@ impl Node {
             history: Vec::new(),
         }
     }
+
+    /// What the thread does with its tables.
+    fn read(&mut self, output: Output) {
+        match output {
+            Output::TableWanted { peer } => {
+                let ends: Vec<usize> = (0..=self.table.len()).step_by(60).collect();
+                for from in &ends {
+                    let to = (from + 60).min(self.table.len());
+                    let place = Place {
+                        is_ipv6: false,
+                        from: *from,
+                        to,
+                    };
+                    let ends = (*from == 0, Some(from) == ends.last());
+                    let records = &self.table[*from..to];
+                    self.channel.queue_table(peer, ends, place, records);
+                }
+            }
+            Output::Again {
+                peer,
+                sequence,
+                kept,
+            } => {
+                let records: Vec<FlowRecord> = match &kept {
+                    Kept::Word => Vec::new(),
+                    Kept::Stream(records) => records.iter().map(|one| self.present(one)).collect(),
+                    Kept::Table(_, place) => self.table[place.from..place.to].to_vec(),
+                };
+                self.channel.queue_again(peer, sequence, &kept, &records);
+            }
+            _ => {}
+        }
+    }
+
+    fn present(&self, record: &FlowRecord) -> FlowRecord {
+        let found = self.table.iter().find(|one| one.source == record.source);
+        found.copied().unwrap_or(FlowRecord {
+            change: Change::Closed,
+            ..*record
+        })
+    }
 }
 
 /// Delivers what the nodes send until nobody has anything to say. `is_lost` by the count of
@@ -254,10 +317,7 @@ fn talk(
             Output::Weights { backends, .. } => nodes[from].weights = backends,
             Output::Orders(orders) => nodes[from].orders.extend(orders),
             Output::History { message, .. } => nodes[from].history.push(message),
-            Output::TableWanted { peer } => {
-                let table = nodes[from].table.clone();
-                nodes[from].channel.queue_table(peer, table);
-            }
+            output => nodes[from].read(output),
         }
         assert!(sent.len() < 1000, "they never end");
     }
@@ -279,7 +339,7 @@ fn a_node_that_joins_has_the_whole_table_and_then_the_stream() {
     talk(&mut nodes, hello, 0, NEVER);
     assert_eq!(nodes[0].learned, nodes[1].table);
     assert!(nodes[0].channel.has_joined(0));
-    nodes[1].channel.queue(vec![record(300)], 0);
+    nodes[1].channel.queue(&[record(300)], 0);
     talk(&mut nodes, Vec::new(), 0, NEVER);
     assert_eq!(nodes[0].learned.last(), Some(&record(300)));
     assert_eq!(nodes[0].channel.counters().lost, 0);
@@ -320,6 +380,17 @@ fn weights_and_orders_of_a_thousand_backends_arrive_whole() {
     );
 }
 
+/// Both nodes tick so many times, 20 ms apart; `is_lost` by the count of all datagrams.
+fn tick(nodes: &mut [Node; 2], from_ns: u64, times: u64, mut is_lost: impl FnMut() -> bool) {
+    for nth in 0..times {
+        let now_ns = from_ns + nth * SECOND / 50;
+        for from in [0, 1] {
+            let outputs = nodes[from].channel.tick(now_ns);
+            deliver(nodes, from, outputs, now_ns, &mut is_lost);
+        }
+    }
+}
+
 #[test]
 fn history_goes_to_whom_it_is_for_after_the_flows_and_is_bounded() {
     let mut nodes = pair();
@@ -334,7 +405,7 @@ fn history_goes_to_whom_it_is_for_after_the_flows_and_is_bounded() {
     nodes[0].channel.queue_history(to, &message(2), 0);
     let nobody = Some(SenderId::of("mx9"));
     nodes[0].channel.queue_history(nobody, &message(3), 0);
-    nodes[0].channel.queue(vec![record(7)], 0);
+    nodes[0].channel.queue(&[record(7)], 0);
     assert_eq!(nodes[0].channel.next_history(), None, "flows first");
     talk(&mut nodes, Vec::new(), 0, NEVER);
     while let Some(told) = nodes[0].channel.next_history() {
@@ -350,42 +421,100 @@ fn history_goes_to_whom_it_is_for_after_the_flows_and_is_bounded() {
 }
 
 #[test]
-fn a_lost_datagram_is_noticed_and_the_table_fetched_again() {
+fn what_was_lost_is_told_again_as_it_is_by_then() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    let opened: Vec<FlowRecord> = (0..10).map(record).collect();
+    nodes[0].channel.queue(&opened, 0);
+    talk(&mut nodes, Vec::new(), 0, |_| true);
+    assert!(nodes[1].learned.is_empty());
+    // Half of them have ended since.
+    nodes[0].table = opened[..5].to_vec();
+    nodes[0].channel.queue(&[record(77)], 0);
+    tick(&mut nodes, SECOND, 20, || false);
+    let mut expected: Vec<FlowRecord> = vec![record(77)];
+    expected.extend(opened.iter().map(|one| nodes[0].present(one)));
+    assert_eq!(nodes[1].learned, expected);
+    let (told, heard) = (nodes[0].channel.counters(), nodes[1].channel.counters());
+    assert_eq!((told.repeated, heard.repaired, heard.lost), (1, 1, 0));
+    assert_eq!(heard.tables_asked, 1, "the one of the start");
+}
+
+#[test]
+fn what_nobody_remembers_makes_the_table_be_fetched() {
     let mut nodes = pair();
     let hello = nodes[0].channel.join(0);
     talk(&mut nodes, hello, 0, NEVER);
     nodes[0].table = (0..10).map(record).collect();
-    let opened = nodes[0].table.clone();
-    nodes[0].channel.queue(opened, 0);
-    talk(&mut nodes, Vec::new(), 0, |_| true);
-    assert!(nodes[1].learned.is_empty());
-    for second in 1..=2 {
-        for from in [0, 1] {
-            let hello = nodes[from].channel.tick(second * SECOND);
-            deliver(&mut nodes, from, hello, second * SECOND);
-        }
-    }
-    assert_eq!(nodes[1].channel.counters().lost, 1);
+    nodes[0].channel.note_lost_events();
+    tick(&mut nodes, SECOND, 120, || false);
     assert_eq!(nodes[1].learned, nodes[0].table);
+    let counters = nodes[1].channel.counters();
+    assert_eq!((counters.lost, counters.tables_received), (1, 2));
 }
 
-fn deliver(nodes: &mut [Node; 2], from: usize, outputs: Vec<Output>, now_ns: u64) {
-    for output in outputs {
+proptest! {
+    /// Whatever is lost, of the table, the stream, or of what is told again.
+    #[test]
+    fn a_table_comes_whole_through_any_loss(
+        seed in any::<u64>(), percent in 0_u64..40, size in 0_u16..3000
+    ) {
+        let mut random = seed;
+        let mut is_lost = move || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % 100 < percent
+        };
+        let mut nodes = pair();
+        nodes[1].table = (0..size).map(record).collect();
+        let hello = nodes[0].channel.join(0);
+        deliver(&mut nodes, 0, hello, 0, &mut is_lost);
+        for port in 0..50 {
+            let opened = record(10_000 + port);
+            nodes[1].table.push(opened);
+            nodes[1].channel.queue(&[opened], u64::from(port));
+            tick(&mut nodes, u64::from(port) * SECOND / 10, 5, &mut is_lost);
+        }
+        tick(&mut nodes, 6 * SECOND, 300, || false);
+        let known = |nodes: &[Node; 2]| -> std::collections::BTreeSet<SocketAddr> {
+            nodes[0].learned.iter().map(|one| one.source).collect()
+        };
+        let expected = nodes[1].table.iter().map(|one| one.source);
+        prop_assert_eq!(known(&nodes), expected.collect());
+        prop_assert!(nodes[0].channel.peers()[0].complete);
+        prop_assert!(nodes[0].learned.iter().all(|one| one.change != Change::Closed));
+    }
+}
+
+fn deliver(
+    nodes: &mut [Node; 2],
+    from: usize,
+    outputs: Vec<Output>,
+    now_ns: u64,
+    is_lost: &mut impl FnMut() -> bool,
+) {
+    let mut outputs: VecDeque<(usize, Output)> = outputs.into_iter().map(|o| (from, o)).collect();
+    loop {
+        let next = outputs
+            .pop_front()
+            .or_else(|| (0..2).find_map(|index| Some((index, nodes[index].channel.next_flows()?))));
+        let Some((from, output)) = next else {
+            return;
+        };
         if let Output::Send { bytes, .. } = output {
-            let more = nodes[1 - from].channel.receive(&bytes, now_ns).unwrap();
-            for output in more {
+            if is_lost() {
+                continue;
+            }
+            let more = nodes[1 - from].channel.receive(&bytes, now_ns);
+            for output in more.unwrap_or_default() {
                 match output {
-                    Output::TableWanted { peer } => {
-                        let table = nodes[1 - from].table.clone();
-                        nodes[1 - from].channel.queue_table(peer, table);
-                    }
+                    Output::Send { .. } => outputs.push_back((1 - from, output)),
                     Output::Learn { records, .. } => nodes[1 - from].learned.extend(records),
-                    _ => {}
+                    output => nodes[1 - from].read(output),
                 }
             }
         }
     }
-    talk(nodes, Vec::new(), now_ns, NEVER);
 }
 
 #[test]
@@ -393,12 +522,12 @@ fn datagrams_in_another_order_are_all_taken_and_none_twice() {
     let mut nodes = pair();
     let hello = nodes[0].channel.join(0);
     talk(&mut nodes, hello, 0, NEVER);
-    for port in 0..20 {
-        nodes[0].channel.queue(vec![record(port)], 0);
-    }
     let mut sent = Vec::new();
-    while let Some(Output::Send { bytes, .. }) = nodes[0].channel.next_flows() {
-        sent.push(bytes);
+    for port in 0..20 {
+        nodes[0].channel.queue(&[record(port)], 0);
+        if let Some(Output::Send { bytes, .. }) = nodes[0].channel.next_flows() {
+            sent.push(bytes);
+        }
     }
     sent.reverse();
     let mut learned = Vec::new();
@@ -422,7 +551,7 @@ fn a_recording_is_refused_by_this_life_and_the_next() {
     nodes[0].table = vec![record(1)];
     let hello = nodes[0].channel.join(0);
     let mut sent = talk(&mut nodes, hello, 0, NEVER);
-    nodes[0].channel.queue(vec![record(2)], 0);
+    nodes[0].channel.queue(&[record(2)], 0);
     sent.extend(talk(&mut nodes, Vec::new(), 0, NEVER));
     let learned = nodes[1].learned.clone();
     assert_eq!(learned, [record(1), record(2)]);

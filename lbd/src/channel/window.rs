@@ -1,25 +1,27 @@
 //! Which of a peer's datagrams are new, and which are missing.
+use std::collections::BTreeMap;
 
-/// How far a datagram may come behind the latest one.
-const SPAN: u64 = 128;
+/// Runs of missing numbers that are kept apart; a peer of which more is missing is asked for its
+/// table.
+const MOST_RUNS: usize = 4096;
 
 /// What a sequence number is to a window.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Seen {
     /// Not heard before.
     New,
-    /// Heard before, or so old that nobody can tell.
+    /// Heard before, or given up.
     Old,
 }
 
-/// The sequence numbers heard of one epoch of one peer: the latest, and a bit for each of the 128
-/// up to it. A replay is refused; reordering within the span is not (RFC 4303, section 3.4.3, has
-/// the same for ESP).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// The sequence numbers heard of one epoch of one peer: the latest, and which of those before it have
+/// not come. Exact, so that a replay is refused and a datagram that was overtaken is not, however far
+/// (RFC 4303, section 3.4.3, has a window of bits for ESP, which cannot say what it lacks).
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Window {
     latest: u64,
-    /// Bit `n` is `latest - n`.
-    heard: u128,
+    /// First and last of each run of missing numbers.
+    runs: BTreeMap<u64, u64>,
     missing: u64,
 }
 
@@ -29,7 +31,7 @@ impl Window {
     pub fn starting(first: u64) -> Self {
         Self {
             latest: first,
-            heard: u128::MAX,
+            runs: BTreeMap::new(),
             missing: 0,
         }
     }
@@ -38,34 +40,75 @@ impl Window {
     pub fn accept(&mut self, sequence: u64) -> Seen {
         if sequence > self.latest {
             let ahead = sequence - self.latest;
-            self.missing = self.missing.saturating_add(ahead - 1);
-            self.heard = if ahead < SPAN {
-                self.heard << ahead | 1
-            } else {
-                1
-            };
+            if ahead > 1 {
+                self.runs.insert(self.latest + 1, sequence - 1);
+                self.missing = self.missing.saturating_add(ahead - 1);
+            }
             self.latest = sequence;
             return Seen::New;
         }
-        let behind = self.latest - sequence;
-        if behind >= SPAN || self.heard >> behind & 1 == 1 {
-            return Seen::Old;
+        if self.settle(sequence) {
+            Seen::New
+        } else {
+            Seen::Old
         }
-        self.heard |= 1 << behind;
-        self.missing = self.missing.saturating_sub(1);
-        Seen::New
     }
 
-    /// How many have not come since the last [`Self::forget_missing`].
+    /// A missing number is missing no more; false when it was not.
+    pub fn settle(&mut self, sequence: u64) -> bool {
+        let run = self.runs.range(..=sequence).next_back();
+        let Some((first, last)) = run.map(|(first, last)| (*first, *last)) else {
+            return false;
+        };
+        if sequence > last {
+            return false;
+        }
+        self.runs.remove(&first);
+        if first < sequence {
+            self.runs.insert(first, sequence - 1);
+        }
+        if sequence < last {
+            self.runs.insert(sequence + 1, last);
+        }
+        self.missing -= 1;
+        true
+    }
+
+    /// The latest that was heard.
+    #[must_use]
+    pub fn latest(&self) -> u64 {
+        self.latest
+    }
+
+    /// How many are missing.
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.missing
     }
 
-    /// Gives them up: from now on they count as heard.
+    /// The first that is missing.
+    #[must_use]
+    pub fn first_missing(&self) -> Option<u64> {
+        self.runs.keys().next().copied()
+    }
+
+    /// Whether more is missing than it is worth asking for.
+    #[must_use]
+    pub fn is_torn(&self) -> bool {
+        self.runs.len() > MOST_RUNS
+    }
+
+    /// Runs of missing numbers up to `last`: the first of each, and how many.
+    pub fn runs(&self, last: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.runs
+            .range(..=last)
+            .map(move |(from, to)| (*from, (*to).min(last) - from + 1))
+    }
+
+    /// Gives up what is missing: from now on it counts as heard.
     pub fn forget_missing(&mut self) {
         self.missing = 0;
-        self.heard = u128::MAX;
+        self.runs.clear();
     }
 }
 
@@ -83,19 +126,21 @@ mod tests {
         assert_eq!(window.accept(14), Seen::New);
         assert_eq!(window.missing(), 3);
         assert_eq!(window.accept(12), Seen::New);
-        assert_eq!(window.missing(), 2);
+        assert_eq!(window.runs(20).collect::<Vec<_>>(), [(11, 1), (13, 1)]);
+        assert_eq!(window.runs(12).collect::<Vec<_>>(), [(11, 1)]);
         window.forget_missing();
         assert_eq!(window.accept(13), Seen::Old);
-        assert_eq!(window.missing(), 0);
+        assert_eq!((window.missing(), window.first_missing()), (0, None));
     }
 
     #[test]
-    fn what_is_beyond_the_span_is_old() {
+    fn the_largest_step_that_there_is_tears_nothing() {
         let mut window = Window::starting(0);
-        assert_eq!(window.accept(1000), Seen::New);
-        assert_eq!(window.accept(1000 - SPAN), Seen::Old);
-        assert_eq!(window.accept(1000 - SPAN + 1), Seen::New);
         assert_eq!(window.accept(u64::MAX), Seen::New);
+        assert_eq!(window.missing(), u64::MAX - 1);
+        assert_eq!(window.accept(u64::MAX - 1), Seen::New);
+        assert_eq!(window.accept(u64::MAX), Seen::Old);
+        assert!(!window.is_torn());
     }
 
     proptest! {
@@ -106,14 +151,14 @@ mod tests {
             let mut window = Window::starting(0);
             let (mut heard, mut latest) = (BTreeSet::from([0]), 0);
             for sequence in sequences {
-                let new = !heard.contains(&sequence) && sequence + SPAN > latest;
+                let new = heard.insert(sequence);
                 prop_assert_eq!(window.accept(sequence) == Seen::New, new);
-                if new {
-                    heard.insert(sequence);
-                    latest = latest.max(sequence);
-                }
-                let all = usize::try_from(latest + 1).unwrap();
-                prop_assert_eq!(window.missing(), (all - heard.len()) as u64);
+                latest = latest.max(sequence);
+                let missing: Vec<u64> = (0..latest).filter(|one| !heard.contains(one)).collect();
+                prop_assert_eq!(window.missing(), missing.len() as u64);
+                prop_assert_eq!(window.first_missing(), missing.first().copied());
+                let runs = window.runs(latest).flat_map(|(first, count)| first..first + count);
+                prop_assert_eq!(runs.collect::<Vec<_>>(), missing);
             }
         }
     }

@@ -68,6 +68,8 @@ pub(super) struct Conductor {
     /// When [`Self::read_loads_if_due`] last did.
     pub(super) loads_read_ns: u64,
     orders_told_ns: u64,
+    /// As the program counts them; `None` before the first look.
+    events_lost: Option<u64>,
     pub(super) weigher: Weigher,
     pub(super) sweep: Sweep,
     pub(super) channel: channel::Outlet,
@@ -123,6 +125,7 @@ impl Conductor {
             denials,
             chronicle: Chronicle::default(),
             orders_told_ns: 0,
+            events_lost: None,
             watchdog: Watchdog::of_systemd(),
             election: ElectionView::starting(now_ns),
             plane,
@@ -182,6 +185,21 @@ impl Conductor {
             self.looked_ns = now_ns;
             self.tell_election_of_peers(now_ns);
             self.look_at_attachment();
+            self.look_for_lost_events();
+        }
+    }
+
+    /// What the program could not tell is in its tables all the same: peers are to fetch those.
+    fn look_for_lost_events(&mut self) {
+        let Ok(counters) = self.plane.counters() else {
+            return;
+        };
+        let before = self.events_lost.replace(counters.event_lost);
+        let before = before.unwrap_or(counters.event_lost);
+        let lost = counters.event_lost.saturating_sub(before);
+        if lost > 0 {
+            warn!("{lost} events of sessions found no room: peers are to fetch the whole table");
+            self.channel.note_lost_events();
         }
     }
 

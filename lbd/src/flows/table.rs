@@ -117,7 +117,8 @@ impl<'m, K: FlowKey> Flows<'m, K> {
         self.words
     }
 
-    pub(super) fn bucket_count(&self) -> usize {
+    /// How many buckets it has.
+    pub fn bucket_count(&self) -> usize {
         self.words.len() / BUCKET_WORDS
     }
 
@@ -313,8 +314,20 @@ impl<'m, K: FlowKey> Flows<'m, K> {
     /// The flows of one part of the table, of so many: all parts are the whole table.
     pub fn part(&self, part: usize, of: usize) -> impl Iterator<Item = Flow<K>> + use<'_, 'm, K> {
         let buckets = self.bucket_count();
-        let at = |part: usize| (buckets * part.min(of) / of.max(1)) * BUCKET_WORDS;
-        Self::live_in(&self.words[at(part)..at(part + 1)]).map(|(_, flow)| flow)
+        let at = |part: usize| buckets * part.min(of) / of.max(1);
+        self.in_buckets(at(part), at(part + 1))
+    }
+
+    /// The flows of some buckets: from one up to another, which is left out.
+    pub fn in_buckets(
+        &self,
+        from: usize,
+        to: usize,
+    ) -> impl Iterator<Item = Flow<K>> + use<'_, 'm, K> {
+        let to = to.min(self.bucket_count());
+        let from = from.min(to);
+        let words = &self.words[from * BUCKET_WORDS..to * BUCKET_WORDS];
+        Self::live_in(words).map(|(_, flow)| flow)
     }
 
     fn live(&self) -> impl Iterator<Item = (Slot<'m>, Flow<K>)> + use<'_, 'm, K> {

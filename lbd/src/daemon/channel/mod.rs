@@ -4,11 +4,13 @@ mod book;
 mod learn;
 mod refresh;
 mod thread;
+mod walk;
 
 use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::AsRawFd as _,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
 };
@@ -84,6 +86,8 @@ enum Order {
     },
     /// Ask every peer for its table.
     Join,
+    /// The program had events for which there was no room.
+    EventsLost,
     /// Tell the peers what the master, which we are, has decided.
     Weights(Vec<BackendWeight>),
     /// Tell the peers these orders.
@@ -237,6 +241,11 @@ impl Outlet {
         snapshot.peers.clone()
     }
 
+    /// The program had events for which there was no room: peers are made to ask for the table.
+    pub(super) fn note_lost_events(&self) {
+        self.order(Order::EventsLost);
+    }
+
     /// Tells the peers what this node, as the master, has decided.
     pub(super) fn tell_weights(&self, backends: Vec<BackendWeight>) {
         self.order(Order::Weights(backends));
@@ -308,10 +317,30 @@ impl Drop for Outlet {
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    set_receive_buffer(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// The buffer that a burst needs. The limit for everybody (`net.core.rmem_max`, 208 KB by default, not
+/// two hundred datagrams) does not hold for who may administrate the network.
+fn set_receive_buffer(socket: &Socket) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(RECEIVE_BYTES).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the value is an int that outlives the call, and its size is given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const bytes).cast(),
+            libc::socklen_t::try_from(size_of_val(&bytes)).unwrap_or_default(),
+        )
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    socket.set_recv_buffer_size(RECEIVE_BYTES)
 }
 
 /// What this node is called among its peers. A pure director stands in no list by its name, and the

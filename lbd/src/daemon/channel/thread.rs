@@ -4,6 +4,7 @@
 //! A session that no peer knows yet is lost with this box. So between the program's event and the
 //! datagram there is one thread and nothing else, and it comes before ordinary work.
 use std::{
+    collections::VecDeque,
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr, UdpSocket},
     num::NonZeroU64,
@@ -23,6 +24,7 @@ use super::{
     book::Book,
     learn::{Told, learn},
     refresh::Refresh,
+    walk::{self, Walk},
 };
 use crate::{
     channel::{Channel, Counters, Epoch, FlowRecord, Output},
@@ -37,6 +39,10 @@ const BURST: usize = 20;
 const TURN_NS: u64 = 1_000_000;
 /// Datagrams about history in one turn, after the flows: 2.8 Mbyte a second at most.
 const HISTORY_BURST: usize = 2;
+/// After events were read they are left to gather for so long: a busy stream is then told in full
+/// datagrams, and neither the program nor this thread pays for a wake-up a session. The first event
+/// after a pause waits for nothing.
+const GATHER_NS: u64 = 1_000_000;
 /// How often hellos, ends of sessions and the refresh are looked for.
 const TICK_NS: u64 = 20_000_000;
 /// Events and datagrams taken in one round: neither keeps the other waiting.
@@ -62,8 +68,12 @@ pub(super) struct Worker {
     snapshot: Arc<Mutex<Snapshot>>,
     /// Of what became of the peers' flows.
     learned: Counters,
+    /// Peers that are being told the table.
+    walks: VecDeque<Walk>,
     tick_ns: u64,
     turn_ns: u64,
+    /// When events are to be read again; 0 when their descriptor tells.
+    events_ns: u64,
     budget: usize,
 }
 
@@ -97,8 +107,10 @@ impl Worker {
             tell,
             snapshot,
             learned: Counters::default(),
+            walks: VecDeque::new(),
             tick_ns: 0,
             turn_ns: 0,
+            events_ns: 0,
             budget: BURST,
         };
         std::thread::Builder::new()
@@ -126,7 +138,10 @@ impl Worker {
             }
         }
         let now_ns = clock::boottime_ns();
-        self.tell_events(now_ns);
+        if now_ns >= self.events_ns {
+            let some = self.tell_events(now_ns);
+            self.events_ns = if some { now_ns + GATHER_NS } else { 0 };
+        }
         self.send_flows(now_ns);
         self.receive(now_ns);
         if now_ns >= self.tick_ns {
@@ -139,14 +154,18 @@ impl Worker {
     fn sleep(&self) -> io::Result<()> {
         let waits = |channel: &Channel| channel.has_flows() || channel.has_history();
         let has_flows = self.on.as_ref().is_some_and(|on| waits(&on.channel));
-        let next_ns = if has_flows {
-            self.turn_ns + TURN_NS
-        } else {
-            self.tick_ns
-        };
+        let mut next_ns = self.tick_ns;
+        if has_flows || !self.walks.is_empty() {
+            next_ns = next_ns.min(self.turn_ns + TURN_NS);
+        }
+        if self.events_ns > 0 {
+            next_ns = next_ns.min(self.events_ns);
+        }
         self.timer.set(Some(next_ns))?;
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.timer.as_fd(), self.bell.as_fd()];
-        fds.extend(self.events.as_ref().map(|events| events.as_fd()));
+        if self.events_ns == 0 {
+            fds.extend(self.events.as_ref().map(|events| events.as_fd()));
+        }
         fds.extend(self.on.as_ref().map(|on| on.socket.as_fd()));
         wait(&fds)?;
         self.bell.silence();
@@ -184,6 +203,10 @@ impl Worker {
                 on.is_joining = true;
                 on.channel.join(now_ns)
             }
+            (Order::EventsLost, Some(on)) => {
+                on.channel.note_lost_events();
+                return;
+            }
             (Order::Weights(backends), Some(on)) => on.channel.tell_weights(&backends, now_ns),
             (Order::Orders(orders), Some(on)) => on.channel.tell_orders(&orders, now_ns),
             (Order::History { to, message }, Some(on)) => {
@@ -192,21 +215,22 @@ impl Worker {
             }
             (Order::End, _) | (_, None) => return,
         };
-        self.perform(outputs, now_ns);
+        self.perform(outputs);
     }
 
-    /// Tells the peers what the program told. Without a channel it is read all the same, so that the
-    /// program finds room.
-    fn tell_events(&mut self, now_ns: u64) {
+    /// Tells the peers what the program told; whether it told anything. Without a channel it is read
+    /// all the same, so that the program finds room.
+    fn tell_events(&mut self, now_ns: u64) -> bool {
         let Some(events) = &mut self.events else {
-            return;
+            return false;
         };
-        let book = &self.book;
+        let (book, mut some) = (&self.book, false);
         let mut no_neighbour: Vec<IpAddr> = Vec::new();
         let mut denied: Vec<(IpAddr, Refusal)> = Vec::new();
         let records: Vec<FlowRecord> = events
             .take(EVENTS)
             .inspect(|event| {
+                some = true;
                 let source = event.source.ip();
                 match event.kind {
                     EventKind::NoNeighbour => no_neighbour.push(source),
@@ -226,12 +250,14 @@ impl Worker {
             let _ = (self.tell)(Event::Denied(denied));
         }
         if let Some(on) = &mut self.on {
-            on.channel.queue(records, now_ns);
+            on.channel.queue(&records, now_ns);
         }
+        some
     }
 
     fn send_flows(&mut self, now_ns: u64) {
         let Some(on) = &mut self.on else {
+            self.walks.clear();
             return;
         };
         if now_ns >= self.turn_ns + TURN_NS {
@@ -244,12 +270,16 @@ impl Worker {
                 on.send(to, &bytes);
             }
         }
-        while self.budget > 0 {
-            let Some(Output::Send { to, bytes }) = on.channel.next_flows() else {
-                return;
-            };
+        let now_seen = seen(clock::monotonic_ns());
+        while self.budget > 0 && (on.channel.has_flows() || !self.walks.is_empty()) {
+            // A stream that never ends leaves every other datagram to those who join.
+            if !on.channel.has_flows() || self.budget.is_multiple_of(2) {
+                on.walk(&mut self.walks, &self.tables, &self.book, now_seen);
+            }
             self.budget -= 1;
-            on.send(to, &bytes);
+            if let Some(Output::Send { to, bytes }) = on.channel.next_flows() {
+                on.send(to, &bytes);
+            }
         }
     }
 
@@ -262,7 +292,7 @@ impl Worker {
             match on.socket.recv_from(&mut bytes) {
                 Ok((length, from)) => {
                     let outputs = on.hear(&bytes[..length], from, now_ns);
-                    self.perform(outputs, now_ns);
+                    self.perform(outputs);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // An ICMP error of a peer that does not listen.
@@ -278,7 +308,7 @@ impl Worker {
         };
         let hellos = on.channel.tick(now_ns);
         let has_joined = on.is_joining && on.channel.has_joined(now_ns);
-        self.perform(hellos, now_ns);
+        self.perform(hellos);
         let Some(on) = &mut self.on else {
             return;
         };
@@ -309,10 +339,11 @@ impl Worker {
             let tells = refresh.tells(flow.word, now_seen);
             tells.then(|| book.of_flow(&flow, now_seen))?
         });
-        on.channel.queue(v4.chain(v6).collect(), now_ns);
+        let records: Vec<FlowRecord> = v4.chain(v6).collect();
+        on.channel.queue(&records, now_ns);
     }
 
-    fn perform(&mut self, outputs: Vec<Output>, now_ns: u64) {
+    fn perform(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             match output {
                 Output::Send { to, bytes } => {
@@ -322,13 +353,20 @@ impl Worker {
                 }
                 Output::Learn { peer, records } => self.learn(peer.ip(), &records),
                 Output::TableWanted { peer } => {
-                    // What was told before the walk is in the table, what comes after it follows it.
-                    self.tell_events(now_ns);
-                    let table = self.table();
-                    if let Some(on) = &mut self.on {
-                        on.channel.queue_table(peer, table);
-                    }
+                    self.walks.retain(|walk| walk.peer != peer);
+                    self.walks.push_back(Walk::new(peer));
                     (self.tell)(Event::PeerJoined);
+                }
+                Output::Again {
+                    peer,
+                    sequence,
+                    kept,
+                } => {
+                    let now_seen = seen(clock::monotonic_ns());
+                    let records = walk::again(&kept, &self.tables, &self.book, now_seen);
+                    if let Some(on) = &mut self.on {
+                        on.channel.queue_again(peer, sequence, &kept, &records);
+                    }
                 }
                 Output::Weights { peer, backends } => {
                     (self.tell)(Event::Weights {
@@ -344,18 +382,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    fn table(&self) -> Vec<FlowRecord> {
-        let now_seen = seen(clock::monotonic_ns());
-        let (v4, v6) = (self.tables.v4(), self.tables.v6());
-        let v4 = v4
-            .iter()
-            .filter_map(|flow| self.book.of_flow(&flow, now_seen));
-        let v6 = v6
-            .iter()
-            .filter_map(|flow| self.book.of_flow(&flow, now_seen));
-        v4.chain(v6).collect()
     }
 
     fn learn(&mut self, peer: IpAddr, records: &[FlowRecord]) {
@@ -395,6 +421,33 @@ impl Worker {
 }
 
 impl On {
+    /// Reads one more place of the table for the peer whose turn it is. What happens after it is read
+    /// is told after it: the place is sent before the stream.
+    fn walk(
+        &mut self,
+        walks: &mut VecDeque<Walk>,
+        tables: &FlowTables,
+        book: &Book,
+        now_seen: u16,
+    ) {
+        let Some(mut walk) = walks.pop_front() else {
+            return;
+        };
+        if !self.channel.is_told_table(walk.peer) {
+            return;
+        }
+        let step = walk.step(tables, book, now_seen);
+        let is_last = step.as_ref().is_some_and(|step| step.is_last);
+        if let Some(step) = step {
+            let ends = (step.is_first, step.is_last);
+            self.channel
+                .queue_table(walk.peer, ends, step.place, &step.records);
+        }
+        if !is_last {
+            walks.push_back(walk);
+        }
+    }
+
     fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
         // A datagram that is not sent is one that is lost: the peer sees the gap.
         if self.socket.send_to(bytes, to).is_err() {

@@ -11,6 +11,7 @@ pub mod lab;
 pub mod postfix;
 pub mod probe;
 pub mod smtp;
+pub mod tables;
 pub mod xdp;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -33,6 +33,8 @@ pub struct Settings {
     pub sites: Vec<Site>,
     /// Whether the backends' addresses are their IPv6 ones.
     pub backends6: bool,
+    /// Flows of each family that a node has room for.
+    pub flows: u32,
     /// Nodes that stand for no election.
     pub backends_only: Vec<usize>,
     /// Nodes that are no backends.
@@ -65,6 +67,7 @@ impl Default for Settings {
             http: false,
             sites: Vec::new(),
             backends6: false,
+            flows: 100_000,
             backends_only: Vec::new(),
             directors: Vec::new(),
             more: String::new(),
@@ -133,9 +136,10 @@ impl Settings {
         };
         let mut text = format!(
             "node:\n  name: {}\n  interfaces: [{INTERFACE}]\n  priority: {priority}\n  \
-             xdp: native\n  flows: 100000\n  pin_dir: {}\n  state_dir: {}\n  control: {}\n  \
+             xdp: native\n  flows: {}\n  pin_dir: {}\n  state_dir: {}\n  control: {}\n  \
              http: {}\n  start_as: {start_as}\n  channel: \"{}\"\n  queue: {{system: postfix, spool: {}}}\n",
             node.name,
+            self.flows,
             pin_dir.display(),
             state_dir.display(),
             control.display(),

@@ -272,6 +272,9 @@ impl Machine {
                 } else if let Some(preemption) = backup.preemption
                     && now_ns >= preemption.due_ns()
                 {
+                    if self.waits_for_successor() {
+                        return;
+                    }
                     if preemption.sync_by_ns.is_some() {
                         self.counters.syncs_timed_out += 1;
                         out.push(Output::Notice(Notice::SyncTimedOut));

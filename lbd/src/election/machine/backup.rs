@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use super::doubt::Doubt;
 use super::{Leader, Machine, RELIEVE_ME, State};
-use crate::election::timing::{handover_ns, master_down_ns, skew_ns};
+use crate::election::timing::{SUCCESSOR, handover_ns, master_down_ns, skew_ns};
 use crate::election::{Heard, Notice, Output, Takeover, WhyBackup};
 use crate::units::Priority;
 
@@ -130,6 +130,26 @@ impl Machine {
         out.push(Output::WantSync);
     }
 
+    /// Whether the master has left its box to a successor that is not there yet; puts a preemption off
+    /// then. That box serves until its lease ends and tells nobody of the sessions it takes: whoever
+    /// takes over from it now would not know those. A cluster whose own interval is as long cannot tell.
+    pub(super) fn waits_for_successor(&mut self) -> bool {
+        let own = self.config.interval;
+        let is_away = self
+            .leader
+            .is_some_and(|leader| leader.interval >= SUCCESSOR && own < SUCCESSOR);
+        if let State::Backup(Backup {
+            preemption: Some(preemption),
+            ..
+        }) = &mut self.state
+            && is_away
+        {
+            preemption.not_before_ns = self.now_ns + own.ns();
+            preemption.sync_by_ns = None;
+        }
+        is_away
+    }
+
     pub(super) fn sync_done(&mut self, out: &mut Vec<Output>) {
         if let State::Backup(Backup {
             preemption: Some(preemption),
@@ -137,7 +157,7 @@ impl Machine {
         }) = &mut self.state
         {
             preemption.sync_by_ns = None;
-            if self.now_ns >= preemption.not_before_ns {
+            if self.now_ns >= preemption.not_before_ns && !self.waits_for_successor() {
                 self.take_over(Takeover::Preempted, out);
             }
         }

@@ -1,5 +1,6 @@
 //! Taking over from a master that lives.
 use super::*;
+use crate::election::timing::SUCCESSOR;
 
 #[test]
 fn start_as_master_takes_over_as_soon_as_it_has_the_flows() {
@@ -108,4 +109,46 @@ fn the_loser_of_two_masters_starts_no_preemption() {
         words(&handle(&mut machine, 3100 * MS, heard(LOW, 100))),
         "sync"
     );
+}
+
+#[test]
+fn a_master_that_is_being_restarted_is_not_preempted_before_it_is_back_or_gone() {
+    let away = |interval| {
+        Input::Advert(Heard {
+            from: LOW.parse().unwrap(),
+            priority: Priority(100),
+            interval,
+            leased: false,
+        })
+    };
+    for sync_first in [true, false] {
+        let mut machine = started(Config {
+            preempt_delay_ns: SECOND,
+            ..ours()
+        });
+        handle(&mut machine, 0, heard(LOW, 100));
+        let left = SECOND / 2;
+        handle(&mut machine, left, away(SUCCESSOR));
+        let mut now = left;
+        if sync_first {
+            handle(&mut machine, left, Input::SyncDone);
+        }
+        let gone = left + master_down_ns(OURS, SUCCESSOR);
+        while machine.deadline_ns().unwrap() < gone {
+            now = machine.deadline_ns().unwrap();
+            handle(&mut machine, now, Input::Timer);
+            handle(&mut machine, now, Input::SyncDone);
+            assert!(!machine.is_master(), "{now}");
+        }
+        assert!(now > gone - 2 * SECOND, "it looks again");
+        // It is back, and is taken over from as before; or it never comes.
+        let mut other = machine.clone();
+        handle(&mut other, now, heard(LOW, 100));
+        let due = other.deadline_ns().unwrap();
+        assert!(due <= now + SECOND);
+        let outputs = handle(&mut other, due, Input::Timer);
+        assert!(words(&outputs).contains("master Preempted"), "{outputs:?}");
+        let outputs = handle(&mut machine, gone, Input::Timer);
+        assert!(words(&outputs).contains("master MasterDown"), "{outputs:?}");
+    }
 }

@@ -56,7 +56,7 @@ impl Conductor {
                 gone.len()
             );
         }
-        self.weigher.retire(gone);
+        self.weigher.retire(gone, |_| false);
         Ok(())
     }
 }

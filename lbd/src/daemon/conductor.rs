@@ -64,6 +64,8 @@ pub(super) struct Conductor {
     pub(super) nodes_stale: bool,
     pub(super) denials: Denials,
     pub(super) chronicle: Chronicle,
+    /// On the loopback: this box is a backend, or has sessions of the time when it was.
+    pub(super) holds_virtual_addresses: bool,
     watchdog: Watchdog,
     /// When [`Self::read_loads_if_due`] last did.
     pub(super) loads_read_ns: u64,
@@ -126,6 +128,7 @@ impl Conductor {
             chronicle: Chronicle::default(),
             orders_told_ns: 0,
             events_lost: None,
+            holds_virtual_addresses: false,
             watchdog: Watchdog::of_systemd(),
             election: ElectionView::starting(now_ns),
             plane,

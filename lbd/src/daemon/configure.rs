@@ -64,7 +64,9 @@ impl Conductor {
         let gone = self
             .members
             .configure(&self.config.node.name, &self.config.cluster, &ids);
-        self.weigher.retire(gone);
+        let members = &self.members;
+        self.weigher
+            .retire(gone, |id| members.iter().any(|member| member.id == id));
         if before.is_none() {
             self.adopt()?;
         }
@@ -110,11 +112,25 @@ impl Conductor {
         Ok(())
     }
 
+    /// A box that is no backend any more has served its last session.
+    pub(super) fn let_go_of_virtual_addresses(&mut self) {
+        if self.members.local().is_some() || !self.holds_virtual_addresses {
+            return;
+        }
+        self.holds_virtual_addresses = false;
+        for vip in addresses(&self.config.cluster) {
+            self.log_failure("a virtual address on the loopback", |conductor| {
+                Ok(conductor.host.drop_vip(vip)?)
+            });
+        }
+    }
+
     /// A box that serves the VIP from its own stack has it on its loopback, silently.
     fn hold_virtual_addresses(&mut self, before: Option<&Cluster>) -> anyhow::Result<()> {
         let wanted = addresses(&self.config.cluster);
         if self.members.local().is_some() {
             self.host.suppress_arp(&self.config.node.interfaces)?;
+            self.holds_virtual_addresses = true;
             for vip in &wanted {
                 self.host.hold_vip(*vip)?;
             }

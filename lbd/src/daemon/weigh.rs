@@ -101,9 +101,10 @@ impl Weigher {
         self.ring = None;
     }
 
-    /// Backends that are to go once their sessions have ended.
-    pub(super) fn retire(&mut self, gone: Vec<BackendId>) {
+    /// Backends that are to go once their sessions have ended; one that `is_back` stays.
+    pub(super) fn retire(&mut self, gone: Vec<BackendId>, is_back: impl Fn(BackendId) -> bool) {
         self.retired.extend(gone);
+        self.retired.retain(|id| !is_back(*id));
     }
 
     /// Follows these weights for a while.
@@ -318,7 +319,7 @@ impl Conductor {
     /// Removes retired backends whose last session has ended.
     fn forget_retired(&mut self) {
         if self.weigher.retired.is_empty() {
-            return;
+            return self.let_go_of_virtual_addresses();
         }
         let busy: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
         let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.weigher.retired)

@@ -65,7 +65,9 @@ fn run_both(program: &Xdp, both: &[Vec<Vec<u8>>; 2], per_second: u32) -> Duratio
 fn run(program: &Xdp, frames: &[Vec<u8>], per_second: u32) {
     let begun = Instant::now();
     for (nth, session) in (1..).zip(frames.chunks(3)) {
-        session.iter().for_each(|frame| run_one(program, frame));
+        for frame in session {
+            run_one(program, frame);
+        }
         let due = begun + Duration::from_secs(1) * nth / per_second;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }

@@ -66,7 +66,7 @@ impl RingWriter {
     /// A program that has read the old index just before the last swap may still read from the ring
     /// that is filled now: it finds an entry of one ring or the other, each a backend in its time.
     pub fn swap(&self, ring: &[u32]) -> Result<()> {
-        let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = (self.director.ring_index() + 1) % COUNT;
         rings.fill(idle, ring)?;
         self.director.set_ring_index(idle);
@@ -80,7 +80,11 @@ const COUNT: u32 = 2;
 /// Both rings.
 #[derive(Debug)]
 pub(super) struct Rings {
-    rings: [MapData; COUNT as usize],
+    outer: ArrayOfMaps<MapData>,
+    /// `None` is a former daemon's, which this one may not open: that takes `CAP_SYS_ADMIN`
+    /// (`bpf_map_get_fd_by_id()` of kernel/bpf/syscall.c). It serves until another is put in its place.
+    inner: [Option<MapData>; COUNT as usize],
+    inner_flags: u32,
     /// 0, 1, 2, ...: the keys of a batch.
     slots: Vec<u32>,
 }
@@ -89,26 +93,40 @@ impl Rings {
     /// Opens the rings in `outer`; those that are not there yet are made, without a backend.
     pub(super) fn open(mut outer: ArrayOfMaps<MapData>, inner_flags: u32) -> Result<Self> {
         let slots: Vec<u32> = (0..RING_SLOTS).collect();
-        let mut open = |index| -> Result<MapData> {
+        let none = vec![NO_BACKEND; slots.len()];
+        let mut open = |index| -> Result<Option<MapData>> {
             match outer.get(&index, 0) {
-                Ok(ring) => Ok(ring),
+                Ok(ring) => Ok(Some(ring)),
                 Err(MapError::KeyNotFound) => {
-                    let ring = create(inner_flags, &slots)?;
-                    outer
-                        .set(index, &ring, 0)
-                        .map_err(|error| failed("filling", error))?;
-                    Ok(ring)
+                    put(&mut outer, index, inner_flags, &slots, &none).map(Some)
+                }
+                Err(MapError::SyscallError(refused))
+                    if refused.io_error.kind() == std::io::ErrorKind::PermissionDenied =>
+                {
+                    Ok(None)
                 }
                 Err(error) => Err(failed("reading", error)),
             }
         };
-        let rings = [open(0)?, open(1)?];
-        Ok(Self { rings, slots })
+        let inner = [open(0)?, open(1)?];
+        Ok(Self {
+            outer,
+            inner,
+            inner_flags,
+            slots,
+        })
     }
 
     /// All slots of one ring, each by a system call.
     fn read(&self, index: u32) -> Result<Vec<u32>> {
-        let ring = &self.rings[(index % COUNT) as usize];
+        let Some(ring) = &self.inner[(index % COUNT) as usize] else {
+            let source = std::io::ErrorKind::PermissionDenied.into();
+            return Err(DataPlaneError::Map {
+                action: "reading",
+                map: RINGS,
+                source,
+            });
+        };
         let slot = |slot: &u32| {
             bpf::lookup(ring.fd().as_fd(), *slot, 1)
                 .map(|copies: Vec<u32>| copies[0])
@@ -122,21 +140,38 @@ impl Rings {
     }
 
     /// Writes all slots of one ring in one system call.
-    pub(super) fn fill(&self, index: u32, ring: &[u32]) -> Result<()> {
+    pub(super) fn fill(&mut self, index: u32, ring: &[u32]) -> Result<()> {
         if ring.len() != RING_SLOTS as usize {
             return Err(DataPlaneError::Ring {
                 expected: RING_SLOTS,
                 given: ring.len(),
             });
         }
-        write(&self.rings[(index % COUNT) as usize], &self.slots, ring)
+        let index = index % COUNT;
+        let known = &mut self.inner[index as usize];
+        if let Some(known) = known {
+            return write(known, &self.slots, ring);
+        }
+        let new = put(&mut self.outer, index, self.inner_flags, &self.slots, ring)?;
+        *known = Some(new);
+        Ok(())
     }
 }
 
-fn create(flags: u32, slots: &[u32]) -> Result<MapData> {
+/// Makes a ring, fills it, and puts it in the place of what is there.
+fn put(
+    outer: &mut ArrayOfMaps<MapData>,
+    index: u32,
+    flags: u32,
+    slots: &[u32],
+    backends: &[u32],
+) -> Result<MapData> {
     let object = aya_obj::Map::new_from_params(BPF_MAP_TYPE_ARRAY as u32, 4, 4, RING_SLOTS, flags);
     let ring = MapData::create(object, "ring", None).map_err(|error| failed("making", error))?;
-    write(&ring, slots, &vec![NO_BACKEND; slots.len()])?;
+    write(&ring, slots, backends)?;
+    outer
+        .set(index, &ring, 0)
+        .map_err(|error| failed("filling", error))?;
     Ok(ring)
 }
 

@@ -4,10 +4,13 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::Instant,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use aya::maps::{Array, Map, MapData};
 use lbd::{
     config::Network,
     dataplane::{
@@ -20,7 +23,7 @@ use lbd::{
 use lbd_common::{
     director::Director,
     flow::{flag, state},
-    maps::{DIRECTOR, LOAD, VIPS},
+    maps::{CONCERNS, DIRECTOR, LOAD, VIPS},
     ring::RING_SLOTS,
 };
 use lbd_tests::{
@@ -125,6 +128,40 @@ impl Rig {
             .map(str::to_owned)
             .context("no program id in `ip link`")
     }
+}
+
+/// The bits of `CONCERNS`, as a running program reads them.
+fn concerns(rig: &Rig) -> Result<[u8; 256]> {
+    let data = MapData::from_pin(rig.bpffs.pin_dir().join(CONCERNS))?;
+    let map: Array<MapData, [u8; 256]> = Map::from_map_data(data)?.try_into()?;
+    Ok(map.get(&0, 0)?)
+}
+
+#[test]
+fn the_running_program_overlooks_no_frame_while_another_is_loaded() -> Result<()> {
+    if !root_or_skip("the_running_program_overlooks_no_frame_while_another_is_loaded") {
+        return Ok(());
+    }
+    let rig = Rig::new()?;
+    let mut plane = rig.load()?;
+    plane.set_vips(&vips())?;
+    let before = concerns(&rig)?;
+    ensure!(before.iter().any(|bits| *bits != 0), "it overlooks all");
+    drop(plane);
+    let over = AtomicBool::new(false);
+    let (watched, plane) = thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                ensure!(concerns(&rig)? == before, "frames were overlooked");
+            }
+            Ok(())
+        });
+        let plane = rig.load();
+        over.store(true, Ordering::Relaxed);
+        (watch.join(), plane)
+    });
+    plane?;
+    watched.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn vips() -> Vec<VipSpec> {

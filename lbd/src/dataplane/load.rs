@@ -8,8 +8,9 @@ use aya::{
 };
 use lbd_common::{
     ABI_VERSION,
+    concerns::Concerns,
     director::Director,
-    maps::{DIRECTOR, FLOWS4, FLOWS6},
+    maps::{CONCERNS, DIRECTOR, FLOWS4, FLOWS6},
 };
 use tracing::warn;
 
@@ -64,10 +65,12 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
     let former = resize::set_aside(&pins, &layouts.maps, &mut undo)?;
 
     let masks = sizes.map(|(_, buckets)| buckets - 1);
+    let concerns = running_concerns(&pins)?;
     let mut loader = EbpfLoader::new();
     loader
         .override_global("FLOWS4_MASK", &masks[0], true)
-        .override_global("FLOWS6_MASK", &masks[1], true);
+        .override_global("FLOWS6_MASK", &masks[1], true)
+        .override_global("CONCERNS", &concerns.bits, true);
     for (map, entries) in sizes {
         loader.map_max_entries(map, entries);
     }
@@ -90,6 +93,20 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
         ring_flags: layouts.ring_flags,
         former,
     })
+}
+
+/// What the running program looks at. The loader writes a variable's first value also into a map that
+/// is there already: were that nothing, the running program would pass every frame until this load is
+/// done, and this box's stack would reset the sessions of the others.
+fn running_concerns(pins: &PinDir) -> Result<Concerns> {
+    let path = pins.map(CONCERNS);
+    if !path.exists() {
+        return Ok(Concerns { bits: [0; 256] });
+    }
+    let map = bpf::open_pin(&path).map_err(|source| pin_error("opening", &path, source))?;
+    let entries = bpf::lookup::<Concerns>(map.as_fd(), 0_u32, 1)
+        .map_err(|source| pin_error("reading", &path, source))?;
+    Ok(entries[0])
 }
 
 /// Attaches what was loaded and keeps it. Flows of tables of another size are in `tables` then.

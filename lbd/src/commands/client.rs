@@ -20,14 +20,25 @@ pub(super) fn request<T: DeserializeOwned>(
     path: &str,
     body: Option<&serde_json::Value>,
 ) -> anyhow::Result<T> {
+    request_within(TIMEOUT, socket, method, path, body)
+}
+
+/// The same of what takes longer.
+pub(super) fn request_within<T: DeserializeOwned>(
+    patience: Duration,
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Option<&serde_json::Value>,
+) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let answer = runtime.block_on(async {
-        tokio::time::timeout(TIMEOUT, exchange(socket, method, path, body))
+        tokio::time::timeout(patience, exchange(socket, method, path, body))
             .await
             .map_err(|_| {
-                anyhow!("the daemon did not answer within {TIMEOUT:?}; its log may say why")
+                anyhow!("the daemon did not answer within {patience:?}; its log may say why")
             })?
     })?;
     serde_json::from_slice(&answer)

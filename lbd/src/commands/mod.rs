@@ -11,6 +11,7 @@ mod drain;
 mod explain;
 mod flows;
 mod handover;
+mod push;
 mod report;
 mod run;
 mod shell;
@@ -87,6 +88,8 @@ enum Command {
     Undeny(access::Undeny),
     /// What happened on a day: sessions, balance, shut-offs, failovers, denied sources.
     Report(report::Args),
+    /// Hand the cluster part of the configuration, and its lists, to every node; or go back.
+    Push(push::Args),
     /// Simulate a cluster's mail under each rule, by the very code that runs here.
     Simulate(simulate::Args),
     /// End the daemon and leave all it does in place, for the daemon that follows on this box.
@@ -122,6 +125,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Deny(args) => access::deny(config, &args),
         Command::Undeny(args) => access::undeny(config, &args),
         Command::Report(args) => report::run(config, &args),
+        Command::Push(args) => push::run(config, &args),
         Command::Completions(args) => {
             shell::completions(&args);
             Ok(())

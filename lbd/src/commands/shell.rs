@@ -14,6 +14,7 @@ use crate::daemon::{
     access::AccessStatus,
     chronicle::{Happening, History},
     flow_query::FlowList,
+    push::{PushReport, StandingReport},
     status::Status,
 };
 use crate::{policy::explain::Explanation, report::Report, simulate};
@@ -82,7 +83,7 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
-fn all_schemas() -> [(&'static str, schemars::Schema); 8] {
+fn all_schemas() -> [(&'static str, schemars::Schema); 10] {
     [
         ("status", schemars::schema_for!(Status)),
         ("access", schemars::schema_for!(AccessStatus)),
@@ -92,6 +93,8 @@ fn all_schemas() -> [(&'static str, schemars::Schema); 8] {
         ("report", schemars::schema_for!(Report)),
         ("explain", schemars::schema_for!(Explanation)),
         ("simulate", schemars::schema_for!(simulate::Report)),
+        ("push", schemars::schema_for!(PushReport)),
+        ("push-list", schemars::schema_for!(StandingReport)),
     ]
 }
 
@@ -140,7 +143,7 @@ mod tests {
     fn there_is_a_page_for_every_command() {
         let pages = pages().unwrap();
         let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
-        for name in ["lbd.8", "lbd-run.8", "lbd-deny.8", "lbd-flows.8"] {
+        for name in ["lbd.8", "lbd-run.8", "lbd-deny.8", "lbd-push.8"] {
             assert!(names.contains(&name), "{names:?}");
         }
         for (name, page) in &pages {

@@ -18,7 +18,7 @@ use super::{
 };
 
 const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
-const MAX_LIST_BYTES: u64 = 64 << 20;
+pub(super) const MAX_LIST_BYTES: u64 = 64 << 20;
 
 /// Reads a configuration and what it names: see [`Config::load`].
 pub(super) fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
@@ -27,7 +27,16 @@ pub(super) fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
         let complaint = Complaint::new(problem, "name the configuration with --config F");
         vec![Source::new("", &origin).error_at(None, "", complaint)]
     })?;
-    let mut config = parse::parse(&text, &origin)?;
+    load_text(&text, &origin, &|_| None)
+}
+
+/// The same of a text, where some lists are not what their files say: see [`Config::load_offered`].
+pub(super) fn load_text(
+    text: &str,
+    origin: &str,
+    lists: &dyn Fn(&Path) -> Option<Vec<u8>>,
+) -> Result<Config, Vec<ConfigError>> {
+    let mut config = parse::parse(text, origin)?;
     let mut errors = Vec::new();
     if let Some(file) = config.cluster.secret_file.clone() {
         match keys(&file) {
@@ -52,7 +61,8 @@ pub(super) fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
     ] {
         *list = networks;
         let more = file.map_or(Ok(Vec::new()), |file| {
-            networks_of(&file, &config.source, &format!("cluster.access.{key}"))
+            let key = format!("cluster.access.{key}");
+            networks_of(&file, lists(&file), &config.source, &key)
         });
         match more {
             Ok(more) => list.extend(more),
@@ -94,8 +104,17 @@ fn private(metadata: &Metadata) -> Result<(), String> {
     Ok(())
 }
 
-fn networks_of(file: &Path, config: &Source, path: &str) -> Result<Vec<Network>, Vec<ConfigError>> {
-    let text = read(file, MAX_LIST_BYTES).map_err(|problem| {
+fn networks_of(
+    file: &Path,
+    offered: Option<Vec<u8>>,
+    config: &Source,
+    path: &str,
+) -> Result<Vec<Network>, Vec<ConfigError>> {
+    let text = match offered {
+        Some(bytes) => text_of(file, bytes, MAX_LIST_BYTES),
+        None => read(file, MAX_LIST_BYTES),
+    };
+    let text = text.map_err(|problem| {
         let complaint = Complaint::new(problem, "name a file with a network a line, or use null");
         vec![config.error(path, complaint)]
     })?;
@@ -114,15 +133,25 @@ fn read(path: &Path, max_bytes: u64) -> Result<String, String> {
         File::open(path)?
             .take(max_bytes + 1)
             .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > max_bytes {
-            return Ok(Err(format!("{shown} is larger than {max_bytes} bytes")));
-        }
-        Ok(String::from_utf8(bytes).map_err(|error| {
-            let byte = error.utf8_error().valid_up_to();
-            format!("{shown} is no UTF-8 text (byte {byte})")
-        }))
+        Ok(text_of(path, bytes, max_bytes))
     };
     text().unwrap_or_else(|error| Err(format!("{shown} cannot be read: {error}")))
+}
+
+fn text_of(path: &Path, bytes: Vec<u8>, max_bytes: u64) -> Result<String, String> {
+    let shown = path.display();
+    if bytes.len() as u64 > max_bytes {
+        return Err(format!("{shown} is larger than {max_bytes} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let byte = error.utf8_error().valid_up_to();
+        format!("{shown} is no UTF-8 text (byte {byte})")
+    })
+}
+
+/// Whether a text is a list of networks, as those that `cluster.access` names.
+pub(super) fn is_list(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| lists::parse(text, "").is_ok())
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod lists;
 mod load;
 mod node;
 mod parse;
+mod part;
 mod policy;
 mod reader;
 mod secrets;
@@ -44,10 +45,22 @@ pub use error::{ConfigError, Place};
 pub use health::{Check, Health};
 pub use host::{HostFacts, check_host};
 pub use node::{MailSystem, Node, Queue, StartAs, Xdp};
+pub use part::{PartError, cluster_part, with_cluster_part};
 pub use policy::{Connections, Kind as PolicyKind, Policy};
 pub use secrets::{ClusterKeys, KeyError};
 pub use site::{Backend, Forwarding, Site};
 pub use stats::{AGENT_CHECK_PORT, CHANNEL_PORT, Fields, Source, Stats};
+
+/// The most bytes that a configuration file may have.
+pub const MAX_TEXT_BYTES: u64 = yaml::MAX_BYTES as u64;
+/// The most bytes that a list of `cluster.access` may have.
+pub const MAX_LIST_BYTES: u64 = load::MAX_LIST_BYTES;
+
+/// Whether these bytes are a list of networks, as the files of `cluster.access` are.
+#[must_use]
+pub fn is_list(bytes: &[u8]) -> bool {
+    load::is_list(bytes)
+}
 
 /// Where the configuration is when no `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/lbd/lbd.yaml";
@@ -98,6 +111,32 @@ impl Config {
         load::load(path)
     }
 
+    /// What [`Self::load`] would say of a file with this text, if the lists that it names had these
+    /// bytes. A list that `lists` does not have is read from its file, as the keys are.
+    pub fn load_offered(
+        text: &str,
+        origin: &str,
+        lists: &dyn Fn(&Path) -> Option<Vec<u8>>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        load::load_text(text, origin, lists)
+    }
+
+    /// The files with lists that `cluster.access` names, each once.
+    #[must_use]
+    pub fn list_files(&self) -> Vec<&Path> {
+        let access = &self.cluster.access;
+        let mut files = Vec::new();
+        for file in [&access.allow_file, &access.deny_file]
+            .into_iter()
+            .flatten()
+        {
+            if !files.contains(&file.as_path()) {
+                files.push(file.as_path());
+            }
+        }
+        files
+    }
+
     /// The keys of `cluster.secret_file`; `None` without one, and after [`Self::parse`].
     #[must_use]
     pub fn keys(&self) -> Option<&ClusterKeys> {
@@ -120,6 +159,22 @@ impl Config {
     #[must_use]
     pub fn changes(&self, new: &Self) -> Changes {
         Changes::between(self, new)
+    }
+
+    /// Whether a daemon that runs `running` can take this one over live; if not, a sentence.
+    pub fn fits_after(&self, running: &Self) -> Result<(), String> {
+        let changes = running.changes(self);
+        let at_start: Vec<&str> = changes
+            .needing_restart()
+            .map(|change| change.path.as_str())
+            .collect();
+        if at_start.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "{} cannot change while lbd runs: restart it, or take the change back",
+            at_start.join(", ")
+        ))
     }
 
     /// The configuration as it is understood, with every default, as YAML that [`Self::parse`] takes.

@@ -39,6 +39,7 @@ use crate::{
         neighbours::{Neighbour, Reach},
     },
     policy::HealthState,
+    push::Version,
 };
 
 /// How often it is looked whether the program is still attached.
@@ -54,6 +55,8 @@ pub(super) struct Conductor {
     pub(super) config_path: PathBuf,
     pub(super) config_loaded_unix_s: u64,
     pub(super) config_refused: Option<String>,
+    /// What this node was given last.
+    pub(super) version: Option<Version>,
     pub(super) started_ns: u64,
     pub(super) members: Members,
     pub(super) orders: Orders,
@@ -120,6 +123,7 @@ impl Conductor {
             config_path: path.to_owned(),
             config_loaded_unix_s: clock::unix_s(),
             config_refused: None,
+            version: None,
             started_ns: now_ns,
             members: Members::default(),
             orders,
@@ -380,6 +384,14 @@ impl Conductor {
             }
             control::Request::History(reply) => {
                 drop(reply.send(self.chronicle.points.history()));
+            }
+            control::Request::Ground(reply) => drop(reply.send(Box::new(self.ground()))),
+            control::Request::Reload(reply) => {
+                self.reload();
+                drop(reply.send(self.config_refused.clone()));
+            }
+            control::Request::TakeOver(what, reply) => {
+                drop(reply.send(self.take_over(&what)));
             }
         }
     }

@@ -3,11 +3,12 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use tracing::{info, warn};
 
-use super::{channel, chronicle::Kind, clock, conductor::Conductor, tunnel};
+use super::{channel, chronicle::Kind, clock, conductor::Conductor, push, tunnel};
 use crate::{
     config::{Cluster, Config, ConfigError},
     dataplane::{NatBackend, VipSpec},
     host::{links::Links, routing::Family, vip},
+    push::Version,
     units::BackendId,
 };
 
@@ -55,6 +56,40 @@ impl Conductor {
                 });
             }
         }
+    }
+
+    /// What a push needs to know of this node.
+    pub(super) fn ground(&self) -> push::Ground {
+        push::Ground {
+            running: self.config.clone(),
+            path: self.config_path.clone(),
+            refused: self.config_refused.clone(),
+            not_master: (!self.election.is_master()).then(|| {
+                let master = self.master_name();
+                let master = master.map_or("no master is known".to_owned(), |name| {
+                    format!("{name} is: push there")
+                });
+                format!("this node is not the master; {master}")
+            }),
+        }
+    }
+
+    /// A pushed configuration is in place. Why it does not run, if so.
+    pub(super) fn take_over(&mut self, what: &push::TakeOver) -> Option<String> {
+        let version = &what.version;
+        let Version { number, by, on, .. } = version;
+        let from = what
+            .from
+            .as_ref()
+            .map_or(String::new(), |from| format!(", from {from}"));
+        let said = format!("version {number} by {by} on {on} is in place{from}");
+        info!("{said}");
+        self.note(Kind::Config, None, said);
+        self.version = Some(version.clone());
+        if what.changed {
+            self.reload();
+        }
+        self.config_refused.clone()
     }
 
     /// Brings members, maps and tasks in line with `self.config`; `before` is what they are in line
@@ -170,18 +205,8 @@ fn vip_specs(cluster: &Cluster) -> Vec<VipSpec> {
 /// Reads the edited file; the error is what a person is to read.
 fn read(path: &std::path::Path, running: &Config) -> Result<Config, String> {
     let new = Config::load(path).map_err(|mistakes| sentences(&mistakes))?;
-    let changes = running.changes(&new);
-    let at_start: Vec<&str> = changes
-        .needing_restart()
-        .map(|change| change.path.as_str())
-        .collect();
-    if at_start.is_empty() {
-        return Ok(new);
-    }
-    Err(format!(
-        "{} cannot change while lbd runs: restart it, or take the change back",
-        at_start.join(", ")
-    ))
+    new.fits_after(running)?;
+    Ok(new)
 }
 
 fn sentences(mistakes: &[ConfigError]) -> String {

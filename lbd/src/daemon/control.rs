@@ -1,16 +1,17 @@
 //! The control socket: HTTP on a Unix socket that only its owner may open.
 //!
-//! `GET /status`, `/explain`, `/access`, `/events`, `/history`; `POST /operator`, `/access`, `/flows` (a
-//! question, whose filters are a body). Each request is handed to the conductor, which
+//! `GET /status`, `/explain`, `/access`, `/events`, `/history`, `/push`; `POST /operator`, `/access`,
+//! `/push`, `/flows` (a question, whose filters are a body). Each request is handed to the conductor, which
 //! owns the state, and waits for its answer.
-use std::{fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Query, State},
+    extract::{ConnectInfo, DefaultBodyLimit, Query, State, connect_info::Connected},
     http::StatusCode,
     response::{IntoResponse as _, Response},
     routing::{get, post},
+    serve::IncomingStream,
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -23,6 +24,7 @@ use super::{
     chronicle::{Happening, History},
     event::Event,
     flow_query::{FlowQuery, FlowView},
+    push::{self, Post, PushRequest},
     status::Status,
 };
 
@@ -45,6 +47,12 @@ pub(super) enum Request {
     Events(u64, oneshot::Sender<Vec<Happening>>),
     /// The backends' figures over the last hour.
     History(oneshot::Sender<History>),
+    /// What a push needs to know.
+    Ground(oneshot::Sender<Box<push::Ground>>),
+    /// Read the configuration file again; the answer is why it is refused, if so.
+    Reload(oneshot::Sender<Option<String>>),
+    /// A pushed configuration is in place; the answer is why it does not run, if so.
+    TakeOver(Box<push::TakeOver>, oneshot::Sender<Option<String>>),
 }
 
 /// The policy's last decisions.
@@ -127,8 +135,65 @@ pub(super) async fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers events until the task is dropped.
-pub(super) async fn serve(listener: UnixListener, events: mpsc::Sender<Event>) -> io::Result<()> {
-    axum::serve(listener, router(events)).await
+pub(super) async fn serve(
+    listener: UnixListener,
+    events: mpsc::Sender<Event>,
+    post: Arc<Post>,
+) -> io::Result<()> {
+    let router = router(events).merge(pushes(post));
+    let router = router.layer(DefaultBodyLimit::max(4096));
+    axum::serve(
+        listener,
+        router.into_make_service_with_connect_info::<Asker>(),
+    )
+    .await
+}
+
+/// Who asks, as the kernel says.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    uid: Option<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Asker {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let peer = stream.io().peer_cred();
+        Self {
+            uid: peer.ok().map(|peer| peer.uid()),
+        }
+    }
+}
+
+/// Pushes take longer than the conductor may: they have tasks of their own.
+fn pushes(post: Arc<Post>) -> Router {
+    Router::new()
+        .route("/push", get(standings).post(push))
+        .with_state(post)
+}
+
+async fn standings(State(post): State<Arc<Post>>) -> Response {
+    said(push::standings(&post).await)
+}
+
+async fn push(
+    State(post): State<Arc<Post>>,
+    ConnectInfo(asker): ConnectInfo<Asker>,
+    Json(request): Json<PushRequest>,
+) -> Response {
+    let by = push::who(asker.uid, request.sudo_user.as_deref());
+    // A person who stops waiting stops nothing: it goes on to its end.
+    let pushed = tokio::spawn(async move { push::push(&post, request, by).await });
+    match pushed.await {
+        Ok(pushed) => said(pushed),
+        Err(_) => stopping(),
+    }
+}
+
+fn said<T: Serialize>(answer: Result<T, String>) -> Response {
+    match answer {
+        Ok(done) => Json(done).into_response(),
+        Err(refused) => (StatusCode::CONFLICT, refused).into_response(),
+    }
 }
 
 fn router(events: mpsc::Sender<Event>) -> Router {
@@ -140,7 +205,6 @@ fn router(events: mpsc::Sender<Event>) -> Router {
         .route("/flows", post(flows))
         .route("/events", get(events_after))
         .route("/history", get(history))
-        .layer(DefaultBodyLimit::max(4096))
         .with_state(events)
 }
 

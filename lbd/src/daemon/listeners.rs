@@ -1,8 +1,7 @@
 //! Every listening socket of the daemon, bound before anything on the box is changed.
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use axum::Router;
 use tokio::{
     net::{TcpListener, UnixListener},
     runtime::Handle,
@@ -10,7 +9,7 @@ use tokio::{
 };
 use tracing::error;
 
-use super::{control, event::Event, web};
+use super::{control, door, event::Event, push::Post, web};
 use crate::{
     agent::{self, Agent},
     config::Config,
@@ -22,7 +21,7 @@ pub(super) struct Listeners {
     control: UnixListener,
     /// `node.http`: metrics and state, read-only.
     http: Option<TcpListener>,
-    /// `node.channel`: this box's figures for its peers, read-only.
+    /// `node.channel`: this box's figures for its peers, read-only, and their pushes.
     channel: Option<TcpListener>,
 }
 
@@ -56,15 +55,16 @@ impl Listeners {
         runtime: &Handle,
         events: &mpsc::Sender<Event>,
         agent: Agent,
+        post: &Arc<Post>,
         node: &str,
     ) {
-        let control = control::serve(self.control, events.clone());
+        let control = control::serve(self.control, events.clone(), Arc::clone(post));
         runtime.spawn(async move { log_end("the control socket", control.await) });
         if let Some(http) = self.http {
             runtime.spawn(web::serve(http, web::router(events.clone(), node)));
         }
         if let Some(channel) = self.channel {
-            runtime.spawn(serve("node.channel", channel, agent::router(agent)));
+            runtime.spawn(door::serve(channel, agent::router(agent), Arc::clone(post)));
         }
     }
 }
@@ -73,10 +73,6 @@ async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("{key}: {address} cannot be listened on; is another lbd or agent running there?")
     })
-}
-
-async fn serve(key: &'static str, listener: TcpListener, router: Router) {
-    log_end(key, axum::serve(listener, router).await);
 }
 
 fn log_end(what: &str, ended: io::Result<()>) {

@@ -7,7 +7,8 @@
 //! | history's thread | `history` | the file of the history, what peers lack of it |
 //! | cluster channel's thread | `channel` | its socket, the program's events, the state of each peer |
 //! | pollers and health checks | `poll`, `health` | a connection each |
-//! | control socket, stats for peers | [`control`], `serve` | their listeners |
+//! | control socket | [`control`] | its listener |
+//! | `node.channel` over TCP: stats for peers, pushes | `door`, [`push`] | its listener, the versions |
 //! | ticker, signals, file watcher | `start`, `reload` | nothing |
 //!
 //! Everything that happens reaches the conductor as an [`event`], one after another.
@@ -21,6 +22,7 @@ pub mod glossary;
 pub mod health;
 pub mod history;
 pub mod poll;
+pub mod push;
 pub mod status;
 
 mod admission;
@@ -30,6 +32,7 @@ mod clock;
 mod conductor;
 mod configure;
 mod denials;
+mod door;
 mod elected;
 mod election_view;
 mod event;

@@ -93,7 +93,7 @@ impl Conductor {
         }
     }
 
-    fn master_name(&self) -> Option<String> {
+    pub(super) fn master_name(&self) -> Option<String> {
         if self.election.is_master() {
             return Some(self.config.node.name.clone());
         }

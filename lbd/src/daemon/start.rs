@@ -1,6 +1,7 @@
 //! From a configuration to a running daemon, and from there back to the box as it was.
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -21,6 +22,7 @@ use super::{
     listeners::Listeners,
     orders::Orders,
     outlets::Outlets,
+    push::{Post, Store},
 };
 use crate::{
     agent::{Agent, AgentConfig},
@@ -44,7 +46,9 @@ enum End {
 }
 
 /// Runs until a signal ends it.
-pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
+///
+/// `store`: the versions of `node.state_dir`, or why there are none to keep.
+pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -75,6 +79,7 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         .context("the cluster channel's thread has ended")?;
     let historian = Historian::start(&config, (hand, ordered), peers)
         .context("the history's thread did not start")?;
+    let post = Post::new(store, path, &config.node.name, sender.clone());
     let mut conductor = Conductor::new(
         path,
         config,
@@ -84,11 +89,18 @@ pub fn run(path: &Path, config: Config) -> anyhow::Result<()> {
         outlets,
         (channel, historian),
     );
+    conductor.version = post.version();
     if let Err(error) = conductor.begin(&sender) {
         conductor.leave(End::Stop)?;
         return Err(error);
     }
-    let (conductor, end) = conduct(&runtime, listeners, agent, conductor, &sender, events)?;
+    let (conductor, end) = conduct(
+        &runtime,
+        (listeners, agent, post),
+        conductor,
+        &sender,
+        events,
+    )?;
     conductor.leave(end)
 }
 
@@ -117,14 +129,13 @@ pub fn cleanup(config: &Config) -> anyhow::Result<Vec<String>> {
 /// Starts the conductor's thread and everything that feeds it; returns when a signal came.
 fn conduct(
     runtime: &tokio::runtime::Runtime,
-    listeners: Listeners,
-    agent: Agent,
+    (listeners, agent, post): (Listeners, Agent, Arc<Post>),
     conductor: Conductor,
     sender: &mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
 ) -> anyhow::Result<(Conductor, End)> {
     let node = &conductor.config.node.name;
-    listeners.serve(runtime.handle(), sender, agent, node);
+    listeners.serve(runtime.handle(), sender, agent, &post, node);
     runtime.spawn(tick(sender.clone()));
     let thread = thread::Builder::new()
         .name("conductor".to_owned())

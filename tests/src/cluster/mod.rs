@@ -13,10 +13,12 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 mod binary;
+mod own_files;
 mod settings;
 mod status;
 
 pub use binary::lbd_binary;
+pub use own_files::{Disk, OwnFiles};
 pub use settings::{HTTP_PORT, Settings, Site};
 pub use status::{Backend, Channel, Drain, Election, Interface, Peer, Reported, Status};
 

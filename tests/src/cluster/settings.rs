@@ -2,7 +2,7 @@
 use std::{
     fmt::Write,
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::lab::{Host, INTERFACE, addresses};
@@ -39,6 +39,8 @@ pub struct Settings {
     pub backends_only: Vec<usize>,
     /// Nodes that are no backends.
     pub directors: Vec<usize>,
+    /// The key file, where all nodes name it alike; else each has its own.
+    pub secret_file: Option<PathBuf>,
     /// More lines for `cluster:`, indented by two blanks.
     pub more: String,
 }
@@ -70,6 +72,7 @@ impl Default for Settings {
             flows: 100_000,
             backends_only: Vec::new(),
             directors: Vec::new(),
+            secret_file: None,
             more: String::new(),
         }
     }
@@ -152,7 +155,7 @@ impl Settings {
             "cluster:\n  secret_file: {}\n  virtual_router_id: 51\n  virtual_addresses: [{}/{}{}]\n  ports: [25]\n  \
              advertisement_interval: {}\n  stats: {{interval: {}, source: lbd}}\n  \
              health: {}\n  policy: {}\n{}  sites:\n",
-            secret_file.display(),
+            self.secret_file.as_deref().unwrap_or(secret_file).display(),
             addresses::VIP4,
             addresses::PREFIX4,
             if self.ipv6 {

@@ -354,7 +354,7 @@ fn own_name(config: &Config, own: SocketAddr) -> String {
 }
 
 /// The other backends and directors: one that runs no lbd hears nothing, and that harms nobody.
-fn peers(config: &Config, own: SocketAddr) -> Vec<(String, SocketAddr)> {
+pub(super) fn peers(config: &Config, own: SocketAddr) -> Vec<(String, SocketAddr)> {
     let backends = config
         .cluster
         .backends()

@@ -26,7 +26,7 @@ use axum::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-pub(super) use self::serve::serve;
+pub(super) use self::serve::{connection, serve, serve_each};
 use super::{control, event::Event, metrics};
 
 /// Sent with every answer: nothing here is to be framed, sniffed, cached, or read by other sites.

@@ -26,6 +26,20 @@ const LIFE: Duration = Duration::from_mins(10);
 
 /// Serves until the task is dropped.
 pub(in crate::daemon) async fn serve(listener: TcpListener, router: Router) {
+    serve_each("node.http", listener, |stream| {
+        connection(stream, router.clone(), LIFE)
+    })
+    .await;
+}
+
+/// Serves each connection by a task of its own, in one of the places there are.
+pub(in crate::daemon) async fn serve_each<F>(
+    key: &'static str,
+    listener: TcpListener,
+    serve: impl Fn(TcpStream) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -33,35 +47,36 @@ pub(in crate::daemon) async fn serve(listener: TcpListener, router: Router) {
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let router = router.clone();
+                let served = serve(stream);
                 tokio::spawn(async move {
-                    connection(stream, router).await;
+                    served.await;
                     drop(place);
                 });
             }
             Err(error) => {
                 // Of one connection, or no descriptor is left: a moment later there may be.
-                debug!("node.http: {error}");
+                debug!("{key}: {error}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
 }
 
-async fn connection(stream: TcpStream, router: Router) {
+/// Answers the requests of one connection, for so long at most.
+pub(in crate::daemon) async fn connection(stream: TcpStream, router: Router, life: Duration) {
     let socket = socket2::SockRef::from(&stream);
     let tuned = socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_user_timeout(Some(STALLED)));
     if let Err(error) = tuned {
-        debug!("node.http: {error}");
+        debug!("http: {error}");
     }
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Ok(Err(error)) = tokio::time::timeout(LIFE, served).await {
-        debug!("node.http: {error}");
+    if let Ok(Err(error)) = tokio::time::timeout(life, served).await {
+        debug!("http: {error}");
     }
 }

@@ -1,0 +1,668 @@
+//! The side that pushes: offers to all peers at once, and tells them the decision. And the side that
+//! was away and pulls.
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::{
+    Ground, Order, PeerReport, PeerStanding, Post, Progress, PushReport, PushRequest,
+    StandingReport, TakeOver, blocking, ground,
+    ground::Laid,
+    layout::Layout,
+    link::{Link, LinkError},
+    store::Store,
+};
+use crate::{
+    config::ClusterKeys,
+    daemon::{channel, clock},
+    push::{
+        Answer, Body, Difference, PeerState, Piece, Pusher, PusherOutput, Record, Request,
+        Standing, Version, bytes, secure::MAX_FRAME_BYTES,
+    },
+};
+
+/// For a peer to check a configuration with long lists, on a box that is busy with mail.
+const CHECKED: Duration = Duration::from_secs(30);
+/// For a peer to put it in place and take it over.
+const SWAPPED: Duration = Duration::from_secs(20);
+/// For a plain question.
+const ANSWERED: Duration = Duration::from_secs(5);
+/// Bytes of a piece in one frame.
+const PART_BYTES: usize = MAX_FRAME_BYTES / 4;
+
+/// Who can be called, and how.
+#[derive(Clone, Debug)]
+struct Callers {
+    own: String,
+    from: SocketAddr,
+    keys: ClusterKeys,
+}
+
+impl Callers {
+    fn of(ground: &Ground) -> Result<Self, String> {
+        let config = &ground.running;
+        match (config.node.channel, config.keys()) {
+            (Some(from), Some(keys)) => Ok(Self {
+                own: config.node.name.clone(),
+                from,
+                keys: keys.clone(),
+            }),
+            (None, _) => Err("without node.channel there is no way to the peers".to_owned()),
+            (_, None) => Err("without cluster.secret_file no peer would believe it".to_owned()),
+        }
+    }
+
+    async fn call(&self, peer: &str, at: SocketAddr) -> Result<Link, LinkError> {
+        Link::call(&self.own, self.from, peer, at, &self.keys).await
+    }
+}
+
+/// Pushes, or tries to; or pulls. The error is a sentence: nothing was done at all.
+pub(in crate::daemon) async fn push(
+    post: &Arc<Post>,
+    request: PushRequest,
+    by: String,
+) -> Result<PushReport, String> {
+    let mut ground = post.ground().await?;
+    let callers = Callers::of(&ground)?;
+    let Ok(_place) = Arc::clone(&post.busy).try_lock_owned() else {
+        return Err("another push is under way: try again".to_owned());
+    };
+    let order = request.order.clone();
+    if let Order::From(peer) = &order {
+        return pull(post, &ground, &callers, peer, &request).await;
+    }
+    if let Some(why) = &ground.not_master {
+        return Err(why.clone());
+    }
+    let peers = peers(&ground, &callers);
+    let left_out = chosen(&peers, &request.without)?;
+    let mut prepared = prepare(post, &ground, &order, &by)?;
+    if order == Order::Own && prepared.laid.config != ground.running {
+        // An edit of this moment, which was not noticed yet: it is to run here as well.
+        blocking(|| prepared.laid.layout.drop_it());
+        if let Some(refused) = post.reload().await {
+            return Err(format!(
+                "the configuration here is refused itself:\n{refused}"
+            ));
+        }
+        ground = post.ground().await?;
+        prepared = prepare(post, &ground, &order, &by)?;
+    }
+    let Prepared { record, laid, here } = prepared;
+    if let Err(changed) = expected(&request, &record.version) {
+        blocking(|| laid.layout.drop_it());
+        return Err(changed);
+    }
+
+    let mut offers = JoinSet::new();
+    for (name, at) in &peers {
+        if left_out.contains(name) {
+            continue;
+        }
+        let (post, callers, record) = (Arc::clone(post), callers.clone(), record.clone());
+        let (name, at) = (name.clone(), *at);
+        offers.spawn(async move {
+            let offered = offer(&post, &callers, &name, at, record).await;
+            (name, offered)
+        });
+    }
+    let asked = peers
+        .keys()
+        .filter(|name| !left_out.contains(name))
+        .cloned();
+    let mut push = Push {
+        post,
+        pusher: Pusher::new(asked, request.trial),
+        version: record.version.clone(),
+        layout: Some(laid.layout),
+        offered: BTreeMap::new(),
+        troubled: None,
+    };
+    let begun = push.pusher.begin();
+    push.perform(begun).await;
+    while let Some(offered) = offers.join_next().await {
+        let Ok((name, offered)) = offered else {
+            continue; // A task of ours that panicked: its peer stays unanswered, see `finish`.
+        };
+        let answer = offered.answer.clone();
+        push.offered.insert(name.clone(), offered);
+        let outputs = push.pusher.answered(&name, answer);
+        push.perform(outputs).await;
+    }
+    Ok(push.finish(here, request.trial, left_out))
+}
+
+/// A push while it lasts.
+struct Push<'a> {
+    post: &'a Arc<Post>,
+    pusher: Pusher,
+    version: Version,
+    /// This node's own, until it is put in place or dropped.
+    layout: Option<Layout>,
+    offered: BTreeMap<String, Offered>,
+    /// Why this node does not run what it has put in place.
+    troubled: Option<String>,
+}
+
+/// What came of an offer.
+struct Offered {
+    answer: Result<(), PeerState>,
+    standing: Standing,
+    differences: Vec<Difference>,
+    link: Option<Link>,
+}
+
+impl Push<'_> {
+    async fn perform(&mut self, outputs: Vec<PusherOutput>) {
+        let mut commits = JoinSet::new();
+        let mut outputs: std::collections::VecDeque<PusherOutput> = outputs.into();
+        while let Some(output) = outputs.pop_front() {
+            match output {
+                PusherOutput::Record => {
+                    let recorded = self.record().await;
+                    outputs.extend(self.pusher.recorded(recorded));
+                }
+                PusherOutput::Commit(peer) => {
+                    let link = self.offered.get_mut(&peer).and_then(|it| it.link.take());
+                    commits.spawn(async move {
+                        let committed = commit(link).await;
+                        (peer, committed)
+                    });
+                }
+                // The end of the connection says the same; this waits until it is done.
+                PusherOutput::Abort(peer) => {
+                    let link = self.offered.get_mut(&peer).and_then(|it| it.link.take());
+                    commits.spawn(async move {
+                        abort(link).await;
+                        (peer, Ok(None))
+                    });
+                }
+            }
+        }
+        while let Some(ended) = commits.join_next().await {
+            if let Ok((peer, committed)) = ended {
+                self.pusher.committed(&peer, committed);
+            }
+        }
+    }
+
+    /// From here on the version counts.
+    async fn record(&mut self) -> Result<(), String> {
+        let layout = self.layout.take().ok_or("it is not laid out")?;
+        let what = TakeOver {
+            version: self.version.clone(),
+            changed: layout.changes,
+            from: None,
+        };
+        let unfinished = blocking(|| self.post.with_store(|store| layout.commit(store)))?;
+        self.troubled = self.post.take_over(what).await.or(unfinished);
+        Ok(())
+    }
+
+    fn finish(mut self, here: Vec<Difference>, trial: bool, left_out: Vec<String>) -> PushReport {
+        if let Some(layout) = self.layout.take() {
+            blocking(|| layout.drop_it());
+        }
+        let mut peers: Vec<PeerReport> = Vec::new();
+        for (name, state) in self.pusher.peers() {
+            let (progress, why) = match state.clone() {
+                PeerState::Committed { trouble: None } => (Progress::Pushed, None),
+                PeerState::Committed { trouble } => (Progress::Troubled, trouble),
+                PeerState::Accepted | PeerState::Dropped => (Progress::Accepted, None),
+                PeerState::Refused(why) => (Progress::Refused, Some(why)),
+                PeerState::Unreachable(why) => (Progress::Unreachable, Some(why)),
+                PeerState::Missed(why) => (Progress::Behind, Some(why)),
+                PeerState::Asked | PeerState::Committing => {
+                    let why = "lbd made a mistake while it talked to it";
+                    (Progress::Unreachable, Some(why.to_owned()))
+                }
+            };
+            let offered = self.offered.remove(name);
+            let (standing, differences) =
+                offered.map_or_else(Default::default, |it| (it.standing, it.differences));
+            peers.push(PeerReport {
+                name: name.clone(),
+                progress,
+                why,
+                edited: standing.is_edited(),
+                had: standing.version,
+                differences,
+            });
+        }
+        let out = left_out.into_iter().map(|name| PeerReport {
+            name,
+            progress: Progress::LeftOut,
+            why: None,
+            had: None,
+            edited: false,
+            differences: Vec::new(),
+        });
+        peers.extend(out);
+        peers.sort_by(|a, b| a.name.cmp(&b.name));
+        let pushed = self.pusher.is_recorded();
+        let own = self.pusher.own_trouble().map(ToOwned::to_owned);
+        log(&self.version, pushed, trial, &peers);
+        PushReport {
+            pushed,
+            trial,
+            version: self.version,
+            trouble: own.or(self.troubled),
+            here,
+            peers,
+        }
+    }
+}
+
+fn log(version: &Version, pushed: bool, trial: bool, peers: &[PeerReport]) {
+    let Version { number, by, .. } = version;
+    if pushed {
+        info!("version {number} of the configuration is pushed by {by}");
+    } else if !trial {
+        warn!("version {number} of the configuration was not pushed: nothing was changed");
+    }
+    if trial {
+        return;
+    }
+    for peer in peers {
+        if let (true, Some(why)) = (peer.progress != Progress::Pushed, &peer.why) {
+            warn!("push to {}: {why}", peer.name);
+        }
+    }
+}
+
+fn peers(ground: &Ground, callers: &Callers) -> BTreeMap<String, SocketAddr> {
+    channel::peers(&ground.running, callers.from)
+        .into_iter()
+        .collect()
+}
+
+/// The peers to leave out; a name that is none is a mistake.
+fn chosen(peers: &BTreeMap<String, SocketAddr>, without: &[String]) -> Result<Vec<String>, String> {
+    for name in without {
+        known(peers, name)?;
+    }
+    Ok(without.to_vec())
+}
+
+fn known(peers: &BTreeMap<String, SocketAddr>, name: &str) -> Result<SocketAddr, String> {
+    let names: Vec<&str> = peers.keys().map(String::as_str).collect();
+    peers
+        .get(name)
+        .copied()
+        .ok_or_else(|| format!("there is no peer {name}; there are {}", names.join(", ")))
+}
+
+fn expected(request: &PushRequest, version: &Version) -> Result<(), String> {
+    if request
+        .expects
+        .is_some_and(|expected| expected != version.digest)
+    {
+        return Err("it was edited since it was shown: look at it again".to_owned());
+    }
+    Ok(())
+}
+
+/// What is to be pushed, laid out on this node.
+struct Prepared {
+    record: Record,
+    laid: Laid,
+    here: Vec<Difference>,
+}
+
+fn prepare(post: &Post, ground: &Ground, order: &Order, by: &str) -> Result<Prepared, String> {
+    let record = blocking(|| {
+        post.with_store(|store| match order {
+            Order::Back(to) => backward(store, ground, *to, by),
+            Order::Own | Order::From(_) => own(store, ground, by),
+        })
+    })?;
+    let (laid, here) = lay(post, &record, ground);
+    let laid = laid.map_err(|why| format!("this node itself would not take it: {why}"))?;
+    Ok(Prepared { record, laid, here })
+}
+
+fn lay(post: &Post, record: &Record, ground: &Ground) -> (Result<Laid, String>, Vec<Difference>) {
+    let mut differences = Vec::new();
+    let laid = blocking(|| {
+        post.with_store(|store| {
+            let (laid, found) = ground::lay(store, record, ground);
+            differences = found;
+            laid
+        })
+    });
+    (laid, differences)
+}
+
+/// What is in this node's files: as the version that it is already, or as the next one.
+fn own(store: &mut Store, ground: &Ground, by: &str) -> Result<Record, String> {
+    let content = ground::Own::read(&ground.path)?.keep(store)?;
+    let history = store.history();
+    if let Some(current) = history.current()
+        && current.version.digest == content.digest()
+    {
+        return Ok(current.clone());
+    }
+    let version = Version {
+        number: history.next_number(),
+        digest: content.digest(),
+        by: by.to_owned(),
+        on: ground.running.node.name.clone(),
+        at_unix_s: clock::unix_s(),
+        back_to: None,
+    };
+    Ok(Record { version, content })
+}
+
+/// A version of before, as the next one.
+fn backward(
+    store: &mut Store,
+    ground: &Ground,
+    to: Option<u64>,
+    by: &str,
+) -> Result<Record, String> {
+    let history = store.history();
+    let kept = || {
+        let numbers = history
+            .records()
+            .iter()
+            .map(|record| record.version.number.to_string());
+        numbers.collect::<Vec<_>>().join(", ")
+    };
+    let earlier = if let Some(number) = to {
+        history
+            .get(number)
+            .ok_or_else(|| format!("version {number} is not kept here; there are {}", kept()))?
+    } else {
+        let standing = ground::standing(ground, history.current().map(|it| it.version.clone()));
+        if standing.is_edited() {
+            return Err(format!(
+                "{} or a list of it has edits that were never pushed and would be lost; push them, \
+                 or name the version to go back to: --back=N, of {}",
+                ground.path.display(),
+                kept()
+            ));
+        }
+        history
+            .before_current()
+            .ok_or("there is no version before the last one to go back to")?
+    };
+    let version = Version {
+        number: history.next_number(),
+        digest: earlier.version.digest,
+        by: by.to_owned(),
+        on: ground.running.node.name.clone(),
+        at_unix_s: clock::unix_s(),
+        back_to: Some(earlier.version.number),
+    };
+    Ok(Record {
+        version,
+        content: earlier.content.clone(),
+    })
+}
+
+async fn offer(
+    post: &Post,
+    callers: &Callers,
+    name: &str,
+    at: SocketAddr,
+    record: Record,
+) -> Offered {
+    let nothing = |answer| Offered {
+        answer: Err(answer),
+        standing: Standing::default(),
+        differences: Vec::new(),
+        link: None,
+    };
+    let unreachable = |error: &LinkError| PeerState::Unreachable(format!("{at}: {error}"));
+    let mut link = match callers.call(name, at).await {
+        Ok(link) => link,
+        Err(error) => return nothing(unreachable(&error)),
+    };
+    match negotiate(post, &mut link, record).await {
+        Ok(Answer::Accepted {
+            standing,
+            differences,
+        }) => Offered {
+            answer: Ok(()),
+            standing: *standing,
+            differences,
+            link: Some(link),
+        },
+        Ok(Answer::Refused { why, differences }) => Offered {
+            differences,
+            ..nothing(PeerState::Refused(why))
+        },
+        Ok(_) => nothing(unreachable(&LinkError::OutOfTurn)),
+        Err(error) => nothing(unreachable(&error)),
+    }
+}
+
+async fn negotiate(post: &Post, link: &mut Link, record: Record) -> Result<Answer, LinkError> {
+    let pieces = record.content.pieces();
+    link.say(&Request::Offer(Box::new(record))).await?;
+    let digests = match link.hear_message(CHECKED).await? {
+        Answer::Need(digests) => digests,
+        other => return Ok(other),
+    };
+    let needed: Option<Vec<Piece>> = digests
+        .iter()
+        .map(|digest| pieces.iter().find(|piece| piece.digest == *digest).copied())
+        .collect();
+    send_pieces(post, link, &needed.ok_or(LinkError::OutOfTurn)?).await?;
+    link.hear_message(CHECKED).await
+}
+
+/// Sends the bytes of pieces, a frame after the other: no piece is ever whole in memory.
+pub(super) async fn send_pieces(
+    post: &Post,
+    link: &mut Link,
+    pieces: &[Piece],
+) -> Result<(), LinkError> {
+    for piece in pieces {
+        let open = blocking(|| {
+            let path = post.with_store(|store| Ok(store.path(piece.digest)));
+            File::open(path.map_err(io::Error::other)?)
+        });
+        let mut file = open.map_err(LinkError::Broken)?.take(piece.bytes);
+        let mut part = vec![0; PART_BYTES];
+        loop {
+            let count = blocking(|| file.read(&mut part)).map_err(LinkError::Broken)?;
+            if count == 0 {
+                break;
+            }
+            link.send(&bytes(&part[..count])).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn commit(link: Option<Link>) -> Result<Option<String>, String> {
+    let mut link = link.ok_or("the connection is gone")?;
+    let committed = async {
+        link.say(&Request::Commit).await?;
+        link.hear_message(SWAPPED).await
+    };
+    match committed.await {
+        Ok(Answer::Committed { trouble }) => Ok(trouble),
+        Ok(Answer::Refused { why, .. }) => Err(why),
+        Ok(_) => Err(LinkError::OutOfTurn.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn abort(link: Option<Link>) {
+    let Some(mut link) = link else { return };
+    // Whether it is heard or not: the connection ends.
+    if link.say(&Request::Abort).await.is_ok() {
+        let _ = link.hear_message::<Answer>(ANSWERED).await;
+    }
+}
+
+/// Takes what a peer was given last, for this node alone, which was away.
+async fn pull(
+    post: &Arc<Post>,
+    ground: &Ground,
+    callers: &Callers,
+    peer: &str,
+    request: &PushRequest,
+) -> Result<PushReport, String> {
+    let at = known(&peers(ground, callers), peer)?;
+    let failed = |error: LinkError| format!("{peer} at {at}: {error}");
+    let mut link = callers.call(peer, at).await.map_err(failed)?;
+    link.say(&Request::Fetch).await.map_err(failed)?;
+    let record = match link.hear_message(ANSWERED).await.map_err(failed)? {
+        Answer::Latest(record) => *record,
+        Answer::Refused { why, .. } => return Err(format!("{peer}: {why}")),
+        _ => return Err(failed(LinkError::OutOfTurn)),
+    };
+    expected(request, &record.version)?;
+    let fetched = fetch(post, &mut link, &record).await;
+    drop(link);
+    let laid = fetched.and_then(|()| {
+        post.with_store(|store| match store.history().refuses(&record.version) {
+            Some(_) => Err(format!(
+                "this node has version {} already, which is later than {peer}'s version {}",
+                store.history().next_number().saturating_sub(1),
+                record.version.number
+            )),
+            None => Ok(()),
+        })
+    });
+    let (laid, here) = match laid {
+        Ok(()) => lay(post, &record, ground),
+        Err(why) => (Err(why), Vec::new()),
+    };
+    let version = record.version;
+    let what = TakeOver {
+        version: version.clone(),
+        changed: !here.is_empty(),
+        from: Some(peer.to_owned()),
+    };
+    let (pushed, trouble) = match laid.map(|laid| laid.layout) {
+        Ok(layout) if request.trial => {
+            blocking(|| layout.drop_it());
+            (false, None)
+        }
+        Ok(layout) => match blocking(|| post.with_store(|store| layout.commit(store))) {
+            Ok(unfinished) => (true, post.take_over(what).await.or(unfinished)),
+            Err(why) => (false, Some(why)),
+        },
+        Err(why) => (false, Some(why)),
+    };
+    if !pushed {
+        blocking(|| {
+            let _ = post.with_store(|store| {
+                store.sweep();
+                Ok(())
+            });
+        });
+    }
+    Ok(PushReport {
+        pushed,
+        trial: request.trial,
+        version,
+        trouble,
+        here,
+        peers: Vec::new(),
+    })
+}
+
+async fn fetch(post: &Post, link: &mut Link, record: &Record) -> Result<(), String> {
+    let missing = post.with_store(|store| {
+        let pieces = record.content.pieces().into_iter();
+        Ok(pieces
+            .filter(|piece| !store.has(piece))
+            .collect::<Vec<Piece>>())
+    })?;
+    let digests = missing.iter().map(|piece| piece.digest).collect();
+    let failed = |error: LinkError| error.to_string();
+    link.say(&Request::Need(digests)).await.map_err(failed)?;
+    for piece in missing {
+        let mut writer = blocking(|| post.with_store(|store| store.writer(piece)))?;
+        let mut left = piece.bytes;
+        while left > 0 {
+            let Body::Bytes(part) = link.hear::<Answer>(ANSWERED).await.map_err(failed)? else {
+                return Err(failed(LinkError::OutOfTurn));
+            };
+            let length = part.len() as u64;
+            if length == 0 || length > left {
+                return Err(failed(LinkError::OutOfTurn));
+            }
+            left -= length;
+            blocking(|| writer.add(part))?;
+        }
+        blocking(|| writer.finish())?;
+    }
+    Ok(())
+}
+
+/// What this node and every peer has.
+pub(in crate::daemon) async fn standings(post: &Arc<Post>) -> Result<StandingReport, String> {
+    let ground = post.ground().await?;
+    let versions = post.with_store(|store| {
+        let records = store.history().records().iter();
+        Ok(records
+            .map(|record| record.version.clone())
+            .collect::<Vec<_>>())
+    })?;
+    let latest = versions.last().cloned();
+    let own = blocking(|| ground::standing(&ground, latest.clone()));
+    let mut asked = JoinSet::new();
+    let callers = Callers::of(&ground);
+    if let Ok(callers) = &callers {
+        for (name, at) in peers(&ground, callers) {
+            let callers = callers.clone();
+            asked.spawn(async move {
+                let standing = ask_standing(&callers, &name, at).await;
+                (name, standing.map_err(|error| format!("{at}: {error}")))
+            });
+        }
+    }
+    let mut peers = Vec::new();
+    while let Some(answered) = asked.join_next().await {
+        let Ok((name, standing)) = answered else {
+            continue;
+        };
+        let (standing, why) = match standing {
+            Ok(standing) => (standing, None),
+            Err(why) => (Standing::default(), Some(why)),
+        };
+        let number = |version: &Option<Version>| version.as_ref().map(|version| version.number);
+        peers.push(PeerStanding {
+            name,
+            behind: why.is_none() && number(&standing.version) < number(&latest),
+            edited: standing.is_edited(),
+            version: standing.version,
+            trouble: why.or(standing.trouble),
+        });
+    }
+    peers.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(StandingReport {
+        node: ground.running.node.name.clone(),
+        versions,
+        edited: own.is_edited(),
+        peers,
+    })
+}
+
+async fn ask_standing(
+    callers: &Callers,
+    name: &str,
+    at: SocketAddr,
+) -> Result<Standing, LinkError> {
+    let mut link = callers.call(name, at).await?;
+    link.say(&Request::Standing).await?;
+    match link.hear_message(ANSWERED).await? {
+        Answer::Standing(standing) => Ok(*standing),
+        _ => Err(LinkError::OutOfTurn),
+    }
+}

@@ -182,3 +182,69 @@ fn a_drain_with_a_deadline_counts_down_and_resets_what_is_left() {
     assert_eq!(survivors(&mut others), others.len());
     assert!(begun.elapsed() < PATIENCE, "resets come at once");
 }
+
+#[test]
+fn a_denial_holds_on_every_node_and_outlives_the_one_it_was_given_on() {
+    let name = "a_denial_holds_on_every_node_and_outlives_the_one_it_was_given_on";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let lab = Lab::new(&Spec::default()).unwrap();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
+    let mut cluster = Cluster::started(
+        &lab,
+        Settings {
+            more: "  access: {on_deny: reset}\n".to_owned(),
+            ..Settings::default()
+        },
+    )
+    .unwrap();
+    let master = cluster.wait_ready().unwrap();
+    let away = (master + 1) % 3;
+    let client = lab.client().address4().to_string();
+    // Nothing from a daemon that is not there yet.
+    let denied = |cluster: &Cluster, node: usize| {
+        let output = cluster.lbd(node, &["access", &client, "--json"]).unwrap();
+        let access: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        let by_hand = access["by_hand"].as_array().unwrap();
+        let is_denied = access["source"]["admitted"] == false;
+        assert_eq!(by_hand.is_empty(), !is_denied, "{access}");
+        Some(is_denied)
+    };
+    let everywhere = |cluster: &Cluster, holds: bool| {
+        let deadline = Instant::now() + PATIENCE;
+        while (0..3).any(|node| denied(cluster, node) != Some(holds)) {
+            assert!(Instant::now() < deadline, "denied everywhere: not {holds}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let served = || Held::open_many(lab.client(), 1).is_ok();
+    assert!(served());
+
+    // One node is away when it is given, and hears of it when it is back.
+    cluster.kill(away);
+    ordered(&cluster, master, &["deny", &client, "--for", "10m"]);
+    cluster.start(away).unwrap();
+    everywhere(&cluster, true);
+    assert!(!served(), "the master admits it");
+    // It outlives the node that it was given on.
+    cluster.kill(master);
+    cluster
+        .wait_status(away, "another master", |status| {
+            status.master.is_some()
+                && status.master.as_deref() != Some(lab.nodes[master].name.as_str())
+        })
+        .unwrap();
+    assert!(!served(), "the next master admits it");
+    // It is taken back where it was not given, while the node that it was given on is away: that one
+    // does not bring it back.
+    ordered(&cluster, away, &["undeny", &client]);
+    cluster.start(master).unwrap();
+    everywhere(&cluster, false);
+    cluster
+        .wait_status(master, "the first is the master again", Status::is_master)
+        .unwrap();
+    thread::sleep(Duration::from_secs(6));
+    everywhere(&cluster, false);
+    assert!(served());
+}

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::{
+    denials::DenialRecord,
     keys::{Keys, SIGNATURE_BYTES},
     orders::OrderRecord,
     record::{FlowRecord, Part, take},
@@ -48,6 +49,7 @@ mod kind {
     pub(super) const ORDERS: u8 = 4;
     pub(super) const HISTORY: u8 = 5;
     pub(super) const GONE: u8 = 6;
+    pub(super) const DENIALS: u8 = 7;
 }
 
 mod flag {
@@ -113,6 +115,8 @@ pub enum Body {
     History(history::Message),
     /// What a missing datagram said cannot be told again.
     Gone,
+    /// Denials by hand that the sender knows, or some of them.
+    Denials(Vec<DenialRecord>),
 }
 
 /// A datagram.
@@ -187,6 +191,7 @@ impl Datagram {
             Body::Weights(weights) => (kind::WEIGHTS, 0, weights.backends.len()),
             Body::Orders(orders) => (kind::ORDERS, 0, orders.len()),
             Body::History(_) => (kind::HISTORY, 0, 1),
+            Body::Denials(denials) => (kind::DENIALS, 0, denials.len()),
         };
         bytes.extend([VERSION, kind, flags, keys.signing_number()]);
         bytes.extend(self.sender.0.to_be_bytes());
@@ -215,6 +220,7 @@ impl Datagram {
             Body::Weights(weights) => weights.emit(&mut bytes),
             Body::Orders(orders) => orders.iter().for_each(|order| order.emit(&mut bytes)),
             Body::History(message) => message.emit(&mut bytes),
+            Body::Denials(denials) => denials.iter().for_each(|it| it.emit(&mut bytes)),
         }
         let signature = keys.sign(&bytes);
         bytes.extend(signature);
@@ -304,6 +310,10 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
         }
         kind::HISTORY if flags == 0 && count == 1 => {
             Body::History(history::Message::parse(&mut message)?)
+        }
+        kind::DENIALS if flags == 0 => {
+            let denials = (0..count).map(|_| DenialRecord::parse(&mut message));
+            Body::Denials(denials.collect::<Option<_>>()?)
         }
         _ => return None,
     };

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use super::{
     counters::Counters,
     datagram::{Body, Datagram, Epoch, Missing, RECORD_BYTES, Refused, SenderId},
+    denials::DenialRecord,
     kept::{Again, Kept, Place},
     keys::Keys,
     link::{Link, Table},
@@ -58,6 +59,8 @@ pub enum Output {
         /// What it says.
         message: Message,
     },
+    /// Denials by hand.
+    Denials(Vec<DenialRecord>),
     /// Hand every place of the tables to [`Channel::queue_table`], as long as
     /// [`Channel::is_told_table`].
     TableWanted {
@@ -223,6 +226,7 @@ impl Channel {
                 let peer = link.id;
                 outputs.push(Output::History { peer, message });
             }
+            Body::Denials(denials) => outputs.push(Output::Denials(denials)),
         }
         self.counters.tables_received += u64::from(self.links[index].completes());
         if is_new {
@@ -422,18 +426,13 @@ impl Channel {
 
     /// Tells every peer that is heard the operators' orders that this node knows.
     pub fn tell_orders(&mut self, orders: &[OrderRecord], now_ns: u64) -> Vec<Output> {
-        let (mut bodies, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for order in orders {
-            bytes += order.wire_bytes();
-            if bytes > RECORD_BYTES {
-                bodies.push(Body::Orders(std::mem::take(&mut part)));
-                bytes = order.wire_bytes();
-            }
-            part.push(order.clone());
-        }
-        if !part.is_empty() {
-            bodies.push(Body::Orders(part));
-        }
+        let bodies = bodies(orders, OrderRecord::wire_bytes, Body::Orders);
+        self.tell(&bodies, now_ns)
+    }
+
+    /// Tells every peer that is heard these denials by hand.
+    pub fn tell_denials(&mut self, denials: &[DenialRecord], now_ns: u64) -> Vec<Output> {
+        let bodies = bodies(denials, DenialRecord::wire_bytes, Body::Denials);
         self.tell(&bodies, now_ns)
     }
 
@@ -530,4 +529,25 @@ fn hello(want_table: bool, missing: Vec<Missing>) -> Body {
         want_table,
         missing,
     }
+}
+
+/// As many bodies as records of so many bytes need.
+fn bodies<T: Clone>(
+    records: &[T],
+    wire_bytes: impl Fn(&T) -> usize,
+    body: impl Fn(Vec<T>) -> Body,
+) -> Vec<Body> {
+    let (mut bodies, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for record in records {
+        bytes += wire_bytes(record);
+        if bytes > RECORD_BYTES {
+            bodies.push(body(std::mem::take(&mut part)));
+            bytes = wire_bytes(record);
+        }
+        part.push(record.clone());
+    }
+    if !part.is_empty() {
+        bodies.push(body(part));
+    }
+    bodies
 }

@@ -12,6 +12,7 @@
 //! - *weights*: what the master decided; its backups write them into their own maps.
 //! - *orders*: operators' drains and weights; every node keeps them.
 //! - *history*: rows of [`crate::history`], and questions for those that a node lacks.
+//! - *denials*: sources that operators denied by hand; every node keeps them too.
 //!
 //! Sequence numbers show a replay, which is refused, and a gap. What was lost is asked for by its
 //! numbers, and told again *as it is by then* ([`Kept`]): a flow that was opened in the lost datagram and
@@ -35,6 +36,7 @@
 //! `sync_join` joins with a million flows while 5 % of the datagrams are lost.
 mod counters;
 mod datagram;
+mod denials;
 mod kept;
 mod keys;
 mod link;
@@ -50,6 +52,7 @@ pub use counters::Counters;
 pub use datagram::{
     Body, Datagram, Epoch, HISTORY_BYTES, MAX_BYTES, Missing, Refused, SenderId, VERSION,
 };
+pub use denials::{DenialRecord, Verdict};
 pub use kept::{Kept, Place};
 pub use keys::Keys;
 pub use machine::{Channel, Output, PeerStatus};

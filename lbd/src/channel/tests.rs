@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddr, num::NonZeroU64};
 use proptest::prelude::*;
 
 use super::*;
-use crate::units::WeightPermille;
+use crate::{config::Network, units::WeightPermille};
 
 const SECRET: [u8; 32] = [7; 32];
 const OTHER: [u8; 32] = [8; 32];
@@ -84,6 +84,29 @@ fn any_order() -> impl Strategy<Value = OrderRecord> {
     })
 }
 
+fn any_denial() -> impl Strategy<Value = DenialRecord> {
+    let verdict = prop_oneof![
+        Just(Verdict::Released),
+        (any::<u64>(), proptest::option::of(1_u64..)).prop_map(|(since_unix_s, until_unix_s)| {
+            Verdict::Denied {
+                since_unix_s,
+                until_unix_s,
+            }
+        }),
+    ];
+    (
+        any::<std::net::IpAddr>(),
+        any::<u8>(),
+        any::<u64>(),
+        verdict,
+    )
+        .prop_map(|(address, prefix_len, version, verdict)| DenialRecord {
+            network: Network::of(address, prefix_len),
+            version,
+            verdict,
+        })
+}
+
 fn any_body() -> impl Strategy<Value = Body> {
     let part = prop_oneof![
         Just(Part::Stream),
@@ -111,6 +134,7 @@ fn any_body() -> impl Strategy<Value = Body> {
         any_weights().prop_map(Body::Weights),
         proptest::collection::vec(any_order(), 0..20).prop_map(Body::Orders),
         crate::history::any_message().prop_map(Body::History),
+        proptest::collection::vec(any_denial(), 0..25).prop_map(Body::Denials),
     ]
 }
 
@@ -226,6 +250,7 @@ struct Node {
     weights: Vec<BackendWeight>,
     orders: Vec<OrderRecord>,
     history: Vec<crate::history::Message>,
+    denials: Vec<DenialRecord>,
 }
 
 impl Node {
@@ -240,6 +265,7 @@ impl Node {
             weights: Vec::new(),
             orders: Vec::new(),
             history: Vec::new(),
+            denials: Vec::new(),
         }
     }
 
@@ -317,6 +343,7 @@ fn talk(
             Output::Weights { backends, .. } => nodes[from].weights = backends,
             Output::Orders(orders) => nodes[from].orders.extend(orders),
             Output::History { message, .. } => nodes[from].history.push(message),
+            Output::Denials(denials) => nodes[from].denials.extend(denials),
             output => nodes[from].read(output),
         }
         assert!(sent.len() < 1000, "they never end");
@@ -346,7 +373,7 @@ fn a_node_that_joins_has_the_whole_table_and_then_the_stream() {
 }
 
 #[test]
-fn weights_and_orders_of_a_thousand_backends_arrive_whole() {
+fn weights_orders_and_denials_by_the_thousand_arrive_whole() {
     let mut nodes = pair();
     let hello = nodes[0].channel.join(0);
     talk(&mut nodes, hello, 0, NEVER);
@@ -371,6 +398,15 @@ fn weights_and_orders_of_a_thousand_backends_arrive_whole() {
     let told = nodes[0].channel.tell_orders(&orders, 0);
     talk(&mut nodes, told, 0, NEVER);
     assert_eq!(nodes[1].orders, orders);
+    let denial = |number: u32| DenialRecord {
+        network: Network::of(std::net::Ipv6Addr::from(u128::from(number)).into(), 128),
+        version: u64::from(number),
+        verdict: Verdict::Released,
+    };
+    let denials: Vec<_> = (0..1000).map(denial).collect();
+    let told = nodes[0].channel.tell_denials(&denials, 0);
+    talk(&mut nodes, told, 0, NEVER);
+    assert_eq!(nodes[1].denials, denials);
     assert!(
         nodes[0]
             .channel

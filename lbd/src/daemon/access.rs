@@ -12,9 +12,13 @@ use super::{
     denials::{self, Denial},
 };
 use crate::{
+    channel::DenialRecord,
     config::{Access, Network, duration::Shown},
     dataplane::AccessLists,
 };
+
+/// Networks that a line of the log names.
+const SHOWN: usize = 5;
 
 /// A change of the denials by hand.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -160,21 +164,27 @@ impl Conductor {
             since_unix_s: now,
             until_unix_s: for_s.map(|seconds| now.saturating_add(seconds)),
         };
-        self.denials
-            .deny(network, denial)
+        let denied = self
+            .denials
+            .deny(network, denial, clock::unix_ns())
             .map_err(|error| not_kept(&error))?;
         match self.admit() {
-            Ok(ended) => Ok(format!(
-                "{network} is denied {}; {ended} open sessions of it end",
-                for_s.map_or("until `lbd undeny`".to_owned(), |seconds| format!(
-                    "for {}",
-                    Shown(std::time::Duration::from_secs(seconds))
+            Ok(ended) => {
+                self.channel.tell_denials(vec![denied]);
+                let how_long = for_s.map_or("until `lbd undeny`".to_owned(), |seconds| {
+                    format!("for {}", Shown(std::time::Duration::from_secs(seconds)))
+                });
+                Ok(format!(
+                    "{network} is denied {how_long}; {ended} open sessions of it end"
                 ))
-            )),
+            }
             Err(error) => {
                 let back = match before {
-                    Some(denial) => self.denials.deny(network, denial),
-                    None => self.denials.release(network).map(drop),
+                    Some(denial) => self
+                        .denials
+                        .deny(network, denial, clock::unix_ns())
+                        .map(drop),
+                    None => self.denials.release(network, clock::unix_ns()).map(drop),
                 };
                 if let Err(error) = back {
                     warn!("a denial that failed is still in node.state_dir: {error}");
@@ -185,11 +195,11 @@ impl Conductor {
     }
 
     fn release_by_hand(&mut self, network: Network) -> Result<String, String> {
-        if !self
+        let released = self
             .denials
-            .release(network)
-            .map_err(|error| not_kept(&error))?
-        {
+            .release(network, clock::unix_ns())
+            .map_err(|error| not_kept(&error))?;
+        let Some(released) = released else {
             let in_config = self.config.denied().contains(&network);
             return Err(if in_config {
                 format!(
@@ -198,7 +208,8 @@ impl Conductor {
             } else {
                 format!("{network} is not denied by hand; `lbd access` lists what is")
             });
-        }
+        };
+        self.channel.tell_denials(vec![released]);
         self.admit()
             .map_err(|error| format!("it is denied in the maps still: {error:#}"))?;
         let also = self.access_lists().judge().denies(network.address());
@@ -209,9 +220,38 @@ impl Conductor {
         })
     }
 
+    /// Denials by hand that a peer knows.
+    pub(super) fn told_denials(&mut self, told: Vec<DenialRecord>) {
+        let changed = match self.denials.merge(told, clock::unix_s()) {
+            Ok(changed) if changed.is_empty() => return,
+            Ok(changed) => changed,
+            Err(error) => {
+                return warn!("denials of a peer could not be kept in node.state_dir: {error}");
+            }
+        };
+        let names: Vec<String> = changed
+            .iter()
+            .take(SHOWN)
+            .map(ToString::to_string)
+            .collect();
+        let more = match changed.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let said = format!(
+            "denied or admitted on another node: {}{more}",
+            names.join(", ")
+        );
+        info!("operator, {said}");
+        self.note(Kind::Operator, None, said);
+        self.log_failure("the access lists", |conductor| {
+            conductor.admit().map(|_| ())
+        });
+    }
+
     /// Ends the denials whose time is over.
     pub(super) fn expire_denials(&mut self) {
-        if self.denials.len() == 0 {
+        if self.denials.is_empty() {
             return;
         }
         match self.denials.expire(clock::unix_s()) {

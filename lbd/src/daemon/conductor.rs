@@ -183,6 +183,7 @@ impl Conductor {
         if now_ns >= self.orders_told_ns + TELL_ORDERS_NS {
             self.orders_told_ns = now_ns;
             self.channel.tell_orders(self.orders.records());
+            self.channel.tell_denials(self.denials.next_part());
         }
         self.watchdog.tick(now_ns);
         if self.weigher.is_due(now_ns) {
@@ -217,12 +218,14 @@ impl Conductor {
             channel::Event::PeerJoined => {
                 self.historian.peer_joined();
                 self.channel.tell_orders(self.orders.records());
+                self.channel.tell_denials(self.denials.records());
                 if self.election.is_master() {
                     self.tell_weights(clock::boottime_ns());
                 }
             }
             channel::Event::Weights { of, backends } => self.told_weights(of, backends),
             channel::Event::Orders(orders) => self.told_orders(orders),
+            channel::Event::Denials(denials) => self.told_denials(denials),
             channel::Event::NoNeighbour(clients) => self.outlets.find_ways_to(clients),
             channel::Event::Denied(sources) => self.historian.denied(&sources),
             // Goes to the history's thread by itself.

@@ -24,7 +24,7 @@ use super::{
     status::{ChannelStatus, PeerStatus},
 };
 use crate::{
-    channel::{self, BackendWeight, Counters, Keys, OrderRecord, SenderId},
+    channel::{self, BackendWeight, Counters, DenialRecord, Keys, OrderRecord, SenderId},
     config::Config,
     dataplane::{Events, FlowTables},
     history::{Message, Refusal},
@@ -52,6 +52,8 @@ pub(super) enum Event {
     },
     /// Operators' orders that a peer knows.
     Orders(Vec<OrderRecord>),
+    /// Denials by hand that a peer knows.
+    Denials(Vec<DenialRecord>),
     /// Clients to whom a reply of a `nat` backend found no MAC: no news of a peer's, but of the
     /// program's, whose events the thread reads.
     NoNeighbour(Vec<IpAddr>),
@@ -92,6 +94,8 @@ enum Order {
     Weights(Vec<BackendWeight>),
     /// Tell the peers these orders.
     Orders(Vec<OrderRecord>),
+    /// Tell the peers these denials by hand.
+    Denials(Vec<DenialRecord>),
     /// Tell one peer, or all.
     History {
         to: Option<SenderId>,
@@ -254,6 +258,13 @@ impl Outlet {
     /// Tells the peers the operators' orders.
     pub(super) fn tell_orders(&self, orders: Vec<OrderRecord>) {
         self.order(Order::Orders(orders));
+    }
+
+    /// Tells the peers denials by hand.
+    pub(super) fn tell_denials(&self, denials: Vec<DenialRecord>) {
+        if !denials.is_empty() {
+            self.order(Order::Denials(denials));
+        }
     }
 
     /// Whether there is a channel.

@@ -209,6 +209,7 @@ impl Worker {
             }
             (Order::Weights(backends), Some(on)) => on.channel.tell_weights(&backends, now_ns),
             (Order::Orders(orders), Some(on)) => on.channel.tell_orders(&orders, now_ns),
+            (Order::Denials(denials), Some(on)) => on.channel.tell_denials(&denials, now_ns),
             (Order::History { to, message }, Some(on)) => {
                 on.channel.queue_history(to, &message, now_ns);
                 return;
@@ -379,6 +380,9 @@ impl Worker {
                 }
                 Output::History { peer, message } => {
                     (self.tell)(Event::History { peer, message });
+                }
+                Output::Denials(denials) => {
+                    (self.tell)(Event::Denials(denials));
                 }
             }
         }

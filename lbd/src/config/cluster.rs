@@ -86,7 +86,7 @@ choice! {
 /// The cluster.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cluster {
-    /// VRRP's VRID, 1 to 255; unique on the segment.
+    /// VRRP's VRID, 1 to 255; unique on the segment. That of this box, where `node` has its own.
     pub virtual_router_id: u8,
     /// The VIPs, as written. At least one.
     pub virtual_addresses: Vec<VirtualAddress>,

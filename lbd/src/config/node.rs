@@ -57,6 +57,10 @@ pub struct Node {
     pub interfaces: Vec<String>,
     /// 1 to 254; 255 owns the VIP. Default 100.
     pub priority: Priority,
+    /// This box's own VRID, in place of [`super::Cluster::virtual_router_id`]: where several boxes are
+    /// directors at once, behind a router that spreads sessions over them (ECMP), each is master of
+    /// a virtual router of its own. Default `null`.
+    pub virtual_router_id: Option<u8>,
     /// Default `backup`.
     pub start_as: StartAs,
     /// Default `auto`.

@@ -150,6 +150,7 @@ fn every_example_is_what_its_name_says() {
         [
             "active-active",
             "active-passive",
+            "ecmp",
             "ipip",
             "lbd",
             "nat",
@@ -161,6 +162,10 @@ fn every_example_is_what_its_name_says() {
         assert_eq!(warned, Vec::<&str>::new(), "{name}");
     }
     assert_eq!(examples["active-passive"].cluster.mode, Mode::ActivePassive);
+    assert_eq!(
+        examples["ecmp"].cluster.virtual_router_id, 61,
+        "the node's own"
+    );
     assert_eq!(examples["two-sites"].cluster.sites[0].spill, ["atlanta"]);
     for (name, forwarding) in [("nat", Forwarding::Nat), ("ipip", Forwarding::Ipip)] {
         let config = &examples[name];

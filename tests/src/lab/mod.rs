@@ -35,7 +35,7 @@ mod snapshot;
 
 pub use host::{Host, INTERFACE};
 pub use process::Process;
-pub use router::{FAR_INTERFACE, FAR_SEGMENTS};
+pub use router::{FAR_INTERFACE, FAR_SEGMENTS, near_router};
 pub use snapshot::Snapshot;
 
 /// What a lab is made of.

@@ -10,7 +10,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{INTERFACE, Lab, addresses, bare_host, host::Host, port};
 
@@ -30,6 +30,33 @@ impl Lab {
     /// Moves a node to a segment of its own behind a router, with other addresses. Call it once,
     /// before anything runs on the node.
     pub fn put_behind_router(&mut self, index: usize) -> Result<()> {
+        let router = self.make_router()?;
+        self.move_node(index)?;
+        let others = self.nodes.iter().enumerate();
+        let others = others.filter(|(other, _)| *other != index);
+        for host in others.map(|(_, node)| node).chain(&self.clients) {
+            route_to_far_segment(host)?;
+        }
+        self.router = Some(router);
+        Ok(())
+    }
+
+    /// Moves the only client to a segment of its own behind a router, which is on the nodes' segment
+    /// as [`near_router`]. Call it once, before anything runs.
+    pub fn put_client_behind_router(&mut self) -> Result<Host> {
+        let router = self.make_router()?;
+        let [client] = &mut self.clients[..] else {
+            bail!("a lab with one client");
+        };
+        move_to_far_segment(&self.switch, client, 100)?;
+        for node in &self.nodes {
+            route_to_far_segment(node)?;
+        }
+        self.router = Some(router.clone());
+        Ok(router)
+    }
+
+    fn make_router(&self) -> Result<Host> {
         let mut router = bare_host(&self.prefix, "router", addresses::mac(3, 0))?;
         router.addresses4.push(NEAR4);
         router.addresses6.push(NEAR6);
@@ -48,18 +75,7 @@ impl Lab {
         router.ip_batch(&format!(
             "link set eth1 up\naddr add {FAR4}/24 dev eth1\naddr add {FAR6}/64 dev eth1 nodad\n"
         ))?;
-        self.move_node(index)?;
-        let others = self.nodes.iter().enumerate();
-        let others = others.filter(|(other, _)| *other != index);
-        for host in others.map(|(_, node)| node).chain(&self.clients) {
-            let mut lines = String::new();
-            for (segment, gateway) in FAR_SEGMENTS {
-                let _ = writeln!(lines, "route add {segment} via {gateway}");
-            }
-            host.ip_batch(&lines)?;
-        }
-        self.router = Some(router);
-        Ok(())
+        Ok(router)
     }
 
     /// Gives a node an `eth1` on the far segment, and takes its way through the router: call it after
@@ -91,20 +107,35 @@ impl Lab {
     }
 
     fn move_node(&mut self, index: usize) -> Result<()> {
-        let node = &mut self.nodes[index];
         let last = 11 + u8::try_from(index)?;
-        node.addresses4 = vec![Ipv4Addr::new(10, 78, 0, last)];
-        node.addresses6 = vec![Ipv6Addr::new(0xfd00, 0x78, 0, 0, 0, 0, 1, last.into())];
-        let node: &Host = node;
-        let (v4, v6) = (node.address4(), node.address6());
-        self.switch
-            .ip(&format!("link set {} master br1", port(node)))?;
-        node.ip_batch(&format!(
-            "addr flush dev {INTERFACE} scope global\n\
-             addr add {v4}/24 dev {INTERFACE}\n\
-             addr add {v6}/64 dev {INTERFACE} nodad\n\
-             route add default via {FAR4}\n\
-             route add default via {FAR6} dev {INTERFACE}\n"
-        ))
+        move_to_far_segment(&self.switch, &mut self.nodes[index], last)
     }
+}
+
+/// The router's address on the segment of the nodes.
+#[must_use]
+pub fn near_router() -> Ipv4Addr {
+    NEAR4
+}
+
+fn move_to_far_segment(switch: &Host, host: &mut Host, last: u8) -> Result<()> {
+    host.addresses4 = vec![Ipv4Addr::new(10, 78, 0, last)];
+    host.addresses6 = vec![Ipv6Addr::new(0xfd00, 0x78, 0, 0, 0, 0, 1, last.into())];
+    let (v4, v6) = (host.address4(), host.address6());
+    switch.ip(&format!("link set {} master br1", port(host)))?;
+    host.ip_batch(&format!(
+        "addr flush dev {INTERFACE} scope global\n\
+         addr add {v4}/24 dev {INTERFACE}\n\
+         addr add {v6}/64 dev {INTERFACE} nodad\n\
+         route add default via {FAR4}\n\
+         route add default via {FAR6} dev {INTERFACE}\n"
+    ))
+}
+
+fn route_to_far_segment(host: &Host) -> Result<()> {
+    let mut lines = String::new();
+    for (segment, gateway) in FAR_SEGMENTS {
+        let _ = writeln!(lines, "route add {segment} via {gateway}");
+    }
+    host.ip_batch(&lines)
 }

@@ -25,13 +25,18 @@ const LAB: [Program; 3] = [
 ];
 
 /// The end-to-end tests, besides the lab.
-const END_TO_END: [Program; 6] = [
+const END_TO_END: [Program; 7] = [
     program("ethtool", "ethtool", "offloads of the test's interfaces"),
     program("bpftool", "bpftool", "the maps as a person reads them"),
     program("smtp-source", "postfix", "SMTP clients"),
     program("smtp-sink", "postfix", "SMTP servers"),
     program("keepalived", "keepalived", "a VRRP peer"),
     program("nft", "nftables", "cut links"),
+    program(
+        "bird",
+        "bird2",
+        "a router that spreads over several directors",
+    ),
 ];
 
 /// What the benchmarks compare with, and send sessions with.

@@ -47,9 +47,13 @@ pub(super) fn parse(text: &str, origin: &str) -> Result<Config, Vec<ConfigError>
     let node = table
         .required_table("node", "{name: mx1, interfaces: [eth0]}")
         .map(node);
-    let cluster = table
+    let mut cluster = table
         .required_table("cluster", "{virtual_router_id: 51, ...}")
         .map(cluster);
+    let own = node.as_ref().and_then(|node| node.virtual_router_id);
+    if let (Some(own), Some(cluster)) = (own, &mut cluster) {
+        cluster.virtual_router_id = own;
+    }
     table.finish();
     let warnings = match (&node, &cluster) {
         (Some(node), Some(cluster)) => check::check(node, cluster, &reader),
@@ -78,6 +82,7 @@ fn node(mut t: Table<'_>) -> Node {
             .unique_list("interfaces", values::interface, String::clone)
             .unwrap_or_default(),
         priority: Priority(t.or("priority", 100, priority)),
+        virtual_router_id: t.optional("virtual_router_id", None, values::number(1..=255)),
         start_as: t.or("start_as", StartAs::Backup, choice::read),
         xdp: t.or("xdp", Xdp::Auto, choice::read),
         flows: t.or("flows", 1_000_000, values::number(1_024..=16_777_216)),

@@ -13,6 +13,7 @@ use crate::{
         control::Then,
         status::{BackendStatus, DrainStatus, Status},
     },
+    push::Version,
 };
 
 /// Flags of `lbd status`.
@@ -97,6 +98,10 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
             "channel has the flows of {complete} of {} peers",
             peers.len()
         )?;
+    }
+    if let Some(version) = status.config.version.as_ref().filter(|it| it.number > 0) {
+        let Version { number, by, on, .. } = version;
+        writeln!(text, "config  version {number}, by {by} on {on}")?;
     }
     if let Some(refused) = &status.config.refused {
         let refused = format!(

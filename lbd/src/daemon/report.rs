@@ -75,6 +75,7 @@ impl Conductor {
                 path: self.config_path.display().to_string(),
                 loaded_unix_s: self.config_loaded_unix_s,
                 refused: self.config_refused.clone(),
+                version: self.version.clone(),
             },
         }
     }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::control::Then;
+use crate::push::Version;
 
 /// The whole.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -218,6 +219,8 @@ pub struct ConfigStatus {
     pub loaded_unix_s: u64,
     /// Why the file as it is now was refused; the running configuration is the one before.
     pub refused: Option<String>,
+    /// What `lbd push` gave this node last, or what it found at its first start.
+    pub version: Option<Version>,
 }
 
 #[cfg(test)]
@@ -274,6 +277,7 @@ pub(crate) mod tests {
                 path: "/etc/lbd/lbd.yaml".to_owned(),
                 loaded_unix_s: 1_700_000_000,
                 refused: None,
+                version: None,
             },
         }
     }

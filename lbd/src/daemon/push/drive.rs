@@ -1,31 +1,23 @@
-//! The side that pushes: offers to all peers at once, and tells them the decision. And the side that
-//! was away and pulls.
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Read as _},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+//! The side that pushes: offers to all peers at once, and tells them the decision.
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::{
-    Ground, Order, PeerReport, PeerStanding, Post, Progress, PushReport, PushRequest,
-    StandingReport, TakeOver, blocking, ground,
-    ground::Laid,
+    Ground, Order, PeerReport, Post, Progress, PushReport, PushRequest, TakeOver, ask, blocking,
+    callers::{Callers, known, peers},
+    ground::{self, Laid},
     layout::Layout,
     link::{Link, LinkError},
+    pieces,
     store::Store,
 };
 use crate::{
-    config::ClusterKeys,
-    daemon::{channel, clock},
+    daemon::clock,
     push::{
-        Answer, Body, Difference, PeerState, Piece, Pusher, PusherOutput, Record, Request,
-        Standing, Version, bytes, secure::MAX_FRAME_BYTES,
+        Answer, Difference, PeerState, Piece, Pusher, PusherOutput, Record, Request, Standing,
+        Version,
     },
 };
 
@@ -35,35 +27,6 @@ const CHECKED: Duration = Duration::from_secs(30);
 const SWAPPED: Duration = Duration::from_secs(20);
 /// For a plain question.
 const ANSWERED: Duration = Duration::from_secs(5);
-/// Bytes of a piece in one frame.
-const PART_BYTES: usize = MAX_FRAME_BYTES / 4;
-
-/// Who can be called, and how.
-#[derive(Clone, Debug)]
-struct Callers {
-    own: String,
-    from: SocketAddr,
-    keys: ClusterKeys,
-}
-
-impl Callers {
-    fn of(ground: &Ground) -> Result<Self, String> {
-        let config = &ground.running;
-        match (config.node.channel, config.keys()) {
-            (Some(from), Some(keys)) => Ok(Self {
-                own: config.node.name.clone(),
-                from,
-                keys: keys.clone(),
-            }),
-            (None, _) => Err("without node.channel there is no way to the peers".to_owned()),
-            (_, None) => Err("without cluster.secret_file no peer would believe it".to_owned()),
-        }
-    }
-
-    async fn call(&self, peer: &str, at: SocketAddr) -> Result<Link, LinkError> {
-        Link::call(&self.own, self.from, peer, at, &self.keys).await
-    }
-}
 
 /// Pushes, or tries to; or pulls. The error is a sentence: nothing was done at all.
 pub(in crate::daemon) async fn push(
@@ -78,7 +41,7 @@ pub(in crate::daemon) async fn push(
     };
     let order = request.order.clone();
     if let Order::From(peer) = &order {
-        return pull(post, &ground, &callers, peer, &request).await;
+        return ask::pull(post, &ground, &callers, peer, &request).await;
     }
     if let Some(why) = &ground.not_master {
         return Err(why.clone());
@@ -98,7 +61,7 @@ pub(in crate::daemon) async fn push(
         prepared = prepare(post, &ground, &order, &by)?;
     }
     let Prepared { record, laid, here } = prepared;
-    if let Err(changed) = expected(&request, &record.version) {
+    if let Err(changed) = request.expects(&record.version) {
         blocking(|| laid.layout.drop_it());
         return Err(changed);
     }
@@ -279,36 +242,12 @@ fn log(version: &Version, pushed: bool, trial: bool, peers: &[PeerReport]) {
     }
 }
 
-fn peers(ground: &Ground, callers: &Callers) -> BTreeMap<String, SocketAddr> {
-    channel::peers(&ground.running, callers.from)
-        .into_iter()
-        .collect()
-}
-
 /// The peers to leave out; a name that is none is a mistake.
 fn chosen(peers: &BTreeMap<String, SocketAddr>, without: &[String]) -> Result<Vec<String>, String> {
     for name in without {
         known(peers, name)?;
     }
     Ok(without.to_vec())
-}
-
-fn known(peers: &BTreeMap<String, SocketAddr>, name: &str) -> Result<SocketAddr, String> {
-    let names: Vec<&str> = peers.keys().map(String::as_str).collect();
-    peers
-        .get(name)
-        .copied()
-        .ok_or_else(|| format!("there is no peer {name}; there are {}", names.join(", ")))
-}
-
-fn expected(request: &PushRequest, version: &Version) -> Result<(), String> {
-    if request
-        .expects
-        .is_some_and(|expected| expected != version.digest)
-    {
-        return Err("it was edited since it was shown: look at it again".to_owned());
-    }
-    Ok(())
 }
 
 /// What is to be pushed, laid out on this node.
@@ -325,21 +264,9 @@ fn prepare(post: &Post, ground: &Ground, order: &Order, by: &str) -> Result<Prep
             Order::Own | Order::From(_) => own(store, ground, by),
         })
     })?;
-    let (laid, here) = lay(post, &record, ground);
+    let (laid, here) = post.lay(&record, ground);
     let laid = laid.map_err(|why| format!("this node itself would not take it: {why}"))?;
     Ok(Prepared { record, laid, here })
-}
-
-fn lay(post: &Post, record: &Record, ground: &Ground) -> (Result<Laid, String>, Vec<Difference>) {
-    let mut differences = Vec::new();
-    let laid = blocking(|| {
-        post.with_store(|store| {
-            let (laid, found) = ground::lay(store, record, ground);
-            differences = found;
-            laid
-        })
-    });
-    (laid, differences)
 }
 
 /// What is in this node's files: as the version that it is already, or as the next one.
@@ -457,32 +384,8 @@ async fn negotiate(post: &Post, link: &mut Link, record: Record) -> Result<Answe
         .iter()
         .map(|digest| pieces.iter().find(|piece| piece.digest == *digest).copied())
         .collect();
-    send_pieces(post, link, &needed.ok_or(LinkError::OutOfTurn)?).await?;
+    pieces::send(post, link, &needed.ok_or(LinkError::OutOfTurn)?).await?;
     link.hear_message(CHECKED).await
-}
-
-/// Sends the bytes of pieces, a frame after the other: no piece is ever whole in memory.
-pub(super) async fn send_pieces(
-    post: &Post,
-    link: &mut Link,
-    pieces: &[Piece],
-) -> Result<(), LinkError> {
-    for piece in pieces {
-        let open = blocking(|| {
-            let path = post.with_store(|store| Ok(store.path(piece.digest)));
-            File::open(path.map_err(io::Error::other)?)
-        });
-        let mut file = open.map_err(LinkError::Broken)?.take(piece.bytes);
-        let mut part = vec![0; PART_BYTES];
-        loop {
-            let count = blocking(|| file.read(&mut part)).map_err(LinkError::Broken)?;
-            if count == 0 {
-                break;
-            }
-            link.send(&bytes(&part[..count])).await?;
-        }
-    }
-    Ok(())
 }
 
 async fn commit(link: Option<Link>) -> Result<Option<String>, String> {
@@ -504,165 +407,5 @@ async fn abort(link: Option<Link>) {
     // Whether it is heard or not: the connection ends.
     if link.say(&Request::Abort).await.is_ok() {
         let _ = link.hear_message::<Answer>(ANSWERED).await;
-    }
-}
-
-/// Takes what a peer was given last, for this node alone, which was away.
-async fn pull(
-    post: &Arc<Post>,
-    ground: &Ground,
-    callers: &Callers,
-    peer: &str,
-    request: &PushRequest,
-) -> Result<PushReport, String> {
-    let at = known(&peers(ground, callers), peer)?;
-    let failed = |error: LinkError| format!("{peer} at {at}: {error}");
-    let mut link = callers.call(peer, at).await.map_err(failed)?;
-    link.say(&Request::Fetch).await.map_err(failed)?;
-    let record = match link.hear_message(ANSWERED).await.map_err(failed)? {
-        Answer::Latest(record) => *record,
-        Answer::Refused { why, .. } => return Err(format!("{peer}: {why}")),
-        _ => return Err(failed(LinkError::OutOfTurn)),
-    };
-    expected(request, &record.version)?;
-    let fetched = fetch(post, &mut link, &record).await;
-    drop(link);
-    let laid = fetched.and_then(|()| {
-        post.with_store(|store| match store.history().refuses(&record.version) {
-            Some(_) => Err(format!(
-                "this node has version {} already, which is later than {peer}'s version {}",
-                store.history().next_number().saturating_sub(1),
-                record.version.number
-            )),
-            None => Ok(()),
-        })
-    });
-    let (laid, here) = match laid {
-        Ok(()) => lay(post, &record, ground),
-        Err(why) => (Err(why), Vec::new()),
-    };
-    let version = record.version;
-    let what = TakeOver {
-        version: version.clone(),
-        changed: !here.is_empty(),
-        from: Some(peer.to_owned()),
-    };
-    let (pushed, trouble) = match laid.map(|laid| laid.layout) {
-        Ok(layout) if request.trial => {
-            blocking(|| layout.drop_it());
-            (false, None)
-        }
-        Ok(layout) => match blocking(|| post.with_store(|store| layout.commit(store))) {
-            Ok(unfinished) => (true, post.take_over(what).await.or(unfinished)),
-            Err(why) => (false, Some(why)),
-        },
-        Err(why) => (false, Some(why)),
-    };
-    if !pushed {
-        blocking(|| {
-            let _ = post.with_store(|store| {
-                store.sweep();
-                Ok(())
-            });
-        });
-    }
-    Ok(PushReport {
-        pushed,
-        trial: request.trial,
-        version,
-        trouble,
-        here,
-        peers: Vec::new(),
-    })
-}
-
-async fn fetch(post: &Post, link: &mut Link, record: &Record) -> Result<(), String> {
-    let missing = post.with_store(|store| {
-        let pieces = record.content.pieces().into_iter();
-        Ok(pieces
-            .filter(|piece| !store.has(piece))
-            .collect::<Vec<Piece>>())
-    })?;
-    let digests = missing.iter().map(|piece| piece.digest).collect();
-    let failed = |error: LinkError| error.to_string();
-    link.say(&Request::Need(digests)).await.map_err(failed)?;
-    for piece in missing {
-        let mut writer = blocking(|| post.with_store(|store| store.writer(piece)))?;
-        let mut left = piece.bytes;
-        while left > 0 {
-            let Body::Bytes(part) = link.hear::<Answer>(ANSWERED).await.map_err(failed)? else {
-                return Err(failed(LinkError::OutOfTurn));
-            };
-            let length = part.len() as u64;
-            if length == 0 || length > left {
-                return Err(failed(LinkError::OutOfTurn));
-            }
-            left -= length;
-            blocking(|| writer.add(part))?;
-        }
-        blocking(|| writer.finish())?;
-    }
-    Ok(())
-}
-
-/// What this node and every peer has.
-pub(in crate::daemon) async fn standings(post: &Arc<Post>) -> Result<StandingReport, String> {
-    let ground = post.ground().await?;
-    let versions = post.with_store(|store| {
-        let records = store.history().records().iter();
-        Ok(records
-            .map(|record| record.version.clone())
-            .collect::<Vec<_>>())
-    })?;
-    let latest = versions.last().cloned();
-    let own = blocking(|| ground::standing(&ground, latest.clone()));
-    let mut asked = JoinSet::new();
-    let callers = Callers::of(&ground);
-    if let Ok(callers) = &callers {
-        for (name, at) in peers(&ground, callers) {
-            let callers = callers.clone();
-            asked.spawn(async move {
-                let standing = ask_standing(&callers, &name, at).await;
-                (name, standing.map_err(|error| format!("{at}: {error}")))
-            });
-        }
-    }
-    let mut peers = Vec::new();
-    while let Some(answered) = asked.join_next().await {
-        let Ok((name, standing)) = answered else {
-            continue;
-        };
-        let (standing, why) = match standing {
-            Ok(standing) => (standing, None),
-            Err(why) => (Standing::default(), Some(why)),
-        };
-        let number = |version: &Option<Version>| version.as_ref().map(|version| version.number);
-        peers.push(PeerStanding {
-            name,
-            behind: why.is_none() && number(&standing.version) < number(&latest),
-            edited: standing.is_edited(),
-            version: standing.version,
-            trouble: why.or(standing.trouble),
-        });
-    }
-    peers.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(StandingReport {
-        node: ground.running.node.name.clone(),
-        versions,
-        edited: own.is_edited(),
-        peers,
-    })
-}
-
-async fn ask_standing(
-    callers: &Callers,
-    name: &str,
-    at: SocketAddr,
-) -> Result<Standing, LinkError> {
-    let mut link = callers.call(name, at).await?;
-    link.say(&Request::Standing).await?;
-    match link.hear_message(ANSWERED).await? {
-        Answer::Standing(standing) => Ok(*standing),
-        _ => Err(LinkError::OutOfTurn),
     }
 }

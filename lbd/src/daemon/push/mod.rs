@@ -6,12 +6,17 @@
 //! | `layout` | what is laid out beside its place, and the renames that put it there |
 //! | `ground` | this node's own configuration: what it is now, and whether it could be another |
 //! | `link` | one authenticated connection |
+//! | `callers`, `pieces` | whom to call, and the bytes that are sent |
 //! | `serve` | the side that takes |
-//! | `drive` | the side that pushes, and pulls |
+//! | `drive` | the side that pushes |
+//! | `ask` | what the peers have; the side that was away and pulls |
+mod ask;
+mod callers;
 mod drive;
 mod ground;
 mod layout;
 mod link;
+mod pieces;
 mod report;
 mod serve;
 mod store;
@@ -24,7 +29,8 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-pub(super) use drive::{push, standings};
+pub(super) use ask::standings;
+pub(super) use drive::push;
 pub(super) use report::who;
 pub use report::{
     Order, PeerReport, PeerStanding, Progress, PushReport, PushRequest, StandingReport,
@@ -32,8 +38,12 @@ pub use report::{
 pub(super) use serve::serve;
 pub use store::Store;
 
+use self::ground::Laid;
 use super::{control, event::Event};
-use crate::{config::Config, push::Version};
+use crate::{
+    config::Config,
+    push::{Difference, Record, Version},
+};
 
 /// What pushing needs of the conductor: its state, while everybody waits for the answer.
 #[derive(Clone, Debug)]
@@ -108,6 +118,19 @@ impl Post {
             Ok(store) => action(store),
             Err(why) => Err(format!("it keeps no versions: {why}")),
         }
+    }
+
+    /// Lays out a version on this node, and says what it changes.
+    fn lay(&self, record: &Record, ground: &Ground) -> (Result<Laid, String>, Vec<Difference>) {
+        let mut differences = Vec::new();
+        let laid = blocking(|| {
+            self.with_store(|store| {
+                let (laid, found) = ground::lay(store, record, ground);
+                differences = found;
+                laid
+            })
+        });
+        (laid, differences)
     }
 
     /// The version that this node was given last.

@@ -23,6 +23,19 @@ pub struct PushRequest {
     pub sudo_user: Option<String>,
 }
 
+impl PushRequest {
+    /// Whether this is what was shown to the person.
+    pub(super) fn expects(&self, version: &Version) -> Result<(), String> {
+        if self
+            .expects
+            .is_some_and(|expected| expected != version.digest)
+        {
+            return Err("it was edited since it was shown: look at it again".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// What is wanted.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

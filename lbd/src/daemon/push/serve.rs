@@ -5,9 +5,10 @@ use tokio::{net::TcpStream, sync::OwnedMutexGuard};
 use tracing::{debug, info, warn};
 
 use super::{
-    Post, TakeOver, blocking, drive, ground,
+    Post, TakeOver, blocking, ground,
     layout::Layout,
     link::{Link, LinkError},
+    pieces,
     store::PieceWriter,
 };
 use crate::push::{Answer, Body, Digest, Piece, Record, Request, Taker, TakerOutput};
@@ -179,7 +180,7 @@ impl Call {
         {
             return Err(LinkError::OutOfTurn);
         }
-        drive::send_pieces(&self.post, &mut self.link, &asked).await
+        pieces::send(&self.post, &mut self.link, &asked).await
     }
 
     async fn perform(&mut self, outputs: Vec<TakerOutput>) -> Result<(), LinkError> {
@@ -231,16 +232,8 @@ impl Call {
             Ok(ground) => ground,
             Err(why) => return self.taker.laid(Err(why), Vec::new()),
         };
-        let (laid, standing, differences) = blocking(|| {
-            let standing = ground::standing(&ground, self.post.version());
-            let mut differences = Vec::new();
-            let laid = self.post.with_store(|store| {
-                let (laid, found) = ground::lay(store, &record, &ground);
-                differences = found;
-                laid
-            });
-            (laid, standing, differences)
-        });
+        let standing = blocking(|| ground::standing(&ground, self.post.version()));
+        let (laid, differences) = self.post.lay(&record, &ground);
         match laid {
             Ok(laid) => {
                 self.laid = Some((laid.layout, record));

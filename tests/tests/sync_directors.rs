@@ -116,6 +116,14 @@ fn sessions_outlive_a_pure_director(backends: Backends) {
     let messages: Vec<u64> = servers.iter().map(Server::messages).collect();
     let all = 2 * SESSIONS as u64;
     assert_eq!(messages.iter().sum::<u64>(), all, "{messages:?}");
+    if backends == Backends::WithLbd {
+        // The directors know each other by their addresses, also to push.
+        let output = cluster.lbd(first, &["push", "--dry-run"]).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let other = lab.nodes[second].address4().to_string();
+        assert!(output.status.success(), "{said}{output:?}");
+        assert!(said.contains(&format!("{other}: would take it")), "{said}");
+    }
     println!(
         "two directors that are no backends, {backends:?}: {all} of {all} sessions went on \
          after a failover and the return, {messages:?} messages"

@@ -356,7 +356,7 @@ fn set_receive_buffer(socket: &Socket) -> io::Result<()> {
 
 /// What this node is called among its peers. A pure director stands in no list by its name, and the
 /// others know its address only.
-fn own_name(config: &Config, own: SocketAddr) -> String {
+pub(super) fn own_name(config: &Config, own: SocketAddr) -> String {
     let mut backends = config.cluster.backends();
     if backends.any(|(_, backend)| backend.name == config.node.name) {
         return config.node.name.clone();

@@ -20,7 +20,7 @@ impl Callers {
         let config = &ground.running;
         match (config.node.channel, config.keys()) {
             (Some(from), Some(keys)) => Ok(Self {
-                own: config.node.name.clone(),
+                own: channel::own_name(config, from),
                 from,
                 keys: keys.clone(),
             }),

@@ -11,7 +11,10 @@ use super::{
     pieces,
     store::PieceWriter,
 };
-use crate::push::{Answer, Body, Digest, Piece, Record, Request, Taker, TakerOutput};
+use crate::{
+    daemon::channel,
+    push::{Answer, Body, Digest, Piece, Record, Request, Taker, TakerOutput},
+};
 
 /// Between two messages of a caller: it waits for the slowest of all peers in between.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -24,10 +27,12 @@ pub(in crate::daemon) async fn serve(stream: TcpStream, post: Arc<Post>) {
     let Ok(ground) = post.ground().await else {
         return;
     };
-    let Some(keys) = ground.running.keys() else {
+    let config = &ground.running;
+    let (Some(keys), Some(own)) = (config.keys(), config.node.channel) else {
         return debug!("a push of {peer} finds no cluster.secret_file here");
     };
-    let link = match Link::answer(stream, &ground.running.node.name, keys).await {
+    let own = channel::own_name(config, own);
+    let link = match Link::answer(stream, &own, keys).await {
         Ok(link) => link,
         Err(LinkError::Refused(why)) => {
             return warn!("a push of {peer} is turned down: {}", turned_down(&why));

@@ -388,6 +388,7 @@ impl Conductor {
             control::Request::History(reply) => {
                 drop(reply.send(self.chronicle.points.history()));
             }
+            control::Request::Identity(reply) => drop(reply.send(self.identity())),
             control::Request::Ground(reply) => drop(reply.send(Box::new(self.ground()))),
             control::Request::Reload(reply) => {
                 self.reload();

@@ -58,6 +58,15 @@ impl Conductor {
         }
     }
 
+    /// Who this node is to a peer that pushes.
+    pub(super) fn identity(&self) -> Option<push::Identity> {
+        let own = self.config.node.channel?;
+        Some(push::Identity {
+            name: channel::own_name(&self.config, own),
+            keys: self.config.keys()?.clone(),
+        })
+    }
+
     /// What a push needs to know of this node.
     pub(super) fn ground(&self) -> push::Ground {
         push::Ground {

@@ -47,6 +47,8 @@ pub(super) enum Request {
     Events(u64, oneshot::Sender<Vec<Happening>>),
     /// The backends' figures over the last hour.
     History(oneshot::Sender<History>),
+    /// Who this node is to a peer that pushes.
+    Identity(oneshot::Sender<Option<push::Identity>>),
     /// What a push needs to know.
     Ground(oneshot::Sender<Box<push::Ground>>),
     /// Read the configuration file again; the answer is why it is refused, if so.

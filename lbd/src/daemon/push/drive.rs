@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// For a peer to check a configuration with long lists, on a box that is busy with mail.
-const CHECKED: Duration = Duration::from_secs(30);
+const CHECKED: Duration = Duration::from_secs(25);
 /// For a peer to put it in place and take it over.
 const SWAPPED: Duration = Duration::from_secs(20);
 /// For a plain question.

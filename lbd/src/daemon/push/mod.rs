@@ -41,7 +41,7 @@ pub use store::Store;
 use self::ground::Laid;
 use super::{control, event::Event};
 use crate::{
-    config::Config,
+    config::{ClusterKeys, Config},
     push::{Difference, Record, Version},
 };
 
@@ -56,6 +56,15 @@ pub(super) struct Ground {
     pub(super) refused: Option<String>,
     /// Why this node is not the one to push from; `None` on the master.
     pub(super) not_master: Option<String>,
+}
+
+/// Who this node is among its peers.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// Its name on the cluster channel.
+    pub(super) name: String,
+    /// What it believes.
+    pub(super) keys: ClusterKeys,
 }
 
 /// What was put in place, to be taken over.
@@ -138,6 +147,12 @@ impl Post {
         let store = self.store();
         let current = store.as_ref().ok()?.history().current();
         current.map(|record| record.version.clone())
+    }
+
+    /// Who this node is; `None` without a channel and a key. Cheap, as strangers make it ask.
+    async fn identity(&self) -> Option<Identity> {
+        let asked = self.ask(control::Request::Identity).await;
+        asked.ok().flatten()
     }
 
     async fn ground(&self) -> Result<Ground, String> {

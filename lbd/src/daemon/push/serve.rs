@@ -11,28 +11,20 @@ use super::{
     pieces,
     store::PieceWriter,
 };
-use crate::{
-    daemon::channel,
-    push::{Answer, Body, Digest, Piece, Record, Request, Taker, TakerOutput},
-};
+use crate::push::{Answer, Body, Digest, Piece, Record, Request, Taker, TakerOutput};
 
 /// Between two messages of a caller: it waits for the slowest of all peers in between.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Serves one call that began with [`crate::push::secure::MAGIC`].
 pub(in crate::daemon) async fn serve(stream: TcpStream, post: Arc<Post>) {
     let peer = stream
         .peer_addr()
         .map_or_else(|_| "a peer".to_owned(), |at| at.ip().to_string());
-    let Ok(ground) = post.ground().await else {
-        return;
-    };
-    let config = &ground.running;
-    let (Some(keys), Some(own)) = (config.keys(), config.node.channel) else {
+    let Some(own) = post.identity().await else {
         return debug!("a push of {peer} finds no cluster.secret_file here");
     };
-    let own = channel::own_name(config, own);
-    let link = match Link::answer(stream, &own, keys).await {
+    let link = match Link::answer(stream, &own.name, &own.keys).await {
         Ok(link) => link,
         Err(LinkError::Refused(why)) => {
             return warn!("a push of {peer} is turned down: {}", turned_down(&why));

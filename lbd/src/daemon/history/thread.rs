@@ -374,7 +374,7 @@ impl Keeper {
         let kept: Vec<Row> = rows
             .into_iter()
             .filter(|row| row.minute() >= oldest)
-            .filter(|row| row.node() != own || row.minute() + 1 < latest - AHEAD)
+            .filter(|row| row.node() != own || row.minute() < latest - AHEAD)
             .collect();
         if let Some(changed) = self.keep(&kept) {
             self.counters.rows_learned += changed as u64;

@@ -30,7 +30,9 @@ fn changes_of_the_configuration_move_no_session_that_need_not_move() {
     let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let master = cluster.wait_ready().unwrap();
-    let mut sessions = Held::open_many(lab.client(), 60).unwrap();
+    // The other address is taken away later.
+    let vip = addresses::VIP4.into();
+    let mut sessions = Held::open_to(lab.client(), vip, 60).unwrap();
     let mut all_live = |when: &str| {
         let count = sessions.len();
         assert_eq!(survivors(&mut sessions), count, "{when}");

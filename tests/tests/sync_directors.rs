@@ -87,12 +87,12 @@ fn sessions_outlive_a_pure_director(backends: Backends) {
         .unwrap();
     assert_eq!(cluster.wait_ready().unwrap(), first);
     // Translation needs a VIP of the backends' own family.
-    let open = || -> Vec<Held> {
-        if !nat {
-            return Held::open_many(lab.client(), SESSIONS).unwrap();
+    let open = || {
+        if nat {
+            Held::open_to(lab.client(), addresses::VIP4.into(), SESSIONS).unwrap()
+        } else {
+            Held::open_many(lab.client(), SESSIONS).unwrap()
         }
-        let session = |_| Held::open(lab.client(), addresses::VIP4.into()).unwrap();
-        (0..SESSIONS).map(session).collect()
     };
     let mut sessions = open();
     knows(&cluster, second, SESSIONS);

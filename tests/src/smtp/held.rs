@@ -43,6 +43,11 @@ impl Held {
         vips.map(|vip| Self::open(client, vip)).collect()
     }
 
+    /// Opens so many to one VIP.
+    pub fn open_to(client: &Host, vip: IpAddr, count: usize) -> io::Result<Vec<Self>> {
+        (0..count).map(|_| Self::open(client, vip)).collect()
+    }
+
     /// The server's name, from its greeting.
     #[must_use]
     pub fn by(&self) -> &str {

@@ -47,6 +47,8 @@ pub(super) enum Order {
     PeerJoined,
     /// Other bounds.
     Bounds(Bounds),
+    /// Nothing more: the last order.
+    End,
 }
 
 /// Hands orders to the thread, from any thread; never waits.
@@ -195,7 +197,10 @@ impl Historian {
     pub(super) fn stop(mut self) {
         let rows = self.recorder.end();
         self.give(rows);
-        self.hand = None;
+        // The channel's thread, which lives longer, has a hand too: nobody waits for the last one to go.
+        if let Some(hand) = self.hand.take() {
+            let _ = hand.orders.send(Order::End);
+        }
         let ended = self.thread.take().map(JoinHandle::join);
         if let Some(Err(_)) = ended {
             error!("the history thread stopped by a mistake of lbd; its last rows are not kept");

@@ -1,6 +1,7 @@
 //! The thread that has the file.
 use std::{
     io,
+    ops::ControlFlow,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
@@ -98,10 +99,12 @@ impl Keeper {
             match orders.recv_timeout(TICK) {
                 Ok(order) => {
                     self.open_if_due();
-                    self.obey(order);
+                    if self.obey(order).is_break() {
+                        return;
+                    }
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
             self.tick();
         }
@@ -171,7 +174,7 @@ impl Keeper {
         };
     }
 
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: Order) -> ControlFlow<()> {
         match order {
             Order::Record(rows) => {
                 // The peers first: they may have a disk with room.
@@ -191,7 +194,9 @@ impl Keeper {
                     (self.archive, self.opened_ns) = (None, 0);
                 }
             }
+            Order::End => return ControlFlow::Break(()),
         }
+        ControlFlow::Continue(())
     }
 
     fn keep(&mut self, rows: &[Row]) -> Option<usize> {

@@ -77,10 +77,13 @@ fn this_second() -> Option<&'static mut Rates> {
     let rates = unsafe { &mut *rates };
     let now = clock::seen() as u32;
     if rates.seen != now {
-        *rates = Rates {
-            seen: now,
-            ..Rates::default()
-        };
+        let words = (&raw mut *rates).cast::<u32>();
+        for word in 1..size_of::<Rates>() / size_of::<u32>() {
+            // One by one, because the compiler would call memset.
+            // SAFETY: the words of a `Rates`, which is made of no more than integers.
+            unsafe { words.add(word).write_volatile(0) };
+        }
+        rates.seen = now;
     }
     Some(rates)
 }

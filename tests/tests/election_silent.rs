@@ -39,7 +39,7 @@ impl World {
         cluster
             .wait_status(1, "knows the first", |status| {
                 status.channel.peers.iter().all(|peer| peer.complete)
-                    && status.election_counters["probes"] > 0
+                    && status.election_counters.get("probes") > Some(&0)
             })
             .unwrap();
         thread::sleep(Duration::from_secs(2));

@@ -15,8 +15,8 @@ counters! {
     rows_refused,
     /// Rows and questions that were dropped because the history thread was busy. Worry when it grows: the disk is too slow. Peers give the rows back.
     overrun,
-    /// Hours of which a peer had other rows, and was asked for them. Expected after a node was away.
-    hours_asked,
+    /// Questions for the rows of an hour of which a peer had others. Expected after a node was away.
+    gaps_asked_for,
     /// Rows that were sent to a peer that asked. Expected after a node was away.
     rows_sent,
     /// Times that the file was damaged and a new one begun. Worry: look at the disk.

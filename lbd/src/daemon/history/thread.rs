@@ -156,7 +156,7 @@ impl Keeper {
                 self.tell_digests(tells_all);
             }
             if let Some((peer, question)) = self.asking.next(now_ns) {
-                self.counters.hours_asked += 1;
+                self.counters.gaps_asked_for += 1;
                 self.peers.tell_history(Some(peer), question);
             }
         }

@@ -14,7 +14,13 @@ pub mod smtp;
 pub mod tables;
 pub mod xdp;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use cluster::PATIENCE;
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -24,6 +30,18 @@ static TURN: Mutex<()> = Mutex::new(());
 pub fn turn(test: &str) -> Option<MutexGuard<'static, ()>> {
     // The turn of a test that panicked is over like any other.
     root_or_skip(test).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Waits for a condition, for as long as a cluster is waited for.
+///
+/// # Panics
+/// When it does not come.
+pub fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Whether this process may make namespaces; when not, says on stderr that `test` was skipped.

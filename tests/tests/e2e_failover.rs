@@ -6,10 +6,11 @@ use std::{
 };
 
 use lbd_tests::{
-    cluster::{Cluster, PATIENCE, Settings},
+    cluster::{Cluster, Settings},
     lab::{Host, Lab, Spec, addresses},
     probe::{Probe, longest_gap},
     smtp::server::Server,
+    until,
 };
 
 /// The advertisement interval of this test: the default, long against the noise of a busy machine.
@@ -20,14 +21,6 @@ fn probe(client: &Host, vip: IpAddr) -> Probe {
     let sources = client.addresses(vip.is_ipv6());
     let gap = Duration::from_millis(10);
     Probe::start(client, sources, SocketAddr::new(vip, 25), gap).unwrap()
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -45,10 +45,6 @@ fn ends(client: &Host, ipv6: bool) -> (Vec<IpAddr>, SocketAddr) {
     (sources, vip)
 }
 
-fn counter(cluster: &Cluster, node: usize, name: &str) -> u64 {
-    cluster.status(node).unwrap().counters[name]
-}
-
 fn every_session_is_served_through(backends6: bool) {
     let outer = if backends6 { "IPv6" } else { "IPv4" };
     let lab = lab();
@@ -79,10 +75,10 @@ fn every_session_is_served_through(backends6: bool) {
         .flat_map(|server| server.peers().into_keys())
         .collect();
     assert_eq!(seen, all, "the mail servers see the clients' own addresses");
-    let taken_out = [1, FAR].map(|node| counter(&cluster, node, "decapsulated"));
+    let taken_out = [1, FAR].map(|node| cluster.counter(node, "decapsulated").unwrap());
     assert!(taken_out.iter().all(|frames| *frames > 0), "{taken_out:?}");
     for node in 0..lab.nodes.len() {
-        assert_eq!(counter(&cluster, node, "drop_tunnel_stranger"), 0);
+        assert_eq!(cluster.counter(node, "drop_tunnel_stranger").unwrap(), 0);
     }
     assert!(!cluster.status(FAR).unwrap().is_master());
     println!("frames taken out on mx2 and mx3: {taken_out:?}");
@@ -126,9 +122,9 @@ fn long_messages_arrive_because_the_client_is_told_what_fits() {
             bytes: 200_000,
             ..Session::new(sources[0], vip)
         };
-        let before = counter(&cluster, master, "icmp_too_big");
+        let before = cluster.counter(master, "icmp_too_big").unwrap();
         client::served_by(client, vec![session; 5]).expect(what);
-        let answers = counter(&cluster, master, "icmp_too_big") - before;
+        let answers = cluster.counter(master, "icmp_too_big").unwrap() - before;
         println!("{what}: 5 messages of 200 kB arrived, {answers} answers");
         assert!(answers > 0, "{what}: everything fitted");
         let route = client.ip(&format!("route get {}", vip.ip())).unwrap();

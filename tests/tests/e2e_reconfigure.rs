@@ -1,6 +1,5 @@
 //! Backends and addresses that come and go, and are reached in other ways, while sessions are open.
 use std::{
-    fs,
     net::IpAddr,
     thread,
     time::{Duration, Instant},
@@ -14,16 +13,6 @@ use lbd_tests::{
         server::Server,
     },
 };
-
-/// Replaces `from` by `to` in the file of every node, which takes it over live.
-fn edit(cluster: &Cluster, from: &str, to: &str) {
-    for node in 0..cluster.len() {
-        let file = cluster.config(node);
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(text.contains(from), "{from:?} is not in:\n{text}");
-        fs::write(file, text.replace(from, to)).unwrap();
-    }
-}
 
 /// The line of the third backend, which is no node that is ever the master here.
 const MX3: &str = "        - {name: mx3, address: \"10.77.0.13\", weight: 100}\n";
@@ -103,7 +92,7 @@ fn a_backend_that_is_removed_keeps_its_sessions_and_may_come_back() {
     let mut the = Change::begin();
     let there = the.at_mx3();
     assert!(there > 5, "{there} of 60 at mx3");
-    edit(&the.cluster, MX3, "");
+    the.cluster.edit(MX3, "").unwrap();
     the.seen("it is gone", |status| status.backend("mx3").is_none());
     the.all_live("their backend is removed");
     the.open(40);
@@ -118,7 +107,7 @@ fn a_backend_that_is_removed_keeps_its_sessions_and_may_come_back() {
     the.all_live("their backend is removed and the master restarted");
     // It comes back while it still has some, and stays when those end.
     let line = "        - {name: mx2, address: \"10.77.0.12\", weight: 100}\n";
-    edit(&the.cluster, line, &format!("{line}{MX3}"));
+    the.cluster.edit(line, &format!("{line}{MX3}")).unwrap();
     the.seen("it is back", |status| {
         status.backend("mx3").is_some_and(|mx3| mx3.accepting)
     });
@@ -146,7 +135,7 @@ fn a_backend_that_is_reached_in_another_way_keeps_its_sessions() {
     let mut the = Change::begin();
     let by = |way: &str| MX3.replace("weight", &format!("forwarding: {way}, weight"));
     let decapsulated = |the: &Change| the.cluster.status(2).unwrap().counters["decapsulated"];
-    edit(&the.cluster, MX3, &by("ipip"));
+    the.cluster.edit(MX3, &by("ipip")).unwrap();
     let deadline = Instant::now() + PATIENCE;
     while decapsulated(&the) == 0 {
         assert!(Instant::now() < deadline, "no frame came by the tunnel");
@@ -155,18 +144,18 @@ fn a_backend_that_is_reached_in_another_way_keeps_its_sessions() {
     the.all_live("their backend is reached by a tunnel");
     the.open(30);
     assert!(the.at_mx3() > 5);
-    edit(&the.cluster, &by("ipip"), MX3);
+    the.cluster.edit(&by("ipip"), MX3).unwrap();
     the.all_live("it is reached directly again");
     // With nat a backend's sockets have another address: those that are there are not of it. All
     // others are none of its business.
-    edit(&the.cluster, MX3, &by("nat"));
+    the.cluster.edit(MX3, &by("nat")).unwrap();
     thread::sleep(Duration::from_secs(2));
     let (at_mx3, elsewhere) = std::mem::take(&mut the.sessions)
         .into_iter()
         .partition(|session| session.by() == "mx3");
     the.sessions = elsewhere;
     the.all_live("another backend is translated to");
-    edit(&the.cluster, &by("nat"), MX3);
+    the.cluster.edit(&by("nat"), MX3).unwrap();
     thread::sleep(Duration::from_secs(2));
     the.sessions.extend::<Vec<Held>>(at_mx3);
     the.all_live("and no more, before they said a word");
@@ -182,7 +171,7 @@ fn a_virtual_address_comes_and_goes_everywhere() {
     let new: IpAddr = [10, 77, 0, 101].into();
     let old = format!("[{}/{}", addresses::VIP4, addresses::PREFIX4);
     let both = format!("[{new}/{}, {}", addresses::PREFIX4, &old[1..]);
-    edit(&the.cluster, &old, &both);
+    the.cluster.edit(&old, &both).unwrap();
     the.wait_on_boxes(new, 3);
     let deadline = Instant::now() + PATIENCE;
     while the.cluster.holders(new).unwrap() != [the.master] {
@@ -205,7 +194,7 @@ fn a_virtual_address_comes_and_goes_everywhere() {
     the.cluster
         .wait_status(master, "it is back", Status::is_master)
         .unwrap();
-    edit(&the.cluster, &both, &old);
+    the.cluster.edit(&both, &old).unwrap();
     the.wait_on_boxes(new, 0);
     the.sessions.truncate(60);
     the.all_live("an address has gone");

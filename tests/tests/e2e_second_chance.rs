@@ -44,21 +44,6 @@ fn mute_lab(nodes: u8) -> Lab {
     lab
 }
 
-fn counter(cluster: &Cluster, node: usize, name: &str) -> u64 {
-    cluster.status(node).unwrap().counters[name]
-}
-
-fn wait_for_another_master(cluster: &Cluster, former: usize) -> usize {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match cluster.master() {
-            Some(master) if master != former => return master,
-            _ => assert!(Instant::now() < deadline, "no other master in {PATIENCE:?}"),
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 fn sessions_outlive_a_director_that_told_nobody(nodes: u8, forwarding: &str) {
     let lab = mute_lab(nodes);
     let servers = Server::start_all(&lab.nodes).unwrap();
@@ -74,7 +59,7 @@ fn sessions_outlive_a_director_that_told_nobody(nodes: u8, forwarding: &str) {
         assert_eq!(told, 0, "the channel of node {node} is not cut");
     }
     cluster.kill(first);
-    let second = wait_for_another_master(&cluster, first);
+    let second = cluster.wait_another_master(first).unwrap();
     assert_eq!(survivors(&mut sessions), SESSIONS, "of {SESSIONS} sessions");
     for held in &mut sessions {
         held.deliver().unwrap();
@@ -89,7 +74,7 @@ fn sessions_outlive_a_director_that_told_nobody(nodes: u8, forwarding: &str) {
     assert!(resets.iter().all(|resets| *resets == 0), "{resets:?}");
     let running = (0..cluster.len()).filter(|node| *node != first);
     let handed_on: u64 = running
-        .map(|node| counter(&cluster, node, "second_chance"))
+        .map(|node| cluster.counter(node, "second_chance").unwrap())
         .sum();
     // Of two nodes the director is one of the candidates, always, and knows which.
     assert_eq!(handed_on > 0, nodes > 2, "{handed_on} frames handed on");
@@ -97,7 +82,7 @@ fn sessions_outlive_a_director_that_told_nobody(nodes: u8, forwarding: &str) {
         "{nodes} nodes, {forwarding}, no flow told, the master killed: {SESSIONS} of {SESSIONS} sessions went on by way \
          of node {second} and delivered a message each; {} flows adopted, {handed_on} frames handed on by \
          the nodes that still run",
-        counter(&cluster, second, "flow_adopted"),
+        cluster.counter(second, "flow_adopted").unwrap(),
     );
 }
 
@@ -141,7 +126,7 @@ fn a_director_learns_from_who_was_given_a_second_chance() {
     let name = &lab.nodes[first].name;
     sessions.retain(|held| held.by() != name);
     cluster.kill(first);
-    let second = wait_for_another_master(&cluster, first);
+    let second = cluster.wait_another_master(first).unwrap();
     let running: Vec<usize> = (0..cluster.len()).filter(|node| *node != first).collect();
     // By the receivers: of those who hand on, one has no daemon to ask.
     let mut found = || {
@@ -149,7 +134,7 @@ fn a_director_learns_from_who_was_given_a_second_chance() {
         assert_eq!(survivors(&mut sessions), count);
         let all = running
             .iter()
-            .map(|node| counter(&cluster, *node, "second_chance_found"));
+            .map(|node| cluster.counter(*node, "second_chance_found").unwrap());
         all.sum::<u64>()
     };
     let mut before = found();

@@ -1,11 +1,6 @@
 //! Flows between directors that are no backends.
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
-
 use lbd_tests::{
-    cluster::{Cluster, PATIENCE, Settings, Status},
+    cluster::{Cluster, Settings, Status},
     lab::{INTERFACE, Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
@@ -16,17 +11,6 @@ use lbd_tests::{
 /// Sessions held open.
 const SESSIONS: usize = 60;
 const DIRECTORS: [usize; 2] = [0, 1];
-
-fn wait_for_another_master(cluster: &Cluster, former: usize) -> usize {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match cluster.master() {
-            Some(master) if master != former => return master,
-            _ => assert!(Instant::now() < deadline, "no other master in {PATIENCE:?}"),
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// Whether a node has heard of so many sessions that it did not know.
 fn knows(cluster: &Cluster, node: usize, sessions: usize) {
@@ -97,7 +81,7 @@ fn sessions_outlive_a_pure_director(backends: Backends) {
     let mut sessions = open();
     knows(&cluster, second, SESSIONS);
     cluster.kill(first);
-    assert_eq!(wait_for_another_master(&cluster, first), second);
+    assert_eq!(cluster.wait_another_master(first).unwrap(), second);
     let after = "after the failover";
     assert_eq!(survivors(&mut sessions), SESSIONS, "{after}");
     let adopted = cluster.status(second).unwrap().counters["flow_adopted"];

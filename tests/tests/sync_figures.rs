@@ -103,21 +103,6 @@ fn fast() -> Settings {
     }
 }
 
-fn wait_for_another_master(cluster: &Cluster, former: usize) -> usize {
-    let others = (0..cluster.len()).filter(|index| *index != former);
-    let others: Vec<usize> = others.collect();
-    loop {
-        let found = others.iter().find(|index| {
-            let status = cluster.status(**index);
-            status.is_ok_and(|status| status.is_master())
-        });
-        if let Some(found) = found {
-            return *found;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 fn kill_the_master_again_and_again(size: Size) {
     let mut figure = Figure::begin(size, fast());
     let master = figure.master;
@@ -129,7 +114,7 @@ fn kill_the_master_again_and_again(size: Size) {
         );
         figure.cluster.kill(master);
         kills += 1;
-        wait_for_another_master(&figure.cluster, master);
+        figure.cluster.wait_another_master(master).unwrap();
         figure.cluster.start(master).unwrap();
         figure
             .cluster

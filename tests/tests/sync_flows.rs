@@ -1,11 +1,6 @@
 //! Flows between nodes: what a new master knows of the former one's sessions.
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
-
 use lbd_tests::{
-    cluster::{Cluster, PATIENCE, Settings, Status, random_secret},
+    cluster::{Cluster, Settings, Status, random_secret},
     lab::{Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
@@ -42,7 +37,7 @@ fn held_sessions_outlive_their_master_and_its_return() {
             .unwrap();
     }
     cluster.kill(first);
-    let second = wait_for_another_master(&cluster, first);
+    let second = cluster.wait_another_master(first).unwrap();
     assert_eq!(
         survivors(&mut sessions),
         SESSIONS,
@@ -113,16 +108,4 @@ fn a_node_with_a_wrong_key_inserts_nothing_and_counts_it() {
         })
         .unwrap();
     drop(sessions);
-}
-
-/// Waits until a node other than `former` is the master.
-fn wait_for_another_master(cluster: &Cluster, former: usize) -> usize {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match cluster.master() {
-            Some(master) if master != former => return master,
-            _ => assert!(Instant::now() < deadline, "no other master in {PATIENCE:?}"),
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -4,7 +4,7 @@ use std::{
     io::Read as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -16,6 +16,7 @@ use lbd_common::{
 };
 use lbd_tests::{
     lab::{Lab, Spec},
+    until,
     xdp::{
         icmp::{icmp4, icmp6},
         packet::{
@@ -275,14 +276,6 @@ fn a_session_that_is_here_goes_up() {
         check(&mut world, own(&frames));
     };
     lab.nodes[0].inside(work).unwrap();
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Sends a SYN of the client's, of which its own stack knows nothing, and returns the sequence number

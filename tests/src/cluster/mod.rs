@@ -316,6 +316,36 @@ impl Cluster {
         Ok(holders)
     }
 
+    /// Waits until a node other than `former` is the master, and returns it.
+    pub fn wait_another_master(&self, former: usize) -> Result<usize> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.master() {
+                Some(master) if master != former => return Ok(master),
+                _ => ensure!(Instant::now() < deadline, "no other master in {PATIENCE:?}"),
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// What the data plane of node `index` has counted.
+    pub fn counter(&self, index: usize, name: &str) -> Result<u64> {
+        let counters = self.status(index)?.counters;
+        let count = counters.get(name).copied();
+        count.with_context(|| format!("no counter `{name}`"))
+    }
+
+    /// Replaces `from` by `to` in the file of every node, which takes it over live.
+    pub fn edit(&self, from: &str, to: &str) -> Result<()> {
+        for index in 0..self.len() {
+            let file = self.config(index);
+            let text = fs::read_to_string(&file)?;
+            ensure!(text.contains(from), "{from:?} is not in:\n{text}");
+            fs::write(file, text.replace(from, to))?;
+        }
+        Ok(())
+    }
+
     /// Waits until one node is the master and takes sessions to every backend, and returns it.
     pub fn wait_ready(&mut self) -> Result<usize> {
         let deadline = Instant::now() + PATIENCE;

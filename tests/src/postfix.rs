@@ -1,4 +1,6 @@
-//! Postfix's test programs: smtp-sink and smtp-source.
+//! Postfix's test programs, smtp-sink and smtp-source, and a whole Postfix.
+pub mod server;
+
 use std::{
     collections::HashMap,
     fs,

@@ -1,9 +1,7 @@
 //! Health checks of real mail servers: smtp-sink made to fail, and Postfix behind postscreen, whose
 //! log must show nothing but an ordinary visit.
 use std::{
-    fs, io,
     net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -14,6 +12,7 @@ use lbd::{
     policy::HealthState::{self, Down, Full, Up},
     smtp::{Envelope, Settings},
 };
+use lbd_tests::postfix::server::Postfix;
 use tokio::sync::mpsc;
 
 /// For a server to start, or an event to come; a failure, not a measurement.
@@ -168,14 +167,9 @@ fn a_sink_that_dies_is_down_and_one_that_returns_is_up() {
     assert_eq!(next(), Up);
 }
 
-const MAIN_CF: &str = "compatibility_level = 3.6
-queue_directory = FOLDER/queue
-data_directory = FOLDER/data
-maillog_file = /dev/stdout
-myhostname = mx.lbd.test
+const MAIN_CF: &str = "myhostname = mx.lbd.test
 mydestination =
 local_recipient_maps =
-alias_maps =
 inet_protocols = ipv4
 inet_interfaces = 127.0.0.1
 smtpd_relay_restrictions = reject
@@ -198,68 +192,6 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 ";
 
-/// A Postfix of its own, ended with its handle.
-struct Postfix {
-    folder: PathBuf,
-    starter: Child,
-}
-
-impl Postfix {
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-
-    fn command(folder: &Path) -> Command {
-        let mut command = Command::new("postfix");
-        command.arg("-c").arg(folder.join("conf"));
-        command
-    }
-}
-
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        // The starter is a script: its master would outlive it.
-        let _ = Self::command(&self.folder)
-            .arg("abort")
-            .stderr(Stdio::null())
-            .status();
-        let _ = self.starter.wait();
-    }
-}
-
-fn postfix(folder: &Path, address: SocketAddr) -> io::Result<Postfix> {
-    let conf = folder.join("conf");
-    fs::create_dir_all(&conf)?;
-    fs::create_dir_all(folder.join("queue"))?;
-    fs::create_dir_all(folder.join("data"))?;
-    // Its services run as its own user, below a folder that is only the test's.
-    let open = |path: &Path| {
-        let status = Command::new("chmod").arg("755").arg(path).status();
-        assert!(status.unwrap().success());
-    };
-    open(folder);
-    let owned = Command::new("chown")
-        .arg("postfix")
-        .arg(folder.join("data"))
-        .status()?;
-    assert!(owned.success(), "there is no user postfix");
-    let main = MAIN_CF.replace("FOLDER", &folder.display().to_string());
-    fs::write(conf.join("main.cf"), main)?;
-    fs::write(
-        conf.join("master.cf"),
-        MASTER_CF.replace("ADDRESS", &address.to_string()),
-    )?;
-
-    let output = fs::File::create(folder.join("log"))?;
-    let mut start = Postfix::command(folder);
-    start.arg("start-fg").stdin(Stdio::null());
-    let starter = start.stdout(output.try_clone()?).stderr(output).spawn()?;
-    Ok(Postfix {
-        folder: folder.to_owned(),
-        starter,
-    })
-}
-
 #[test]
 fn postscreen_waits_and_postfix_logs_an_ordinary_visit() {
     if !lbd_tests::root_or_skip("postscreen_waits_and_postfix_logs_an_ordinary_visit") {
@@ -267,10 +199,8 @@ fn postscreen_waits_and_postfix_logs_an_ordinary_visit() {
     }
     let folder = tempfile::tempdir().unwrap();
     let address = free_port();
-    let postfix = postfix(folder.path(), address).unwrap();
-    wait_until("Postfix's master", || {
-        postfix.log().contains("daemon started")
-    });
+    let master = MASTER_CF.replace("ADDRESS", &address.to_string());
+    let postfix = Postfix::start(folder.path(), MAIN_CF, &master).unwrap();
 
     let event = first_event(target(address, None));
     assert_eq!(event.state, Up, "{:?}\n{}", event.reason, postfix.log());

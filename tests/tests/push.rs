@@ -184,6 +184,14 @@ impl World {
         lines.map(ToOwned::to_owned).collect()
     }
 
+    /// How a peer's configuration compares with a node's, as that node's status has it.
+    fn config_of(&self, node: usize, peer: usize) -> Value {
+        let status = self.json(node, &["status", "--json"]);
+        let mut peers = status["channel"]["peers"].as_array().unwrap().iter();
+        let peer = peers.find(|it| it["name"] == self.name(peer)).unwrap();
+        peer["config"].clone()
+    }
+
     fn standing(&self, node: usize, peer: usize) -> Value {
         let list = self.json(node, &["push", "--list", "--json"]);
         let peers = list["peers"].as_array().unwrap();
@@ -314,6 +322,21 @@ fn who_was_away_catches_up(world: &mut World) {
     let list = world.pushed(&["push", "--list"]);
     println!("{list}");
     assert!(list.contains("behind"), "{list}");
+    // Each node says so of the others, without being asked to call them.
+    for (node, other, expected) in [
+        (MASTER, 2, "behind"),
+        (MASTER, 1, "same"),
+        (1, 3, "behind"),
+        (2, MASTER, "ahead"),
+        (2, 3, "same"),
+    ] {
+        world.wait("status tells who is behind", || {
+            world.config_of(node, other) == expected
+        });
+    }
+    let shown = world.pushed(&["status"]);
+    let said = format!("{away} is behind at version 1: `lbd push` brings it up\n");
+    assert!(shown.contains(&said), "{shown}");
     // One catches up by itself, the other by the next push, which makes no new version.
     let (done, said) = world.lbd(2, &["push", "--from", world.name(MASTER)]);
     assert!(done, "{said}");
@@ -326,7 +349,11 @@ fn who_was_away_catches_up(world: &mut World) {
     assert!(world.denies(3, "192.0.2.1"));
     for peer in [2, 3] {
         assert_eq!(world.standing(MASTER, peer)["behind"], false);
+        world.wait("nobody is behind", || {
+            world.config_of(MASTER, peer) == "same"
+        });
     }
+    assert!(!world.pushed(&["status"]).contains("behind"));
 }
 
 fn it_goes_back(world: &World) {

@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use super::{
     denials::DenialRecord,
+    edition::Edition,
     keys::{Keys, SIGNATURE_BYTES},
     orders::OrderRecord,
     record::{FlowRecord, Part, take},
@@ -26,7 +27,7 @@ use super::{
 use crate::history;
 
 /// Of the protocol. A node of another version is refused, and counted.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// The largest datagram: it fits Ethernet's 1500 bytes with IPv6, UDP and a tunnel's headers.
 pub const MAX_BYTES: usize = 1400;
@@ -58,6 +59,7 @@ mod flag {
     pub(super) const FIRST: u8 = 4;
     pub(super) const LAST: u8 = 8;
     pub(super) const REPEATS: u8 = 16;
+    pub(super) const EDITION: u8 = 32;
 }
 
 /// A node, by its name.
@@ -95,6 +97,8 @@ pub enum Body {
     Hello {
         /// Send me every live flow.
         want_table: bool,
+        /// The configuration that I was given last; nothing where no version of it is kept.
+        edition: Option<Edition>,
         /// Tell me again what these said.
         missing: Vec<Missing>,
     },
@@ -174,10 +178,12 @@ impl Datagram {
         let (kind, flags, count) = match &self.body {
             Body::Hello {
                 want_table,
+                edition,
                 missing,
             } => {
+                let edition = u8::from(edition.is_some()) * flag::EDITION;
                 let flags = u8::from(*want_table) * flag::WANT_TABLE;
-                (kind::HELLO, flags, missing.len())
+                (kind::HELLO, flags | edition, missing.len())
             }
             Body::Flows {
                 part,
@@ -202,10 +208,17 @@ impl Datagram {
         let count = u16::try_from(count).unwrap_or(u16::MAX);
         bytes.extend(count.to_be_bytes());
         match &self.body {
-            Body::Hello { missing, .. } => missing.iter().for_each(|run| {
-                bytes.extend(run.first.to_be_bytes());
-                bytes.extend(run.count.to_be_bytes());
-            }),
+            Body::Hello {
+                edition, missing, ..
+            } => {
+                if let Some(edition) = edition {
+                    edition.emit(&mut bytes);
+                }
+                for run in missing {
+                    bytes.extend(run.first.to_be_bytes());
+                    bytes.extend(run.count.to_be_bytes());
+                }
+            }
             Body::Flows {
                 repeats, records, ..
             } => {
@@ -263,8 +276,13 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
     let sequence = u64::from_be_bytes(take(&mut message)?);
     let count = u16::from_be_bytes(take(&mut message)?);
     let body = match kind {
-        kind::HELLO if flags & !flag::WANT_TABLE == 0 => Body::Hello {
+        kind::HELLO if flags & !(flag::WANT_TABLE | flag::EDITION) == 0 => Body::Hello {
             want_table: flags & flag::WANT_TABLE != 0,
+            edition: if flags & flag::EDITION == 0 {
+                None
+            } else {
+                Some(Edition::parse(&mut message)?)
+            },
             missing: (0..count)
                 .map(|_| {
                     Some(Missing {

@@ -3,6 +3,7 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use super::{
     datagram::{Body, Epoch, FLOW_BYTES, MOST_MISSING, Missing, SenderId},
+    edition::Edition,
     kept::{Again, History, Kept, Place},
     record::{FlowRecord, Part},
     weights::Assembly,
@@ -59,6 +60,8 @@ pub(super) struct Link {
     pub(super) heard_ns: Option<u64>,
     pub(super) hello_ns: Option<u64>,
     pub(super) answered_ns: Option<u64>,
+    /// The configuration that it has, as it said last.
+    pub(super) edition: Option<Edition>,
     pub(super) table: Table,
     pub(super) weights: Assembly,
     asking: Asking,
@@ -95,6 +98,7 @@ impl Link {
             heard_ns: None,
             hello_ns: None,
             answered_ns: None,
+            edition: None,
             table: Table::Wanted,
             weights: Assembly::default(),
             asking: Asking::default(),

@@ -5,6 +5,7 @@ use super::{
     counters::Counters,
     datagram::{Body, Datagram, Epoch, Missing, RECORD_BYTES, Refused, SenderId},
     denials::DenialRecord,
+    edition::Edition,
     kept::{Again, Kept, Place},
     keys::Keys,
     link::{Link, Table},
@@ -89,6 +90,8 @@ pub struct PeerStatus {
     pub heard_ns: Option<u64>,
     /// Whether this node has all its flows.
     pub complete: bool,
+    /// The configuration that it has, as it said last.
+    pub edition: Option<Edition>,
 }
 
 /// All that one node knows of the channel.
@@ -98,6 +101,8 @@ pub struct Channel {
     epoch: Epoch,
     keys: Keys,
     links: Vec<Link>,
+    /// The configuration that this node has.
+    edition: Option<Edition>,
     /// Whose turn it is in [`Self::next_flows`].
     turn: usize,
     joined_ns: u64,
@@ -115,6 +120,7 @@ impl Channel {
             epoch,
             keys,
             links: Vec::new(),
+            edition: None,
             turn: 0,
             joined_ns: now_ns,
             round: 0,
@@ -136,6 +142,14 @@ impl Channel {
         }
     }
 
+    /// This node has another configuration now: tells every peer.
+    pub fn tell_edition(&mut self, edition: Option<Edition>, now_ns: u64) -> Vec<Output> {
+        self.edition = edition;
+        (0..self.links.len())
+            .map(|index| self.hello(index, now_ns))
+            .collect()
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -150,6 +164,7 @@ impl Channel {
             address: link.address,
             heard_ns: link.heard_ns,
             complete: link.table == Table::Complete,
+            edition: link.edition,
         };
         self.links.iter().map(status).collect()
     }
@@ -191,8 +206,10 @@ impl Channel {
         match datagram.body {
             Body::Hello {
                 want_table,
+                edition,
                 missing,
             } => {
+                link.edition = edition;
                 if want_table && link.begin_table() {
                     outputs.push(Output::TableWanted { peer: link.id });
                 }
@@ -280,7 +297,7 @@ impl Channel {
             .is_none_or(|answered| now_ns.saturating_sub(answered) >= ANSWER_NS);
         if is_due {
             link.answered_ns = Some(now_ns);
-            let hello = hello(false, Vec::new());
+            let hello = hello(false, self.edition, Vec::new());
             return Ok(vec![self.signed(
                 index,
                 Some(datagram.epoch),
@@ -298,7 +315,7 @@ impl Channel {
             let link = &mut self.links[index];
             self.counters.lost += link.give_up_if_vain(now_ns);
             if let Some(missing) = link.ask_if_due(now_ns) {
-                let (epoch, ask) = (link.epoch(), hello(false, missing));
+                let (epoch, ask) = (link.epoch(), hello(false, self.edition, missing));
                 outputs.push(self.signed(index, epoch, ask, Kept::Word));
             }
             let link = &mut self.links[index];
@@ -501,7 +518,7 @@ impl Channel {
         let epoch = link.epoch();
         let want_table = link.wants_table();
         self.counters.tables_asked += u64::from(want_table);
-        let body = hello(want_table, Vec::new());
+        let body = hello(want_table, self.edition, Vec::new());
         self.signed(index, epoch, body, Kept::Word)
     }
 
@@ -524,9 +541,10 @@ impl Channel {
     }
 }
 
-fn hello(want_table: bool, missing: Vec<Missing>) -> Body {
+fn hello(want_table: bool, edition: Option<Edition>, missing: Vec<Missing>) -> Body {
     Body::Hello {
         want_table,
+        edition,
         missing,
     }
 }

@@ -5,8 +5,8 @@
 //! (the start) of the peer that it is for, which the peer told in a signed datagram of its own. So a
 //! recording is worth nothing to a node that has started since, and no clocks need to agree.
 //!
-//! - *hello*, every second: who is there, and whether a full table is wanted; at once when datagrams are
-//!   missing, with their numbers.
+//! - *hello*, every second: who is there, which configuration it has, and whether a full table is wanted; at
+//!   once when datagrams are missing, with their numbers.
 //! - *flows*: sessions opened and closed, in the order in which they were; also a full table, and what
 //!   a missing datagram was about.
 //! - *weights*: what the master decided; its backups write them into their own maps.
@@ -37,6 +37,7 @@
 mod counters;
 mod datagram;
 mod denials;
+mod edition;
 mod kept;
 mod keys;
 mod link;
@@ -53,6 +54,7 @@ pub use datagram::{
     Body, Datagram, Epoch, HISTORY_BYTES, MAX_BYTES, Missing, Refused, SenderId, VERSION,
 };
 pub use denials::{DenialRecord, Verdict};
+pub use edition::{Beside, Edition};
 pub use kept::{Kept, Place};
 pub use keys::Keys;
 pub use machine::{Channel, Output, PeerStatus};

@@ -29,6 +29,7 @@ fn record(port: u16) -> FlowRecord {
 fn hello(want_table: bool) -> Body {
     Body::Hello {
         want_table,
+        edition: None,
         missing: Vec::new(),
     }
 }
@@ -114,12 +115,16 @@ fn any_body() -> impl Strategy<Value = Body> {
     ];
     let missing = any::<(u64, u32)>().prop_map(|(first, count)| Missing { first, count });
     prop_oneof![
-        (any::<bool>(), proptest::collection::vec(missing, 0..64)).prop_map(
-            |(want_table, missing)| Body::Hello {
+        (
+            any::<bool>(),
+            any::<Option<(u64, u64)>>(),
+            proptest::collection::vec(missing, 0..64)
+        )
+            .prop_map(|(want_table, edition, missing)| Body::Hello {
                 want_table,
+                edition: edition.map(|(number, digest)| Edition { number, digest }),
                 missing
-            }
-        ),
+            }),
         Just(Body::Gone),
         (
             part,
@@ -551,6 +556,25 @@ fn deliver(
             }
         }
     }
+}
+
+#[test]
+fn a_peer_knows_at_once_which_configuration_this_node_has() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    let known = |nodes: &[Node; 2]| nodes[1].channel.peers()[0].edition;
+    assert_eq!(known(&nodes), None);
+    let edition = Some(Edition {
+        number: 3,
+        digest: 7,
+    });
+    let hello = nodes[0].channel.tell_edition(edition, 1);
+    talk(&mut nodes, hello, 1, NEVER);
+    assert_eq!(known(&nodes), edition);
+    // And it stays known with the hellos that follow.
+    tick(&mut nodes, 2 * SECOND, 3, || false);
+    assert_eq!(known(&nodes), edition);
 }
 
 #[test]

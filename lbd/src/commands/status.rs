@@ -11,7 +11,7 @@ use crate::{
     config::duration::Shown,
     daemon::{
         control::Then,
-        status::{BackendStatus, DrainStatus, Status},
+        status::{BackendStatus, ConfigBeside, DrainStatus, Status},
     },
     push::Version,
 };
@@ -102,6 +102,15 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
     if let Some(version) = status.config.version.as_ref().filter(|it| it.number > 0) {
         let Version { number, by, on, .. } = version;
         writeln!(text, "config  version {number}, by {by} on {on}")?;
+    }
+    for (peer, differs) in status.channel.config_differences() {
+        let cure = match peer.config {
+            Some(ConfigBeside::Ahead) => format!("`lbd push --from {}` here takes it", peer.name),
+            _ if status.role == "master" => "`lbd push` brings it up".to_owned(),
+            _ => "`lbd push` on the master brings it up".to_owned(),
+        };
+        let line = wrapped(&format!("{} is {differs}: {cure}", peer.name), 8);
+        text.push_str(&paint.tone(Tone::Warning, &line));
     }
     if let Some(refused) = &status.config.refused {
         let refused = format!(
@@ -196,6 +205,40 @@ mod tests {
             assert!(line.chars().count() <= WIDTH, "{line}");
         }
         assert!(text.contains("a-backend-w…"), "{text}");
+    }
+
+    #[test]
+    fn a_peer_with_another_configuration_is_named_with_the_cure() {
+        let mut status = small();
+        assert!(!render(&status, Paint::PLAIN).contains("push"));
+        for (config, role, expected) in [
+            (
+                ConfigBeside::Behind,
+                "master",
+                "mx2 is behind at version 1: `lbd push` brings it up",
+            ),
+            (
+                ConfigBeside::Behind,
+                "backup",
+                "behind at version 1: `lbd push` on the master brings it up",
+            ),
+            (
+                ConfigBeside::Ahead,
+                "backup",
+                "mx2 is ahead at version 1: `lbd push --from mx2` here takes it",
+            ),
+            (
+                ConfigBeside::Other,
+                "master",
+                "mx2 is at another version 1: `lbd push` brings it up",
+            ),
+        ] {
+            let peer = &mut status.channel.peers[0];
+            (peer.config_version, peer.config) = (Some(1), Some(config));
+            status.role = role.to_owned();
+            let text = render(&status, Paint::PLAIN);
+            assert!(text.contains(expected), "{text}");
+        }
     }
 
     #[test]

@@ -94,11 +94,17 @@ impl Conductor {
         let said = format!("version {number} by {by} on {on} is in place{from}");
         info!("{said}");
         self.note(Kind::Config, None, said);
-        self.version = Some(version.clone());
+        self.follow_version(Some(version.clone()));
         if what.changed {
             self.reload();
         }
         self.config_refused.clone()
+    }
+
+    /// This node was given this version.
+    pub(super) fn follow_version(&mut self, version: Option<Version>) {
+        self.channel.tell_version(version.as_ref());
+        self.version = version;
     }
 
     /// Brings members, maps and tasks in line with `self.config`; `before` is what they are in line

@@ -89,7 +89,7 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
         outlets,
         (channel, historian),
     );
-    conductor.version = post.version();
+    conductor.follow_version(post.version());
     if let Err(error) = conductor.begin(&sender) {
         conductor.leave(End::Stop)?;
         return Err(error);

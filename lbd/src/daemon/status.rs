@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::control::Then;
-use crate::push::Version;
+use crate::{channel::Beside, push::Version};
 
 /// The whole.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -180,6 +180,14 @@ pub struct ChannelStatus {
     pub counters: BTreeMap<String, u64>,
 }
 
+impl ChannelStatus {
+    /// The peers whose configuration is not this node's, and what is to be said of it.
+    pub fn config_differences(&self) -> impl Iterator<Item = (&PeerStatus, String)> {
+        let peers = self.peers.iter();
+        peers.filter_map(|peer| Some((peer, peer.config_differs()?)))
+    }
+}
+
 /// Another node, as the cluster channel sees it.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct PeerStatus {
@@ -191,6 +199,50 @@ pub struct PeerStatus {
     pub heard_s: Option<f64>,
     /// Whether this node has all of its flows.
     pub complete: bool,
+    /// The version of the cluster's configuration that it was given last; nothing while it has not
+    /// said so.
+    pub config_version: Option<u64>,
+    /// How that compares with this node's.
+    pub config: Option<ConfigBeside>,
+}
+
+/// How the configuration that a peer was given last compares with this node's.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConfigBeside {
+    /// It is the same.
+    Same,
+    /// It is an earlier one: the peer is behind.
+    Behind,
+    /// It is a later one: this node is behind.
+    Ahead,
+    /// It has the same number, and is another.
+    Other,
+}
+
+impl From<Beside> for ConfigBeside {
+    fn from(beside: Beside) -> Self {
+        match beside {
+            Beside::Same => Self::Same,
+            Beside::Behind => Self::Behind,
+            Beside::Ahead => Self::Ahead,
+            Beside::Other => Self::Other,
+        }
+    }
+}
+
+impl PeerStatus {
+    /// What is to be said of its configuration, if anything: `behind at version 1`.
+    #[must_use]
+    pub fn config_differs(&self) -> Option<String> {
+        let number = self.config_version?;
+        match self.config? {
+            ConfigBeside::Same => None,
+            ConfigBeside::Behind => Some(format!("behind at version {number}")),
+            ConfigBeside::Ahead => Some(format!("ahead at version {number}")),
+            ConfigBeside::Other => Some(format!("at another version {number}")),
+        }
+    }
 }
 
 /// The history in `node.state_dir`.
@@ -264,6 +316,8 @@ pub(crate) mod tests {
                     address: SocketAddr::from(([192, 0, 2, 12], 9426)),
                     heard_s: Some(0.25),
                     complete: true,
+                    config_version: Some(0),
+                    config: Some(ConfigBeside::Same),
                 }],
                 counters: counters(&["bytes_sent"]),
             },

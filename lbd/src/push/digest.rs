@@ -15,6 +15,14 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
+
+    /// Its first eight bytes, as a number.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        let mut head = [0; 8];
+        head.copy_from_slice(&self.0[..8]);
+        u64::from_be_bytes(head)
+    }
 }
 
 /// Takes bytes as they come.
@@ -101,6 +109,7 @@ mod tests {
         let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest.to_string(), text);
         assert_eq!(text.parse(), Ok(digest));
+        assert_eq!(digest.head(), 0xba78_16bf_8f01_cfea);
         let mut digester = Digester::default();
         digester.add(b"a");
         digester.add(b"bc");

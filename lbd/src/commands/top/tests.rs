@@ -65,6 +65,11 @@ fn backends_stand_under_their_sites_with_figures_reasons_and_events() {
     let mut top = started();
     let mut later = two_sites();
     later.backends[0].steered.sessions += 50;
+    let mut behind = later.channel.peers[0].clone();
+    behind.name = "mx3".to_owned();
+    behind.config_version = Some(4);
+    behind.config = Some(crate::daemon::status::ConfigBeside::Behind);
+    later.channel.peers.push(behind);
     top.update(Duration::from_secs(15), seen(later));
     let lines = screen(&top, 120, 24);
     let line = |wanted: &str| {
@@ -78,7 +83,7 @@ fn backends_stand_under_their_sites_with_figures_reasons_and_events() {
         assert!(first.contains(part), "{part}: {first}");
     }
     assert!(lines[line("mx9  ")].contains("shut off: 70 unique sources"));
-    assert!(lines[line("peers")].contains("mx2 complete"));
+    assert!(lines[line("peers")].contains("mx2 complete  mx3 behind at version 4"));
     assert!(lines[line("1970-01-01 00:00:00")].contains("mx9 takes no new sessions"));
     assert!(lines[23].contains("d drain"));
 }

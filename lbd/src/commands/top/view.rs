@@ -88,6 +88,11 @@ fn head(status: &Status) -> Vec<Line<'_>> {
                     (Some(_), false) => ("flows incomplete".to_owned(), Color::Yellow),
                     (Some(_), true) => ("complete".to_owned(), Color::Green),
                 };
+                let (said, colour) = match peer.config_differs() {
+                    Some(differs) if colour == Color::Green => (differs, Color::Yellow),
+                    Some(differs) => (format!("{said}, {differs}"), colour),
+                    None => (said, colour),
+                };
                 [
                     Span::raw(format!("{} ", peer.name)),
                     Span::styled(said, Style::new().fg(colour)),

@@ -24,10 +24,11 @@ use super::{
     status::{ChannelStatus, PeerStatus},
 };
 use crate::{
-    channel::{self, BackendWeight, Counters, DenialRecord, Keys, OrderRecord, SenderId},
+    channel::{self, BackendWeight, Counters, DenialRecord, Edition, Keys, OrderRecord, SenderId},
     config::Config,
     dataplane::{Events, FlowTables},
     history::{Message, Refusal},
+    push::Version,
 };
 
 /// A peer that was heard within so much runs an lbd. Some hellos of a second each.
@@ -96,6 +97,8 @@ enum Order {
     Orders(Vec<OrderRecord>),
     /// Tell the peers these denials by hand.
     Denials(Vec<DenialRecord>),
+    /// This node has this configuration.
+    Edition(Option<Edition>),
     /// Tell one peer, or all.
     History {
         to: Option<SenderId>,
@@ -137,6 +140,8 @@ pub(super) struct Outlet {
     snapshot: Arc<Mutex<Snapshot>>,
     /// Why there is no channel.
     off: Option<String>,
+    /// The configuration that this node has.
+    edition: Option<Edition>,
 }
 
 impl Outlet {
@@ -162,6 +167,7 @@ impl Outlet {
             thread: Some(thread),
             snapshot,
             off: Some("not started yet".to_owned()),
+            edition: None,
         })
     }
 
@@ -267,6 +273,15 @@ impl Outlet {
         }
     }
 
+    /// Tells the peers which configuration this node was given last.
+    pub(super) fn tell_version(&mut self, version: Option<&Version>) {
+        self.edition = version.map(|version| Edition {
+            number: version.number,
+            digest: version.digest.head(),
+        });
+        self.order(Order::Edition(self.edition));
+    }
+
     /// Whether there is a channel.
     pub(super) fn is_on(&self) -> bool {
         self.off.is_none()
@@ -304,6 +319,11 @@ impl Outlet {
                 std::time::Duration::from_nanos(now_ns.saturating_sub(heard)).as_secs_f64()
             }),
             complete: peer.complete,
+            config_version: peer.edition.map(|edition| edition.number),
+            config: peer
+                .edition
+                .zip(self.edition)
+                .map(|(peer, own)| peer.beside(own).into()),
         });
         ChannelStatus {
             off: self.off.clone(),

@@ -27,7 +27,7 @@ use super::{
     walk::{self, Walk},
 };
 use crate::{
-    channel::{Channel, Counters, Epoch, FlowRecord, Output},
+    channel::{Channel, Counters, Edition, Epoch, FlowRecord, Output},
     dataplane::{EventKind, Events, FlowTables, seen},
     flows::{Key4, Key6},
     history::Refusal,
@@ -64,6 +64,8 @@ pub(super) struct Worker {
     book: Book,
     refresh: Refresh,
     on: Option<On>,
+    /// The configuration that this node has.
+    edition: Option<Edition>,
     tell: Box<dyn Fn(Event) -> bool + Send>,
     snapshot: Arc<Mutex<Snapshot>>,
     /// Of what became of the peers' flows.
@@ -104,6 +106,7 @@ impl Worker {
             book: Book::default(),
             refresh: Refresh::new(0),
             on: None,
+            edition: None,
             tell,
             snapshot,
             learned: Counters::default(),
@@ -186,14 +189,24 @@ impl Worker {
                 return;
             }
             (Order::On { name, socket, keys }, _) => {
+                let mut channel = Channel::new(&name, new_epoch(), keys, now_ns);
+                // It has no peers yet whom to tell.
+                let _ = channel.tell_edition(self.edition, now_ns);
                 self.on = Some(On {
                     socket,
-                    channel: Channel::new(&name, new_epoch(), keys, now_ns),
+                    channel,
                     is_joining: false,
                     send_failed: 0,
                     complained_ns: None,
                 });
                 return;
+            }
+            (Order::Edition(edition), on) => {
+                self.edition = edition;
+                match on {
+                    Some(on) => on.channel.tell_edition(edition, now_ns),
+                    None => return,
+                }
             }
             (Order::Configure { keys, peers }, Some(on)) => {
                 on.channel.configure(keys, &peers);

@@ -10,7 +10,7 @@ pub(super) use self::page::Format;
 use self::page::{Kind, Labels, Page, Value};
 use super::{
     glossary::Group,
-    status::{BackendStatus, ReportedStatus, Status},
+    status::{BackendStatus, ConfigBeside, ReportedStatus, Status},
 };
 
 /// The states of a backend's health, each a sample of its own.
@@ -91,6 +91,16 @@ fn node(page: &mut Page, status: &Status) {
         "lbd_config_refused",
         "1 while the configuration file is not the one that runs, because it was refused.",
         status.config.refused.is_some(),
+    );
+    page.family(
+        Kind::Gauge,
+        "lbd_config_version",
+        "The version of the cluster's configuration that this node was given last; 0 before any push.",
+        status
+            .config
+            .version
+            .iter()
+            .map(|version| (Vec::new(), version.number)),
     );
     page.single(
         Kind::Gauge,
@@ -299,6 +309,15 @@ fn peers(page: &mut Page, status: &Status) {
             .peers
             .iter()
             .map(|peer| (vec![("peer", &*peer.name)], peer.complete)),
+    );
+    page.family(
+        Kind::Gauge,
+        "lbd_channel_peer_config_same",
+        "1 while the peer was given the same configuration last as this node; 0 is one that missed a push.",
+        channel.peers.iter().filter_map(|peer| {
+            let is_same = peer.config? == ConfigBeside::Same;
+            Some((vec![("peer", &*peer.name)], is_same))
+        }),
     );
     page.family(
         Kind::Gauge,

@@ -1,10 +1,17 @@
 #!/bin/sh
-# Makes the Debian package: deploy/debian/build.sh [CARGO PROFILE, default release]
-# Needs cargo-deb (`cargo install cargo-deb`). Prints the package's path.
+# Makes the Debian package and prints its path: deploy/debian/build.sh [--no-build] [PROFILE [OPTION..]]
+# PROFILE is cargo's, `release` unless said otherwise; `--no-build` takes what it has built already;
+# OPTIONs are those of `cargo deb`. Needs cargo-deb (`cargo install cargo-deb`).
 set -eu
 cd "$(dirname "$0")/../.."
+build=yes
+if [ "${1:-}" = --no-build ]; then
+    build=no
+    shift
+fi
 profile=${1:-release}
-cargo build --workspace --profile "$profile"
+[ $# -eq 0 ] || shift
+[ $build = no ] || cargo build --workspace --bins --profile "$profile"
 out=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 case $profile in dev) lbd=$out/debug/lbd ;; *) lbd=$out/$profile/lbd ;; esac
 rm -rf target/deb
@@ -13,4 +20,4 @@ mkdir -p target/deb
 "$lbd" completions bash >target/deb/lbd.bash
 "$lbd" completions zsh >target/deb/_lbd
 "$lbd" completions fish >target/deb/lbd.fish
-cargo deb --package lbd --no-build --profile "$profile"
+cargo deb --package lbd --no-build --profile "$profile" "$@"

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod duration;
 pub mod election;
 pub mod lab;
+pub mod machine;
 pub mod postfix;
 pub mod probe;
 pub mod smtp;

@@ -159,7 +159,7 @@ impl fmt::Display for Notice {
             ),
             Self::NotLocked(error) => write!(
                 f,
-                "memory is not locked: {error} (CAP_IPC_LOCK or a higher LimitMEMLOCK is needed)"
+                "memory is not locked: {error} (LimitMEMLOCK=infinity is needed, or CAP_IPC_LOCK)"
             ),
         }
     }

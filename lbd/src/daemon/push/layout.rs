@@ -232,8 +232,11 @@ fn write_alike(step: &Move, bytes: &[u8]) -> Result<(), String> {
         let own = file.metadata().map_err(failed)?;
         if (own.uid(), own.gid()) != (now.uid(), now.gid()) {
             fchown(&file, Some(now.uid()), Some(now.gid())).map_err(|error| {
+                // SAFETY: the call takes nothing and cannot fail.
+                let user = super::report::user_name(unsafe { libc::geteuid() });
                 format!(
-                    "{} belongs to {}, and would not any more: {error}",
+                    "{0} belongs to {1}, and would not any more: {error} (lbd runs as {user}: \
+                     `chown {user} {0}` lets it be pushed)",
                     to.display(),
                     super::report::user_name(now.uid())
                 )

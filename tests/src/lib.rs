@@ -7,6 +7,7 @@ pub mod browser;
 pub mod cluster;
 pub mod duration;
 pub mod election;
+pub mod history;
 pub mod lab;
 pub mod machine;
 pub mod postfix;

@@ -42,8 +42,10 @@ cd /mnt/root
 rm -rf etc/systemd/system/*.wants etc/systemd/system/*.requires
 rm -rf lib/systemd/system/*.target.wants lib/systemd/system/*.target.requires
 rm -f usr/sbin/policy-rc.d
+# What an lbd of this machine's own has left.
+rm -rf etc/lbd var/lib/lbd
 cp "$1"/units/* etc/systemd/system/
-mkdir -p old etc/lbd
+mkdir old
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount --rbind /dev dev
@@ -55,7 +57,7 @@ mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t bpf bpf sys/fs/bpf
 pivot_root . old
 umount -l /old
-rmdir /old /etc/lbd
+rmdir /old
 container=lbd SYSTEMD_UNIT_PATH=/etc/systemd/system:/lib/systemd/system \
     exec /lib/systemd/systemd --unit=box.target --log-target=console
 "#;

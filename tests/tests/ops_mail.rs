@@ -4,15 +4,10 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Output},
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use lbd::{
-    archive::{self, Archive, Bounds},
-    history::{DAY, Reigned, Row, Sample, minute_of},
-};
-use lbd_tests::{cluster::lbd_binary, postfix::server::Postfix};
+use lbd_tests::{cluster::lbd_binary, history::keep_yesterday, postfix::server::Postfix};
 
 const MAIN_CF: &str = "myhostname = box.lbd.test
 mydestination =
@@ -61,40 +56,7 @@ cluster:
             state.display()
         );
         fs::write(made.path("lbd.yaml"), config).unwrap();
-        let bounds = Bounds {
-            keep: Duration::from_hours(24 * 31),
-            most_bytes: 256 << 20,
-        };
-        let (mut archive, _) = Archive::open(&state.join(archive::FILE), bounds).unwrap();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let yesterday = minute_of(now.as_secs()) / DAY * DAY - DAY;
-        let mut rows = Vec::new();
-        for minute in yesterday..yesterday + DAY / 10 {
-            rows.push(Row::Reigned(Reigned {
-                node: "mx1".to_owned(),
-                since_unix_s: 1_700_000_000,
-                minute,
-                seconds: 60,
-                ..Reigned::default()
-            }));
-            rows.push(Row::Sample(Sample {
-                node: "mx1".to_owned(),
-                since_unix_s: 1_700_000_000,
-                minute,
-                backend: "mx1".to_owned(),
-                seconds: 60,
-                opened: 10 + u64::from(minute % 7),
-                bytes: 480_000,
-                sessions: 3,
-                sessions_max: 5,
-                sources: 4,
-                queued: Some(minute % 13),
-                weight_permille: 100_000,
-                off_s: 0,
-                reason: "normal".to_owned(),
-            }));
-        }
-        archive.write(&rows).unwrap();
+        keep_yesterday(&state, "mx1", 144).unwrap();
         made
     }
 

@@ -1,4 +1,7 @@
-//! What SVG and HTML have in common.
+//! What SVG and HTML have in common, and what the HTML pages have.
+
+/// The style that the dashboard and the report begin with.
+pub(crate) const CSS: &str = include_str!("markup.css");
 
 /// A text as it stands in an element or in an attribute's quotes.
 #[must_use]

@@ -1,8 +1,11 @@
 //! What a row says.
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// A fact of one node and one minute.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Row {
     /// It was the master.
     Reigned(Reigned),
@@ -15,7 +18,7 @@ pub enum Row {
 }
 
 /// A minute in which a node was the master.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Reigned {
     /// The master.
     pub node: String,
@@ -36,7 +39,7 @@ pub struct Reigned {
 }
 
 /// What went to a backend in a minute of a reign.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Sample {
     /// The master.
     pub node: String,
@@ -69,7 +72,8 @@ pub struct Sample {
 }
 
 /// Why a source was denied.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Refusal {
     /// A list has it, or an operator's denial.
     Listed,
@@ -78,7 +82,7 @@ pub enum Refusal {
 }
 
 /// A denied source in a minute.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Denied {
     /// The master.
     pub node: String,
@@ -93,7 +97,7 @@ pub struct Denied {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Happened {
     /// The node that saw it.
     pub node: String,

@@ -62,11 +62,18 @@ impl<'a> Rows<'a> {
                 _ => {}
             }
         }
-        sorted.reigned.sort_by_key(|row| row.minute);
-        sorted.samples.sort_by_key(|row| row.minute);
+        // Of two reigns in a minute the later one has the last word, whoever told of them first.
         sorted
-            .happened
-            .sort_by_key(|row| (row.unix_s, row.node.as_str()));
+            .reigned
+            .sort_by_key(|row| (row.minute, row.since_unix_s, row.node.as_str()));
+        sorted.samples.sort_by_key(|row| {
+            let reign = (row.since_unix_s, row.node.as_str());
+            (row.minute, reign, row.backend.as_str())
+        });
+        sorted.happened.sort_by_key(|row| {
+            let what = (row.kind.as_str(), row.subject.as_str(), row.text.as_str());
+            (row.unix_s, row.node.as_str(), what)
+        });
         sorted
     }
 }

@@ -1,4 +1,4 @@
-//! Reports of a made-up day in which everything happens, and of a quiet one.
+//! Reports of a made-up day in which everything happens, of a quiet one, and of one that was recorded.
 use std::net::IpAddr;
 
 use jiff::{civil::date, tz::TimeZone};
@@ -177,6 +177,23 @@ fn made_up_rows() -> (Vec<Row>, Day) {
     (story.rows, day)
 }
 
+/// What a node of the lab had kept of the first fifteen minutes of `cargo xtask bench soak` on 2026-11-22:
+/// mixed sessions through three nodes, whose daemons are killed, restarted, reloaded and drained.
+/// `commands::report::tests` says how it was recorded.
+pub(crate) fn recorded() -> (Report, Day) {
+    let (rows, day) = (recorded_rows(), Day::of(date(2026, 11, 22), &TimeZone::UTC));
+    let (day, last) = (day.unwrap(), rows.iter().map(Row::minute).max().unwrap());
+    let made = begin_of(last + 1);
+    (build(&rows, &day, "mx1", made).unwrap(), day)
+}
+
+fn recorded_rows() -> Vec<Row> {
+    let lines = include_str!("fixtures/recorded/rows.jsonl").lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 /// One master, nothing to say.
 pub(crate) fn quiet() -> (Report, Day) {
     let day = saturday();
@@ -211,6 +228,45 @@ fn sums_are_those_of_the_days_rows_in_any_order_and_number() {
     rows.reverse();
     let again = build(&rows, &day, "mx2", day.end_unix_s + 600).unwrap();
     assert_eq!(again, report);
+}
+
+#[test]
+fn a_recorded_day_adds_up_whoever_asks() {
+    let (rows, (report, day)) = (recorded_rows(), recorded());
+    let samples = || {
+        rows.iter().filter_map(|row| match row {
+            Row::Sample(sample) => Some(sample),
+            _ => None,
+        })
+    };
+    // Nothing is told of twice, though three nodes were master in turn, and each row of theirs counts.
+    let opened: u64 = samples().map(|sample| sample.opened).sum();
+    assert!(opened > 10_000, "{opened}");
+    let by_backend: u64 = report.backends.iter().map(|one| one.sessions).sum();
+    let by_master: u64 = report.masters.iter().map(|one| one.sessions).sum();
+    let by_hour: u64 = report.hours.iter().map(|one| one.sessions).sum();
+    assert_eq!(
+        [report.total.sessions, by_backend, by_master, by_hour],
+        [opened; 4]
+    );
+    let nodes: std::collections::BTreeSet<&str> =
+        report.masters.iter().map(|one| &*one.node).collect();
+    assert!(nodes.len() > 1 && !report.failovers.is_empty(), "{nodes:?}");
+    for failover in &report.failovers {
+        assert!(nodes.contains(&*failover.to) && nodes.contains(&*failover.from));
+        assert!(day.has(failover.unix_s));
+    }
+    assert!(!report.shut_offs.is_empty());
+    let of_day = report.made_unix_s - report.masters[0].from_unix_s;
+    assert!(
+        report.covered_s <= of_day,
+        "{} of {of_day}",
+        report.covered_s
+    );
+    let mut reversed = rows;
+    reversed.reverse();
+    let again = build(&reversed, &day, "mx1", report.made_unix_s);
+    assert!(again.unwrap() == report, "it depends on the rows' order");
 }
 
 #[test]

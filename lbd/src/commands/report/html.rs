@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     commands::table::{Tone, age},
-    markup::escape,
+    markup::{CSS, escape},
     report::{Day, Report},
 };
 
@@ -27,7 +27,7 @@ pub(super) fn page(report: &Report, day: &Day) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>lbd {}</title>\n\
-         <style>\n{}</style>\n</head>\n<body>\n<main>\n{body}\
+         <style>\n{CSS}{}</style>\n</head>\n<body>\n<main>\n{body}\
          <footer class=\"faint\">Made on {} at {}; <code>lbd report --day {} --json</code> has every \
          figure. Open sessions and queues are the most of ten minutes each, sessions are those that \
          began in them.</footer>\n</main>\n</body>\n</html>\n",
@@ -115,7 +115,7 @@ fn axis(body: &mut String, day: &Day) {
     body.push_str("</div>");
 }
 
-fn legend(body: &mut String, layers: &[Layer], has_moved: bool) {
+fn legend(body: &mut String, layers: &[Layer], report: &Report) {
     body.push_str("<ul class=\"legend\">");
     for (index, layer) in layers.iter().enumerate() {
         let _ = write!(
@@ -124,8 +124,11 @@ fn legend(body: &mut String, layers: &[Layer], has_moved: bool) {
             escape(&layer.name)
         );
     }
-    if has_moved {
+    if report.failovers.iter().any(|one| one.from != one.to) {
         body.push_str("<li><i class=\"dash\"></i>mastership moved</li>");
+    }
+    if !report.gaps.is_empty() {
+        body.push_str("<li><i class=\"gap\"></i>no figures</li>");
     }
     body.push_str("</ul>");
 }
@@ -152,8 +155,7 @@ fn plots(body: &mut String, report: &Report, day: &Day) {
         let highest = format!("top: {} {unit}", count(plot::top(layers)));
         let svg = plot::stack(report, day, layers, &format!("{title}; {highest}"));
         figure(body, day, title, &highest, &svg);
-        let has_moved = report.failovers.iter().any(|one| one.from != one.to);
-        legend(body, layers, has_moved);
+        legend(body, layers, report);
         body.push_str("</figure>\n");
     }
     let worst = report.hours.iter().filter_map(|hour| hour.busiest_percent);
@@ -359,7 +361,10 @@ fn mastership(body: &mut String, report: &Report, day: &Day) {
         vec![
             day.clock_s(one.unix_s),
             what,
-            format!("≤ {} s", one.without_s_at_most),
+            match one.without_s_at_most {
+                0 => "never".to_owned(),
+                seconds => format!("≤ {seconds} s"),
+            },
             one.why.clone(),
         ]
     });

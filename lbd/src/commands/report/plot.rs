@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     markup::escape,
-    report::{Day, Report},
+    report::{Day, Failover, Report},
 };
 
 /// Backends with a colour of their own; the others are one more.
@@ -117,18 +117,37 @@ pub(super) fn stack(report: &Report, day: &Day, layers: &[Layer], label: &str) -
             let _ = write!(svg, "<path class=\"c{index}\" d=\"{path}\"/>");
         }
     }
-    for failover in report.failovers.iter().filter(|one| one.from != one.to) {
-        let x = x_of(failover.unix_s, day);
+    for (first, more) in moves(report) {
+        let x = x_of(first.unix_s, day);
+        let more = match more {
+            0 => String::new(),
+            more => format!(", and {more} more in ten minutes"),
+        };
         let _ = write!(
             svg,
-            "<path class=\"moved\" d=\"M{x:.1} 0V{HEIGHT}\"><title>{} after {}, {}</title></path>",
-            escape(&failover.to),
-            escape(&failover.from),
-            day.clock_s(failover.unix_s)
+            "<path class=\"moved\" d=\"M{x:.1} 0V{HEIGHT}\"><title>{} after {}, {}{more}</title></path>",
+            escape(&first.to),
+            escape(&first.from),
+            day.clock_s(first.unix_s)
         );
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// The moments when mastership moved, and how often it did so again within a step after each: lines
+/// beside each other would hide the plot.
+fn moves(report: &Report) -> Vec<(&Failover, usize)> {
+    let mut moves: Vec<(&Failover, usize)> = Vec::new();
+    for failover in report.failovers.iter().filter(|one| one.from != one.to) {
+        match moves.last_mut() {
+            Some((first, more)) if failover.unix_s < first.unix_s + report.series.step_s => {
+                *more += 1;
+            }
+            _ => moves.push((failover, 0)),
+        }
+    }
+    moves
 }
 
 /// One backend's sessions over the day, small.

@@ -1,39 +1,61 @@
-//! The renderers, on a made-up day.
+//! The renderers, on a made-up day and on a recorded one.
 use super::*;
-use crate::report::tests::{made_up, quiet};
+use crate::report::tests::{made_up, quiet, recorded};
 
 fn plain(report: &Report, day: &Day) -> String {
     text::render(report, day, Paint::PLAIN)
 }
 
+fn fixtures(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/fixtures");
+    folder.join(name)
+}
+
 /// `LBD_WRITE=1 cargo test --workspace --lib report` writes them anew.
 #[test]
 fn the_renderers_say_what_they_said() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/fixtures/made-up");
-    let (report, day) = made_up();
-    let json = serde_json::to_string_pretty(&report).unwrap() + "\n";
-    for (name, said) in [
-        ("report.txt", plain(&report, &day)),
-        ("report.json", json),
-        ("report.html", html::page(&report, &day)),
-    ] {
-        let file = folder.join(name);
-        if std::env::var_os("LBD_WRITE").is_some() {
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(&file, &said).unwrap();
+    for (name, (report, day)) in [("made-up", made_up()), ("recorded", recorded())] {
+        let folder = fixtures(name);
+        let json = serde_json::to_string_pretty(&report).unwrap() + "\n";
+        for (name, said) in [
+            ("report.txt", plain(&report, &day)),
+            ("report.json", json),
+            ("report.html", html::page(&report, &day)),
+        ] {
+            let file = folder.join(name);
+            if std::env::var_os("LBD_WRITE").is_some() {
+                fs::write(&file, &said).unwrap();
+            }
+            let expected = fs::read_to_string(&file).unwrap();
+            assert!(
+                expected == said,
+                "{} is not what is said now",
+                file.display()
+            );
         }
-        let expected = fs::read_to_string(&file).unwrap();
-        assert!(
-            expected == said,
-            "{} is not what is said now",
-            file.display()
-        );
     }
+}
+
+/// `LBD_RECORD=FILE LBD_MINUTES=15 cargo test --workspace --lib -- --ignored record_a_day` takes the first
+/// minutes of a node's history.db for the recorded day; `recorded` has the day's date.
+#[test]
+#[ignore = "writes a fixture"]
+fn record_a_day() {
+    let of = |name| std::env::var(name).unwrap();
+    let archive = Archive::open_read_only(Path::new(&of("LBD_RECORD"))).unwrap();
+    let (first, _) = archive.span().unwrap().unwrap();
+    let minutes: u32 = of("LBD_MINUTES").parse().unwrap();
+    let rows = archive.rows(first..first + minutes, None).unwrap();
+    let lines = rows
+        .iter()
+        .map(|row| serde_json::to_string(row).unwrap() + "\n");
+    let lines: String = lines.collect();
+    fs::write(fixtures("recorded").join("rows.jsonl"), lines).unwrap();
 }
 
 #[test]
 fn a_terminal_has_80_columns() {
-    for (report, day) in [made_up(), quiet()] {
+    for (report, day) in [made_up(), quiet(), recorded()] {
         for line in plain(&report, &day).lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }

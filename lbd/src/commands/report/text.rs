@@ -188,10 +188,10 @@ fn masters(text: &mut String, report: &Report, day: &Day) {
         } else {
             format!("{} after {}", failover.to, failover.from)
         };
-        let without = format!(
-            "without a master for at most {} s",
-            failover.without_s_at_most
-        );
+        let without = match failover.without_s_at_most {
+            0 => "never without a master".to_owned(),
+            seconds => format!("without a master for at most {seconds} s"),
+        };
         let why = if failover.why.is_empty() {
             String::new()
         } else {

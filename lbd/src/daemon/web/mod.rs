@@ -28,6 +28,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub(super) use self::serve::{connection, serve, serve_each};
 use super::{control, event::Event, metrics};
+use crate::markup::CSS;
 
 /// Sent with every answer: nothing here is to be framed, sniffed, cached, or read by other sites.
 const HEADERS: [(&str, &str); 6] = [
@@ -46,6 +47,8 @@ const HEADERS: [(&str, &str); 6] = [
 
 /// The dashboard. All that it shows goes in as text, so inline scripts can only be its own.
 const PAGE: &str = include_str!("dashboard.html");
+/// Where its style begins.
+const STYLE: &str = "/* markup.css */";
 /// Live pages at once: the other places stay free for scrapers.
 const PAGES: usize = 16;
 
@@ -83,7 +86,8 @@ async fn page(State(web): State<Web>) -> Response {
     match serde_json::to_string(&first) {
         // Inside a script element `</script>` must not occur, whatever a name or reason says.
         Ok(first) => {
-            Html(PAGE.replacen("FIRST", &first.replace('<', "\\u003c"), 1)).into_response()
+            let page = PAGE.replacen(STYLE, CSS, 1);
+            Html(page.replacen("FIRST", &first.replace('<', "\\u003c"), 1)).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -7,7 +7,7 @@ use lbd_common::{
     event::kind as event_kind,
     flow::{self, flag::ADOPTED},
     maps::MAX_BACKENDS,
-    ring::{NO_BACKEND, RING_SLOTS, candidates},
+    ring::{NO_BACKEND, RING_SLOTS, candidates, other},
     weigh::{first_is_lighter, is_within_skew},
 };
 
@@ -69,11 +69,22 @@ pub(crate) fn slots<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
     director: &Director,
 ) -> (u32, u32) {
-    candidates(if director.flags & flag::AFFINITY != 0 {
+    let (first, second) = candidates(if director.flags & flag::AFFINITY != 0 {
         F::source_hash(&frame.key)
     } else {
         frame.hash
-    })
+    });
+    (first, other_slot(director.ring_index, first, second))
+}
+
+/// [`other`] on a ring. A function of its own for the same reason as [`probe_ring`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn other_slot(ring_index: u32, first: u32, second: u32) -> u32 {
+    match RINGS.get(ring_index) {
+        Some(ring) => other(first, second, |slot| ring.get(slot).copied()),
+        None => second,
+    }
 }
 
 #[inline(always)]

@@ -85,6 +85,7 @@ fn a_new_session_goes_to_the_lighter_candidate() {
     };
     let no_weights = Given::Director(|director| director.total_weight_permille = 0);
     let flood = Given::Director(|director| director.flags = flag::FLOOD);
+    let twice = Given::Do(|world| world.one_candidate_twice(A, B));
     #[rustfmt::skip]
     let rows = [
         row("a SYN with equal loads: the first candidate", v4(SYN), [], Out::To(A), [], half(A)),
@@ -99,6 +100,9 @@ fn a_new_session_goes_to_the_lighter_candidate() {
         row("behind an IPv6 extension", v6(SYN).payload(8).edit(20, &[60]).edit(54, &[6, 0, 1, 4, 0, 0, 0, 0, 0x9c, 0x40, 0, 25, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2]), [], Out::To(A), [], half(A)),
         row("the second is lighter", v4(SYN), [Given::Load(A, 1)], Out::To(B), [], half(B)),
         row("the second is lighter, IPv6", v6(SYN), [Given::Load(A, 1)], Out::To(B), [], half(B)),
+        row("both hashes meet one backend: the next one is the second", v4(SYN), [twice, Given::Load(A, 1)], Out::To(B), [], half(B)),
+        row("the same, IPv6", v6(SYN), [twice, Given::Load(A, 1)], Out::To(B), [], half(B)),
+        row("the same, and the first is lighter", v4(SYN), [twice, Given::Load(B, 1)], Out::To(A), [], half(A)),
         row("twice the sessions at twice the weight is a tie", v4(SYN), [Given::Load(A, 2), Given::Weight(A, 2000), Given::Load(B, 1)], Out::To(A), [], half(A)),
         row("between idle ones the ring decides, whatever their weights", v4(SYN), [Given::Weight(B, 2000)], Out::To(A), [], half(A)),
         row("a load that went below 0 counts as none", v4(SYN), [Given::Load(B, u64::MAX)], Out::To(A), [], half(A)),

@@ -1,6 +1,6 @@
 //! Which of a session's two candidates takes it: what the program does in its select stage.
 use lbd_common::{
-    ring::{NO_BACKEND, RING_SLOTS, candidates},
+    ring::{NO_BACKEND, RING_SLOTS, candidates, other},
     weigh::first_is_lighter,
 };
 
@@ -25,6 +25,7 @@ const PROBES: u32 = 32;
 /// when neither has a weight: the sender is reset and tries its next MX at once.
 pub fn choose(ring: &Ring, hash: u64, standing: impl Fn(u32) -> Standing) -> Option<u32> {
     let (first, second) = candidates(hash);
+    let second = other(first, second, |slot| Some(ring.get(slot)));
     let candidate = |slot: u32| {
         let values = (0..PROBES).map(|step| ring.get((slot + step) % RING_SLOTS));
         let standings = values.filter(|value| *value != NO_BACKEND);

@@ -155,6 +155,16 @@ impl World {
         Ok(())
     }
 
+    /// Has both candidates' slots name one backend, and the slot after the second another one.
+    pub fn one_candidate_twice(&mut self, both: u16, next: u16) -> Result<()> {
+        self.candidates(both, both)?;
+        for hash in [client_hash4(), client_hash6()] {
+            let (_, second) = candidates(hash);
+            self.ring_slot((second + 1) % RING_SLOTS, next)?;
+        }
+        Ok(())
+    }
+
     /// Writes one slot of the live ring.
     pub fn ring_slot(&mut self, slot: u32, id: u16) -> Result<()> {
         self.touched_slots.push(slot);

@@ -21,6 +21,14 @@ pub const fn candidates(hash: u64) -> (u32, u32) {
     (first as u32, second as u32)
 }
 
+/// The byte of a flow's hash that [`crate::weigh::first_is_lighter`] takes: the one that tells least of
+/// the candidates.
+#[inline(always)]
+#[must_use]
+pub const fn part_256ths(hash: u64) -> u8 {
+    hash as u8
+}
+
 /// The slot of a flow's second candidate: the next one from `second` on with another backend than that
 /// of `first`, by what `at` says of each slot.
 ///

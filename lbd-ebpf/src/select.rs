@@ -7,7 +7,7 @@ use lbd_common::{
     event::kind as event_kind,
     flow::{self, flag::ADOPTED},
     maps::MAX_BACKENDS,
-    ring::{NO_BACKEND, RING_SLOTS, candidates, other},
+    ring::{NO_BACKEND, RING_SLOTS, candidates, other, part_256ths},
     weigh::{first_is_lighter, is_within_skew},
 };
 
@@ -111,7 +111,7 @@ fn new_session<const K: usize, F: Family<K>>(
     let second = candidate(director.ring_index, second);
     let target = match (first, second) {
         (Ok(first), Ok(second)) => {
-            let target = lighter(first, second, director);
+            let target = lighter(first, second, director, frame.hash);
             if nat::has_twin::<K, F>(frame, target) {
                 if target.id == first.id { second } else { first }
             } else {
@@ -303,7 +303,7 @@ extern "C" fn probe_ring(ring_index: u32, slot: u32) -> u64 {
 }
 
 #[inline(always)]
-fn lighter(first: Target, second: Target, director: &Director) -> Target {
+fn lighter(first: Target, second: Target, director: &Director, hash: u64) -> Target {
     let (a, b) = (first.id as u32, second.id as u32);
     if a == b {
         return first;
@@ -313,7 +313,7 @@ fn lighter(first: Target, second: Target, director: &Director) -> Target {
         let skew = director.affinity_skew_permille;
         is_within_skew(load_a, weight(a), load_b, weight(b), skew)
     } else {
-        first_is_lighter(load_a, weight(a), load_b, weight(b))
+        first_is_lighter(load_a, weight(a), load_b, weight(b), part_256ths(hash))
     };
     if stays { first } else { second }
 }

@@ -1,6 +1,6 @@
 //! Which of a session's two candidates takes it: what the program does in its select stage.
 use lbd_common::{
-    ring::{NO_BACKEND, RING_SLOTS, candidates, other},
+    ring::{NO_BACKEND, RING_SLOTS, candidates, other, part_256ths},
     weigh::first_is_lighter,
 };
 
@@ -35,7 +35,8 @@ pub fn choose(ring: &Ring, hash: u64, standing: impl Fn(u32) -> Standing) -> Opt
     };
     match (candidate(first), candidate(second)) {
         (Some((first, a)), Some((second, b))) => {
-            let stays = first_is_lighter(a.load, a.weight_permille, b.load, b.weight_permille);
+            let (weight_a, weight_b) = (a.weight_permille, b.weight_permille);
+            let stays = first_is_lighter(a.load, weight_a, b.load, weight_b, part_256ths(hash));
             Some(if stays { first } else { second })
         }
         (Some((one, _)), None) | (None, Some((one, _))) => Some(one),

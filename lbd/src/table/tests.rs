@@ -191,7 +191,7 @@ fn the_lighter_candidate_takes_the_session() {
         (standing(6, 1000), standing(5, 1000), Some(1)),
         (standing(5, 1000), standing(6, 1000), Some(0)),
         (standing(8, 1000), standing(4, 500), Some(0)),
-        (standing(9, 1000), standing(4, 500), Some(1)),
+        (standing(10, 1000), standing(4, 500), Some(1)),
         (standing(0, 0), standing(99, 1), Some(1)),
         (standing(99, 1), standing(0, 0), Some(0)),
         (standing(0, 0), standing(0, 0), None),
@@ -206,6 +206,40 @@ fn the_lighter_candidate_takes_the_session() {
         assert_eq!(chosen, expected, "{a:?} {b:?}");
     }
     assert_eq!(choose(&Ring::empty(), hash, |_| standing(0, 1000)), None);
+}
+
+/// One more session begins whenever one ends, so that as many are open all the time.
+#[test]
+fn sessions_are_shared_by_weight_however_few_are_open() {
+    const TOTAL: u32 = 40_000;
+    let weights = [1000, 500, 500];
+    let ring = Backends::new(&weights).ring();
+    let weight_sum: u32 = weights.iter().sum();
+    for open in [1_usize, 3, 5, 20, 100] {
+        let (mut load, mut taken) = ([0_u64; 3], [0_u32; 3]);
+        let mut sessions = Vec::new();
+        for nth in 0..TOTAL {
+            let hash = lbd_common::hash::mix(nth.into());
+            if sessions.len() == open {
+                let ending = lbd_common::hash::mix(hash ^ 1).to_be_bytes()[0];
+                let ended: usize = sessions.swap_remove(usize::from(ending) % open);
+                load[ended] -= 1;
+            }
+            let standing = |value: u32| standing(load[value as usize], weights[value as usize]);
+            let chosen = choose(&ring, hash, standing).unwrap() as usize;
+            load[chosen] += 1;
+            taken[chosen] += 1;
+            sessions.push(chosen);
+        }
+        for (taken, weight) in taken.iter().zip(weights) {
+            let share_permille = taken * 1000 / TOTAL;
+            let wanted_permille = weight * 1000 / weight_sum;
+            assert!(
+                share_permille.abs_diff(wanted_permille) <= 20,
+                "{open} open: {share_permille} of {wanted_permille} permille"
+            );
+        }
+    }
 }
 
 proptest! {

@@ -1,5 +1,5 @@
 //! Ids and quantities as types, so that a priority is never taken for a weight.
-use std::fmt;
+use std::{fmt, net::IpAddr, num::NonZeroU16};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,56 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(transparent)]
 pub struct BackendId(pub u16);
+
+/// Where the sessions with a backend end, in other words what its sockets are bound to. A session of
+/// one endpoint means nothing at another one of the same box: each has a [`BackendId`] of its own.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Endpoint {
+    /// The backend's own address.
+    pub address: IpAddr,
+    /// What its sockets are bound to.
+    pub sockets: Sockets,
+}
+
+/// What the sockets of a backend are bound to.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Sockets {
+    /// The virtual address and port: `dsr`, `ipip`, and this box itself.
+    Virtual,
+    /// The backend's own address: `nat`.
+    Own {
+        /// Its port; `None` is the service's.
+        port: Option<NonZeroU16>,
+    },
+}
+
+impl Endpoint {
+    /// With sockets of the virtual address.
+    #[must_use]
+    pub const fn of_virtual(address: IpAddr) -> Self {
+        Self {
+            address,
+            sockets: Sockets::Virtual,
+        }
+    }
+
+    /// Whether frames to it are translated.
+    #[must_use]
+    pub const fn is_translated(&self) -> bool {
+        matches!(self.sockets, Sockets::Own { .. })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address;
+        match self.sockets {
+            Sockets::Virtual => write!(f, "{address}"),
+            Sockets::Own { port: None } => write!(f, "{address} by nat"),
+            Sockets::Own { port: Some(port) } => write!(f, "{address} by nat, port {port}"),
+        }
+    }
+}
 
 /// A configured weight: a share relative to the other backends'. 0 takes no new session.
 #[derive(

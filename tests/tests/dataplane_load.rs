@@ -18,7 +18,7 @@ use lbd::{
         NextHop, VipSpec, XdpChoice, XdpMode,
     },
     flows::{Insert, Key4, NewFlow},
-    units::{BackendId, Mac, WeightPermille},
+    units::{BackendId, Endpoint, Mac, WeightPermille},
 };
 use lbd_common::{
     director::Director,
@@ -203,8 +203,8 @@ const OPEN: NewFlow = NewFlow {
 };
 
 fn backend_id(plane: &mut DataPlane, address: [u8; 4]) -> Result<BackendId> {
-    let address = address.into();
-    Ok(plane.allocate_backend_ids(&[address])?[&address])
+    let endpoint = Endpoint::of_virtual(address.into());
+    Ok(plane.allocate_backend_ids(&[endpoint])?[&endpoint])
 }
 
 #[test]
@@ -244,11 +244,13 @@ fn a_restart_takes_over_and_keeps_flows_and_ids() -> Result<()> {
     let services = plane.services();
     assert_eq!(services.len(), 3);
     let [first, second] = [[192, 0, 2, 11], [192, 0, 2, 12]];
-    let ids = plane.allocate_backend_ids(&[first.into(), second.into()])?;
+    let endpoint = |address: [u8; 4]| Endpoint::of_virtual(address.into());
+    let ids = plane.allocate_backend_ids(&[first, second].map(endpoint))?;
     for address in [first, second] {
-        plane.set_backend(ids[&address.into()], &backend(address))?;
+        plane.set_backend(ids[&endpoint(address)], &backend(address))?;
     }
-    assert_eq!(plane.backend_ids().get(second.into()), Some(BackendId(1)));
+    let known = plane.backend_ids().get(endpoint(second));
+    assert_eq!(known, Some(BackendId(1)));
     plane.remove_backend(BackendId(0))?;
     assert_eq!(plane.flows().v4().insert(KEY, OPEN, 7), Insert::Inserted);
     plane.lease().hold(42);

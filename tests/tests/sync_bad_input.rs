@@ -7,8 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lbd::channel::{
-    Body, Change, Datagram, Epoch, FlowRecord, Keys, MAX_BYTES, Part, SenderId, VERSION,
+use lbd::{
+    channel::{
+        Body, Change, Datagram, Epoch, FlowRecord, Keys, MAX_BYTES, Part, SenderId, VERSION,
+    },
+    units::Endpoint,
 };
 use lbd_tests::{
     cluster::{Cluster, Settings, random_secret},
@@ -51,7 +54,7 @@ fn takeover(from: &str, to_epoch: Option<Epoch>, backend: IpAddr, client: &Host)
         change: Change::Opened,
         source: SocketAddr::new(client.address4().into(), port),
         vip: SocketAddr::new(addresses::VIP4.into(), 25),
-        backend,
+        backend: Endpoint::of_virtual(backend),
     };
     Datagram {
         sender: SenderId::of(from),

@@ -130,7 +130,7 @@ mod tests {
             change: super::super::Change::Opened,
             source: "198.51.100.7:1".parse().unwrap(),
             vip: "192.0.2.25:25".parse().unwrap(),
-            backend: [192, 0, 2, 11].into(),
+            backend: crate::units::Endpoint::of_virtual([192, 0, 2, 11].into()),
         };
         let mut history = History::default();
         for sequence in 0..=RECORDS as u64 / 64 {

@@ -339,6 +339,11 @@ impl Channel {
     /// Asks every peer for its full table.
     pub fn join(&mut self, now_ns: u64) -> Vec<Output> {
         self.joined_ns = now_ns;
+        self.ask_for_tables(now_ns)
+    }
+
+    /// Likewise, and [`Self::has_joined`] counts from the last [`Self::join`] on.
+    pub fn ask_for_tables(&mut self, now_ns: u64) -> Vec<Output> {
         for link in &mut self.links {
             link.table = Table::Wanted;
         }

@@ -1,5 +1,10 @@
 //! A flow as nodes tell it to each other: by addresses, since each node has ids of its own.
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU16,
+};
+
+use crate::units::{Endpoint, Sockets};
 
 /// What happened to a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,8 +32,8 @@ pub struct FlowRecord {
     pub source: SocketAddr,
     /// The virtual address and port.
     pub vip: SocketAddr,
-    /// The backend's own address.
-    pub backend: IpAddr,
+    /// The backend, and what its socket is bound to.
+    pub backend: Endpoint,
 }
 
 /// What a batch of records is part of.
@@ -51,6 +56,9 @@ mod bit {
     pub(super) const SOURCE_IPV6: u8 = 4;
     pub(super) const VIP_IPV6: u8 = 8;
     pub(super) const BACKEND_IPV6: u8 = 16;
+    /// The session is translated: the port on the backend follows its address.
+    pub(super) const TRANSLATED: u8 = 32;
+    pub(super) const ALL: u8 = CHANGE | SOURCE_IPV6 | VIP_IPV6 | BACKEND_IPV6 | TRANSLATED;
 }
 
 mod change {
@@ -61,14 +69,16 @@ mod change {
 }
 
 impl FlowRecord {
-    /// Bytes on the wire: 17 with IPv4, 53 with IPv6, and 2 more with an age.
+    /// Bytes on the wire: 17 with IPv4, 53 with IPv6, and 2 more with an age, and with a translation.
     pub(super) fn wire_bytes(&self) -> usize {
         let address = |address: IpAddr| if address.is_ipv4() { 4 } else { 16 };
         let age = match self.change {
             Change::Alive { .. } => 2,
             _ => 0,
         };
-        1 + age + address(self.source.ip()) + 2 + address(self.vip.ip()) + 2 + address(self.backend)
+        let port = if self.backend.is_translated() { 2 } else { 0 };
+        let ends = address(self.source.ip()) + 2 + address(self.vip.ip()) + 2;
+        1 + age + ends + address(self.backend.address) + port
     }
 
     pub(super) fn emit(&self, to: &mut Vec<u8>) {
@@ -81,7 +91,8 @@ impl FlowRecord {
         for (is_set, bit) in [
             (self.source.is_ipv6(), bit::SOURCE_IPV6),
             (self.vip.is_ipv6(), bit::VIP_IPV6),
-            (self.backend.is_ipv6(), bit::BACKEND_IPV6),
+            (self.backend.address.is_ipv6(), bit::BACKEND_IPV6),
+            (self.backend.is_translated(), bit::TRANSLATED),
         ] {
             bits |= if is_set { bit } else { 0 };
         }
@@ -93,13 +104,16 @@ impl FlowRecord {
         to.extend(self.source.port().to_be_bytes());
         emit_address(self.vip.ip(), to);
         to.extend(self.vip.port().to_be_bytes());
-        emit_address(self.backend, to);
+        emit_address(self.backend.address, to);
+        if let Sockets::Own { port } = self.backend.sockets {
+            to.extend(port.map_or(0, NonZeroU16::get).to_be_bytes());
+        }
     }
 
     /// Takes one record off the front of `bytes`; `None` when there is none that is whole.
     pub(super) fn parse(bytes: &mut &[u8]) -> Option<Self> {
         let [bits] = take(bytes)?;
-        if bits & !(bit::CHANGE | bit::SOURCE_IPV6 | bit::VIP_IPV6 | bit::BACKEND_IPV6) != 0 {
+        if bits & !bit::ALL != 0 {
             return None;
         }
         let change = match bits & bit::CHANGE {
@@ -116,11 +130,19 @@ impl FlowRecord {
         };
         let source = socket(bits & bit::SOURCE_IPV6 != 0)?;
         let vip = socket(bits & bit::VIP_IPV6 != 0)?;
+        let address = parse_address(bits & bit::BACKEND_IPV6 != 0, bytes)?;
+        let sockets = if bits & bit::TRANSLATED == 0 {
+            Sockets::Virtual
+        } else {
+            Sockets::Own {
+                port: NonZeroU16::new(u16::from_be_bytes(take(bytes)?)),
+            }
+        };
         Some(Self {
             change,
             source,
             vip,
-            backend: parse_address(bits & bit::BACKEND_IPV6 != 0, bytes)?,
+            backend: Endpoint { address, sockets },
         })
     }
 }

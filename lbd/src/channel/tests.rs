@@ -1,10 +1,17 @@
 //! The channel between nodes in memory, and what it refuses.
-use std::{collections::VecDeque, net::SocketAddr, num::NonZeroU64};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    num::{NonZeroU16, NonZeroU64},
+};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::{config::Network, units::WeightPermille};
+use crate::{
+    config::Network,
+    units::{Endpoint, Sockets, WeightPermille},
+};
 
 const SECRET: [u8; 32] = [7; 32];
 const OTHER: [u8; 32] = [8; 32];
@@ -22,7 +29,7 @@ fn record(port: u16) -> FlowRecord {
         change: Change::Opened,
         source: SocketAddr::new([198, 51, 100, 7].into(), port),
         vip: "192.0.2.25:25".parse().unwrap(),
-        backend: [192, 0, 2, 11].into(),
+        backend: Endpoint::of_virtual([192, 0, 2, 11].into()),
     }
 }
 
@@ -41,12 +48,19 @@ fn any_record() -> impl Strategy<Value = FlowRecord> {
         Just(Change::Closed),
         any::<u16>().prop_map(|age| Change::Alive { age }),
     ];
-    let fields = (change, any::<(SocketAddr, SocketAddr, std::net::IpAddr)>());
-    fields.prop_map(|(change, (source, vip, backend))| FlowRecord {
+    let sockets = prop_oneof![
+        Just(Sockets::Virtual),
+        any::<u16>().prop_map(|port| Sockets::Own {
+            port: NonZeroU16::new(port)
+        }),
+    ];
+    let ends = any::<(SocketAddr, SocketAddr, std::net::IpAddr)>();
+    let fields = (change, ends, sockets);
+    fields.prop_map(|(change, (source, vip, address), sockets)| FlowRecord {
         change,
         source: SocketAddr::new(source.ip(), source.port()),
         vip: SocketAddr::new(vip.ip(), vip.port()),
-        backend,
+        backend: Endpoint { address, sockets },
     })
 }
 

@@ -160,6 +160,11 @@ fn backends(text: &mut String, backends: &[BackendStatus], paint: Paint) -> std:
             &format!("{}{}", backend.reason, drain(backend.drain)),
             2,
         ));
+        if backend.leaving_sessions > 0 {
+            let count = backend.leaving_sessions;
+            let line = format!("{count} of its sessions are reached as before, until they end");
+            text.push_str(&wrapped(&line, 2));
+        }
         let complaints = [
             ("health", &backend.health_reason),
             ("no figures", &backend.poll_error),

@@ -43,6 +43,15 @@ impl Conductor {
             member.hop = hop(entry, member.address, is_node, &links);
             adopted += u32::from(member.hop.is_some());
         }
+        // One that is reached otherwise since is where it was.
+        for (id, entry) in &entries {
+            let known = self.plane.backend_ids().endpoint(*id);
+            let member = known.and_then(|endpoint| self.members.by_address(endpoint.address));
+            if let Some(member) = member.filter(|member| member.hop.is_none()) {
+                let is_node = self.plane.is_node(Mac(entry.mac));
+                member.hop = hop(entry, member.address, is_node, &links);
+            }
+        }
         self.adopt_weights();
         let known = |id: &BackendId| self.members.iter().any(|member| member.id == *id);
         let gone: Vec<BackendId> = entries
@@ -56,7 +65,7 @@ impl Conductor {
                 gone.len()
             );
         }
-        self.weigher.retire(gone, |_| false);
+        self.weigher.leaving.add(gone, 0);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     net::IpAddr,
+    num::NonZeroU16,
     path::{Path, PathBuf},
 };
 
@@ -40,6 +41,7 @@ use crate::{
     },
     policy::HealthState,
     push::Version,
+    units::Sockets,
 };
 
 /// How often it is looked whether the program is still attached.
@@ -227,6 +229,7 @@ impl Conductor {
             channel::Event::Orders(orders) => self.told_orders(orders),
             channel::Event::Denials(denials) => self.told_denials(denials),
             channel::Event::NoNeighbour(clients) => self.outlets.find_ways_to(clients),
+            channel::Event::OtherWays(endpoints) => self.take_other_ways(endpoints),
             channel::Event::Denied(sources) => self.historian.denied(&sources),
             // Goes to the history's thread by itself.
             channel::Event::History { .. } => {}
@@ -359,11 +362,17 @@ impl Conductor {
         self.tell_election_of_health();
     }
 
-    /// Puts into the maps how a backend is reached, and whether it lives.
+    /// Puts into the maps how a backend is reached, and whether it lives: also for its sessions of
+    /// a time when it was reached otherwise.
     pub(super) fn write_backend(&mut self, member: &Member) {
         let spec = backend_spec(member, self.members.own_address());
+        let leaving = self.leaving_of_boxes().remove(&member.address);
         self.log_failure(&member.name, |conductor| {
-            Ok(conductor.plane.set_backend(member.id, &spec)?)
+            conductor.plane.set_backend(member.id, &spec)?;
+            for (id, _) in leaving.into_iter().flatten() {
+                conductor.plane.reach_beside(id, member.id)?;
+            }
+            Ok(())
         });
     }
 
@@ -418,7 +427,12 @@ pub(super) fn backend_spec(member: &Member, own: Option<IpAddr>) -> BackendSpec 
     let delivery = match member.forwarding {
         _ if member.local => Delivery::Local,
         Forwarding::Dsr => Delivery::Dsr,
-        Forwarding::Nat => Delivery::Nat { port: member.port },
+        Forwarding::Nat => Delivery::Nat {
+            port: match member.endpoint.sockets {
+                Sockets::Own { port } => port.map(NonZeroU16::get),
+                Sockets::Virtual => None,
+            },
+        },
         Forwarding::Ipip => {
             let by_route = hop.and_then(|hop| hop.source);
             let source = tunnel::source(own, by_route, member.address);

@@ -1,15 +1,14 @@
 //! Taking over a configuration: at the start, and live when the file was edited.
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use tracing::{info, warn};
 
-use super::{channel, chronicle::Kind, clock, conductor::Conductor, push, tunnel};
+use super::{channel, chronicle::Kind, clock, conductor::Conductor, members, push, tunnel};
 use crate::{
     config::{Cluster, Config, ConfigError},
     dataplane::{NatBackend, VipSpec},
     host::{links::Links, routing::Family, vip},
     push::Version,
-    units::BackendId,
 };
 
 impl Conductor {
@@ -110,13 +109,20 @@ impl Conductor {
     /// Brings members, maps and tasks in line with `self.config`; `before` is what they are in line
     /// with now.
     pub(super) fn configure(&mut self, before: Option<&Cluster>) -> anyhow::Result<()> {
-        let ids = self.backend_ids()?;
+        let endpoints = members::endpoints(&self.config.node.name, &self.config.cluster);
+        let known = self.plane.backend_ids();
+        let has_new = endpoints
+            .iter()
+            .any(|endpoint| known.get(*endpoint).is_none());
+        let ids = self.plane.allocate_backend_ids(&endpoints)?;
         let gone = self
             .members
             .configure(&self.config.node.name, &self.config.cluster, &ids);
         let members = &self.members;
+        self.weigher.leaving.add(gone, 0);
         self.weigher
-            .retire(gone, |id| members.iter().any(|member| member.id == id));
+            .leaving
+            .keep(|id| members.iter().any(|member| member.id == id));
         if before.is_none() {
             self.adopt()?;
         }
@@ -126,8 +132,9 @@ impl Conductor {
             let spec = super::conductor::backend_spec(member, self.members.own_address());
             self.plane.set_backend(member.id, &spec)?;
         }
-        let ends = tunnel::ends(&self.members, &self.config.cluster);
-        self.plane.set_tunnel_ends(&ends)?;
+        if let Some(ends) = tunnel::ends(&self.members, &self.config.cluster) {
+            self.plane.set_tunnel_ends(&ends)?;
+        }
         self.admit()?;
         self.plane.set_nodes(&self.members.node_macs())?;
         self.hold_virtual_addresses(before)?;
@@ -135,21 +142,27 @@ impl Conductor {
         self.take_replies()?;
         self.weigher.reconfigure(self.config.cluster.stats.interval);
         self.outlets.follow(&self.config, &self.config_path);
-        let book = channel::Book::new(&self.plane.services(), self.plane.backend_ids());
-        self.channel.follow(&self.config, book);
+        self.follow_ids();
+        if has_new && before.is_some() {
+            // A peer that was faster has told of sessions at endpoints that had no id here.
+            self.channel.ask_for_tables();
+        }
         self.historian.follow(&self.config);
         Ok(())
     }
 
-    fn backend_ids(&mut self) -> anyhow::Result<BTreeMap<IpAddr, BackendId>> {
-        let backends = self.config.cluster.backends();
-        let addresses: Vec<IpAddr> = backends.map(|(_, backend)| backend.address).collect();
-        Ok(self.plane.allocate_backend_ids(&addresses)?)
+    /// Tells the channel which ids there are.
+    pub(super) fn follow_ids(&mut self) {
+        let book = channel::Book::new(&self.plane.services(), self.plane.backend_ids());
+        self.channel.follow(&self.config, book);
     }
 
-    /// Makes the box the gateway that the replies of `nat` backends pass.
-    fn take_replies(&mut self) -> anyhow::Result<()> {
-        let nat: Vec<NatBackend> = self.members.nat_backends().collect();
+    /// Makes the box the gateway that the replies of `nat` backends pass, also of those that have
+    /// sessions of the time when they were `nat`.
+    pub(super) fn take_replies(&mut self) -> anyhow::Result<()> {
+        let leaving = self.leaving_of_boxes().into_values().flatten();
+        let leaving = leaving.filter_map(|(id, endpoint)| members::nat_backend(id, endpoint));
+        let nat: Vec<NatBackend> = self.members.nat_backends().chain(leaving).collect();
         for (family, is_family) in [
             (Family::V4, IpAddr::is_ipv4 as fn(&IpAddr) -> bool),
             (Family::V6, IpAddr::is_ipv6),
@@ -158,7 +171,7 @@ impl Conductor {
                 self.host.be_gateway(&self.config.node.interfaces, family)?;
             }
         }
-        self.plane.set_replies(&nat, self.weigher.retired())?;
+        self.plane.set_replies(&nat)?;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! `lbd flows`: which sessions are in the flow table. A walk over shared memory, off the conductor.
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
     time::Instant,
 };
@@ -127,7 +127,8 @@ pub(super) struct FlowView {
 
 /// A query with its names looked up.
 struct Wanted {
-    backend: Option<u16>,
+    /// More than one while it has sessions of a time when it was reached in another way.
+    backends: Option<Vec<u16>>,
     source: Option<Network>,
     state: Option<FlowState>,
 }
@@ -159,27 +160,33 @@ impl FlowView {
     }
 
     fn wanted(&self, query: &FlowQuery) -> Result<Wanted, String> {
-        let backend = match &query.backend {
+        let backends = match &query.backend {
             None => None,
-            Some(name) => Some(self.id_of(name)?),
+            Some(name) => Some(self.ids_of(name)?),
         };
         let source = match &query.source {
             None => None,
             Some(text) => Some(super::access::parse_network(text)?),
         };
         Ok(Wanted {
-            backend,
+            backends,
             source,
             state: query.state,
         })
     }
 
-    fn id_of(&self, name: &str) -> Result<u16, String> {
-        let known = self.backends.iter().find(|(_, known)| *known == name);
-        known.map(|(id, _)| *id).ok_or_else(|| {
-            let names: Vec<&str> = self.backends.values().map(String::as_str).collect();
-            format!("there is no backend {name}; there are {}", names.join(", "))
-        })
+    fn ids_of(&self, name: &str) -> Result<Vec<u16>, String> {
+        let known = self.backends.iter().filter(|(_, known)| *known == name);
+        let ids: Vec<u16> = known.map(|(id, _)| *id).collect();
+        if !ids.is_empty() {
+            return Ok(ids);
+        }
+        let names: BTreeSet<&str> = self.backends.values().map(String::as_str).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        Err(format!(
+            "there is no backend {name}; there are {}",
+            names.join(", ")
+        ))
     }
 
     fn status(&self, source: SocketAddr, vip: u16, word: FlowWord) -> FlowStatus {
@@ -212,7 +219,8 @@ impl Found {
         for flow in flows.iter() {
             self.total += 1;
             let (source, word) = (flow.key.source(), flow.word);
-            let matches = wanted.backend.is_none_or(|id| word.backend == id)
+            let is_wanted = |ids: &Vec<u16>| ids.contains(&word.backend);
+            let matches = wanted.backends.as_ref().is_none_or(is_wanted)
                 && wanted
                     .state
                     .is_none_or(|state| FlowState::of(word) == state)
@@ -313,6 +321,19 @@ mod tests {
         // A backend that the configuration has no more.
         let gone = list.flows.iter().filter(|flow| flow.backend == "#3");
         assert!(gone.count() > 0);
+    }
+
+    #[test]
+    fn sessions_of_two_ways_to_a_backend_are_all_its_own() {
+        let mut view = view();
+        view.backends.insert(3, "mx1".to_owned());
+        let query = |name: &str| FlowQuery {
+            backend: Some(name.to_owned()),
+            ..FlowQuery::default()
+        };
+        assert_eq!(view.list(&query("mx1")).unwrap().matched, 100);
+        let unknown = view.list(&query("mx9")).unwrap_err();
+        assert!(unknown.contains("there are mx0, mx1, mx2"), "{unknown}");
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! What the daemon knows of each backend, and how the cores see it. Pure.
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU16};
 
 use super::turnover::Turnover;
 use crate::{
-    config::{self, Cluster},
+    config::{self, Cluster, Forwarding},
     dataplane::NatBackend,
     host::neighbours::Hop,
     policy::{self, BackendInput, Figures, Health, HealthState, Live, Override, Polled, SiteInput},
     stats::{AgentState, AgentWeight, Sample},
-    units::{BackendId, Mac, Weight},
+    units::{BackendId, Endpoint, Mac, Sockets, Weight},
 };
 
 /// A backend.
@@ -19,8 +19,9 @@ pub(super) struct Member {
     pub(super) site: String,
     pub(super) address: IpAddr,
     pub(super) weight: Weight,
-    pub(super) forwarding: config::Forwarding,
-    pub(super) port: Option<u16>,
+    pub(super) forwarding: Forwarding,
+    /// What `id` is the id of.
+    pub(super) endpoint: Endpoint,
     /// This box.
     pub(super) local: bool,
     pub(super) hop: Option<Hop>,
@@ -53,14 +54,15 @@ pub(super) struct Members {
 impl Members {
     /// Takes over a configuration: who stays keeps what is known of it.
     ///
-    /// `ids` has the id of every address. Returns the ids of the backends that are gone.
+    /// `ids` has the id of each of [`endpoints`]. Returns the ids of those that are no more.
     pub(super) fn configure(
         &mut self,
         node_name: &str,
         cluster: &Cluster,
-        ids: &BTreeMap<IpAddr, BackendId>,
+        ids: &BTreeMap<Endpoint, BackendId>,
     ) -> Vec<BackendId> {
         let mut before = std::mem::take(&mut self.all);
+        let ids_before: Vec<BackendId> = before.iter().map(|member| member.id).collect();
         for (site, backend) in cluster.backends() {
             let known = before.iter().position(|member| {
                 member.name == backend.name && member.address == backend.address
@@ -69,11 +71,16 @@ impl Members {
                 Some(index) => before.swap_remove(index),
                 None => Member::unknown(backend),
             };
-            member.id = ids.get(&backend.address).copied().unwrap_or(member.id);
+            let endpoint = endpoint(node_name, cluster, backend);
+            let id = ids.get(&endpoint).copied().unwrap_or(member.id);
+            if member.id != id {
+                // What was counted before is another id's.
+                member.turnover = Turnover::default();
+            }
+            (member.id, member.endpoint) = (id, endpoint);
             member.site.clone_from(&site.name);
             member.weight = backend.weight;
             member.forwarding = backend.forwarding;
-            member.port = backend.port;
             member.local = backend.name == node_name;
             self.all.push(member);
         }
@@ -84,11 +91,7 @@ impl Members {
             .map(|address| (*address, directors.get(address).copied().flatten()))
             .collect();
         let still = |id: &BackendId| self.all.iter().any(|member| member.id == *id);
-        before
-            .iter()
-            .map(|member| member.id)
-            .filter(|id| !still(id))
-            .collect()
+        ids_before.into_iter().filter(|id| !still(id)).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
@@ -125,12 +128,8 @@ impl Members {
 
     /// Those whose replies pass this box.
     pub(super) fn nat_backends(&self) -> impl Iterator<Item = NatBackend> {
-        let nat = |member: &&Member| member.forwarding == config::Forwarding::Nat && !member.local;
-        self.all.iter().filter(nat).map(|member| NatBackend {
-            id: member.id,
-            address: member.address,
-            port: member.port,
-        })
+        let members = self.all.iter();
+        members.filter_map(|member| nat_backend(member.id, member.endpoint))
     }
 
     /// The backend that is this box.
@@ -194,7 +193,7 @@ impl Member {
             address: backend.address,
             weight: backend.weight,
             forwarding: backend.forwarding,
-            port: backend.port,
+            endpoint: Endpoint::of_virtual(backend.address),
             local: false,
             hop: None,
             health: Health::default(),
@@ -252,9 +251,48 @@ impl Member {
             // Behind NAT a backend has no virtual address to be ready with.
             vip_ready: sample
                 .vip_ready
-                .filter(|_| self.forwarding != config::Forwarding::Nat),
+                .filter(|_| self.forwarding != Forwarding::Nat),
         }
     }
+}
+
+/// Where the sessions with each backend end, as this node is to steer them.
+pub(super) fn endpoints(node_name: &str, cluster: &Cluster) -> Vec<Endpoint> {
+    let backends = cluster.backends();
+    backends
+        .map(|(_, backend)| endpoint(node_name, cluster, backend))
+        .collect()
+}
+
+/// This box serves from its own stack, whatever it is to others.
+fn endpoint(node_name: &str, cluster: &Cluster, backend: &config::Backend) -> Endpoint {
+    let is_local = backend.name == node_name;
+    let sockets = match backend.forwarding {
+        Forwarding::Nat if !is_local => Sockets::Own {
+            // The only service's port is no other one for being written down.
+            port: backend
+                .port
+                .filter(|port| cluster.ports != [*port])
+                .and_then(NonZeroU16::new),
+        },
+        _ => Sockets::Virtual,
+    };
+    Endpoint {
+        address: backend.address,
+        sockets,
+    }
+}
+
+/// An endpoint whose replies pass this box; `None` of another one.
+pub(super) fn nat_backend(id: BackendId, endpoint: Endpoint) -> Option<NatBackend> {
+    let Sockets::Own { port } = endpoint.sockets else {
+        return None;
+    };
+    Some(NatBackend {
+        id,
+        address: endpoint.address,
+        port: port.map(NonZeroU16::get),
+    })
 }
 
 /// The policy's settings, from the configuration.
@@ -291,6 +329,78 @@ pub(super) fn nanoseconds(duration: std::time::Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FILE: &str = "
+node: {name: mx1, interfaces: [eth0]}
+cluster:
+  virtual_router_id: 51
+  virtual_addresses: [192.0.2.25/24]
+  ports: [25]
+  sites:
+    - name: here
+      backends:
+        - {name: mx1, address: 192.0.2.11, forwarding: nat}
+        - {name: mx2, address: 192.0.2.12, forwarding: nat}
+        - {name: mx3, address: 192.0.2.13}
+";
+
+    /// Gives ids as the maps do: what has one keeps it.
+    fn configure(
+        members: &mut Members,
+        known: &mut BTreeMap<Endpoint, BackendId>,
+        file: &str,
+    ) -> Vec<u16> {
+        let cluster = config::Config::parse(file, "f").unwrap().cluster;
+        for endpoint in endpoints("mx1", &cluster) {
+            let next = BackendId(u16::try_from(known.len()).unwrap());
+            known.entry(endpoint).or_insert(next);
+        }
+        let gone = members.configure("mx1", &cluster, known);
+        gone.into_iter().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn a_backend_whose_sockets_become_others_gets_another_id_and_its_own_one_back() {
+        let (mut members, mut known) = (Members::default(), BTreeMap::new());
+        let line = "mx3, address: 192.0.2.13";
+        let as_is = |more: &str| FILE.replace(line, &format!("{line}{more}"));
+        // What mx3 is changed to, its id then, and the ids that are to go.
+        let steps: [(&str, u16, &[u16]); 8] = [
+            ("", 2, &[]),
+            (", forwarding: ipip", 2, &[]),
+            (", forwarding: nat", 3, &[2]),
+            (", forwarding: nat, port: 25", 3, &[]),
+            (", forwarding: nat, port: 2525", 4, &[3]),
+            ("", 2, &[4]),
+            (", forwarding: nat", 3, &[2]),
+            (", weight: 7", 2, &[3]),
+        ];
+        for (more, id, gone) in steps {
+            assert_eq!(
+                configure(&mut members, &mut known, &as_is(more)),
+                gone,
+                "{more}"
+            );
+            let mx3 = members.by_name("mx3").unwrap();
+            assert_eq!(mx3.id, BackendId(id), "{more}");
+            mx3.heard_ns = 42;
+        }
+        let removed = FILE.replace("        - {name: mx3, address: 192.0.2.13}\n", "");
+        assert_eq!(configure(&mut members, &mut known, &removed), [2]);
+    }
+
+    #[test]
+    fn this_box_serves_the_virtual_address_whatever_it_is_to_others() {
+        let mut members = Members::default();
+        configure(&mut members, &mut BTreeMap::new(), FILE);
+        let translated: Vec<bool> = members
+            .iter()
+            .map(|it| it.endpoint.is_translated())
+            .collect();
+        assert_eq!(translated, [false, true, false]);
+        let addresses: Vec<IpAddr> = members.nat_backends().map(|nat| nat.address).collect();
+        assert_eq!(addresses, [IpAddr::from([192, 0, 2, 12])]);
+    }
 
     #[test]
     fn a_configuration_that_says_nothing_gives_the_policys_own_defaults() {

@@ -37,6 +37,7 @@ mod elected;
 mod election_view;
 mod event;
 mod interfaces;
+mod leaving;
 mod led;
 mod listeners;
 mod members;

@@ -13,7 +13,7 @@ use crate::{
     channel::{OrderRecord, Word},
     config::duration::Shown,
     dataplane::seen,
-    units::Weight,
+    units::{BackendId, Endpoint, Weight},
 };
 
 /// An operator who waits for an answer.
@@ -127,6 +127,7 @@ impl Conductor {
     /// the flows that it knows.
     pub(super) fn end_drains(&mut self) {
         let now_unix_s = clock::unix_s();
+        let leaving = self.leaving_of_boxes();
         for member in self.members.iter() {
             let is_over = self.orders.drain(&member.name).is_some_and(|drain| {
                 drain.then_reset && drain.until_unix_s.is_some_and(|until| until <= now_unix_s)
@@ -135,7 +136,11 @@ impl Conductor {
                 continue;
             }
             let now_seen = seen(clock::monotonic_ns());
-            let on_it = |_, word: FlowWord| word.backend == member.id.0;
+            let others = leaving.get(&member.address);
+            let on_it = |_, word: FlowWord| {
+                let is_other = |(id, _): &(BackendId, Endpoint)| id.0 == word.backend;
+                word.backend == member.id.0 || others.is_some_and(|ids| ids.iter().any(is_other))
+            };
             let reset = self.plane.flows().doom(now_seen, on_it);
             if reset > 0 {
                 info!(

@@ -24,6 +24,7 @@ impl Conductor {
         let cluster = &self.config.cluster;
         let master = self.election.is_master();
         let loads: BTreeMap<BackendId, u64> = self.plane.loads().into_iter().collect();
+        let leaving = self.leaving_of_boxes();
         let steered: BTreeMap<BackendId, BackendStats> = self
             .plane
             .backend_stats()
@@ -62,7 +63,10 @@ impl Conductor {
                 .members
                 .iter()
                 .map(|member| {
-                    let live = loads.get(&member.id).copied().unwrap_or(0);
+                    let load = |id: &BackendId| loads.get(id).copied().unwrap_or(0);
+                    let leaving = leaving.get(&member.address).into_iter().flatten();
+                    let leaving: u64 = leaving.map(|(id, _)| load(id)).sum();
+                    let live = (load(&member.id) + leaving, leaving);
                     let steered = steered.get(&member.id).copied().unwrap_or_default();
                     self.backend(member, live, steered, now_ns)
                 })
@@ -82,12 +86,17 @@ impl Conductor {
 
     /// The flow tables with the names of what is in them.
     pub(super) fn flow_view(&self) -> FlowView {
+        let leaving = self.leaving_of_boxes();
         FlowView {
             tables: self.plane.flows(),
             backends: self
                 .members
                 .iter()
-                .map(|member| (member.id.0, member.name.clone()))
+                .flat_map(|member| {
+                    let others = leaving.get(&member.address).into_iter().flatten();
+                    let ids = others.map(|(id, _)| id.0).chain([member.id.0]);
+                    ids.map(|id| (id, member.name.clone())).collect::<Vec<_>>()
+                })
                 .collect(),
             services: self.plane.services(),
             now_seen: seen(clock::monotonic_ns()),
@@ -151,7 +160,7 @@ impl Conductor {
     fn backend(
         &self,
         member: &Member,
-        live: u64,
+        (live, leaving): (u64, u64),
         steered: BackendStats,
         now_ns: u64,
     ) -> BackendStatus {
@@ -175,6 +184,7 @@ impl Conductor {
             }),
             drain: self.drain(&member.name),
             sessions: live,
+            leaving_sessions: leaving,
             unique_sources: member.live.unique_sources.unwrap_or(0),
             shut_offs: member.shut_offs.clone(),
             poll_error: member.poll_error.clone(),

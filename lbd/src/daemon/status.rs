@@ -118,6 +118,10 @@ pub struct BackendStatus {
     pub drain: Option<DrainStatus>,
     /// Live sessions through this node's flow table.
     pub sessions: u64,
+    /// Those of them that were opened when it was reached in another way (`nat` or not, another port),
+    /// and go on in that way until they end.
+    #[serde(default)]
+    pub leaving_sessions: u64,
     /// Unique sources among them, as of the last sweep.
     pub unique_sources: u64,
     /// How often it stopped to take new sessions since the daemon started, by `reason_kind`.
@@ -354,6 +358,7 @@ pub(crate) mod tests {
             drain: None,
             operator: None,
             sessions,
+            leaving_sessions: 0,
             unique_sources: 10,
             shut_offs: BTreeMap::new(),
             poll_error: None,

@@ -36,10 +36,17 @@ impl Conductor {
             .plane
             .flows()
             .sweep(&mut self.sweep.sweeper, now_seen, timeouts);
+        let leaving = self.leaving_of_boxes();
         for member in self.members.iter_mut() {
             let flows = report.backend(member.id.0);
             member.live.sessions = flows.sessions;
             member.live.unique_sources = Some(flows.unique_sources);
+            // The box has these too. A source may be in both: it counts twice while it is.
+            for (id, _) in leaving.get(&member.address).into_iter().flatten() {
+                let flows = report.backend(id.0);
+                member.live.sessions += flows.sessions;
+                *member.live.unique_sources.get_or_insert(0) += flows.unique_sources;
+            }
         }
         self.end_drains();
         if report.stuck_freed + report.duplicates + report.impossible > 0

@@ -24,13 +24,15 @@ pub(super) fn is_too_small_for_ipv6(mtu: u16) -> bool {
 }
 
 /// The addresses that the program knows as tunnels' ends, with their [`side`]: this box's own if it
-/// is sent to by `ipip`, and those that other boxes send from.
-pub(super) fn ends(members: &Members, cluster: &Cluster) -> BTreeMap<IpAddr, u32> {
-    let Some(own) = members
-        .local()
-        .filter(|local| local.forwarding == Forwarding::Ipip)
-    else {
-        return BTreeMap::new();
+/// is sent to by `ipip`, and those that other boxes send from. `None`: those that there are stay, for
+/// a box that is sent to by `nat` may have sessions that were opened through a tunnel.
+pub(super) fn ends(members: &Members, cluster: &Cluster) -> Option<BTreeMap<IpAddr, u32>> {
+    let local = members.local();
+    if local.is_some_and(|local| local.forwarding == Forwarding::Nat) {
+        return None;
+    }
+    let Some(own) = local.filter(|local| local.forwarding == Forwarding::Ipip) else {
+        return Some(BTreeMap::new());
     };
     let mut ends: BTreeMap<IpAddr, u32> = members
         .iter()
@@ -41,7 +43,7 @@ pub(super) fn ends(members: &Members, cluster: &Cluster) -> BTreeMap<IpAddr, u32
         .map(|address| (address, side::PEER))
         .collect();
     ends.insert(own.address, side::OWN);
-    ends
+    Some(ends)
 }
 
 /// The address that this box tunnels to `address` from: the one that the other boxes know it by,
@@ -58,7 +60,7 @@ pub(super) fn source(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Config, units::BackendId};
+    use crate::{config::Config, daemon::members, units::BackendId};
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -105,25 +107,27 @@ cluster:
         - {name: mx1, address: 192.0.2.11}
         - {name: mx2, address: 203.0.113.12, forwarding: ipip}
         - {name: mx3, address: 203.0.113.13, forwarding: ipip}
+        - {name: mx4, address: 192.0.2.14, forwarding: nat}
 ";
         let of = |name: &str| {
             let config = Config::parse(&file.replace("NAME", name), "f").unwrap();
-            let ids = (0..)
-                .zip(config.cluster.backends())
-                .map(|(id, (_, backend))| (backend.address, BackendId(id)))
-                .collect();
+            let endpoints = members::endpoints(name, &config.cluster);
+            let ids = (0..).map(BackendId);
+            let ids = endpoints.into_iter().zip(ids).collect();
             let mut members = Members::default();
             members.configure(name, &config.cluster, &ids);
             ends(&members, &config.cluster)
         };
-        assert_eq!(of("mx1"), BTreeMap::new());
-        assert_eq!(of("lb1"), BTreeMap::new());
+        assert_eq!(of("mx1"), Some(BTreeMap::new()));
+        assert_eq!(of("lb1"), Some(BTreeMap::new()));
+        assert_eq!(of("mx4"), None);
         let expected = BTreeMap::from([
             (ip("192.0.2.2"), side::PEER),
             (ip("192.0.2.11"), side::PEER),
             (ip("203.0.113.12"), side::OWN),
             (ip("203.0.113.13"), side::PEER),
+            (ip("192.0.2.14"), side::PEER),
         ]);
-        assert_eq!(of("mx2"), expected);
+        assert_eq!(of("mx2"), Some(expected));
     }
 }

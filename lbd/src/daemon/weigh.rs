@@ -11,6 +11,7 @@ use super::{
     clock,
     conductor::Conductor,
     control::Explained,
+    leaving::Leaving,
     led::{self, Led, Whose},
     members::{self, Member, nanoseconds},
 };
@@ -46,8 +47,7 @@ pub(super) struct Weigher {
     /// The weights that the live ring was built from, in the configuration's order; `None` when
     /// other backends are to be in it.
     ring: Option<Vec<WeightPermille>>,
-    /// Backends that the configuration no longer has, and that still have sessions.
-    retired: Vec<BackendId>,
+    pub(super) leaving: Leaving,
 }
 
 impl Weigher {
@@ -65,7 +65,7 @@ impl Weigher {
             led: None,
             told_ns: 0,
             ring: None,
-            retired: Vec::new(),
+            leaving: Leaving::default(),
         }
     }
 
@@ -101,12 +101,6 @@ impl Weigher {
         self.ring = None;
     }
 
-    /// Backends that are to go once their sessions have ended; one that `is_back` stays.
-    pub(super) fn retire(&mut self, gone: Vec<BackendId>, is_back: impl Fn(BackendId) -> bool) {
-        self.retired.extend(gone);
-        self.retired.retain(|id| !is_back(*id));
-    }
-
     /// Follows these weights for a while.
     pub(super) fn follow(&mut self, led: Led) {
         self.led = Some(led);
@@ -115,11 +109,6 @@ impl Weigher {
     /// There are figures of this node's own.
     pub(super) fn forget_former(&mut self) {
         self.led.take_if(|led| led.whose == Whose::Former);
-    }
-
-    /// Those that are still to go.
-    pub(super) fn retired(&self) -> &[BackendId] {
-        &self.retired
     }
 
     /// The last decision on a backend.
@@ -292,7 +281,7 @@ impl Conductor {
                 Ok(())
             });
         }
-        self.forget_retired();
+        self.forget_gone(clock::boottime_ns());
     }
 
     /// By the backends' addresses, which are the same on every node; ids need not be.
@@ -314,23 +303,6 @@ impl Conductor {
             })
             .collect();
         Ring::build(&entries)
-    }
-
-    /// Removes retired backends whose last session has ended.
-    fn forget_retired(&mut self) {
-        if self.weigher.retired.is_empty() {
-            return self.let_go_of_virtual_addresses();
-        }
-        let busy: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
-        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.weigher.retired)
-            .into_iter()
-            .partition(|id| busy.get(id).is_some_and(|sessions| *sessions > 0));
-        self.weigher.retired = stay;
-        for id in go {
-            self.log_failure("removing a backend", |conductor| {
-                Ok(conductor.plane.remove_backend(id)?)
-            });
-        }
     }
 
     /// A line for each backend that starts or stops to take sessions.

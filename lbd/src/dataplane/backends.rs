@@ -1,5 +1,5 @@
-//! `BACKENDS`: entries from specs, and ids that stay with an address.
-use std::{collections::BTreeMap, net::IpAddr};
+//! `BACKENDS`: entries from specs, and ids that stay with an endpoint.
+use std::{collections::BTreeMap, num::NonZeroU16};
 
 use lbd_common::{
     backend::{Backend, mode, state},
@@ -10,7 +10,7 @@ use super::{
     address,
     spec::{BackendSpec, Delivery},
 };
-use crate::units::BackendId;
+use crate::units::{BackendId, Endpoint, Sockets};
 
 /// The entry that a spec becomes.
 pub fn encode(spec: &BackendSpec) -> Backend {
@@ -77,11 +77,35 @@ pub fn transition(current: &Backend, new: &Backend) -> Vec<Backend> {
     vec![closed, changed, *new]
 }
 
-/// Which id each address has.
+/// What an entry says of where sessions end; `None` of one that is not in use.
+pub fn endpoint(entry: &Backend) -> Option<Endpoint> {
+    let address = address::from_words(u32::from(entry.family), entry.address)?;
+    let sockets = match entry.mode {
+        mode::NAT => Sockets::Own {
+            port: NonZeroU16::new(u16::from_be(entry.port_be)),
+        },
+        _ => Sockets::Virtual,
+    };
+    (entry.state != state::UNUSED).then_some(Endpoint { address, sockets })
+}
+
+/// The entry of another endpoint of the same box as `box_entry`: it is reached by the same hop, and
+/// lives or dies with it.
+pub fn beside(entry: &Backend, box_entry: &Backend) -> Backend {
+    Backend {
+        mac: box_entry.mac,
+        source_mac: box_entry.source_mac,
+        ifindex: box_entry.ifindex,
+        state: box_entry.state,
+        ..*entry
+    }
+}
+
+/// Which id each endpoint has.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct BackendIds {
-    by_address: BTreeMap<IpAddr, BackendId>,
-    by_id: BTreeMap<BackendId, IpAddr>,
+    by_endpoint: BTreeMap<Endpoint, BackendId>,
+    by_id: BTreeMap<BackendId, Endpoint>,
 }
 
 impl BackendIds {
@@ -89,62 +113,63 @@ impl BackendIds {
     pub fn from_entries<'a>(entries: impl IntoIterator<Item = &'a Backend>) -> Self {
         let mut ids = Self::default();
         for (id, backend) in (0_u16..).zip(entries) {
-            let address = address::from_words(u32::from(backend.family), backend.address);
-            if let Some(address) = address.filter(|_| backend.state != state::UNUSED) {
-                ids.insert(address, BackendId(id));
+            if let Some(endpoint) = endpoint(backend) {
+                ids.insert(endpoint, BackendId(id));
             }
         }
         ids
     }
 
-    fn insert(&mut self, address: IpAddr, id: BackendId) {
-        self.by_address.insert(address, id);
-        self.by_id.insert(id, address);
+    fn insert(&mut self, endpoint: Endpoint, id: BackendId) {
+        self.by_endpoint.insert(endpoint, id);
+        self.by_id.insert(id, endpoint);
     }
 
-    /// The address's id.
-    pub fn get(&self, address: IpAddr) -> Option<BackendId> {
-        self.by_address.get(&address).copied()
+    /// The endpoint's id.
+    pub fn get(&self, endpoint: Endpoint) -> Option<BackendId> {
+        self.by_endpoint.get(&endpoint).copied()
     }
 
-    /// The id's address.
-    pub fn address(&self, id: BackendId) -> Option<IpAddr> {
+    /// The id's endpoint.
+    pub fn endpoint(&self, id: BackendId) -> Option<Endpoint> {
         self.by_id.get(&id).copied()
     }
 
-    /// Each address with its id.
-    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, BackendId)> {
-        self.by_address.iter().map(|(address, id)| (*address, *id))
+    /// Each endpoint with its id.
+    pub fn iter(&self) -> impl Iterator<Item = (Endpoint, BackendId)> {
+        self.by_endpoint
+            .iter()
+            .map(|(endpoint, id)| (*endpoint, *id))
     }
 
-    /// The ids that addresses have.
+    /// The ids that endpoints have.
     pub fn ids(&self) -> impl Iterator<Item = BackendId> {
-        self.by_address.values().copied()
+        self.by_endpoint.values().copied()
     }
 
-    /// The address's id, or the lowest that no address and no flow has; `None` when there is none.
+    /// The endpoint's id, or the lowest that no endpoint and no flow has; `None` when there is none.
     ///
     /// `busy` tells whether flows of a removed backend still have the id.
     pub fn allocate(
         &mut self,
-        address: IpAddr,
+        endpoint: Endpoint,
         busy: impl Fn(BackendId) -> bool,
     ) -> Option<BackendId> {
-        if let Some(id) = self.get(address) {
+        if let Some(id) = self.get(endpoint) {
             return Some(id);
         }
         let last = u16::try_from(MAX_BACKENDS - 1).unwrap_or(u16::MAX);
         let id = (0..=last)
             .map(BackendId)
-            .find(|&id| self.address(id).is_none() && !busy(id))?;
-        self.insert(address, id);
+            .find(|&id| self.endpoint(id).is_none() && !busy(id))?;
+        self.insert(endpoint, id);
         Some(id)
     }
 
-    /// Forgets the address that has the id.
+    /// Forgets the endpoint that has the id.
     pub fn release(&mut self, id: BackendId) {
-        if let Some(address) = self.by_id.remove(&id) {
-            self.by_address.remove(&address);
+        if let Some(endpoint) = self.by_id.remove(&id) {
+            self.by_endpoint.remove(&endpoint);
         }
     }
 }
@@ -292,7 +317,8 @@ mod tests {
     #[test]
     fn an_address_keeps_its_id_across_a_restart() {
         let mut ids = BackendIds::default();
-        let [a, b] = ["192.0.2.11", "2001:db8::12"].map(|text| text.parse::<IpAddr>().unwrap());
+        let [a, b] =
+            ["192.0.2.11", "2001:db8::12"].map(|text| Endpoint::of_virtual(text.parse().unwrap()));
         assert_eq!(ids.allocate(a, |_| false), Some(BackendId(0)));
         assert_eq!(ids.allocate(b, |_| false), Some(BackendId(1)));
         ids.release(BackendId(0));
@@ -305,9 +331,60 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_has_an_id_for_each_way_that_its_sockets_differ_by_and_finds_it_again() {
+        let own = |port| Delivery::Nat { port };
+        let tunnel = Delivery::Ipip {
+            source: "192.0.2.11".parse().unwrap(),
+            mtu: 1480,
+        };
+        let mut ids = BackendIds::default();
+        let mut entries = Vec::new();
+        // What it is changed to, one after the other, and the id that it then has.
+        for (delivery, expected) in [
+            (Delivery::Dsr, 0),
+            (own(None), 1),
+            (tunnel, 0),
+            (own(Some(2525)), 2),
+            (own(None), 1),
+            (Delivery::Local, 0),
+        ] {
+            let entry = encode(&spec("192.0.2.12", delivery));
+            let endpoint = endpoint(&entry).unwrap();
+            let id = ids.allocate(endpoint, |_| false).unwrap();
+            assert_eq!(id, BackendId(expected), "{delivery:?}");
+            entries.resize(entries.len().max(usize::from(id.0) + 1), entry);
+            entries[usize::from(id.0)] = entry;
+            assert_eq!(BackendIds::from_entries(&entries), ids, "after a restart");
+        }
+        let unused = Backend {
+            state: state::UNUSED,
+            ..entries[1]
+        };
+        assert_eq!(endpoint(&unused), None);
+    }
+
+    #[test]
+    fn the_endpoints_of_a_box_share_its_hop_and_its_death() {
+        let own = encode(&spec("192.0.2.12", Delivery::Nat { port: Some(2525) }));
+        let moved = Backend {
+            mac: [9; 6],
+            ifindex: 8,
+            state: state::DEAD,
+            ..encode(&spec("192.0.2.12", Delivery::Dsr))
+        };
+        let expected = Backend {
+            mac: [9; 6],
+            ifindex: 8,
+            state: state::DEAD,
+            ..own
+        };
+        assert_eq!(beside(&own, &moved), expected);
+    }
+
+    #[test]
     fn an_id_with_flows_is_not_given_away() {
         let mut ids = BackendIds::default();
-        let a = "192.0.2.11".parse().unwrap();
+        let a = Endpoint::of_virtual("192.0.2.11".parse().unwrap());
         assert_eq!(ids.allocate(a, |id| id.0 < 3), Some(BackendId(3)));
     }
 
@@ -315,14 +392,10 @@ mod tests {
     fn ids_run_out_at_the_end_of_the_map() {
         let mut ids = BackendIds::default();
         for i in 0..MAX_BACKENDS {
-            assert!(
-                ids.allocate(std::net::Ipv4Addr::from(i).into(), |_| false)
-                    .is_some()
-            );
+            let endpoint = Endpoint::of_virtual(std::net::Ipv4Addr::from(i).into());
+            assert!(ids.allocate(endpoint, |_| false).is_some());
         }
-        assert_eq!(
-            ids.allocate("2001:db8::1".parse().unwrap(), |_| false),
-            None
-        );
+        let beyond = Endpoint::of_virtual("2001:db8::1".parse().unwrap());
+        assert_eq!(ids.allocate(beyond, |_| false), None);
     }
 }

@@ -68,7 +68,7 @@ use self::{
 };
 use crate::{
     flows::IdsInUse,
-    units::{BackendId, Mac, WeightPermille},
+    units::{BackendId, Endpoint, Mac, WeightPermille},
 };
 pub use load::check_privileges;
 
@@ -234,51 +234,64 @@ impl DataPlane {
             .collect()
     }
 
-    /// The id of each backend's address: the one it has, also across restarts, or a new one.
+    /// The id of each backend's endpoint: the one it has, also across restarts, or a new one.
     ///
     /// All at once, because a new one costs a look at every flow.
     pub fn allocate_backend_ids(
         &mut self,
-        addresses: &[IpAddr],
-    ) -> Result<BTreeMap<IpAddr, BackendId>> {
-        let is_new = |address: &IpAddr| self.backend_ids.get(*address).is_none();
-        let busy = if addresses.iter().any(is_new) {
+        endpoints: &[Endpoint],
+    ) -> Result<BTreeMap<Endpoint, BackendId>> {
+        let is_new = |endpoint: &Endpoint| self.backend_ids.get(*endpoint).is_none();
+        let busy = if endpoints.iter().any(is_new) {
             self.flows.ids_in_use().backends
         } else {
             BTreeSet::new()
         };
-        let mut allocate = |address: &IpAddr| {
+        let mut allocate = |endpoint: &Endpoint| {
             let is_busy = |id: BackendId| busy.contains(&id.0);
-            let id = self.backend_ids.allocate(*address, is_busy);
+            let id = self.backend_ids.allocate(*endpoint, is_busy);
             let id = id.ok_or(DataPlaneError::NoBackendId {
                 limit: MAX_BACKENDS,
             })?;
-            Ok((*address, id))
+            Ok((*endpoint, id))
         };
-        addresses.iter().map(&mut allocate).collect()
+        endpoints.iter().map(&mut allocate).collect()
     }
 
-    /// The backends' ids and addresses.
+    /// The backends' ids and endpoints.
     pub fn backend_ids(&self) -> &BackendIds {
         &self.backend_ids
     }
 
     /// Writes a backend's entry; no system call when nothing changed but one to see that.
     pub fn set_backend(&mut self, id: BackendId, spec: &BackendSpec) -> Result<()> {
+        self.change_backend(id, |_| backends::encode(spec))
+    }
+
+    /// Has frames to `id` go where those to `of` go, another endpoint of the same box.
+    pub fn reach_beside(&mut self, id: BackendId, of: BackendId) -> Result<()> {
+        let box_entry: Backend = self.maps.backends.get(backend_index(of)?)?;
+        self.change_backend(id, |entry| backends::beside(entry, &box_entry))
+    }
+
+    fn change_backend(
+        &mut self,
+        id: BackendId,
+        change: impl FnOnce(&Backend) -> Backend,
+    ) -> Result<()> {
         let index = backend_index(id)?;
         let current: Backend = self.maps.backends.get(index)?;
-        for entry in backends::transition(&current, &backends::encode(spec)) {
+        for entry in backends::transition(&current, &change(&current)) {
             self.maps.backends.set(index, &entry)?;
         }
         Ok(())
     }
 
     /// Translates replies of exactly these backends from now on, to the services that are served now
-    /// ([`Self::set_vips`]). Those of `retired` backends are translated as before, until
-    /// [`Self::remove_backend`].
-    pub fn set_replies(&mut self, nat: &[NatBackend], retired: &[BackendId]) -> Result<()> {
+    /// ([`Self::set_vips`]). Of two before one port the first counts.
+    pub fn set_replies(&mut self, nat: &[NatBackend]) -> Result<()> {
         let wanted = replies::entries(nat, &self.services());
-        replies::write(&self.maps.replies, &wanted, |id| retired.contains(&id))?;
+        replies::write(&self.maps.replies, &wanted)?;
         let any = !self.maps.replies.keys::<ReplyKey>()?.is_empty();
         self.director.set_flag(flag::NAT, any);
         self.maps.filter(None, None)

@@ -20,7 +20,7 @@ pub struct NatBackend {
     pub port: Option<u16>,
 }
 
-/// The map's entries. Services beyond [`MAX_REPLY_SERVICES`] before one port are left out: the
+/// The map's entries; of two backends before one port the first has it. Services beyond [`MAX_REPLY_SERVICES`] before one port are left out: the
 /// configuration has been refused before.
 pub(super) fn entries(nat: &[NatBackend], services: &[Service]) -> BTreeMap<ReplyKey, Reply> {
     let mut entries: BTreeMap<ReplyKey, Reply> = BTreeMap::new();
@@ -34,6 +34,9 @@ pub(super) fn entries(nat: &[NatBackend], services: &[Service]) -> BTreeMap<Repl
                 backend: u32::from(backend.id.0),
                 ..Reply::default()
             });
+            if reply.backend != u32::from(backend.id.0) {
+                continue;
+            }
             if let Some(free) = reply.services.iter_mut().find(|service| service.id == 0) {
                 *free = ReplyService {
                     address: address::words(service.address.ip()),
@@ -55,17 +58,13 @@ fn key(from: SocketAddr) -> ReplyKey {
     }
 }
 
-/// Makes the map hold `wanted` and nothing else but the entries of backends that `stays` names. An
-/// entry that is found at all is found at every moment.
-pub(super) fn write(
-    map: &CallMap,
-    wanted: &BTreeMap<ReplyKey, Reply>,
-    stays: impl Fn(BackendId) -> bool,
-) -> Result<()> {
+/// Makes the map hold `wanted` and nothing else. An entry that is found at all is found at every
+/// moment.
+pub(super) fn write(map: &CallMap, wanted: &BTreeMap<ReplyKey, Reply>) -> Result<()> {
     for (key, reply) in wanted {
         map.set(*key, reply)?;
     }
-    remove(map, |key, id| !wanted.contains_key(key) && !stays(id))
+    remove(map, |key, _| !wanted.contains_key(key))
 }
 
 /// Takes out what belongs to a backend.
@@ -141,6 +140,22 @@ mod tests {
         }
         let reply = entries[&key("10.0.0.8:2525".parse().unwrap())];
         assert_eq!(reply.services[1].port_be, 587_u16.to_be());
+    }
+
+    #[test]
+    fn one_port_has_one_backend() {
+        let services = [service("192.0.2.25:25", 1), service("192.0.2.26:25", 2)];
+        let backends = [
+            nat(7, "10.0.0.7", None),
+            nat(8, "10.0.0.7", Some(25)),
+            nat(9, "10.0.0.7", Some(2525)),
+        ];
+        let entries = entries(&backends, &services);
+        for (port, backend) in [(25, 7), (2525, 9)] {
+            let reply = entries[&key(SocketAddr::new([10, 0, 0, 7].into(), port))];
+            assert_eq!(reply.backend, backend);
+            assert_eq!(reply.services.map(|it| it.id)[..3], [1, 2, 0]);
+        }
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub struct Backend {
     pub drain: Option<Drain>,
     /// Live sessions in this node's flow table.
     pub sessions: u64,
+    /// Those of them that were opened when it was reached in another way.
+    pub leaving_sessions: u64,
     /// Why the weight is what it is.
     pub reason: String,
     /// What its agent reported last.

@@ -1,6 +1,6 @@
 //! This node's ids and the addresses that all nodes have in common.
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -10,7 +10,7 @@ use crate::{
     channel::{Change, FlowRecord},
     dataplane::{BackendIds, Event, EventKind, Service},
     flows::{Flow, FlowKey, age},
-    units::BackendId,
+    units::{BackendId, Endpoint},
 };
 
 /// Both ways.
@@ -18,8 +18,10 @@ use crate::{
 pub(in crate::daemon) struct Book {
     vips: HashMap<u16, SocketAddr>,
     vip_ids: HashMap<SocketAddr, u16>,
-    backends: HashMap<BackendId, IpAddr>,
-    backend_ids: HashMap<IpAddr, BackendId>,
+    backends: HashMap<BackendId, Endpoint>,
+    backend_ids: HashMap<Endpoint, BackendId>,
+    /// The boxes that have at least one of them.
+    boxes: HashSet<IpAddr>,
 }
 
 impl Book {
@@ -28,9 +30,26 @@ impl Book {
         Self {
             vips: vips().collect(),
             vip_ids: vips().map(|(id, address)| (address, id)).collect(),
-            backends: backends.iter().map(|(address, id)| (id, address)).collect(),
+            backends: backends
+                .iter()
+                .map(|(endpoint, id)| (id, endpoint))
+                .collect(),
             backend_ids: backends.iter().collect(),
+            boxes: backends
+                .iter()
+                .map(|(endpoint, _)| endpoint.address)
+                .collect(),
         }
+    }
+
+    /// The endpoint of a peer's open session, if this node knows its box and not the endpoint.
+    pub(super) fn other_way(&self, record: &FlowRecord) -> Option<Endpoint> {
+        let endpoint = record.backend;
+        let is_other = record.change != Change::Closed
+            && self.vip_ids.contains_key(&record.vip)
+            && self.boxes.contains(&endpoint.address)
+            && !self.backend_ids.contains_key(&endpoint);
+        is_other.then_some(endpoint)
     }
 
     /// The ids of a peer's virtual address and backend; `None` when this node lacks one of them.
@@ -76,5 +95,49 @@ impl Book {
             vip: *self.vips.get(&vip_id)?,
             backend: *self.backends.get(&backend)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Sockets;
+
+    #[test]
+    fn sessions_of_one_box_are_told_apart_by_their_endpoint() {
+        let address: IpAddr = [192, 0, 2, 13].into();
+        let vip: SocketAddr = "192.0.2.25:25".parse().unwrap();
+        let old = Endpoint::of_virtual(address);
+        let new = Endpoint {
+            address,
+            sockets: Sockets::Own { port: None },
+        };
+        let mut ids = BackendIds::default();
+        ids.allocate(old, |_| false).unwrap();
+        let services = [Service {
+            address: vip,
+            id: 3,
+        }];
+        let before = Book::new(&services, &ids);
+        ids.allocate(new, |_| false).unwrap();
+        let after = Book::new(&services, &ids);
+        let record = |backend| FlowRecord {
+            change: Change::Opened,
+            source: "198.51.100.7:4000".parse().unwrap(),
+            vip,
+            backend,
+        };
+        assert_eq!(before.ids(&record(old)), Some((3, BackendId(0))));
+        assert_eq!(before.ids(&record(new)), None);
+        assert_eq!(after.ids(&record(new)), Some((3, BackendId(1))));
+        assert_eq!(before.other_way(&record(new)), Some(new));
+        assert_eq!(after.other_way(&record(new)), None);
+        let elsewhere = Endpoint::of_virtual([192, 0, 2, 14].into());
+        assert_eq!(before.other_way(&record(elsewhere)), None, "another box");
+        let closed = FlowRecord {
+            change: Change::Closed,
+            ..record(new)
+        };
+        assert_eq!(before.other_way(&closed), None, "it has ended");
     }
 }

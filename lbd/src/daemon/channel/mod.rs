@@ -29,6 +29,7 @@ use crate::{
     dataplane::{Events, FlowTables},
     history::{Message, Refusal},
     push::Version,
+    units::Endpoint,
 };
 
 /// A peer that was heard within so much runs an lbd. Some hellos of a second each.
@@ -55,6 +56,9 @@ pub(super) enum Event {
     Orders(Vec<OrderRecord>),
     /// Denials by hand that a peer knows.
     Denials(Vec<DenialRecord>),
+    /// Where peers have sessions with boxes that this node knows at other endpoints only.
+    /// [`Outlet::other_ways_taken`] is to follow; [`Event::Joined`] waits for it.
+    OtherWays(Vec<Endpoint>),
     /// Clients to whom a reply of a `nat` backend found no MAC: no news of a peer's, but of the
     /// program's, whose events the thread reads.
     NoNeighbour(Vec<IpAddr>),
@@ -89,6 +93,10 @@ enum Order {
     },
     /// Ask every peer for its table.
     Join,
+    /// Likewise, and nobody waits for them: what they tell of was without an id here.
+    AskForTables,
+    /// The answer to [`Event::OtherWays`]: whether there are ids for them now.
+    OtherWaysTaken { has_new: bool },
     /// The program had events for which there was no room.
     EventsLost,
     /// Tell the peers what the master, which we are, has decided.
@@ -224,6 +232,17 @@ impl Outlet {
     pub(super) fn join(&self) -> bool {
         self.order(Order::Join);
         self.is_on()
+    }
+
+    /// Asks every peer for its table once more: there are ids now that were lacking.
+    pub(super) fn ask_for_tables(&self) {
+        self.order(Order::AskForTables);
+    }
+
+    /// Answers [`Event::OtherWays`]: if there are new ids, the tables are asked for once more, and a node
+    /// that joins has not joined before they came.
+    pub(super) fn other_ways_taken(&self, has_new: bool) {
+        self.order(Order::OtherWaysTaken { has_new });
     }
 
     /// Whether an address is one of the peers'.

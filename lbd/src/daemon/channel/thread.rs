@@ -4,7 +4,7 @@
 //! A session that no peer knows yet is lost with this box. So between the program's event and the
 //! datagram there is one thread and nothing else, and it comes before ordinary work.
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr, UdpSocket},
     num::NonZeroU64,
@@ -31,6 +31,7 @@ use crate::{
     dataplane::{EventKind, Events, FlowTables, seen},
     flows::{Key4, Key6},
     history::Refusal,
+    units::Endpoint,
 };
 
 /// Datagrams of flows sent in one turn, and how often there is one: 28 Mbyte a second at most, which
@@ -50,6 +51,8 @@ const EVENTS: usize = 4096;
 const DATAGRAMS: usize = 256;
 /// Before ordinary work, behind the election's.
 const NICE: libc::c_int = -15;
+/// Endpoints that the conductor is told of between two books.
+const OTHER_WAYS: usize = 1024;
 /// Between two complaints in the log.
 const COMPLAINT_NS: u64 = 10_000_000_000;
 
@@ -70,6 +73,8 @@ pub(super) struct Worker {
     snapshot: Arc<Mutex<Snapshot>>,
     /// Of what became of the peers' flows.
     learned: Counters,
+    /// Endpoints that the book lacks and the conductor was told of.
+    other_ways: HashSet<Endpoint>,
     /// Peers that are being told the table.
     walks: VecDeque<Walk>,
     tick_ns: u64,
@@ -84,6 +89,8 @@ struct On {
     socket: UdpSocket,
     channel: Channel,
     is_joining: bool,
+    /// The conductor was told of endpoints of peers' sessions that have no id here.
+    awaits_ids: bool,
     send_failed: u64,
     complained_ns: Option<u64>,
 }
@@ -110,6 +117,7 @@ impl Worker {
             tell,
             snapshot,
             learned: Counters::default(),
+            other_ways: HashSet::new(),
             walks: VecDeque::new(),
             tick_ns: 0,
             turn_ns: 0,
@@ -181,6 +189,7 @@ impl Worker {
         let outputs = match (order, on) {
             (Order::Book { book, idle_ns }, _) => {
                 self.book = *book;
+                self.other_ways.clear();
                 self.refresh = Refresh::new(idle_ns);
                 return;
             }
@@ -196,6 +205,7 @@ impl Worker {
                     socket,
                     channel,
                     is_joining: false,
+                    awaits_ids: false,
                     send_failed: 0,
                     complained_ns: None,
                 });
@@ -216,6 +226,15 @@ impl Worker {
                 on.is_joining = true;
                 on.channel.join(now_ns)
             }
+            (Order::OtherWaysTaken { has_new }, Some(on)) => {
+                on.awaits_ids = false;
+                match (has_new, on.is_joining) {
+                    (false, _) => return,
+                    (true, true) => on.channel.join(now_ns),
+                    (true, false) => on.channel.ask_for_tables(now_ns),
+                }
+            }
+            (Order::AskForTables, Some(on)) => on.channel.ask_for_tables(now_ns),
             (Order::EventsLost, Some(on)) => {
                 on.channel.note_lost_events();
                 return;
@@ -321,7 +340,7 @@ impl Worker {
             return;
         };
         let hellos = on.channel.tick(now_ns);
-        let has_joined = on.is_joining && on.channel.has_joined(now_ns);
+        let has_joined = on.is_joining && !on.awaits_ids && on.channel.has_joined(now_ns);
         self.perform(hellos);
         let Some(on) = &mut self.on else {
             return;
@@ -404,15 +423,19 @@ impl Worker {
     fn learn(&mut self, peer: IpAddr, records: &[FlowRecord]) {
         let now_seen = seen(clock::monotonic_ns());
         let (v4, v6) = (self.tables.v4(), self.tables.v6());
+        let mut other_ways = Vec::new();
         for record in records {
             let Some((vip_id, backend)) = self.book.ids(record) else {
                 self.learned.flows_unknown_target += 1;
+                let other_way = self.book.other_way(record);
+                let has_room = self.other_ways.len() < OTHER_WAYS;
+                other_ways.extend(other_way.filter(|it| has_room && self.other_ways.insert(*it)));
                 continue;
             };
             let told = Told {
                 change: record.change,
                 backend,
-                by_backend: record.backend == peer,
+                by_backend: record.backend.address == peer,
             };
             let (port, counters) = (record.source.port(), &mut self.learned);
             match record.source.ip() {
@@ -433,6 +456,17 @@ impl Worker {
                     learn(&v6, key, told, now_seen, counters);
                 }
             }
+        }
+        if other_ways.is_empty() {
+            return;
+        }
+        let is_told = (self.tell)(Event::OtherWays(other_ways));
+        if !is_told {
+            // There is no room now: the next such session tells it again.
+            self.other_ways.clear();
+        }
+        if let Some(on) = &mut self.on {
+            on.awaits_ids |= is_told;
         }
     }
 }

@@ -184,13 +184,15 @@ mod tests {
     use crate::{
         dataplane::{BackendIds, Service},
         flows::{Insert, NewFlow},
+        units::Endpoint,
     };
 
     const VIP: &str = "192.0.2.25:25";
 
     fn book() -> Book {
         let mut ids = BackendIds::default();
-        ids.allocate([192, 0, 2, 11].into(), |_| false).unwrap();
+        let backend = Endpoint::of_virtual([192, 0, 2, 11].into());
+        ids.allocate(backend, |_| false).unwrap();
         let service = |id, address: &str| Service {
             id,
             address: address.parse().unwrap(),
@@ -267,7 +269,7 @@ mod tests {
             change,
             source: SocketAddr::new([198, 51, 100, 7].into(), port),
             vip: VIP.parse().unwrap(),
-            backend: [192, 0, 2, 11].into(),
+            backend: Endpoint::of_virtual([192, 0, 2, 11].into()),
         };
         let lost = [
             record(1, Closed),

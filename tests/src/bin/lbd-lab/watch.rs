@@ -86,6 +86,7 @@ mod tests {
             operator: None,
             drain: None,
             sessions: 0,
+            leaving_sessions: 0,
             reason: "why".to_owned(),
             reported: None,
         }

@@ -66,10 +66,9 @@ impl<'a> Rows<'a> {
         sorted
             .reigned
             .sort_by_key(|row| (row.minute, row.since_unix_s, row.node.as_str()));
-        sorted.samples.sort_by_key(|row| {
-            let reign = (row.since_unix_s, row.node.as_str());
-            (row.minute, reign, row.backend.as_str())
-        });
+        sorted
+            .samples
+            .sort_by_key(|row| (row.minute, row.since_unix_s, row.node.as_str()));
         sorted.happened.sort_by_key(|row| {
             let what = (row.kind.as_str(), row.subject.as_str(), row.text.as_str());
             (row.unix_s, row.node.as_str(), what)

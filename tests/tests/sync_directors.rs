@@ -137,3 +137,72 @@ fn translated_sessions_outlive_their_director() {
     };
     sessions_outlive_a_pure_director(Backends::BehindNat);
 }
+
+/// As where adverts go by one network and the channel by another.
+#[test]
+fn a_director_whose_adverts_come_from_another_address_than_its_channel_leads_by_its_weights() {
+    let name =
+        "a_director_whose_adverts_come_from_another_address_than_its_channel_leads_by_its_weights";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let lab = Lab::new(&Spec::default()).unwrap();
+    let backend = &lab.nodes[2];
+    backend.hold_vips().unwrap();
+    let _server = Server::start(backend, None).unwrap();
+    let settings = Settings {
+        directors: DIRECTORS.to_vec(),
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(&lab, settings).unwrap();
+    for index in DIRECTORS {
+        let own = lab.nodes[index].address4();
+        let other = format!("10.77.1.{}", own.octets()[3]);
+        lab.nodes[index]
+            .ip(&format!(
+                "addr add {other}/{} dev {INTERFACE}",
+                addresses::PREFIX4
+            ))
+            .unwrap();
+        cluster
+            .edit(&format!("\"{own}\""), &format!("\"{other}\""))
+            .unwrap();
+        let file = cluster.config(index);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let channel = text.replace(&format!("\"{own}:9426\""), &format!("\"{other}:9426\""));
+        assert_ne!(text, channel);
+        std::fs::write(file, channel).unwrap();
+    }
+    let [first, second] = DIRECTORS;
+    // Its own decision would be another one.
+    let file = cluster.config(second);
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(file, text.replace("weight: 100", "weight: 40")).unwrap();
+    for index in DIRECTORS {
+        cluster.start(index).unwrap();
+    }
+    cluster
+        .wait_status(first, "it is the master", Status::is_master)
+        .unwrap();
+    let weighs = |node: usize, permille: u32| {
+        cluster
+            .wait_status(node, "the backend's weight", |status| {
+                status.backend("mx3").unwrap().weight_permille == permille
+            })
+            .unwrap()
+    };
+    let shown = weighs(second, 100_000);
+    let leader = shown.master.unwrap();
+    assert!(
+        !leader.starts_with("10.77.1."),
+        "{leader}: not by its channel"
+    );
+    // With nobody to follow it decides itself.
+    cluster.kill(first);
+    let permille = |status: &Status| status.backend("mx3").unwrap().weight_permille;
+    cluster
+        .wait_status(second, "its own weight", |status| {
+            status.is_master() && permille(status) == 40_000
+        })
+        .unwrap();
+}

@@ -11,6 +11,19 @@ use crate::{
 /// The master repeats its weights every second; a backup that hears none for so long decides itself.
 pub(super) const TOLD_NS: u64 = 5_000_000_000;
 
+/// Whether a peer that tells weights as the master may be the master whose adverts are heard.
+///
+/// Adverts come from the address of their interface, which need not be the one that a node has on the
+/// channel. What comes by the channel is signed, says who sends it, and only a master tells weights: so
+/// it counts, unless the adverts are known to be another peer's.
+pub(super) fn may_lead(
+    teller: IpAddr,
+    peers: &[IpAddr],
+    is_leader: impl Fn(IpAddr) -> bool,
+) -> bool {
+    is_leader(teller) || !peers.iter().any(|peer| is_leader(*peer))
+}
+
 /// Whose weights they are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Whose {
@@ -125,6 +138,22 @@ mod tests {
         assert_eq!(output.sites[0].active, 2);
         assert_eq!(led.in_ring([192, 0, 2, 1].into()), Some(WeightPermille(1)));
         assert_eq!(led.in_ring([192, 0, 2, 3].into()), None);
+    }
+
+    #[test]
+    fn a_master_is_known_by_its_channel_also_where_its_adverts_come_from_elsewhere() {
+        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let peers = [address(2), address(3)];
+        // Who is heard as the master, and who tells weights.
+        for (leader, teller, counts) in [
+            (address(2), address(2), true),
+            (address(2), address(3), false),
+            (IpAddr::from([192, 0, 2, 2]), address(2), true),
+        ] {
+            let is_leader = |other| other == leader;
+            let found = may_lead(teller, &peers, is_leader);
+            assert_eq!(found, counts, "{leader} {teller}");
+        }
     }
 
     #[test]

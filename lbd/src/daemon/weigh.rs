@@ -197,7 +197,9 @@ impl Conductor {
 
     /// What a peer that takes itself for the master has decided: it counts if this node thinks so too.
     pub(super) fn told_weights(&mut self, of: IpAddr, weights: Vec<BackendWeight>) {
-        if self.election.is_master() || !self.election.is_leader(of) {
+        let has_leader = !self.election.is_master() && self.election.leader_address().is_some();
+        let peers = self.channel.addresses();
+        if !has_leader || !led::may_lead(of, &peers, |address| self.election.is_leader(address)) {
             return;
         }
         let now_ns = clock::boottime_ns();

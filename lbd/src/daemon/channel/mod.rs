@@ -251,6 +251,12 @@ impl Outlet {
         peers.iter().any(|peer| peer.address.ip() == address)
     }
 
+    /// Where every peer is told of flows.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        let peers = self.peers().into_iter();
+        peers.map(|peer| peer.address.ip()).collect()
+    }
+
     /// The peers that were heard not long ago.
     pub(super) fn live(&self, now_ns: u64) -> Vec<IpAddr> {
         let peers = self.peers().into_iter();

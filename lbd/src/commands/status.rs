@@ -98,6 +98,11 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
             "channel has the flows of {complete} of {} peers",
             peers.len()
         )?;
+        let no_room = status.channel.counters.get("flows_no_room").copied();
+        if let Some(count) = no_room.filter(|count| *count > 0) {
+            let line = format!("channel {count} flows of peers found no room: raise node.flows");
+            text.push_str(&paint.tone(Tone::Warning, &wrapped(&line, 0)));
+        }
     }
     if let Some(version) = status.config.version.as_ref().filter(|it| it.number > 0) {
         let Version { number, by, on, .. } = version;

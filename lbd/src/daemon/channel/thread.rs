@@ -55,6 +55,8 @@ const NICE: libc::c_int = -15;
 const OTHER_WAYS: usize = 1024;
 /// Between two complaints in the log.
 const COMPLAINT_NS: u64 = 10_000_000_000;
+/// Likewise about a table that is too small.
+const NO_ROOM_NS: u64 = 60_000_000_000;
 
 /// The thread's end of everything.
 pub(super) struct Worker {
@@ -91,6 +93,9 @@ struct On {
     is_joining: bool,
     /// The conductor was told of endpoints of peers' sessions that have no id here.
     awaits_ids: bool,
+    /// What the log has of flows that found no room, and when it may have more.
+    no_room_told: u64,
+    no_room_due_ns: u64,
     send_failed: u64,
     complained_ns: Option<u64>,
 }
@@ -206,6 +211,8 @@ impl Worker {
                     channel,
                     is_joining: false,
                     awaits_ids: false,
+                    no_room_told: self.learned.flows_no_room,
+                    no_room_due_ns: 0,
                     send_failed: 0,
                     complained_ns: None,
                 });
@@ -348,6 +355,16 @@ impl Worker {
         // A conductor that has no room is asked again.
         if has_joined && (self.tell)(Event::Joined) {
             on.is_joining = false;
+        }
+        // Once for all of a table, not for each flow.
+        let no_room = self.learned.flows_no_room;
+        if no_room > on.no_room_told && on.no_room_due_ns <= now_ns {
+            let more = no_room - on.no_room_told;
+            warn!(
+                "{more} flows of peers found no room in this node's table: if it becomes the master, \
+                 the ring alone names the backends of those sessions; raise node.flows and restart"
+            );
+            (on.no_room_told, on.no_room_due_ns) = (no_room, now_ns + NO_ROOM_NS);
         }
         let mut counters = on.channel.counters();
         counters.send_failed = on.send_failed;

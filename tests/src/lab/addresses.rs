@@ -52,6 +52,17 @@ pub fn client6(index: u8, nth: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 1 + u16::from(index), 1 + nth)
 }
 
+/// What all source addresses of client `index` lie in, of each family.
+#[must_use]
+pub fn client_blocks(index: u8) -> (String, String) {
+    let third = 16 + 8 * u16::from(index);
+    let group = 1 + u16::from(index);
+    (
+        format!("10.77.{third}.0/21"),
+        format!("fd00:77::{group:x}:0/112"),
+    )
+}
+
 /// The virtual address of the family of `like`.
 #[must_use]
 pub fn vip_like(like: IpAddr) -> IpAddr {
@@ -78,6 +89,11 @@ mod tests {
         for index in 0..4 {
             assert!(seen.insert(node4(index).into()) && seen.insert(node6(index).into()));
             for nth in 0..MAX_SOURCES {
+                let [_, _, third, _] = client4(index, nth).octets();
+                let group = client6(index, nth).segments()[6];
+                let block4 = format!("10.77.{}.0/21", third & !7);
+                let block6 = format!("fd00:77::{group:x}:0/112");
+                assert_eq!(client_blocks(index), (block4, block6));
                 assert!(seen.insert(client4(index, nth).into()));
                 assert!(seen.insert(client6(index, nth).into()));
             }

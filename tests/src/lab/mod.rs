@@ -198,6 +198,20 @@ impl Lab {
         &self.clients[0]
     }
 
+    /// Has the nodes reach all addresses of a client by its first one, as through a router. The kernel
+    /// keeps at most 1,024 neighbours of a family for all namespaces together (`gc_thresh3`), and drops
+    /// frames when there are more.
+    pub fn gather_sources(&self) -> Result<()> {
+        let mut lines = String::new();
+        for (client, first) in (0..).zip(&self.clients) {
+            let (block4, block6) = addresses::client_blocks(client);
+            let (via4, via6) = (first.address4(), first.address6());
+            let _ = writeln!(lines, "route add {block4} via {via4} dev {INTERFACE}");
+            let _ = writeln!(lines, "route add {block6} via {via6} dev {INTERFACE}");
+        }
+        self.nodes.iter().try_for_each(|node| node.ip_batch(&lines))
+    }
+
     /// Cuts a host off.
     pub fn cut(&self, host: &Host, how: Cut) -> Result<()> {
         let port = port(host);

@@ -142,6 +142,7 @@ impl Stage {
             nodes: u8::try_from(BACKENDS + 2)?,
             sources: SOURCES,
         })?;
+        lab.gather_sources()?;
         let (backends, directors) = lab.nodes.split_at(BACKENDS);
         let settings = Settings {
             policy: "{kind: queue-aware}".to_owned(),

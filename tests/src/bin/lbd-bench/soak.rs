@@ -54,6 +54,7 @@ pub(crate) fn run(options: Options) -> Result<Section> {
         nodes: NODES,
         sources: SOURCES,
     })?;
+    lab.gather_sources()?;
     let settings = Settings {
         advertisement_interval: "100ms",
         policy: "{kind: queue-aware}".to_owned(),
@@ -87,7 +88,11 @@ pub(crate) fn run(options: Options) -> Result<Section> {
         let lost = traffic.tally().failed - failed;
         if lost > 0 {
             *losses.entry(event).or_default() += lost;
-            eprintln!("  {lost} sessions lost at {event:?} of {node}, or soon after");
+            eprintln!("  {lost} sessions lost at {event:?} of {node}, or soon after:");
+            let failed = usize::try_from(failed)?;
+            for (_, how) in traffic.tally().failures().skip(failed) {
+                eprintln!("    {how}");
+            }
         }
         if said.elapsed() >= Duration::from_mins(1) {
             said = Instant::now();

@@ -72,6 +72,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         nodes,
         sources: args.sources,
     })?;
+    lab.gather_sources()?;
     let mut cluster = Cluster::new(&lab, settings())?;
     let mut servers = Vec::new();
     for (index, node) in lab.nodes.iter().enumerate() {

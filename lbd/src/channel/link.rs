@@ -173,11 +173,12 @@ impl Link {
         self.table = table;
     }
 
-    /// Whether the table has just become complete.
+    /// Whether the table has just become complete. One that ended without its beginning, which was given
+    /// up in the middle of it, is to be asked for again.
     pub(super) fn completes(&mut self) -> bool {
         let (
             Table::Coming {
-                first: true,
+                first,
                 last: Some(last),
             },
             Some((_, window)),
@@ -185,11 +186,11 @@ impl Link {
         else {
             return false;
         };
-        let completes = window.first_missing().is_none_or(|missing| missing > last);
-        if completes {
-            self.table = Table::Complete;
+        if window.first_missing().is_some_and(|missing| missing < last) {
+            return false;
         }
-        completes
+        self.table = if first { Table::Complete } else { Table::Wanted };
+        first
     }
 
     /// What was missing has been told again; false when it was not missing any more.

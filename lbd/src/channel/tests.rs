@@ -509,6 +509,40 @@ fn what_nobody_remembers_makes_the_table_be_fetched() {
     assert_eq!((counters.lost, counters.tables_received), (1, 2));
 }
 
+#[test]
+fn a_table_whose_beginning_was_given_up_is_asked_for_again_at_its_end() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    nodes[1].table = (0..120).map(record).collect();
+    for output in nodes[0].channel.ask_for_tables(1) {
+        let Output::Send { bytes, .. } = output else {
+            panic!("{output:?}");
+        };
+        let wanted = nodes[1].channel.receive(&bytes, 1).unwrap();
+        assert!(matches!(wanted[..], [Output::TableWanted { .. }]));
+    }
+    let to = SenderId::of(NAMES[0]);
+    let tell = |nodes: &mut [Node; 2], from: usize, ends| {
+        let place = Place {
+            is_ipv6: false,
+            from,
+            to: from + 60,
+        };
+        let part = nodes[1].table[from..from + 60].to_vec();
+        nodes[1].channel.queue_table(to, ends, place, &part);
+    };
+    tell(&mut nodes, 0, (true, false));
+    tick(&mut nodes, SECOND, 10, || false);
+    nodes[1].channel.note_lost_events();
+    tick(&mut nodes, 2 * SECOND, 100, || false);
+    assert_eq!(nodes[0].channel.counters().lost, 1, "given up half way");
+    tell(&mut nodes, 60, (false, true));
+    tick(&mut nodes, 4 * SECOND, 200, || false);
+    assert!(nodes[0].channel.peers()[0].complete);
+    assert_eq!(nodes[0].channel.counters().tables_received, 2);
+}
+
 proptest! {
     /// Whatever is lost, of the table, the stream, or of what is told again.
     #[test]

@@ -189,7 +189,11 @@ impl Link {
         if window.first_missing().is_some_and(|missing| missing < last) {
             return false;
         }
-        self.table = if first { Table::Complete } else { Table::Wanted };
+        self.table = if first {
+            Table::Complete
+        } else {
+            Table::Wanted
+        };
         first
     }
 

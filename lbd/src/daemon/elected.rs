@@ -123,6 +123,7 @@ impl Conductor {
                 info!("master: {why}");
                 self.note(Kind::Role, None, format!("master: {why}"));
                 self.election.become_master(why.to_string(), now_ns);
+                self.weigher.hold_ring(now_ns);
                 self.weigh(now_ns);
             }
             advert::Event::BecameBackup { why, leader } => {

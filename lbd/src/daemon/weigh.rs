@@ -25,6 +25,9 @@ use crate::{
 
 /// At least so long after the maps were written they are written again, however much happens.
 const HURRY_NS: u64 = 50_000_000;
+/// How long a new master keeps the former one's ring. A master whose daemon died steers until its lease
+/// ends and tells nobody of those sessions: they are found by the ring that named their boxes.
+const HELD_NS: u64 = 3_000_000_000;
 /// How often the master repeats its weights: a datagram may be lost.
 const TELL_NS: u64 = 1_000_000_000;
 
@@ -47,6 +50,8 @@ pub(super) struct Weigher {
     /// The weights that the live ring was built from, in the configuration's order; `None` when
     /// other backends are to be in it.
     ring: Option<Vec<WeightPermille>>,
+    /// Until then the ring stays, as long as the same backends take sessions.
+    held_until_ns: u64,
     pub(super) leaving: Leaving,
 }
 
@@ -65,6 +70,7 @@ impl Weigher {
             led: None,
             told_ns: 0,
             ring: None,
+            held_until_ns: 0,
             leaving: Leaving::default(),
         }
     }
@@ -104,6 +110,23 @@ impl Weigher {
     /// Follows these weights for a while.
     pub(super) fn follow(&mut self, led: Led) {
         self.led = Some(led);
+    }
+
+    /// This node is the master from now on.
+    pub(super) fn hold_ring(&mut self, now_ns: u64) {
+        self.held_until_ns = now_ns + HELD_NS;
+    }
+
+    /// Whether the live ring is no longer that of these weights.
+    fn is_stale(&self, in_order: &[WeightPermille], is_led: bool, now_ns: u64) -> bool {
+        let Some(built) = &self.ring else {
+            return true;
+        };
+        if is_led {
+            return built != in_order;
+        }
+        let is_held = now_ns < self.held_until_ns && table::lets_the_same(built, in_order);
+        !is_held && table::worth_rebuilding(built, in_order)
     }
 
     /// There are figures of this node's own.
@@ -187,7 +210,7 @@ impl Conductor {
             led.lead(&mut output, address);
         }
         self.log_changes(&output);
-        self.apply(&output, led.as_ref());
+        self.apply(&output, led.as_ref(), now_ns);
         self.weigher.shown = output;
         self.weigher.led = led;
         if is_master {
@@ -256,7 +279,7 @@ impl Conductor {
     }
 
     /// Weights at once, the ring only when it would differ by more than noise, or from the master's.
-    fn apply(&mut self, output: &Output, led: Option<&Led>) {
+    fn apply(&mut self, output: &Output, led: Option<&Led>, now_ns: u64) {
         let weights: Vec<(BackendId, WeightPermille)> = output
             .decisions()
             .map(|decision| (decision.id, decision.weight))
@@ -271,11 +294,7 @@ impl Conductor {
                 .unwrap_or_default()
         };
         let in_order: Vec<WeightPermille> = self.members.iter().map(in_ring).collect();
-        let stale = self.weigher.ring.as_ref().is_none_or(|built| match led {
-            Some(_) => *built != in_order,
-            None => table::worth_rebuilding(built, &in_order),
-        });
-        if stale {
+        if self.weigher.is_stale(&in_order, led.is_some(), now_ns) {
             let ring = self.build_ring(&in_order);
             self.log_failure("swapping the ring", |conductor| {
                 conductor.plane.swap_ring(ring.slots())?;
@@ -283,7 +302,7 @@ impl Conductor {
                 Ok(())
             });
         }
-        self.forget_gone(clock::boottime_ns());
+        self.forget_gone(now_ns);
     }
 
     /// By the backends' addresses, which are the same on every node; ids need not be.
@@ -332,5 +351,28 @@ impl Conductor {
             info!("{said}");
             self.note(kind, Some(&name), said);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_master_keeps_the_former_ones_ring_for_a_while() {
+        let weights = |weights: [u32; 3]| weights.map(WeightPermille).to_vec();
+        let told = weights([1000, 1000, 1000]);
+        let mut weigher = Weigher::new(Duration::from_secs(10));
+        assert!(weigher.is_stale(&told, false, 0), "there is no ring");
+        weigher.ring = Some(told.clone());
+        let own = weights([1000, 1000, 300]);
+        assert!(weigher.is_stale(&own, false, 0));
+        weigher.hold_ring(0);
+        assert!(!weigher.is_stale(&own, false, HELD_NS - 1));
+        assert!(weigher.is_stale(&own, false, HELD_NS));
+        let without_one = weights([1000, 1000, 0]);
+        assert!(weigher.is_stale(&without_one, false, 1), "one is drained");
+        assert!(weigher.is_stale(&own, true, 1), "it is what another says");
+        assert!(!weigher.is_stale(&told, true, 1));
     }
 }

@@ -29,3 +29,10 @@ pub fn worth_rebuilding(old: &[WeightPermille], new: &[WeightPermille]) -> bool 
         before.abs_diff(after) * 100 > before * u128::from(SHARE_PERCENT)
     })
 }
+
+/// Whether both weights let the same of these backends take sessions.
+#[must_use]
+pub fn lets_the_same(old: &[WeightPermille], new: &[WeightPermille]) -> bool {
+    let takes = |weight: &WeightPermille| weight.0 > 0;
+    old.iter().map(takes).eq(new.iter().map(takes))
+}

@@ -6,6 +6,6 @@ pub mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use dead_band::worth_rebuilding;
+pub use dead_band::{lets_the_same, worth_rebuilding};
 pub use maglev::{Entry, Ring, SLOTS};
 pub use select::{Standing, choose};

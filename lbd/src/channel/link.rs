@@ -88,7 +88,7 @@ struct Asking {
 }
 
 impl Link {
-    pub(super) fn new(name: &str, address: SocketAddr) -> Self {
+    pub(super) fn new(name: &str, address: SocketAddr, first_sequence: u64) -> Self {
         Self {
             name: name.to_owned(),
             id: SenderId::of(name),
@@ -102,7 +102,7 @@ impl Link {
             table: Table::Wanted,
             weights: Assembly::default(),
             asking: Asking::default(),
-            next_sequence: 1,
+            next_sequence: first_sequence,
             history: VecDeque::new(),
             batches: VecDeque::new(),
             stream: VecDeque::new(),
@@ -265,6 +265,10 @@ impl Link {
         let sequence = self.skip_sequence();
         self.sent.push(sequence, kept);
         sequence
+    }
+
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_sequence
     }
 
     /// Leaves a gap that nobody can close: the peer will ask for the table.

@@ -101,6 +101,9 @@ pub struct Channel {
     epoch: Epoch,
     keys: Keys,
     links: Vec<Link>,
+    /// Where the numbers of a peer that is new begin: behind those that it was told before it was
+    /// removed, which it refuses.
+    first_sequence: u64,
     /// The configuration that this node has.
     edition: Option<Edition>,
     /// Whose turn it is in [`Self::next_flows`].
@@ -120,6 +123,7 @@ impl Channel {
             epoch,
             keys,
             links: Vec::new(),
+            first_sequence: 1,
             edition: None,
             turn: 0,
             joined_ns: now_ns,
@@ -132,11 +136,14 @@ impl Channel {
     pub fn configure(&mut self, keys: Keys, peers: &[(String, SocketAddr)]) {
         self.keys = keys;
         let mut before = std::mem::take(&mut self.links);
+        let used = before.iter().map(Link::next_sequence).max();
+        let first_sequence = self.first_sequence.max(used.unwrap_or(1));
+        self.first_sequence = first_sequence;
         for (name, address) in peers {
             let same = |link: &Link| link.name == *name && link.address == *address;
             let link = match before.iter().position(same) {
                 Some(index) => before.swap_remove(index),
-                None => Link::new(name, *address),
+                None => Link::new(name, *address, first_sequence),
             };
             self.links.push(link);
         }

@@ -510,6 +510,21 @@ fn what_nobody_remembers_makes_the_table_be_fetched() {
 }
 
 #[test]
+fn a_peer_that_is_removed_and_comes_back_is_believed() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    nodes[0].channel.configure(keys(SECRET), &[]);
+    let peers = [(NAMES[1].to_owned(), address(1))];
+    nodes[0].channel.configure(keys(SECRET), &peers);
+    tick(&mut nodes, SECOND, 60, || false);
+    nodes[0].channel.queue(&[record(7)], 2 * SECOND);
+    talk(&mut nodes, Vec::new(), 2 * SECOND, NEVER);
+    assert_eq!(nodes[1].learned, [record(7)]);
+    assert_eq!(nodes[1].channel.counters().refused_replayed, 0);
+}
+
+#[test]
 fn a_table_whose_beginning_was_given_up_is_asked_for_again_at_its_end() {
     let mut nodes = pair();
     let hello = nodes[0].channel.join(0);

@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr, ops::Range};
 use rusqlite::{Connection, Result, params};
 
 use super::{Archive, ArchiveError};
-use crate::history::{Denied, Happened, Refusal, Reigned, Row, Sample};
+use crate::history::{Denied, Happened, Kept, KeptSample, NameId, Refusal, Reigned, Row, Sample};
 
 impl Archive {
     /// Every row of these minutes, of all nodes or of one, each kind in the order of minutes.
@@ -24,6 +24,15 @@ impl Archive {
             // One state of the file for all tables, whatever is written meanwhile.
             let transaction = connection.unchecked_transaction()?;
             rows(&transaction, minutes, node)
+        })
+    }
+
+    /// Every row of these minutes of all nodes, each kind in the order of minutes: for a report.
+    pub fn kept(&self, minutes: &Range<u32>) -> std::result::Result<Kept, ArchiveError> {
+        self.ask(|connection| {
+            // One state of the file for all tables, whatever is written meanwhile.
+            let transaction = connection.unchecked_transaction()?;
+            kept(&transaction, minutes)
         })
     }
 
@@ -83,9 +92,6 @@ fn uint(row: &rusqlite::Row<'_>, column: usize) -> Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
 }
 
-/// Makes a row of one of a table.
-type ReadRow<'a> = dyn Fn(&rusqlite::Row<'_>) -> Result<Row> + 'a;
-
 /// All rows of some minutes. `node` is an id.
 pub(super) fn rows(
     connection: &Connection,
@@ -96,40 +102,19 @@ pub(super) fn rows(
         .prepare_cached("SELECT id, text FROM name")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_>>()?;
-    let name = |row: &rusqlite::Row<'_>, column| -> Result<String> {
-        let id: i64 = row.get(column)?;
-        Ok(names.get(&id).cloned().unwrap_or_default())
-    };
+    let name = |id: i64| names.get(&id).cloned().unwrap_or_default();
     let mut found = Vec::new();
-    let mut select = |table: &str, read: &ReadRow<'_>| -> Result<()> {
-        let sql = format!(
-            "SELECT * FROM {table} WHERE minute >= ?1 AND minute < ?2 AND (?3 IS NULL OR node = ?3)"
-        );
-        let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![minutes.start, minutes.end, node])?;
-        while let Some(row) = rows.next()? {
-            found.push(read(row)?);
-        }
+    let of = (&minutes, node);
+    select(connection, "reign", of, |row| {
+        found.push(Row::Reigned(reigned(row, name)?));
         Ok(())
-    };
-    select("reign", &|row| {
-        Ok(Row::Reigned(Reigned {
-            minute: row.get(0)?,
-            node: name(row, 1)?,
-            since_unix_s: uint(row, 2)?,
-            seconds: row.get(3)?,
-            denied: uint(row, 4)?,
-            rate_limited: uint(row, 5)?,
-            turned_away: uint(row, 6)?,
-            reset: uint(row, 7)?,
-        }))
     })?;
-    select("sample", &|row| {
-        Ok(Row::Sample(Sample {
+    select(connection, "sample", of, |row| {
+        found.push(Row::Sample(Sample {
             minute: row.get(0)?,
-            node: name(row, 1)?,
+            node: name(row.get(1)?),
             since_unix_s: uint(row, 2)?,
-            backend: name(row, 3)?,
+            backend: name(row.get(3)?),
             seconds: row.get(4)?,
             opened: uint(row, 5)?,
             bytes: uint(row, 6)?,
@@ -139,29 +124,155 @@ pub(super) fn rows(
             queued: row.get(10)?,
             weight_permille: row.get(11)?,
             off_s: row.get(12)?,
-            reason: name(row, 13)?,
-        }))
+            reason: name(row.get(13)?),
+        }));
+        Ok(())
     })?;
-    select("denied", &|row| {
-        let source: String = row.get(2)?;
-        Ok(Row::Denied(Denied {
-            minute: row.get(0)?,
-            node: name(row, 1)?,
-            // Written from an address, and nobody else writes here.
-            source: source.parse().unwrap_or(IpAddr::from([0, 0, 0, 0])),
-            refusal: Refusal::of(row.get(3)?).unwrap_or(Refusal::Listed),
-            frames: uint(row, 4)?,
-        }))
+    select(connection, "denied", of, |row| {
+        found.push(Row::Denied(denied(row, name)?));
+        Ok(())
     })?;
-    select("happened", &|row| {
-        Ok(Row::Happened(Happened {
-            node: name(row, 1)?,
-            unix_s: uint(row, 2)?,
-            kind: name(row, 3)?,
-            subject: row.get(4)?,
-            text: row.get(5)?,
-            as_master: row.get(6)?,
-        }))
+    select(connection, "happened", of, |row| {
+        found.push(Row::Happened(happened(row, name)?));
+        Ok(())
     })?;
     Ok(found)
+}
+
+/// Likewise of all nodes, with names as numbers.
+fn kept(connection: &Connection, minutes: &Range<u32>) -> Result<Kept> {
+    let names = Names::read(connection)?;
+    let name = |id: i64| names.text(id).to_owned();
+    let of = (minutes, None);
+    let mut kept = Kept::default();
+    select(connection, "reign", of, |row| {
+        kept.reigned.push(reigned(row, name)?);
+        Ok(())
+    })?;
+    select(connection, "sample", of, |row| {
+        kept.samples.push(KeptSample {
+            minute: row.get(0)?,
+            node: names.number(row.get(1)?),
+            since_unix_s: uint(row, 2)?,
+            backend: names.number(row.get(3)?),
+            seconds: row.get(4)?,
+            opened: uint(row, 5)?,
+            bytes: uint(row, 6)?,
+            sessions: row.get(7)?,
+            sessions_max: row.get(8)?,
+            sources: row.get(9)?,
+            queued: row.get(10)?,
+            weight_permille: row.get(11)?,
+            off_s: row.get(12)?,
+            reason: names.number(row.get(13)?),
+        });
+        Ok(())
+    })?;
+    select(connection, "denied", of, |row| {
+        kept.denied.push(denied(row, name)?);
+        Ok(())
+    })?;
+    select(connection, "happened", of, |row| {
+        kept.happened.push(happened(row, name)?);
+        Ok(())
+    })?;
+    kept.names = names.texts;
+    Ok(kept)
+}
+
+/// The names in order, and each id's place among them.
+struct Names {
+    texts: Vec<String>,
+    places: Vec<NameId>,
+}
+
+impl Names {
+    /// Names are never forgotten, so their ids are as many as they are; one beyond this is damage.
+    const IDS: usize = 1 << 20;
+
+    fn read(connection: &Connection) -> Result<Self> {
+        let mut named: Vec<(String, i64)> = connection
+            .prepare_cached("SELECT text, id FROM name")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_>>()?;
+        named.sort_unstable();
+        let mut places = Vec::new();
+        for (place, (_, id)) in named.iter().enumerate() {
+            let id = usize::try_from(*id).ok().filter(|id| *id < Self::IDS);
+            if let (Some(id), Ok(place)) = (id, NameId::try_from(place)) {
+                places.resize(places.len().max(id + 1), NameId::MAX);
+                places[id] = place;
+            }
+        }
+        let texts = named.into_iter().map(|(text, _)| text).collect();
+        Ok(Self { texts, places })
+    }
+
+    fn number(&self, id: i64) -> NameId {
+        let place = usize::try_from(id).ok().and_then(|id| self.places.get(id));
+        place.copied().unwrap_or(NameId::MAX)
+    }
+
+    fn text(&self, id: i64) -> &str {
+        let place = usize::try_from(self.number(id)).ok();
+        let text = place.and_then(|place| self.texts.get(place));
+        text.map_or("", String::as_str)
+    }
+}
+
+/// Shows every row of a table and some minutes, of one node or of all, in the order of the key.
+fn select(
+    connection: &Connection,
+    table: &str,
+    (minutes, node): (&Range<u32>, Option<i64>),
+    mut show: impl FnMut(&rusqlite::Row<'_>) -> Result<()>,
+) -> Result<()> {
+    // A condition that is always true would be asked of each row all the same.
+    let of_node = if node.is_some() { " AND node = ?3" } else { "" };
+    let sql = format!("SELECT * FROM {table} WHERE minute >= ?1 AND minute < ?2{of_node}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = match node {
+        Some(node) => statement.query(params![minutes.start, minutes.end, node])?,
+        None => statement.query(params![minutes.start, minutes.end])?,
+    };
+    while let Some(row) = rows.next()? {
+        show(row)?;
+    }
+    Ok(())
+}
+
+fn reigned(row: &rusqlite::Row<'_>, name: impl Fn(i64) -> String) -> Result<Reigned> {
+    Ok(Reigned {
+        minute: row.get(0)?,
+        node: name(row.get(1)?),
+        since_unix_s: uint(row, 2)?,
+        seconds: row.get(3)?,
+        denied: uint(row, 4)?,
+        rate_limited: uint(row, 5)?,
+        turned_away: uint(row, 6)?,
+        reset: uint(row, 7)?,
+    })
+}
+
+fn denied(row: &rusqlite::Row<'_>, name: impl Fn(i64) -> String) -> Result<Denied> {
+    let source: String = row.get(2)?;
+    Ok(Denied {
+        minute: row.get(0)?,
+        node: name(row.get(1)?),
+        // Written from an address, and nobody else writes here.
+        source: source.parse().unwrap_or(IpAddr::from([0, 0, 0, 0])),
+        refusal: Refusal::of(row.get(3)?).unwrap_or(Refusal::Listed),
+        frames: uint(row, 4)?,
+    })
+}
+
+fn happened(row: &rusqlite::Row<'_>, name: impl Fn(i64) -> String) -> Result<Happened> {
+    Ok(Happened {
+        node: name(row.get(1)?),
+        unix_s: uint(row, 2)?,
+        kind: name(row.get(3)?),
+        subject: row.get(4)?,
+        text: row.get(5)?,
+        as_master: row.get(6)?,
+    })
 }

@@ -93,6 +93,52 @@ fn rows_come_back_as_they_were_also_to_a_reader_beside() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+/// Ids are given in the order of writing, numbers are in the order of names.
+#[test]
+fn kept_rows_are_the_same_rows_with_numbers_in_the_order_of_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut archive = fresh(&folder);
+    let mut written = Vec::new();
+    for minute in 1000..1003 {
+        written.extend(some_of_each(minute));
+        for (backend, opened) in [("z", 5), ("a", 6), ("", 7), ("mx10", 8)] {
+            written.push(sample(minute, backend, 60, opened));
+        }
+    }
+    archive.write(&written).unwrap();
+    let kept = archive.kept(&(1000..1002)).unwrap();
+    assert!(
+        kept.names.is_sorted() && kept.names.len() == 7,
+        "{:?}",
+        kept.names
+    );
+    let mut read: Vec<Row> = Vec::new();
+    read.extend(kept.reigned.iter().cloned().map(Row::Reigned));
+    read.extend(kept.samples.iter().map(|sample| {
+        let name = |id| kept.name(id).to_owned();
+        Row::Sample(Sample {
+            node: name(sample.node),
+            since_unix_s: sample.since_unix_s,
+            minute: sample.minute,
+            backend: name(sample.backend),
+            seconds: sample.seconds,
+            opened: sample.opened,
+            bytes: sample.bytes,
+            sessions: sample.sessions,
+            sessions_max: sample.sessions_max,
+            sources: sample.sources,
+            queued: sample.queued,
+            weight_permille: sample.weight_permille,
+            off_s: sample.off_s,
+            reason: name(sample.reason),
+        })
+    }));
+    read.extend(kept.denied.iter().cloned().map(Row::Denied));
+    read.extend(kept.happened.iter().cloned().map(Row::Happened));
+    assert_eq!(read, archive.rows(1000..1002, None).unwrap());
+    assert_eq!(read.len(), 2 * 8);
+}
+
 #[test]
 fn the_later_version_of_a_row_stays_in_whatever_order_they_come() {
     let versions = [

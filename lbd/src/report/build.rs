@@ -8,7 +8,9 @@ use super::{
     BackendDay, BackendSeries, Day, DeniedSource, Event, Failover, Hour, Reign, Report, Series,
     Span, Total, TwoMasters, shut_off::shut_offs, worst::worst,
 };
-use crate::history::{Denied, Happened, Refusal, Reigned, Row, Sample, begin_of, minute_of};
+use crate::history::{
+    Denied, Happened, Kept, KeptSample, NameId, Refusal, Reigned, begin_of, minute_of,
+};
 
 /// Of the figures for plots.
 const STEP_S: u64 = 600;
@@ -21,72 +23,56 @@ const SHOWN_EVENTS: usize = 200;
 
 /// What the backends did in one minute together.
 #[derive(Debug, Default)]
-pub(super) struct MinuteSum<'a> {
+pub(super) struct MinuteSum {
     pub(super) sessions: u64,
     pub(super) bytes: u64,
     pub(super) most_open: u64,
     pub(super) queued: u64,
-    pub(super) off: BTreeSet<&'a str>,
+    /// Backends that took no new sessions, each once, in order.
+    pub(super) off: Vec<NameId>,
     pub(super) turned_away: u64,
     pub(super) reset: u64,
 }
 
-impl MinuteSum<'_> {
+impl MinuteSum {
     pub(super) fn lost(&self) -> u64 {
         self.turned_away + self.reset
     }
 }
 
-/// Rows of the day by their kind.
-struct Rows<'a> {
-    reigned: Vec<&'a Reigned>,
-    samples: Vec<&'a Sample>,
-    denied: Vec<&'a Denied>,
-    happened: Vec<&'a Happened>,
-}
-
-impl<'a> Rows<'a> {
-    fn of(rows: &'a [Row], day: &Day) -> Self {
-        let mut sorted = Self {
-            reigned: Vec::new(),
-            samples: Vec::new(),
-            denied: Vec::new(),
-            happened: Vec::new(),
-        };
-        for row in rows {
-            match row {
-                Row::Happened(row) if day.has(row.unix_s) => sorted.happened.push(row),
-                Row::Reigned(row) if day.has(begin_of(row.minute)) => sorted.reigned.push(row),
-                Row::Sample(row) if day.has(begin_of(row.minute)) => sorted.samples.push(row),
-                Row::Denied(row) if day.has(begin_of(row.minute)) => sorted.denied.push(row),
-                _ => {}
-            }
-        }
-        // Of two reigns in a minute the later one has the last word, whoever told of them first.
-        sorted
-            .reigned
-            .sort_by_key(|row| (row.minute, row.since_unix_s, row.node.as_str()));
-        sorted
-            .samples
-            .sort_by_key(|row| (row.minute, row.since_unix_s, row.node.as_str()));
-        sorted.happened.sort_by_key(|row| {
-            let what = (row.kind.as_str(), row.subject.as_str(), row.text.as_str());
-            (row.unix_s, row.node.as_str(), what)
-        });
-        sorted
-    }
+/// The day's rows in the order of time.
+fn of_day(mut rows: Kept, day: &Day) -> Kept {
+    rows.reigned.retain(|row| day.has(begin_of(row.minute)));
+    rows.samples.retain(|row| day.has(begin_of(row.minute)));
+    rows.denied.retain(|row| day.has(begin_of(row.minute)));
+    rows.happened.retain(|row| day.has(row.unix_s));
+    // Of two reigns in a minute the later one has the last word, whoever told of them first.
+    rows.reigned.sort_by(|a, b| {
+        let key = |row: &Reigned| (row.minute, row.since_unix_s);
+        key(a).cmp(&key(b)).then_with(|| a.node.cmp(&b.node))
+    });
+    rows.samples
+        .sort_by_key(|row| (row.minute, row.since_unix_s, row.node));
+    rows.happened.sort_by(|a, b| {
+        let what = a.kind.cmp(&b.kind);
+        let what = what.then_with(|| a.subject.cmp(&b.subject));
+        let what = what.then_with(|| a.text.cmp(&b.text));
+        let when = a.unix_s.cmp(&b.unix_s);
+        when.then_with(|| a.node.cmp(&b.node)).then(what)
+    });
+    rows
 }
 
 /// The report of a day from its rows, in any order; `None` when no master has left any.
 #[must_use]
-pub fn build(rows: &[Row], day: &Day, made_on: &str, now_unix_s: u64) -> Option<Report> {
-    let rows = Rows::of(rows, day);
+pub fn build(rows: Kept, day: &Day, made_on: &str, now_unix_s: u64) -> Option<Report> {
+    let rows = of_day(rows, day);
     if rows.reigned.is_empty() {
         return None;
     }
     let minutes = minutes(&rows);
-    let shut_offs = shut_offs(&rows.samples, &rows.happened);
-    let mut backends = backends(&rows.samples);
+    let shut_offs = shut_offs(&rows);
+    let mut backends = backends(&rows);
     for backend in &mut backends {
         let own = shut_offs.iter().filter(|one| one.backend == backend.name);
         backend.shut_offs = own.count() as u64;
@@ -104,49 +90,62 @@ pub fn build(rows: &[Row], day: &Day, made_on: &str, now_unix_s: u64) -> Option<
         covered_s,
         gaps,
         total: total(&rows, &minutes),
-        hours: hours(&rows.samples, &minutes, day),
+        hours: hours(&rows, &minutes, day),
         failovers: failovers(&masters, &rows.happened),
         two_masters: two_masters(&masters),
         denied: denied(&rows.denied),
-        worst_minutes: worst(minutes.iter().map(|(minute, sum)| (*minute, sum))),
+        worst_minutes: worst(&rows, &minutes),
         events,
         events_left_out,
-        series: series(&rows.samples, &backends, day),
+        series: series(&rows, &backends, day),
         shut_offs,
         masters,
         backends,
     })
 }
 
-fn minutes<'a>(rows: &Rows<'a>) -> BTreeMap<u32, MinuteSum<'a>> {
-    let mut minutes: BTreeMap<u32, MinuteSum<'a>> = BTreeMap::new();
+/// A place for each name. Names that no backend has are few: nodes, reasons.
+fn for_each_name<T: Clone + Default>(rows: &Kept) -> Vec<T> {
+    vec![T::default(); rows.names.len()]
+}
+
+fn place(name: NameId) -> usize {
+    usize::try_from(name).unwrap_or(usize::MAX)
+}
+
+fn minutes(rows: &Kept) -> BTreeMap<u32, MinuteSum> {
+    let mut minutes: BTreeMap<u32, MinuteSum> = BTreeMap::new();
     for row in &rows.reigned {
         let sum = minutes.entry(row.minute).or_default();
         sum.turned_away += row.turned_away;
         sum.reset += row.reset;
     }
     // Of two reigns in a minute sessions add up; what is open or queued is the same twice.
-    let mut twice: BTreeMap<(u32, &str), (u64, u64)> = BTreeMap::new();
-    for sample in &rows.samples {
-        let sum = minutes.entry(sample.minute).or_default();
-        sum.sessions += sample.opened;
-        sum.bytes += sample.bytes;
-        if sample.off_s > 0 {
-            sum.off.insert(&sample.backend);
+    let mut states: Vec<(u64, u64)> = for_each_name(rows);
+    for samples in rows.samples.chunk_by(|a, b| a.minute == b.minute) {
+        let sum = minutes.entry(samples[0].minute).or_default();
+        for sample in samples {
+            sum.sessions += sample.opened;
+            sum.bytes += sample.bytes;
+            if sample.off_s > 0 {
+                sum.off.push(sample.backend);
+            }
+            if let Some(state) = states.get_mut(place(sample.backend)) {
+                state.0 = state.0.max(u64::from(sample.sessions_max));
+                state.1 = state.1.max(u64::from(sample.queued.unwrap_or(0)));
+            }
         }
-        let state = twice.entry((sample.minute, &sample.backend)).or_default();
-        state.0 = state.0.max(u64::from(sample.sessions_max));
-        state.1 = state.1.max(u64::from(sample.queued.unwrap_or(0)));
-    }
-    for ((minute, _), (open, queued)) in twice {
-        let sum = minutes.entry(minute).or_default();
-        sum.most_open += open;
-        sum.queued += queued;
+        sum.off.sort_unstable();
+        sum.off.dedup();
+        for (open, queued) in states.iter_mut().map(std::mem::take) {
+            sum.most_open += open;
+            sum.queued += queued;
+        }
     }
     minutes
 }
 
-fn total(rows: &Rows<'_>, minutes: &BTreeMap<u32, MinuteSum<'_>>) -> Total {
+fn total(rows: &Kept, minutes: &BTreeMap<u32, MinuteSum>) -> Total {
     let mut total = Total::default();
     for (minute, sum) in minutes {
         total.sessions += sum.sessions;
@@ -163,7 +162,7 @@ fn total(rows: &Rows<'_>, minutes: &BTreeMap<u32, MinuteSum<'_>>) -> Total {
     total
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Sums {
     day: BackendDay,
     seconds: u64,
@@ -171,10 +170,13 @@ struct Sums {
     weight_s: u64,
 }
 
-fn backends(samples: &[&Sample]) -> Vec<BackendDay> {
-    let mut by_name: BTreeMap<&str, Sums> = BTreeMap::new();
-    for sample in samples {
-        let sums = by_name.entry(&sample.backend).or_default();
+fn backends(rows: &Kept) -> Vec<BackendDay> {
+    let mut by_name: Vec<Option<Sums>> = for_each_name(rows);
+    for sample in &rows.samples {
+        let Some(sums) = by_name.get_mut(place(sample.backend)) else {
+            continue;
+        };
+        let sums = sums.get_or_insert_default();
         let seconds = u64::from(sample.seconds);
         sums.seconds += seconds;
         sums.session_s += u64::from(sample.sessions) * seconds;
@@ -187,12 +189,13 @@ fn backends(samples: &[&Sample]) -> Vec<BackendDay> {
         day.longest_queue = day.longest_queue.max(sample.queued.map(u64::from));
         day.off_s += u64::from(sample.off_s);
     }
-    let all: u64 = by_name.values().map(|sums| sums.day.sessions).sum();
-    let weights: u64 = by_name.values().map(|sums| sums.weight_s).sum();
-    let mut backends: Vec<BackendDay> = by_name
-        .into_iter()
+    let known = || by_name.iter().flatten();
+    let all: u64 = known().map(|sums| sums.day.sessions).sum();
+    let weights: u64 = known().map(|sums| sums.weight_s).sum();
+    let mut backends: Vec<BackendDay> = (rows.names.iter().zip(by_name))
+        .filter_map(|(name, sums)| Some((name, sums?)))
         .map(|(name, sums)| BackendDay {
-            name: name.to_owned(),
+            name: name.clone(),
             sessions_percent: percent(sums.day.sessions, all),
             weight_percent: percent(sums.weight_s, weights),
             mean_open: ratio(sums.session_s, sums.seconds),
@@ -213,19 +216,22 @@ fn percent(part: u64, whole: u64) -> f64 {
     ratio(part.saturating_mul(100), whole)
 }
 
-fn hours(samples: &[&Sample], minutes: &BTreeMap<u32, MinuteSum<'_>>, day: &Day) -> Vec<Hour> {
-    let of = |minute: u32| (begin_of(minute) - day.begin_unix_s) / 3600;
-    let mut shares: BTreeMap<(u64, &str), (u64, u64)> = BTreeMap::new();
-    for sample in samples {
-        let (sessions, weight) = shares
-            .entry((of(sample.minute), &sample.backend))
-            .or_default();
-        *sessions += sample.opened;
-        *weight += u64::from(sample.weight_permille) * u64::from(sample.seconds);
-    }
+fn hours(rows: &Kept, minutes: &BTreeMap<u32, MinuteSum>, day: &Day) -> Vec<Hour> {
     let count = (day.end_unix_s - day.begin_unix_s).div_ceil(3600);
-    let hour = |index: u64| {
-        let begin_unix_s = day.begin_unix_s + index * 3600;
+    // Of each hour every name's sessions and weight.
+    let none: Vec<(u64, u64)> = for_each_name(rows);
+    let mut shares = vec![none; usize::try_from(count).unwrap_or(0)];
+    for sample in &rows.samples {
+        let hour = usize::try_from((begin_of(sample.minute) - day.begin_unix_s) / 3600);
+        let share = hour.ok().and_then(|hour| shares.get_mut(hour));
+        if let Some((sessions, weight)) =
+            share.and_then(|share| share.get_mut(place(sample.backend)))
+        {
+            *sessions += sample.opened;
+            *weight += u64::from(sample.weight_permille) * u64::from(sample.seconds);
+        }
+    }
+    let hour = |(begin_unix_s, shares): (u64, Vec<(u64, u64)>)| {
         let mut hour = Hour {
             begin_unix_s,
             ..Hour::default()
@@ -237,26 +243,26 @@ fn hours(samples: &[&Sample], minutes: &BTreeMap<u32, MinuteSum<'_>>, day: &Day)
             hour.most_open = hour.most_open.max(sum.most_open);
             hour.longest_queue = hour.longest_queue.max(sum.queued);
         }
-        let own = || shares.range((index, "")..(index + 1, ""));
-        let weights: u64 = own().map(|(_, (_, weight))| weight).sum();
+        let weights: u64 = shares.iter().map(|(_, weight)| weight).sum();
         // Sessions over the weight's share of all sessions.
         let beyond = |sessions: u64, weight: u64| {
             let share = u128::from(hour.sessions) * u128::from(weight) / u128::from(weights.max(1));
             let tenths = u128::from(sessions) * 1000 / share.max(1);
             f64::from(u32::try_from(tenths).unwrap_or(u32::MAX)) / 10.0
         };
-        let busiest = own()
+        let busiest = (rows.names.iter().zip(shares))
             .filter(|(_, (sessions, weight))| *sessions > 0 && *weight > 0)
-            .map(|((_, name), (sessions, weight))| (beyond(*sessions, *weight), *name))
+            .map(|(name, (sessions, weight))| (beyond(sessions, weight), name))
             .max_by(|a, b| a.0.total_cmp(&b.0));
-        hour.busiest = busiest.map(|(_, name)| name.to_owned());
+        hour.busiest = busiest.map(|(_, name)| name.clone());
         hour.busiest_percent = busiest.map(|(percent, _)| percent);
         hour
     };
-    (0..count).map(hour).collect()
+    let begins = (0..count).map(|index| day.begin_unix_s + index * 3600);
+    begins.zip(shares).map(hour).collect()
 }
 
-fn masters(rows: &Rows<'_>, day: &Day) -> Vec<Reign> {
+fn masters(rows: &Kept, day: &Day) -> Vec<Reign> {
     let mut reigns: BTreeMap<(u64, &str), Reign> = BTreeMap::new();
     for row in &rows.reigned {
         let begin = begin_of(row.minute);
@@ -273,10 +279,12 @@ fn masters(rows: &Rows<'_>, day: &Day) -> Vec<Reign> {
             });
         reign.to_unix_s = reign.to_unix_s.max(to.min(begin + 60));
     }
-    for sample in &rows.samples {
-        if let Some(reign) = reigns.get_mut(&(sample.since_unix_s, sample.node.as_str())) {
-            reign.sessions += sample.opened;
-            reign.bytes += sample.bytes;
+    let whose = |sample: &KeptSample| (sample.since_unix_s, sample.node);
+    for samples in rows.samples.chunk_by(|a, b| whose(a) == whose(b)) {
+        let (since, node) = whose(&samples[0]);
+        if let Some(reign) = reigns.get_mut(&(since, rows.name(node))) {
+            reign.sessions += samples.iter().map(|sample| sample.opened).sum::<u64>();
+            reign.bytes += samples.iter().map(|sample| sample.bytes).sum::<u64>();
         }
     }
     let mut reigns: Vec<Reign> = reigns.into_values().collect();
@@ -324,9 +332,9 @@ fn two_masters(masters: &[Reign]) -> Vec<TwoMasters> {
     found
 }
 
-fn failovers(masters: &[Reign], happened: &[&Happened]) -> Vec<Failover> {
+fn failovers(masters: &[Reign], happened: &[Happened]) -> Vec<Failover> {
     let why = |reign: &Reign| {
-        let said = |one: &&&Happened| {
+        let said = |one: &&Happened| {
             one.kind == "role"
                 && one.node == reign.node
                 && one.text.starts_with("master: ")
@@ -347,7 +355,7 @@ fn failovers(masters: &[Reign], happened: &[&Happened]) -> Vec<Failover> {
     pairs.map(failover).collect()
 }
 
-fn denied(rows: &[&Denied]) -> Vec<DeniedSource> {
+fn denied(rows: &[Denied]) -> Vec<DeniedSource> {
     let mut by_source: BTreeMap<(IpAddr, Refusal), (u64, BTreeSet<u32>)> = BTreeMap::new();
     for row in rows {
         let (frames, minutes) = by_source.entry((row.source, row.refusal)).or_default();
@@ -373,11 +381,11 @@ fn denied(rows: &[&Denied]) -> Vec<DeniedSource> {
 }
 
 /// What is not told elsewhere in the report.
-fn events(happened: &[&Happened]) -> (Vec<Event>, u64) {
-    let told = |one: &&&Happened| !matches!(one.kind.as_str(), "shut-off" | "return");
-    let all: Vec<&&Happened> = happened.iter().filter(told).collect();
+fn events(happened: &[Happened]) -> (Vec<Event>, u64) {
+    let told = |one: &&Happened| !matches!(one.kind.as_str(), "shut-off" | "return");
+    let all: Vec<&Happened> = happened.iter().filter(told).collect();
     let left_out = all.len().saturating_sub(SHOWN_EVENTS) as u64;
-    let event = |one: &&Happened| Event {
+    let event = |one: &Happened| Event {
         unix_s: one.unix_s,
         node: one.node.clone(),
         kind: one.kind.clone(),
@@ -389,7 +397,7 @@ fn events(happened: &[&Happened]) -> (Vec<Event>, u64) {
     )
 }
 
-fn series(samples: &[&Sample], backends: &[BackendDay], day: &Day) -> Series {
+fn series(rows: &Kept, backends: &[BackendDay], day: &Day) -> Series {
     let steps = (day.end_unix_s - day.begin_unix_s).div_ceil(STEP_S);
     let length = usize::try_from(steps).unwrap_or(0);
     let empty = |backend: &BackendDay| BackendSeries {
@@ -400,15 +408,17 @@ fn series(samples: &[&Sample], backends: &[BackendDay], day: &Day) -> Series {
         off_s: vec![None; length],
     };
     let mut all: Vec<BackendSeries> = backends.iter().map(empty).collect();
-    let indices: BTreeMap<&str, usize> = backends
-        .iter()
-        .enumerate()
-        .map(|(index, backend)| (backend.name.as_str(), index))
-        .collect();
-    for sample in samples {
+    // From a name to its backend's place in the report.
+    let mut places: Vec<Option<usize>> = for_each_name(rows);
+    for (index, backend) in backends.iter().enumerate() {
+        if let Ok(name) = rows.names.binary_search(&backend.name) {
+            places[name] = Some(index);
+        }
+    }
+    for sample in &rows.samples {
         let step = (begin_of(sample.minute) - day.begin_unix_s) / STEP_S;
-        let (Some(&index), Ok(step)) = (indices.get(&*sample.backend), usize::try_from(step))
-        else {
+        let index = places.get(place(sample.backend)).copied().flatten();
+        let (Some(index), Ok(step)) = (index, usize::try_from(step)) else {
             continue;
         };
         let series = &mut all[index];

@@ -5,32 +5,39 @@
 use std::collections::BTreeMap;
 
 use super::ShutOff;
-use crate::history::{Happened, Sample, begin_of, minute_of};
+use crate::history::{Happened, Kept, NameId, begin_of, minute_of};
 
-/// Spans from samples in the order of minutes, and what happened in the order of time.
-pub(super) fn shut_offs(samples: &[&Sample], happened: &[&Happened]) -> Vec<ShutOff> {
-    let mut by_backend: BTreeMap<&str, BTreeMap<u32, (u64, &str)>> = BTreeMap::new();
-    let mut last_minute = 0;
-    for sample in samples {
-        last_minute = last_minute.max(sample.minute);
-        if sample.off_s > 0 {
-            let minutes = by_backend.entry(&sample.backend).or_default();
-            let (off_s, reason) = minutes.entry(sample.minute).or_default();
-            *off_s += u64::from(sample.off_s);
-            *reason = &sample.reason;
+/// A minute, for how many seconds of it no new session was taken, and the last reason.
+type OffMinute = (u32, u64, NameId);
+
+/// Spans from rows in the order of time.
+pub(super) fn shut_offs(rows: &Kept) -> Vec<ShutOff> {
+    let mut by_backend: BTreeMap<NameId, Vec<OffMinute>> = BTreeMap::new();
+    for sample in rows.samples.iter().filter(|sample| sample.off_s > 0) {
+        let minutes = by_backend.entry(sample.backend).or_default();
+        let off_s = u64::from(sample.off_s);
+        match minutes.last_mut() {
+            Some((minute, sum, reason)) if *minute == sample.minute => {
+                *sum += off_s;
+                *reason = sample.reason;
+            }
+            _ => minutes.push((sample.minute, off_s, sample.reason)),
         }
     }
+    let last_minute = rows.samples.last().map_or(0, |sample| sample.minute);
     let mut spans = Vec::new();
     for (backend, minutes) in by_backend {
         let mut minutes = minutes.into_iter().peekable();
-        while let Some((first, (mut off_s, kind))) = minutes.next() {
+        while let Some((first, mut off_s, kind)) = minutes.next() {
             let mut last = first;
-            while let Some((minute, (more, _))) = minutes.next_if(|(minute, _)| *minute <= last + 1)
+            while let Some((minute, more, _)) = minutes.next_if(|(minute, ..)| *minute <= last + 1)
             {
                 last = minute;
                 off_s += more;
             }
             let lasts = last == last_minute;
+            let (backend, kind) = (rows.name(backend), rows.name(kind));
+            let happened = &rows.happened;
             spans.push(span(backend, (first, last), off_s, kind, lasts, happened));
         }
     }
@@ -44,11 +51,11 @@ fn span(
     off_s: u64,
     kind: &str,
     was_last: bool,
-    happened: &[&Happened],
+    happened: &[Happened],
 ) -> ShutOff {
     let (begin, end) = (begin_of(first), begin_of(last) + 60);
     let of = |wanted: &'static str| {
-        let on = move |one: &&&Happened| {
+        let on = move |one: &&Happened| {
             one.kind == wanted && one.subject == backend && (begin..end).contains(&one.unix_s)
         };
         happened.iter().filter(on)

@@ -97,26 +97,20 @@ pub(super) fn stack(report: &Report, day: &Day, layers: &[Layer], label: &str) -
         let y = HEIGHT * f64::from(quarter) / 4.0;
         let _ = write!(svg, "<path class=\"grid\" d=\"M0 {y}H{WIDTH}\"/>");
     }
-    let top = float(top(layers).max(1));
+    let top = top(layers).max(1);
     let steps = report.series.times_unix_s.len();
+    let step_width =
+        WIDTH * float(report.series.step_s) / float((day.end_unix_s - day.begin_unix_s).max(1));
+    // In whole steps and thousandths of the height, which take the fewest characters.
+    let _ = write!(svg, "<g transform=\"scale({step_width:.4},.1)\">");
     let mut below = vec![0_u64; steps];
     for (index, layer) in layers.iter().enumerate() {
-        let mut path = String::new();
-        for (step, value) in layer.values.iter().enumerate() {
-            let Some(value) = value.filter(|value| *value > 0) else {
-                continue;
-            };
-            let begin = report.series.times_unix_s[step];
-            let (from, to) = (x_of(begin, day), x_of(begin + report.series.step_s, day));
-            let foot = HEIGHT - HEIGHT * float(below[step]) / top;
-            below[step] += value;
-            let head = HEIGHT - HEIGHT * float(below[step]) / top;
-            let _ = write!(path, "M{from:.1} {foot:.2}V{head:.2}H{to:.1}V{foot:.2}z");
-        }
+        let path = band(&layer.values, &mut below, top);
         if !path.is_empty() {
             let _ = write!(svg, "<path class=\"c{index}\" d=\"{path}\"/>");
         }
     }
+    svg.push_str("</g>");
     for (first, more) in moves(report) {
         let x = x_of(first.unix_s, day);
         let more = match more {
@@ -133,6 +127,45 @@ pub(super) fn stack(report: &Report, day: &Day, layers: &[Layer], label: &str) -
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// A layer's outline: its heads from left to right and its feet back, for each run of steps in which
+/// there is something of it. `below` grows by it.
+fn band(values: &[Option<u64>], below: &mut [u64], top: u64) -> String {
+    const FOOT: u64 = 1000;
+    let down = |sum: u64| {
+        let up = u128::from(sum) * u128::from(FOOT) / u128::from(top);
+        FOOT.saturating_sub(u64::try_from(up).unwrap_or(FOOT))
+    };
+    let mut path = String::new();
+    let mut step = 0;
+    for run in values.chunk_by(|a, b| (a.unwrap_or(0) > 0) == (b.unwrap_or(0) > 0)) {
+        let begin = step;
+        step += run.len();
+        if run[0].unwrap_or(0) == 0 {
+            continue;
+        }
+        let feet = &mut below[begin..step];
+        let mut back: Vec<u64> = feet.iter().map(|sum| down(*sum)).collect();
+        let heads = feet.iter_mut().zip(run).map(|(sum, value)| {
+            *sum += value.unwrap_or(0);
+            down(*sum)
+        });
+        let heads: Vec<u64> = heads.collect();
+        let _ = write!(path, "M{begin} {}", back[0]);
+        stairs(&mut path, &heads, "");
+        back.reverse();
+        stairs(&mut path, &back, "-");
+        path.push('z');
+    }
+    path
+}
+
+/// A line at these heights, each a step wide, to the right or (`-`) to the left.
+fn stairs(path: &mut String, heights: &[u64], sign: &str) {
+    for level in heights.chunk_by(|a, b| a == b) {
+        let _ = write!(path, "V{}h{sign}{}", level[0], level.len());
+    }
 }
 
 /// The moments when mastership moved, and how often it did so again within a step after each: lines
@@ -152,26 +185,41 @@ fn moves(report: &Report) -> Vec<(&Failover, usize)> {
 
 /// One backend's sessions over the day, small.
 pub(super) fn spark(values: &[Option<u64>], off_s: &[Option<u64>], label: &str) -> String {
-    let mut svg = String::new();
-    open(&mut svg, "spark", 20.0, label);
-    let top = float(values.iter().flatten().copied().max().unwrap_or(0).max(1));
-    let width = WIDTH / float(values.len().max(1) as u64);
-    let mut path = String::new();
-    let mut shut = String::new();
-    for (step, (value, off)) in values.iter().zip(off_s).enumerate() {
-        let x = width * float(step as u64);
-        if off.is_some_and(|off| off > 0) {
-            let _ = write!(shut, "M{x:.0} 0h{width:.1}V20h-{width:.1}z");
-        }
-        if let Some(value) = value.filter(|value| *value > 0) {
-            let y = 20.0 - 19.0 * float(value) / top;
-            let _ = write!(path, "M{x:.0} 20V{y:.1}h{width:.1}V20z");
-        }
-    }
-    let _ = write!(
-        svg,
-        "<path class=\"shut\" d=\"{shut}\"/><path class=\"c0\" d=\"{path}\"/></svg>"
+    /// Half a pixel each, as large as it is shown.
+    const HEIGHT: u64 = 40;
+    let mut svg = format!(
+        "<svg class=\"spark\" viewBox=\"0 0 {} {HEIGHT}\" preserveAspectRatio=\"none\" \
+         role=\"img\" aria-label=\"{}\">",
+        values.len().max(1),
+        escape(label)
     );
+    let mut shut = String::new();
+    let mut step = 0;
+    for run in off_s.chunk_by(|a, b| (a.unwrap_or(0) > 0) == (b.unwrap_or(0) > 0)) {
+        if run[0].unwrap_or(0) > 0 {
+            let _ = write!(shut, "M{step} 0h{0}v{HEIGHT}h-{0}z", run.len());
+        }
+        step += run.len();
+    }
+    if !shut.is_empty() {
+        let _ = write!(svg, "<path class=\"shut\" d=\"{shut}\"/>");
+    }
+    // Something is never as low as nothing.
+    let top = values.iter().flatten().copied().max().unwrap_or(0).max(1);
+    let down = |value: &Option<u64>| match value.unwrap_or(0) {
+        0 => HEIGHT,
+        value => {
+            let up = u128::from(value) * u128::from(HEIGHT - 2) / u128::from(top);
+            HEIGHT - u64::try_from(up).unwrap_or(HEIGHT).clamp(1, HEIGHT)
+        }
+    };
+    let heights: Vec<u64> = values.iter().map(down).collect();
+    if heights.iter().any(|height| *height < HEIGHT) {
+        let mut path = format!("M0 {HEIGHT}");
+        stairs(&mut path, &heights, "");
+        let _ = write!(svg, "<path class=\"c0\" d=\"{path}V{HEIGHT}z\"/>");
+    }
+    svg.push_str("</svg>");
     svg
 }
 

@@ -34,6 +34,8 @@ counters! {
     refused_replayed,
     /// Signed datagrams not meant for this start of this daemon. Expected for a moment after a start.
     refused_other_epoch,
+    /// Signed datagrams of a peer beyond what a peer may send; what they said is asked for again later. Worry: that peer is broken, or in wrong hands; the log names it.
+    refused_flood,
     /// Datagrams of peers that never came and could not be told again; the peer's table was asked for. Worry when it grows: more comes than this node or the network takes.
     lost,
     /// Datagrams of peers that were lost, and what they said was told again. Expected in small numbers; worry when it grows: the network loses datagrams.

@@ -168,6 +168,9 @@ pub enum Refused {
     /// For another start of this daemon.
     #[error("not meant for this start of this daemon")]
     OtherEpoch,
+    /// More than a peer may send.
+    #[error("its sender sends more than a peer may")]
+    Flood,
 }
 
 impl Datagram {
@@ -240,7 +243,7 @@ impl Datagram {
         bytes
     }
 
-    /// Verifies, then parses: nothing but the version and the key's number is read of what nobody
+    /// Verifies, then parses: nothing but the version and the key's number is believed of what nobody
     /// with a key has signed.
     pub fn parse(bytes: &[u8], keys: &Keys) -> Result<Self, Refused> {
         let found = *bytes.first().ok_or(Refused::Malformed("it is empty"))?;
@@ -256,6 +259,30 @@ impl Datagram {
         let (message, signature) = bytes.split_at(bytes.len() - SIGNATURE_BYTES);
         keys.verify(message[3], message, signature)?;
         parse_message(message).ok_or(Refused::Malformed("its fields do not exist"))
+    }
+}
+
+/// What an unverified datagram claims, so that more of a flood costs no HMAC.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) sender: SenderId,
+    pub(super) to_epoch: Option<Epoch>,
+    /// It is part of a full table.
+    pub(super) is_table: bool,
+}
+
+impl Claim {
+    /// `None` where there is no header of this version.
+    pub(super) fn read(mut bytes: &[u8]) -> Option<Self> {
+        let [version, kind, flags, _key] = take(&mut bytes)?;
+        let sender = SenderId(u64::from_be_bytes(take(&mut bytes)?));
+        let _epoch: [u8; 8] = take(&mut bytes)?;
+        let to_epoch = NonZeroU64::new(u64::from_be_bytes(take(&mut bytes)?)).map(Epoch);
+        (version == VERSION).then_some(Self {
+            sender,
+            to_epoch,
+            is_table: kind == kind::FLOWS && flags & flag::TABLE != 0,
+        })
     }
 }
 

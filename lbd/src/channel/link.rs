@@ -2,6 +2,7 @@
 use std::{collections::VecDeque, net::SocketAddr};
 
 use super::{
+    bucket::{self, Bucket},
     datagram::{Body, Epoch, FLOW_BYTES, MOST_MISSING, Missing, SenderId},
     edition::Edition,
     kept::{Again, History, Kept, Place},
@@ -15,6 +16,9 @@ use crate::history::Message;
 const HISTORY: usize = 1024;
 /// Flows that may wait for a peer: some ten seconds of a stream at its limit.
 const OUTBOX: usize = 1 << 18;
+/// Datagrams that may wait for a peer when it asks for more again: a tenth of a second's sending. It asks
+/// twenty times a second.
+const REPEATS: usize = 2048;
 /// Former epochs of a peer that are remembered, so that recordings of them are refused.
 const RETIRED: usize = 32;
 /// A peer that is silent for so long is sent no flows.
@@ -64,6 +68,11 @@ pub(super) struct Link {
     pub(super) edition: Option<Edition>,
     pub(super) table: Table,
     pub(super) weights: Assembly,
+    /// What it may say still: of a table that this node lacks, and else.
+    table_bucket: Bucket,
+    bucket: Bucket,
+    /// Datagrams of it that were more.
+    pub(super) refused_flood: u64,
     asking: Asking,
     next_sequence: u64,
     history: VecDeque<Message>,
@@ -101,6 +110,9 @@ impl Link {
             edition: None,
             table: Table::Wanted,
             weights: Assembly::default(),
+            table_bucket: Bucket::new(bucket::TABLE),
+            bucket: Bucket::new(bucket::BURST),
+            refused_flood: 0,
             asking: Asking::default(),
             next_sequence: first_sequence,
             history: VecDeque::new(),
@@ -120,6 +132,34 @@ impl Link {
             && self
                 .heard_ns
                 .is_some_and(|heard| now_ns.saturating_sub(heard) < SILENT_NS)
+    }
+
+    /// Whether the peer has said all that it may for now.
+    pub(super) fn is_flooded(&mut self, is_table: bool, now_ns: u64) -> bool {
+        let is_flooded = self.bucket(is_table).is_empty(now_ns);
+        self.refused_flood += u64::from(is_flooded);
+        is_flooded
+    }
+
+    /// Counts a new datagram of the peer against what it may say.
+    pub(super) fn spend(&mut self, is_table: bool, now_ns: u64) {
+        self.bucket(is_table).take(now_ns);
+    }
+
+    fn bucket(&mut self, is_table: bool) -> &mut Bucket {
+        if is_table && self.table != Table::Complete {
+            &mut self.table_bucket
+        } else {
+            &mut self.bucket
+        }
+    }
+
+    /// Whether a datagram was not heard before. Takes no note of it.
+    pub(super) fn is_fresh(&self, epoch: Epoch, sequence: u64) -> bool {
+        match &self.heard {
+            Some((known, window)) if *known == epoch => window.lacks(sequence),
+            _ => !self.retired.contains(&epoch),
+        }
     }
 
     /// Takes note of a datagram that was meant for us. `None` when it was heard before; otherwise
@@ -304,6 +344,11 @@ impl Link {
             self.skip_sequence();
         }
         overrun
+    }
+
+    /// How many more datagrams may be queued to be told again.
+    pub(super) fn room_to_repeat(&self) -> usize {
+        REPEATS.saturating_sub(self.batches.len())
     }
 
     /// Queues a place of the table, or what is told again, as it was read just now. What is more than

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use super::{
     counters::Counters,
-    datagram::{Body, Datagram, Epoch, Missing, RECORD_BYTES, Refused, SenderId},
+    datagram::{Body, Claim, Datagram, Epoch, Missing, RECORD_BYTES, Refused, SenderId},
     denials::DenialRecord,
     edition::Edition,
     kept::{Again, Kept, Place},
@@ -92,6 +92,8 @@ pub struct PeerStatus {
     pub complete: bool,
     /// The configuration that it has, as it said last.
     pub edition: Option<Edition>,
+    /// Datagrams refused because it sent more than a peer may.
+    pub refused_flood: u64,
 }
 
 /// All that one node knows of the channel.
@@ -172,6 +174,7 @@ impl Channel {
             heard_ns: link.heard_ns,
             complete: link.table == Table::Complete,
             edition: link.edition,
+            refused_flood: link.refused_flood,
         };
         self.links.iter().map(status).collect()
     }
@@ -189,22 +192,24 @@ impl Channel {
                 Refused::Stranger => &mut counters.refused_stranger,
                 Refused::Replayed => &mut counters.refused_replayed,
                 Refused::OtherEpoch => &mut counters.refused_other_epoch,
+                Refused::Flood => &mut counters.refused_flood,
             } += 1;
         }
         received
     }
 
     fn try_receive(&mut self, bytes: &[u8], now_ns: u64) -> Result<Vec<Output>, Refused> {
+        let is_table = self.refuse_flood(bytes, now_ns)?;
         let datagram = Datagram::parse(bytes, &self.keys)?;
-        let index = self
-            .links
-            .iter()
-            .position(|link| link.id == datagram.sender)
-            .ok_or(Refused::Stranger)?;
+        let index = self.index(datagram.sender).ok_or(Refused::Stranger)?;
         if datagram.to_epoch != Some(self.epoch) {
             return self.introduce(index, &datagram, now_ns);
         }
         let link = &mut self.links[index];
+        if !link.is_fresh(datagram.epoch, datagram.sequence) {
+            return Err(Refused::Replayed);
+        }
+        link.spend(is_table, now_ns);
         let is_new = link
             .accept(datagram.epoch, datagram.sequence, now_ns)
             .ok_or(Refused::Replayed)?;
@@ -259,7 +264,31 @@ impl Channel {
         Ok(outputs)
     }
 
-    /// A peer has missed datagrams.
+    fn index(&self, sender: SenderId) -> Option<usize> {
+        self.links.iter().position(|link| link.id == sender)
+    }
+
+    /// Refuses what a peer sends beyond its limit before it costs an HMAC and before its number counts
+    /// as heard, so that it is asked for again. Returns whether it claims to be part of a table.
+    ///
+    /// The claims are not verified here, and nobody without a key gains by false ones: only a verified
+    /// datagram that was not heard before counts against the limit, neither a forged one nor a recording.
+    /// So while a peer sends what it may, nothing in its name is refused here. Above the limit this refuses
+    /// what it would refuse after the HMAC, by the same fields, and also what is forged.
+    fn refuse_flood(&mut self, bytes: &[u8], now_ns: u64) -> Result<bool, Refused> {
+        let Some(claim) = Claim::read(bytes) else {
+            return Ok(false);
+        };
+        let index = self.index(claim.sender);
+        if let Some(index) = index.filter(|_| claim.to_epoch == Some(self.epoch))
+            && self.links[index].is_flooded(claim.is_table, now_ns)
+        {
+            return Err(Refused::Flood);
+        }
+        Ok(claim.is_table)
+    }
+
+    /// A peer has missed datagrams. What would wait too long is left: the peer asks again.
     fn tell_again(
         &mut self,
         index: usize,
@@ -271,7 +300,11 @@ impl Channel {
             let count = u64::from(run.count);
             run.first..run.first.saturating_add(count)
         });
+        let mut room = self.links[index].room_to_repeat();
         for sequence in runs.take(MOST_AGAIN) {
+            if room == 0 {
+                return;
+            }
             let link = &mut self.links[index];
             match link.again(sequence, now_ns) {
                 Again::Gone => {
@@ -279,7 +312,7 @@ impl Channel {
                     outputs.push(self.signed(index, epoch, Body::Gone, Kept::Word));
                     return;
                 }
-                Again::Told => {}
+                Again::Told => continue,
                 Again::Tell(Kept::Word) => link.queue_read(Part::Stream, None, Some(sequence), &[]),
                 Again::Tell(kept) => outputs.push(Output::Again {
                     peer: link.id,
@@ -287,6 +320,7 @@ impl Channel {
                     kept,
                 }),
             }
+            room -= 1;
         }
     }
 
@@ -429,6 +463,10 @@ impl Channel {
         let Some(link) = self.links.iter_mut().find(|link| link.id == peer) else {
             return;
         };
+        // A place that was all but empty when it was told may fill many datagrams by now.
+        if link.room_to_repeat() == 0 {
+            return;
+        }
         let (part, place) = match kept {
             Kept::Word | Kept::Stream(_) => (Part::Stream, None),
             Kept::Table(part, place) => (*part, Some(*place)),

@@ -19,6 +19,9 @@
 //! has ended since is told to have ended. What the sender no longer remembers, because it was more than
 //! it can keep or more than it could tell, makes the other ask for the table.
 //!
+//! What one peer may say is limited (`bucket`), far above what an lbd has to say. The keys are the cluster's,
+//! not a peer's: who has one may speak in any peer's name, and take that peer's share.
+//!
 //! # Why the table comes by UDP, not by TCP
 //! A table is bulk, and TCP is made for bulk: it paces, repeats and orders. But it repeats bytes, and
 //! here bytes grow old. What a table says of a flow is true when it is read; a segment that is repeated
@@ -34,6 +37,7 @@
 //! What TCP would have given is little: the pace is fixed and below what a receive buffer takes
 //! (a segment of the boxes' own, not the Internet), and a repetition is a list of numbers every 50 ms.
 //! `sync_join` joins with a million flows while 5 % of the datagrams are lost.
+mod bucket;
 mod counters;
 mod datagram;
 mod denials;

@@ -13,6 +13,8 @@ use crate::{
     units::{Endpoint, Sockets, WeightPermille},
 };
 
+mod limits;
+
 const SECRET: [u8; 32] = [7; 32];
 const OTHER: [u8; 32] = [8; 32];
 

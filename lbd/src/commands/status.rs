@@ -98,10 +98,21 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
             "channel has the flows of {complete} of {} peers",
             peers.len()
         )?;
-        let no_room = status.channel.counters.get("flows_no_room").copied();
-        if let Some(count) = no_room.filter(|count| *count > 0) {
-            let line = format!("channel {count} flows of peers found no room: raise node.flows");
-            text.push_str(&paint.tone(Tone::Warning, &wrapped(&line, 0)));
+        for (counter, what) in [
+            (
+                "flows_no_room",
+                "flows of peers found no room: raise node.flows",
+            ),
+            (
+                "refused_flood",
+                "datagrams refused, more than a peer may send: the log names it",
+            ),
+        ] {
+            let count = status.channel.counters.get(counter).copied();
+            if let Some(count) = count.filter(|count| *count > 0) {
+                let line = format!("channel {count} {what}");
+                text.push_str(&paint.tone(Tone::Warning, &wrapped(&line, 0)));
+            }
         }
     }
     if let Some(version) = status.config.version.as_ref().filter(|it| it.number > 0) {

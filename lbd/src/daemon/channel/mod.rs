@@ -1,6 +1,7 @@
 //! The shell of the cluster channel: a thread with the socket and the tables, and the conductor's
 //! handle to it.
 mod book;
+mod complaints;
 mod learn;
 mod refresh;
 mod thread;

@@ -22,6 +22,7 @@ use super::{
     },
     Event, Order, Snapshot,
     book::Book,
+    complaints::Complaints,
     learn::{Told, learn},
     refresh::Refresh,
     walk::{self, Walk},
@@ -53,10 +54,6 @@ const DATAGRAMS: usize = 256;
 const NICE: libc::c_int = -15;
 /// Endpoints that the conductor is told of between two books.
 const OTHER_WAYS: usize = 1024;
-/// Between two complaints in the log.
-const COMPLAINT_NS: u64 = 10_000_000_000;
-/// Likewise about a table that is too small.
-const NO_ROOM_NS: u64 = 60_000_000_000;
 
 /// The thread's end of everything.
 pub(super) struct Worker {
@@ -93,11 +90,8 @@ struct On {
     is_joining: bool,
     /// The conductor was told of endpoints of peers' sessions that have no id here.
     awaits_ids: bool,
-    /// What the log has of flows that found no room, and when it may have more.
-    no_room_told: u64,
-    no_room_due_ns: u64,
+    complaints: Complaints,
     send_failed: u64,
-    complained_ns: Option<u64>,
 }
 
 impl Worker {
@@ -211,10 +205,8 @@ impl Worker {
                     channel,
                     is_joining: false,
                     awaits_ids: false,
-                    no_room_told: self.learned.flows_no_room,
-                    no_room_due_ns: 0,
+                    complaints: Complaints::new(self.learned.flows_no_room),
                     send_failed: 0,
-                    complained_ns: None,
                 });
                 return;
             }
@@ -356,21 +348,18 @@ impl Worker {
         if has_joined && (self.tell)(Event::Joined) {
             on.is_joining = false;
         }
-        // Once for all of a table, not for each flow.
-        let no_room = self.learned.flows_no_room;
-        if no_room > on.no_room_told && on.no_room_due_ns <= now_ns {
-            let more = no_room - on.no_room_told;
-            warn!(
-                "{more} flows of peers found no room in this node's table: if it becomes the master, \
-                 the ring alone names the backends of those sessions; raise node.flows and restart"
-            );
-            (on.no_room_told, on.no_room_due_ns) = (no_room, now_ns + NO_ROOM_NS);
+        let (peers, no_room) = (on.channel.peers(), self.learned.flows_no_room);
+        for told in on.complaints.floods(&peers, now_ns) {
+            warn!("cluster channel: {told}");
+        }
+        if let Some(told) = on.complaints.no_room(no_room, now_ns) {
+            warn!("{told}");
         }
         let mut counters = on.channel.counters();
         counters.send_failed = on.send_failed;
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Snapshot {
             counters: counters.with(&self.learned),
-            peers: on.channel.peers(),
+            peers,
         };
     }
 
@@ -527,12 +516,8 @@ impl On {
         match self.channel.receive(bytes, now_ns) {
             Ok(outputs) => outputs,
             Err(refused) => {
-                let is_due = self
-                    .complained_ns
-                    .is_none_or(|last| now_ns.saturating_sub(last) >= COMPLAINT_NS);
-                if is_due {
-                    self.complained_ns = Some(now_ns);
-                    warn!("cluster channel: a datagram of {from} is refused: {refused}");
+                if let Some(told) = self.complaints.refused(from, refused, now_ns) {
+                    warn!("cluster channel: {told}");
                 }
                 Vec::new()
             }

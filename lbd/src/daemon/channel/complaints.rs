@@ -1,0 +1,139 @@
+//! What the log has of peers' failings: each kind once in a while, not once a datagram.
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use crate::channel::{PeerStatus, Refused};
+
+/// Between two complaints about refused datagrams.
+const REFUSED_NS: u64 = 10_000_000_000;
+/// Between two about what goes on for long: a table that is too small, a peer that sends too much.
+const LONG_NS: u64 = 60_000_000_000;
+
+/// When the log had what.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    refused_due_ns: u64,
+    no_room_told: u64,
+    no_room_due_ns: u64,
+    /// Of each peer by its name.
+    floods_told: BTreeMap<String, u64>,
+    floods_due_ns: u64,
+}
+
+impl Complaints {
+    /// For a channel that begins when so many flows have found no room already.
+    pub(super) fn new(no_room: u64) -> Self {
+        Self {
+            no_room_told: no_room,
+            ..Self::default()
+        }
+    }
+
+    /// About a datagram that was refused.
+    pub(super) fn refused(
+        &mut self,
+        from: SocketAddr,
+        refused: Refused,
+        now_ns: u64,
+    ) -> Option<String> {
+        // [`Self::floods`] says more of it.
+        if refused == Refused::Flood || now_ns < self.refused_due_ns {
+            return None;
+        }
+        self.refused_due_ns = now_ns + REFUSED_NS;
+        Some(format!("a datagram of {from} is refused: {refused}"))
+    }
+
+    /// About flows that found no room, of which there are so many: once for all of a table.
+    pub(super) fn no_room(&mut self, no_room: u64, now_ns: u64) -> Option<String> {
+        if no_room <= self.no_room_told || now_ns < self.no_room_due_ns {
+            return None;
+        }
+        let more = no_room - self.no_room_told;
+        (self.no_room_told, self.no_room_due_ns) = (no_room, now_ns + LONG_NS);
+        Some(format!(
+            "{more} flows of peers found no room in this node's table: if it becomes the master, the \
+             ring alone names the backends of those sessions; raise node.flows and restart"
+        ))
+    }
+
+    /// About each peer that has sent more than a peer may.
+    pub(super) fn floods(&mut self, peers: &[PeerStatus], now_ns: u64) -> Vec<String> {
+        if now_ns < self.floods_due_ns {
+            return Vec::new();
+        }
+        let mut lines = Vec::new();
+        for peer in peers.iter().filter(|peer| peer.refused_flood > 0) {
+            let told = self
+                .floods_told
+                .insert(peer.name.clone(), peer.refused_flood);
+            // It counts anew for a peer that was removed in between.
+            let told = told.filter(|told| *told <= peer.refused_flood);
+            let more = peer.refused_flood - told.unwrap_or(0);
+            if more > 0 {
+                let PeerStatus { name, address, .. } = peer;
+                lines.push(format!(
+                    "{more} datagrams in the name of {name} ({address}) are refused, as a peer may not \
+                     send so many: look what runs there and restart its lbd; should it go on, another \
+                     box has the key: change cluster.secret_file on all nodes"
+                ));
+            }
+        }
+        if !lines.is_empty() {
+            self.floods_due_ns = now_ns + LONG_NS;
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(name: &str, refused_flood: u64) -> PeerStatus {
+        PeerStatus {
+            name: name.to_owned(),
+            address: "192.0.2.12:9426".parse().unwrap(),
+            heard_ns: None,
+            complete: true,
+            edition: None,
+            refused_flood,
+        }
+    }
+
+    #[test]
+    fn a_flood_is_told_once_a_minute_with_the_peer_and_what_is_new() {
+        let mut the = Complaints::default();
+        let none: [String; 0] = [];
+        assert_eq!(the.floods(&[peer("mx1", 0), peer("mx2", 0)], 0), none);
+        let told = the.floods(&[peer("mx1", 0), peer("mx2", 5)], 1);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].starts_with("5 datagrams in the name of mx2 "),
+            "{told:?}"
+        );
+        let more = [peer("mx1", 0), peer("mx2", 12)];
+        assert_eq!(the.floods(&more, LONG_NS), none);
+        let told = the.floods(&more, LONG_NS + 1);
+        assert!(told[0].starts_with("7 "), "{told:?}");
+        assert_eq!(the.floods(&more, 3 * LONG_NS), none, "nothing new");
+        let again = the.floods(&[peer("mx2", 3)], 3 * LONG_NS);
+        assert!(
+            again[0].starts_with("3 "),
+            "a peer that was removed: {again:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_refused_and_what_finds_no_room_is_told_once_in_a_while() {
+        let mut the = Complaints::new(7);
+        let from = "192.0.2.12:9426".parse().unwrap();
+        assert_eq!(the.refused(from, Refused::Flood, 0), None);
+        assert!(the.refused(from, Refused::Forged, 0).is_some());
+        assert_eq!(the.refused(from, Refused::Forged, REFUSED_NS - 1), None);
+        assert!(the.refused(from, Refused::Forged, REFUSED_NS).is_some());
+        assert_eq!(the.no_room(7, 0), None, "of a channel before");
+        assert!(the.no_room(9, 0).unwrap().starts_with("2 flows"));
+        assert_eq!(the.no_room(10, LONG_NS - 1), None);
+        assert!(the.no_room(10, LONG_NS).unwrap().starts_with("1 flows"));
+    }
+}

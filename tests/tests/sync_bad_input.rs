@@ -2,8 +2,10 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     num::NonZeroU64,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +22,7 @@ use lbd_tests::{
         held::{Held, survivors},
         server::Server,
     },
+    tables::Tables,
 };
 
 const SESSIONS: usize = 30;
@@ -138,7 +141,7 @@ fn a_flood_of_datagrams_stops_neither_sessions_nor_the_stream() {
     let backend = IpAddr::from(lab.nodes[0].address4());
     let datagram = takeover("mx1", None, backend, lab.client()).emit(&wrong);
     let client = lab.client().clone();
-    let flood = std::thread::spawn(move || {
+    let flood = thread::spawn(move || {
         let (end, mut sent) = (Instant::now() + Duration::from_secs(5), 0_u64);
         while Instant::now() < end {
             send_from(&client, to, &vec![datagram.clone(); 100]);
@@ -164,4 +167,218 @@ fn a_flood_of_datagrams_stops_neither_sessions_nor_the_stream() {
     assert!(refused > 0);
     assert!(cluster.status(master).unwrap().is_master());
     assert_eq!(survivors(&mut sessions), SESSIONS);
+}
+
+/// One that has the cluster's secret and speaks in a peer's name.
+struct Speaker {
+    socket: UdpSocket,
+    keys: Keys,
+    name: String,
+    backend: IpAddr,
+}
+
+/// Whom it speaks to.
+struct Listener {
+    address: SocketAddr,
+    epoch: Epoch,
+    sequence: u64,
+}
+
+impl Speaker {
+    /// In a node's place, whose daemon is not there.
+    fn instead_of(node: &Host, secret: &str) -> Self {
+        let socket = node.inside(|| UdpSocket::bind((node.address4(), 9426)));
+        let socket = socket.unwrap().unwrap();
+        let patience = Some(Duration::from_secs(20));
+        socket.set_read_timeout(patience).unwrap();
+        Self {
+            socket,
+            keys: keys(secret),
+            name: node.name.clone(),
+            backend: node.address4().into(),
+        }
+    }
+
+    /// Asks a node which start of it this is, as a peer does.
+    fn ask(&self, node: &Host) -> Listener {
+        let address = SocketAddr::new(node.address4().into(), 9426);
+        let asks = self.datagram(None, 1, Vec::new());
+        self.socket.send_to(&asks, address).unwrap();
+        let mut bytes = [0; 2048];
+        loop {
+            let (length, from) = self.socket.recv_from(&mut bytes).unwrap();
+            if from == address {
+                let answer = Datagram::parse(&bytes[..length], &self.keys).unwrap();
+                return Listener {
+                    address,
+                    epoch: answer.epoch,
+                    sequence: 1,
+                };
+            }
+        }
+    }
+
+    fn datagram(&self, to: Option<Epoch>, sequence: u64, records: Vec<FlowRecord>) -> Vec<u8> {
+        let datagram = Datagram {
+            sender: SenderId::of(&self.name),
+            epoch: Epoch(NonZeroU64::MAX),
+            to_epoch: to,
+            sequence,
+            body: Body::Flows {
+                part: Part::Stream,
+                repeats: None,
+                records,
+            },
+        };
+        datagram.emit(&self.keys)
+    }
+
+    /// Sessions that nobody has heard of.
+    fn next(&self, to: &mut Listener) -> Vec<u8> {
+        to.sequence += 1;
+        let record = |nth: u64| FlowRecord {
+            change: Change::Opened,
+            source: SocketAddr::new(
+                Ipv4Addr::from(0x0a4e_0000 + u32::try_from(nth >> 15).unwrap()).into(),
+                10_000 + u16::try_from(nth & 0x7fff).unwrap(),
+            ),
+            vip: SocketAddr::new(addresses::VIP4.into(), 25),
+            backend: Endpoint::of_virtual(self.backend),
+        };
+        let records = (0..RECORDS).map(|nth| record(RECORDS * to.sequence + nth));
+        self.datagram(Some(to.epoch), to.sequence, records.collect())
+    }
+
+    /// Says as much as it can until it is stopped. Returns how many datagrams.
+    fn flood(&self, listeners: &mut [Listener], stopped: &AtomicBool) -> u64 {
+        let signed = |to: &mut Listener| -> Vec<_> { (0..AHEAD).map(|_| self.next(to)).collect() };
+        let ahead: Vec<_> = listeners.iter_mut().map(signed).collect();
+        let mut sent = 0;
+        // What does not find room with the receiver is a flood all the same.
+        for nth in 0..AHEAD {
+            for (to, ahead) in listeners.iter().zip(&ahead) {
+                sent += u64::from(self.socket.send_to(&ahead[nth], to.address).is_ok());
+            }
+        }
+        while !stopped.load(Ordering::Relaxed) {
+            for to in &mut *listeners {
+                let next = self.next(to);
+                sent += u64::from(self.socket.send_to(&next, to.address).is_ok());
+            }
+        }
+        sent
+    }
+}
+
+/// Flows in a datagram of the flood, and datagrams signed before it, so that it is one.
+const RECORDS: u64 = 2;
+const AHEAD: usize = 50_000;
+/// What a peer may say: at once, and in a second beyond that.
+const BURST: u64 = 16_384;
+const A_SECOND: u64 = 8_000;
+
+/// Memory of a process's own, in KiB.
+fn anonymous_kib(cluster: &Cluster, node: usize) -> u64 {
+    let path = format!("/proc/{}/status", cluster.pid(node).unwrap());
+    let text = fs::read_to_string(path).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let digits = line.unwrap().trim().trim_end_matches(" kB");
+    digits.parse().unwrap()
+}
+
+#[test]
+fn a_peer_with_the_key_that_floods_is_held_to_its_limit_and_named() {
+    let name = "a_peer_with_the_key_that_floods_is_held_to_its_limit_and_named";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let lab = Lab::new(&Spec::default()).unwrap();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
+    let settings = Settings {
+        // What the flood may bring fits, so that all of it can be counted.
+        flows: 1_000_000,
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::started(&lab, settings).unwrap();
+    let master = cluster.wait_ready().unwrap();
+    let (flooder, backup) = ((master + 1) % 3, (master + 2) % 3);
+    let client = lab.client();
+    let mut sessions = Held::open_to(client, addresses::VIP4.into(), SESSIONS).unwrap();
+    cluster.kill(flooder);
+    let victims = [master, backup];
+    let memory = victims.map(|node| anonymous_kib(&cluster, node));
+    let before = victims.map(|node| counters(&cluster, node));
+    let secret = fs::read_to_string(cluster.config(master).with_file_name("cluster.key")).unwrap();
+    let speaker = Speaker::instead_of(&lab.nodes[flooder], &secret);
+    let mut listeners = victims.map(|node| speaker.ask(&lab.nodes[node]));
+    let stopped = AtomicBool::new(false);
+    let (sent, begun) = thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            let begun = Instant::now();
+            (speaker.flood(&mut listeners, &stopped), begun)
+        });
+        for node in victims {
+            let refuses =
+                |status: &lbd_tests::cluster::Status| status.channel.counters["refused_flood"] > 0;
+            let refused = cluster.wait_status(node, "it refuses the flood", refuses);
+            refused.unwrap();
+        }
+        // All along the flood, which both take.
+        sessions.extend(Held::open_to(client, addresses::VIP4.into(), SESSIONS).unwrap());
+        let there = Tables::open(cluster.pin_dir(backup)).unwrap();
+        let source = client.address4();
+        let told = || {
+            let flows = there.v4();
+            let of_client = flows.iter().filter(|flow| flow.key.source == source);
+            of_client.count()
+        };
+        cluster
+            .wait_status(backup, "the master's flows come through the flood", |_| {
+                told() >= 2 * SESSIONS
+            })
+            .unwrap();
+        assert_eq!(survivors(&mut sessions), 2 * SESSIONS, "in the flood");
+        assert!(cluster.status(master).unwrap().is_master());
+        stopped.store(true, Ordering::Relaxed);
+        flood.join().unwrap()
+    });
+    for ((node, before), memory) in victims.into_iter().zip(before).zip(memory) {
+        let of = |counters: &BTreeMap<String, u64>, names: &[&str]| -> u64 {
+            names.iter().map(|name| counters[*name]).sum()
+        };
+        // From before the first datagram until after the last: no less than it may have brought.
+        let after = counters(&cluster, node);
+        let may = BURST + A_SECOND * (begun.elapsed().as_secs() + 1);
+        let flows = ["flows_inserted", "flows_replaced", "flows_no_room"];
+        let new = of(&after, &flows) - of(&before, &flows);
+        let grown = anonymous_kib(&cluster, node).saturating_sub(memory);
+        println!(
+            "node {node}: {} datagrams sent to it, {} refused in {:.1?}; {new} flows taken, {} are \
+             the limit; {grown} KiB more",
+            sent / 2,
+            after["refused_flood"],
+            begun.elapsed(),
+            may * RECORDS,
+        );
+        assert!(new <= may * RECORDS + 4 * SESSIONS as u64);
+        assert!(after["refused_flood"] > 0);
+        assert!(grown < 64 << 10, "{grown} KiB");
+        let named = format!("in the name of {}", lab.nodes[flooder].name);
+        let log = cluster.log(node);
+        let lines = log.lines().filter(|line| line.contains(&named)).count();
+        let minutes = usize::try_from(begun.elapsed().as_secs() / 60).unwrap();
+        assert!((1..=minutes + 1).contains(&lines), "{log}");
+        let shown = cluster.lbd(node, &["status"]).unwrap();
+        let shown = String::from_utf8_lossy(&shown.stdout);
+        assert!(shown.contains("more than a peer may send"), "{shown}");
+    }
+    drop(speaker);
+    cluster.start(flooder).unwrap();
+    for node in 0..3 {
+        let complete = cluster.wait_status(node, "all know all again", |status| {
+            status.channel.peers.iter().all(|peer| peer.complete)
+        });
+        complete.unwrap();
+    }
+    assert_eq!(survivors(&mut sessions), 2 * SESSIONS);
 }

@@ -120,6 +120,8 @@ fn join(flows: u32, percent: u32) {
         heard["tables_asked"],
     );
     assert_eq!(heard["flows_no_room"], 0);
+    assert_eq!(heard["refused_flood"], 0, "an honest table is no flood");
+    assert_eq!(after["refused_flood"], 0, "nor is what is asked for again");
     assert_eq!(heard["tables_received"], 1, "one table is enough");
     if percent > 0 {
         assert!(heard["repaired"] > 0, "nothing was lost");

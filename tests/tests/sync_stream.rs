@@ -137,6 +137,7 @@ fn stream(count: u32, per_second: u32) {
         status.channel.counters["lost"] - known["lost"],
         status.channel.counters["tables_asked"] - known["tables_asked"],
     );
+    assert_eq!(status.channel.counters["refused_flood"], 0);
     let counters = cluster.status(master).unwrap().counters;
     assert_eq!(counters["event_lost"], 0);
     assert_eq!(counters["flow_no_room"], 0);
@@ -252,6 +253,7 @@ fn beyond(count: u32) {
     let status = the.cluster.status(master).unwrap();
     let heard = the.cluster.status(backup).unwrap().channel.counters;
     let lost = status.counters["event_lost"];
+    assert_eq!(heard["refused_flood"], 0, "late is no flood");
     let overruns = status.channel.counters["events_overrun"];
     println!(
         "{count} new sessions in {took:.2?} while nobody reads, {} flows made of them: {lost} events \

@@ -15,7 +15,7 @@ mod rivals;
 mod sessions;
 mod soak;
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fs, path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
@@ -148,7 +148,7 @@ fn run(args: &Args) -> Result<()> {
     };
     for bench in chosen(&args.names)? {
         eprintln!("{}: {}", bench.name, bench.about);
-        let section = (bench.run)(options).context(bench.name)?;
+        let section = alone(|| (bench.run)(options)).context(bench.name)?;
         println!("{}", section.text());
         // At once: what was measured is there also when a later one is interrupted.
         if options.pace == Pace::Full {
@@ -161,6 +161,13 @@ fn run(args: &Args) -> Result<()> {
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Runs a benchmark on a thread of its own. Some bind theirs to one CPU, and whatever is started from it
+/// would inherit that: whole clusters of the next benchmark.
+fn alone(run: impl FnOnce() -> Result<Section> + Send) -> Result<Section> {
+    let ended = thread::scope(|scope| scope.spawn(run).join());
+    ended.unwrap_or_else(|_| bail!("it panicked"))
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Bench>> {

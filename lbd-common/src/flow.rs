@@ -7,25 +7,44 @@
 //!   new flow's tag; then write the key; then store the final word.
 //! - *read*: compare the key, load the word, accept it only if it is live and its tag is the
 //!   reader's own, then compare the key once more.
-//! - *change* (promote, close, touch, expire): compare-and-swap the word. Who wins counts `LOAD`.
+//! - *change* (promote, mark, end, touch, expire): compare-and-swap the word. Who wins counts `LOAD`.
+mod key;
+mod rules;
+
+pub use key::{parts4, parts6, words4, words6};
+pub use rules::{
+    FINE_SHIFT, ON_ITS_WAY_UNITS, PROVING_FRAMES, RESEND_FINE, RESEND_UNSURE_FINE, age, fine_age,
+    is_kept, is_live, keep_order,
+};
 
 /// Values of [`FlowWord::state`].
+///
+/// A state says what is *known*. What a client's frames say is a claim: a stranger can send them in
+/// anybody's name. Only the backend's box knows (by its kernel's socket, or by what it replies where the
+/// replies pass the director).
 pub mod state {
     /// Nothing here.
     pub const FREE: u8 = 0;
     /// Being written: nobody reads the key, the sweep frees it when it stays so.
     pub const CLAIMING: u8 = 1;
-    /// A SYN was steered; the client has not answered yet. May be displaced by another SYN.
+    /// A SYN was steered; the client has not answered yet.
     pub const HALF_OPEN: u8 = 2;
-    /// The client's first ACK was seen.
-    pub const ESTABLISHED: u8 = 3;
-    /// FIN or RST of the client was seen: trailing frames follow it, a SYN starts anew.
-    pub const CLOSING: u8 = 4;
+    /// The client's first ACK was seen, or a mid-flow frame was adopted; no box has confirmed the
+    /// session. `FlowWord::seen` stays when it became so.
+    pub const UNPROVEN: u8 = 3;
+    /// The backend's box has confirmed it; for a backend without lbd, see [`super::PROVING_FRAMES`].
+    pub const ESTABLISHED: u8 = 4;
+    /// It was established, and FIN or RST came in its client's name. A mark and no end: TCP ignores
+    /// what is out of its window (RFC 5961, section 3.2). The client's next payload takes it away.
+    pub const CLOSING: u8 = 5;
+    /// The backend's box has ended it: trailing frames follow it, a SYN starts anew.
+    pub const ENDED: u8 = 6;
     /// Denied or dead: the next frame is answered with RST.
-    pub const DOOMED: u8 = 5;
+    pub const DOOMED: u8 = 7;
 }
 
-/// Bits of [`FlowWord::flags`].
+/// Bits of [`FlowWord::flags`]. The high four have another meaning in each state: see
+/// [`FlowWord::fine`].
 pub mod flag {
     /// This flow is counted in `LOAD`. Cleared, by compare-and-swap, by whoever un-counts it.
     pub const COUNTED: u8 = 1;
@@ -33,6 +52,8 @@ pub mod flag {
     pub const FROM_PEER: u8 = 2;
     /// A mid-flow frame made it, not a SYN.
     pub const ADOPTED: u8 = 4;
+    /// FIN or RST came in the client's name, and was counted.
+    pub const CLIENT_ENDED: u8 = 8;
 }
 
 /// `FlowWord::seen` counts in units of 2^30 ns (1.07 s) of `CLOCK_MONOTONIC`, and wraps after 19.5 h.
@@ -80,6 +101,24 @@ impl FlowWord {
             flags: (bits >> 24) as u8,
             tag: (bits >> 32) as u16,
             seen: (bits >> 48) as u16,
+        }
+    }
+
+    /// The high four bits of its flags. Half-open: the sixteenths of a unit at which its SYN came, below
+    /// `seen`. Unproven: frames with payload so far, up to [`PROVING_FRAMES`]. Otherwise 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn fine(self) -> u8 {
+        self.flags >> 4
+    }
+
+    /// The same with other high bits of its flags.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_fine(self, fine: u8) -> Self {
+        Self {
+            flags: self.flags & 0xf | fine << 4,
+            ..self
         }
     }
 }

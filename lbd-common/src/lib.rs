@@ -27,6 +27,7 @@ mod pod;
 pub mod rate;
 pub mod reply;
 pub mod ring;
+pub mod sign;
 pub mod tunnel;
 pub mod vip;
 pub mod weigh;
@@ -34,4 +35,4 @@ pub mod weigh;
 /// The version of every layout here. A pinned map of another version is never reused.
 ///
 /// Raise it with each change to a struct, to a map's size or to the meaning of a field.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;

@@ -16,6 +16,8 @@ pub const BACKENDS: &str = "BACKENDS";
 pub const WEIGHTS: &str = "WEIGHTS";
 /// Live connections by backend id, `u64`; memory-mappable.
 pub const LOAD: &str = "LOAD";
+/// [`crate::sign::Sign`] by backend id; memory-mappable.
+pub const SIGNS: &str = "SIGNS";
 /// Two [`crate::ring`]s, of which `Director::ring_index` names the live one.
 pub const RINGS: &str = "RINGS";
 /// [`crate::flow::Bucket4`]; memory-mappable.

@@ -1,6 +1,6 @@
 //! Lets aya copy these types into and out of maps.
 use crate::{
-    backend, concerns, counters, director, event, floor, flow, node, rate, reply, tunnel, vip,
+    backend, concerns, counters, director, event, floor, flow, node, rate, reply, sign, tunnel, vip,
 };
 
 macro_rules! pod {
@@ -30,6 +30,7 @@ pod!(
     rate::SourceRate,
     reply::Reply,
     reply::ReplyKey,
+    sign::Sign,
     tunnel::TunnelEnd,
     vip::Vip,
 );

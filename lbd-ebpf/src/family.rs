@@ -1,6 +1,6 @@
 //! What differs between IPv4 and IPv6: the map, and the words of a key.
 use lbd_common::{
-    flow::{hash4, hash6},
+    flow::{hash4, hash6, parts4, parts6},
     hash::mix,
 };
 
@@ -33,21 +33,7 @@ pub(crate) type Key<const K: usize> = [u64; K];
 pub(crate) struct V4;
 pub(crate) struct V6;
 
-/// The words of `lbd_common::flow::Slot4` before its flow word.
-#[inline(always)]
-pub(crate) fn key4(source: u32, port_be: u16, vip_id: u16) -> Key<1> {
-    [source as u64 | (port_be as u64) << 32 | (vip_id as u64) << 48]
-}
-
-/// The words of `lbd_common::flow::Slot6` before its flow word.
-#[inline(always)]
-pub(crate) fn key6(source: [u32; 4], port_be: u16, vip_id: u16) -> Key<3> {
-    [
-        source[0] as u64 | (source[1] as u64) << 32,
-        source[2] as u64 | (source[3] as u64) << 32,
-        port_be as u64 | (vip_id as u64) << 16,
-    ]
-}
+pub(crate) use lbd_common::flow::{words4 as key4, words6 as key6};
 
 impl Family<1> for V4 {
     const NUMBER: u8 = 4;
@@ -80,11 +66,8 @@ impl Family<1> for V4 {
 
     #[inline(always)]
     fn parts(key: &Key<1>) -> ([u32; 4], u16, u16) {
-        (
-            [key[0] as u32, 0, 0, 0],
-            (key[0] >> 32) as u16,
-            (key[0] >> 48) as u16,
-        )
+        let (source, port_be, vip_id) = parts4(*key);
+        ([source, 0, 0, 0], port_be, vip_id)
     }
 }
 
@@ -119,15 +102,6 @@ impl Family<3> for V6 {
 
     #[inline(always)]
     fn parts(key: &Key<3>) -> ([u32; 4], u16, u16) {
-        (
-            [
-                key[0] as u32,
-                (key[0] >> 32) as u32,
-                key[1] as u32,
-                (key[1] >> 32) as u32,
-            ],
-            key[2] as u16,
-            (key[2] >> 16) as u16,
-        )
+        parts6(*key)
     }
 }

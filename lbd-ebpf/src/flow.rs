@@ -4,7 +4,7 @@ use lbd_common::{
     backend,
     counters::Reason,
     event::kind,
-    flow::{FlowWord, NOTED_UNITS, buckets, flag, state, tag},
+    flow::{self, FlowWord, NOTED_UNITS, age, buckets, flag, is_kept, keep_order, state, tag},
 };
 use lbd_ebpf::parse::tcp_flag;
 
@@ -61,8 +61,7 @@ pub(crate) fn find<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Option<Kn
 #[inline(always)]
 fn is_live(bits: u64, tag: u16) -> bool {
     let word = FlowWord::from_bits(bits);
-    let live = word.state.wrapping_sub(state::HALF_OPEN) <= state::DOOMED - state::HALF_OPEN;
-    live && word.tag == tag
+    flow::is_live(word.state) && word.tag == tag
 }
 
 /// The backend of an open session that a frame without SYN, FIN and RST leaves as it is, as nearly
@@ -265,50 +264,40 @@ fn retire(known: &Known) {
     }
 }
 
-/// How readily a slot is given up, by its state, four bits each: lower is sooner, [`KEPT`] never.
-const RANKS: u64 = rank(state::FREE, 0)
-    | rank(state::CLAIMING, KEPT)
-    | rank(state::HALF_OPEN, 2)
-    | rank(state::ESTABLISHED, KEPT)
-    | rank(state::CLOSING, 1)
-    | rank(state::DOOMED, 1);
-
-const KEPT: u64 = 3;
-
-const fn rank(state: u8, rank: u64) -> u64 {
-    rank << (4 * state)
-}
-
 /// Whether a new flow may take the place of what a slot holds.
 #[inline(always)]
-fn may_go(word: FlowWord, now: u16, idle_units: u32) -> bool {
-    if word.state == state::ESTABLISHED {
-        return idle_units != 0 && now.wrapping_sub(word.seen) as u32 > idle_units;
-    }
-    RANKS >> (4 * (word.state & 7)) & 0xf < KEPT
+fn may_go(bits: u64, now: u16, idle_units: u32) -> bool {
+    !is_kept(keep_order(bits, now)) || is_idle(bits, now, idle_units)
 }
 
-/// The slot to be given up: the first one of the lowest rank, in both buckets.
+/// Whether an open session has not been heard for too long.
+#[inline(always)]
+fn is_idle(bits: u64, now: u16, idle_units: u32) -> bool {
+    let word = FlowWord::from_bits(bits);
+    word.state == state::ESTABLISHED && idle_units != 0 && age(now, word.seen) as u32 > idle_units
+}
+
+/// The slot to be given up: the one that yields most readily, in both buckets ([`keep_order`]).
 ///
 /// Without branches: which slots hold what is as good as random, and each branch that goes another
 /// way than foreseen waits for the cache line.
 #[inline(always)]
-fn least<const K: usize>(buckets: [*mut u64; 2], tag: u16) -> Option<*mut u64> {
+fn least<const K: usize>(buckets: [*mut u64; 2], tag: u16, now: u16) -> Option<*mut u64> {
+    const PLACE_BITS: u32 = 4;
     let slots = 8 / (K + 1);
-    let mut best = KEPT << 4;
+    let mut best = u64::MAX >> 1;
     for (which, bucket) in buckets.into_iter().enumerate() {
         for turn in 0..slots {
             // SAFETY: the flow word of one of the bucket's slots.
             let bits = unsafe { word_at::<K>(bucket, tag, turn).read_volatile() };
-            let rank = RANKS >> (4 * ((bits >> 16) & 7)) & 0xf;
-            let place = rank << 4 | (which * slots + turn) as u64;
+            let place = keep_order(bits, now) << PLACE_BITS | (which * slots + turn) as u64;
             best = lower(best, place);
         }
-        if best >> 4 == 0 {
+        if best >> (PLACE_BITS + 16) == 0 {
             break;
         }
     }
-    if best >> 4 >= KEPT {
+    if is_kept(best >> PLACE_BITS) {
         return None;
     }
     let [first, second] = buckets;
@@ -320,7 +309,7 @@ fn least<const K: usize>(buckets: [*mut u64; 2], tag: u16) -> Option<*mut u64> {
     })
 }
 
-/// The lower of two small numbers, by arithmetic: a comparison would become a branch.
+/// The lower of two numbers below 2^63, by arithmetic: a comparison would become a branch.
 #[inline(always)]
 fn lower(a: u64, b: u64) -> u64 {
     let difference = b.wrapping_sub(a).cast_signed();
@@ -339,8 +328,7 @@ fn idle<const K: usize>(
         for turn in 0..8 / (K + 1) {
             let at = word_at::<K>(bucket, tag, turn);
             // SAFETY: the flow word of one of the bucket's slots.
-            let word = FlowWord::from_bits(unsafe { at.read_volatile() });
-            if may_go(word, now, idle_units) {
+            if is_idle(unsafe { at.read_volatile() }, now, idle_units) {
                 return Some(at);
             }
         }
@@ -370,7 +358,7 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
     let (Some(first), Some(second)) = (F::bucket(first), F::bucket(second)) else {
         return false;
     };
-    let mut best = least::<K>([first, second], tag);
+    let mut best = least::<K>([first, second], tag, now);
     if best.is_none() && idle_units != 0 {
         best = idle::<K>([first, second], tag, now, idle_units);
     }
@@ -380,7 +368,7 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
     // SAFETY: the flow word of a slot.
     let best_bits = unsafe { best.read_volatile() };
     let old = FlowWord::from_bits(best_bits);
-    if !may_go(old, now, idle_units) {
+    if !may_go(best_bits, now, idle_units) {
         // Another CPU has just put an open session there.
         return false;
     }

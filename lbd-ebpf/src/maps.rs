@@ -17,6 +17,7 @@ use lbd_common::{
     rate::{Rates, SourceRate},
     reply::{Reply, ReplyKey},
     ring::RING_SLOTS,
+    sign::Sign,
     tunnel::TunnelEnd,
     vip::Vip,
 };
@@ -40,6 +41,8 @@ pub(crate) static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }> = Array::n
 pub(crate) static WEIGHTS: Array<u32, { MAX_BACKENDS as usize }, MAPPED> = Array::new();
 #[btf_map]
 pub(crate) static LOAD: Array<u64, { MAX_BACKENDS as usize }, MAPPED> = Array::new();
+#[btf_map]
+pub(crate) static SIGNS: Array<Sign, { MAX_BACKENDS as usize }, MAPPED> = Array::new();
 #[btf_map]
 pub(crate) static RINGS: ArrayOfMaps<Array<u32, { RING_SLOTS as usize }>, 2> = ArrayOfMaps::new();
 #[btf_map]

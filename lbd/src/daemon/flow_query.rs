@@ -43,10 +43,14 @@ pub struct FlowQuery {
 pub enum FlowState {
     /// A SYN was steered; the client has not answered yet.
     HalfOpen,
-    /// The client answered.
+    /// The client answered; no box has confirmed the session.
+    Unproven,
+    /// The backend's box has confirmed it, or its client went on for long enough.
     Established,
-    /// FIN or RST of the client was seen.
+    /// It was established, and FIN or RST came in its client's name.
     Closing,
+    /// The backend's box has ended it; it is forgotten in seconds.
+    Ended,
     /// The next frame is answered with a reset.
     Doomed,
 }
@@ -55,8 +59,10 @@ impl FlowState {
     fn of(word: FlowWord) -> Self {
         match word.state {
             state::HALF_OPEN => Self::HalfOpen,
+            state::UNPROVEN => Self::Unproven,
             state::ESTABLISHED => Self::Established,
             state::CLOSING => Self::Closing,
+            state::ENDED => Self::Ended,
             _ => Self::Doomed,
         }
     }
@@ -66,8 +72,10 @@ impl FlowState {
     pub fn name(self) -> &'static str {
         match self {
             Self::HalfOpen => "half-open",
+            Self::Unproven => "unproven",
             Self::Established => "established",
             Self::Closing => "closing",
+            Self::Ended => "ended",
             Self::Doomed => "doomed",
         }
     }

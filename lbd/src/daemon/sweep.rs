@@ -64,7 +64,7 @@ fn timeouts(idle: &Idle) -> Timeouts {
     Timeouts {
         half_open: units(idle.half_open),
         established: units(idle.established),
-        closing: units(idle.closing),
+        ended: units(idle.closing),
         ..Timeouts::default()
     }
 }

@@ -1,10 +1,19 @@
 //! `FLOWS4`, `FLOWS6` and `LOAD` as memory.
-use std::{net::SocketAddr, sync::atomic::AtomicU64};
+use std::{
+    net::{SocketAddr, SocketAddrV4, SocketAddrV6},
+    sync::atomic::AtomicU64,
+};
 
 use lbd_common::flow::{Bucket4, Bucket6, FlowWord, SEEN_SHIFT};
 
-use super::mmap::MmapArray;
-use crate::flows::{Flows4, Flows6, IdsInUse, SweepReport, Sweeper, Timeouts};
+use super::{mmap::MmapArray, signs::Signs};
+use crate::{
+    flows::{
+        Confirm, End, Flows4, Flows6, IdsInUse, Key4, Key6, OpenSession, SweepReport, Sweeper,
+        Timeouts,
+    },
+    units::BackendId,
+};
 
 /// The flows that the program works on at this moment. Clones share the memory and may be used on
 /// any thread; nothing here is a system call.
@@ -13,6 +22,7 @@ pub struct FlowTables {
     flows4: MmapArray<Bucket4>,
     flows6: MmapArray<Bucket6>,
     load: MmapArray<u64>,
+    signs: Signs,
 }
 
 impl FlowTables {
@@ -20,11 +30,13 @@ impl FlowTables {
         flows4: MmapArray<Bucket4>,
         flows6: MmapArray<Bucket6>,
         load: MmapArray<u64>,
+        signs: Signs,
     ) -> Self {
         Self {
             flows4,
             flows6,
             load,
+            signs,
         }
     }
 
@@ -34,6 +46,7 @@ impl FlowTables {
             flows4: MmapArray::anonymous(buckets4)?,
             flows6: MmapArray::anonymous(buckets6)?,
             load: MmapArray::anonymous(lbd_common::maps::MAX_BACKENDS as usize)?,
+            signs: Signs::anonymous()?,
         })
     }
 
@@ -64,6 +77,7 @@ impl FlowTables {
 
     /// Walks both tables: some milliseconds of one core for a million flows.
     pub fn sweep(&self, sweeper: &mut Sweeper, now_seen: u16, timeouts: Timeouts) -> SweepReport {
+        sweeper.speaks = self.signs.all_speak();
         sweeper.sweep(
             &self.v4(),
             &self.v6(),
@@ -71,6 +85,29 @@ impl FlowTables {
             now_seen,
             timeouts,
         )
+    }
+
+    /// A box of the cluster says that the session of `client` with `vip_id` is open there: its kernel has
+    /// the socket. From [`crate::flows::OpenSession`] follows what it outweighs. No system call.
+    pub fn confirm(&self, client: SocketAddr, vip_id: u16, open: OpenSession) -> Confirm {
+        match client {
+            SocketAddr::V4(client) => self.v4().confirm(key4(client, vip_id), open),
+            SocketAddr::V6(client) => self.v6().confirm(key6(client, vip_id), open),
+        }
+    }
+
+    /// The box of `backend` says that its socket of this session has ended.
+    pub fn end(&self, client: SocketAddr, vip_id: u16, backend: BackendId, now_seen: u16) -> End {
+        let id = backend.0;
+        match client {
+            SocketAddr::V4(client) => self.v4().end(key4(client, vip_id), id, now_seen),
+            SocketAddr::V6(client) => self.v6().end(key6(client, vip_id), id, now_seen),
+        }
+    }
+
+    /// What the backends' boxes are known by.
+    pub fn signs(&self) -> &Signs {
+        &self.signs
     }
 
     /// Marks every flow that `is_doomed` picks by its client and its word, so that its next frame is
@@ -89,6 +126,22 @@ impl FlowTables {
     /// The ids that are not to be given to others.
     pub fn ids_in_use(&self) -> IdsInUse {
         IdsInUse::of(self.flows4.words(), self.flows6.words())
+    }
+}
+
+fn key4(client: SocketAddrV4, vip_id: u16) -> Key4 {
+    Key4 {
+        source: *client.ip(),
+        port: client.port(),
+        vip_id,
+    }
+}
+
+fn key6(client: SocketAddrV6, vip_id: u16) -> Key6 {
+    Key6 {
+        source: *client.ip(),
+        port: client.port(),
+        vip_id,
     }
 }
 

@@ -15,8 +15,8 @@ use lbd_common::{
     director::{Director, flag},
     maps::{
         BACKEND_STATS, BACKENDS, CONCERNS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6,
-        LOAD, MAX_BACKENDS, NODE_SLOTS, NODES, REPLIES, RINGS, TUNNEL_SLOTS, TUNNELS, VIP_SLOTS,
-        VIPS, WEIGHTS,
+        LOAD, MAX_BACKENDS, NODE_SLOTS, NODES, REPLIES, RINGS, SIGNS, TUNNEL_SLOTS, TUNNELS,
+        VIP_SLOTS, VIPS, WEIGHTS,
     },
     node::Node,
     tunnel::TunnelEnd,
@@ -34,6 +34,7 @@ use super::{
     pins::PinDir,
     plain::Plain,
     rings::Rings,
+    signs::Signs,
     spec::LoadOptions,
     tunnels, vips,
 };
@@ -125,6 +126,7 @@ pub(super) struct Maps {
     pub(super) backends: CallMap,
     pub(super) weights: MmapArray<u32>,
     pub(super) load: MmapArray<u64>,
+    pub(super) signs: Signs,
     pub(super) devices: CallMap,
     pub(super) replies: CallMap,
     pub(super) counters: CallMap,
@@ -148,6 +150,7 @@ impl Maps {
         let cpus = nr_cpus()
             .map_err(|(file, error)| DataPlaneError::Load(format!("reading {file}: {error}")))?;
         let load = mapped(pins, LOAD, MAX_BACKENDS)?;
+        let signs = Signs::new(mapped(pins, SIGNS, MAX_BACKENDS)?);
         let maps = Self {
             vips: mapped(pins, VIPS, VIP_SLOTS)?,
             concerns: CallMap::open(pins, CONCERNS)?,
@@ -157,6 +160,7 @@ impl Maps {
             backends: CallMap::open(pins, BACKENDS)?,
             weights: mapped(pins, WEIGHTS, MAX_BACKENDS)?,
             load: load.clone(),
+            signs: signs.clone(),
             devices: CallMap::open(pins, DEVICES)?,
             replies: CallMap::open(pins, REPLIES)?,
             counters: CallMap::open(pins, COUNTERS)?,
@@ -171,6 +175,7 @@ impl Maps {
                 mapped(pins, FLOWS4, options.flows4_buckets)?,
                 mapped(pins, FLOWS6, options.flows6_buckets)?,
                 load,
+                signs,
             ),
             lists: LoadedLists::open(pins)?,
         })

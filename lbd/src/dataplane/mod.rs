@@ -26,6 +26,7 @@ pub mod plain;
 mod replies;
 mod resize;
 mod rings;
+mod signs;
 pub mod spec;
 mod tunnels;
 pub mod vips;
@@ -59,6 +60,7 @@ pub use self::{
     object::OBJECT,
     replies::NatBackend,
     rings::RingWriter,
+    signs::Signs,
     spec::{BackendSpec, Delivery, LoadOptions, NextHop, Service, VipSpec, XdpChoice, XdpMode},
 };
 use self::{
@@ -308,6 +310,7 @@ impl DataPlane {
         };
         self.maps.backends.set(index, &unused)?;
         replies::forget(&self.maps.replies, id)?;
+        self.maps.signs.forget(id);
         self.backend_ids.release(id);
         Ok(())
     }
@@ -350,6 +353,11 @@ impl DataPlane {
     /// The flows, for any thread.
     pub fn flows(&self) -> FlowTables {
         self.flows.clone()
+    }
+
+    /// What tells whether each backend's box lives, for any thread.
+    pub fn signs(&self) -> Signs {
+        self.maps.signs.clone()
     }
 
     /// Lets frames be redirected to exactly these interfaces, by ifindex.

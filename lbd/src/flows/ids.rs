@@ -6,6 +6,8 @@ use std::{
 
 use lbd_common::flow::{FlowWord, state};
 
+use super::key::{FlowKey, Key4, Key6};
+
 /// Ids of backends and of services that flows have: not to be given to others.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct IdsInUse {
@@ -20,25 +22,28 @@ impl IdsInUse {
     pub fn of(flows4: &[AtomicU64], flows6: &[AtomicU64]) -> Self {
         let ids = usize::from(u16::MAX) + 1;
         let (mut backends, mut vips) = (vec![false; ids], vec![false; ids]);
-        // A slot ends with its word; the VIP id is in the word before (bits 48 to 63 of an IPv4
-        // flow's key, bits 16 to 31 of an IPv6 one's).
-        for (table, slot_words, vip_shift) in [(flows4, 2, 48), (flows6, 4, 16)] {
-            for slot in table.chunks_exact(slot_words) {
-                let word = FlowWord::from_bits(slot[slot_words - 1].load(Ordering::Acquire));
-                if word.state == state::FREE {
-                    continue;
-                }
-                let key = slot[slot_words - 2].load(Ordering::Relaxed);
-                #[expect(clippy::cast_possible_truncation, reason = "the 16 bits of the id")]
-                let vip = (key >> vip_shift) as u16;
-                backends[usize::from(word.backend)] = true;
-                vips[usize::from(vip)] = true;
-            }
-        }
+        note::<Key4>(flows4, &mut backends, &mut vips);
+        note::<Key6>(flows6, &mut backends, &mut vips);
         Self {
             backends: present(&backends),
             vips: present(&vips),
         }
+    }
+}
+
+fn note<K: FlowKey>(table: &[AtomicU64], backends: &mut [bool], vips: &mut [bool]) {
+    let key_words = K::Words::default().as_ref().len();
+    for slot in table.chunks_exact(key_words + 1) {
+        let word = FlowWord::from_bits(slot[key_words].load(Ordering::Acquire));
+        if word.state == state::FREE {
+            continue;
+        }
+        let mut words = K::Words::default();
+        for (to, from) in words.as_mut().iter_mut().zip(slot) {
+            *to = from.load(Ordering::Relaxed);
+        }
+        backends[usize::from(word.backend)] = true;
+        vips[usize::from(K::from_words(words).vip_id())] = true;
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a flow is known by.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use lbd_common::flow::{hash4, hash6};
+use lbd_common::flow::{hash4, hash6, parts4, parts6, words4, words6};
 
 /// A flow's key in one of the two tables.
 pub trait FlowKey: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
@@ -49,33 +49,19 @@ pub struct Key6 {
     pub vip_id: u16,
 }
 
-/// The word of a slot that ends a key: port and VIP id at `shift` and 16 above it.
-const fn tail(port: u16, vip_id: u16, shift: u32) -> u64 {
-    (port.to_be() as u64) << shift | (vip_id as u64) << (shift + 16)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the 16 bits of each field")]
-const fn split_tail(word: u64, shift: u32) -> (u16, u16) {
-    (
-        u16::from_be((word >> shift) as u16),
-        (word >> (shift + 16)) as u16,
-    )
-}
-
 impl FlowKey for Key4 {
     type Words = [u64; 1];
 
     fn to_words(self) -> [u64; 1] {
-        // Fields of `Slot4` in memory order, on a little-endian machine, as is the program's.
-        [u64::from(u32::from_ne_bytes(self.source.octets())) | tail(self.port, self.vip_id, 32)]
+        let source = u32::from_ne_bytes(self.source.octets());
+        words4(source, self.port.to_be(), self.vip_id)
     }
 
-    fn from_words([word]: [u64; 1]) -> Self {
-        let (port, vip_id) = split_tail(word, 32);
-        let [a, b, c, d, ..] = word.to_ne_bytes();
+    fn from_words(words: [u64; 1]) -> Self {
+        let (source, port_be, vip_id) = parts4(words);
         Self {
-            source: Ipv4Addr::new(a, b, c, d),
-            port,
+            source: source.to_ne_bytes().into(),
+            port: u16::from_be(port_be),
             vip_id,
         }
     }
@@ -105,28 +91,24 @@ impl FlowKey for Key6 {
     type Words = [u64; 3];
 
     fn to_words(self) -> [u64; 3] {
-        let [a, b] = halves(self.source);
-        [a, b, tail(self.port, self.vip_id, 0)]
+        words6(quarters(self.source), self.port.to_be(), self.vip_id)
     }
 
-    fn from_words([a, b, tail]: [u64; 3]) -> Self {
-        let (port, vip_id) = split_tail(tail, 0);
+    fn from_words(words: [u64; 3]) -> Self {
+        let (source, port_be, vip_id) = parts6(words);
         let mut octets = [0; 16];
-        octets[..8].copy_from_slice(&a.to_ne_bytes());
-        octets[8..].copy_from_slice(&b.to_ne_bytes());
+        for (bytes, word) in octets.chunks_exact_mut(4).zip(source) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
         Self {
             source: octets.into(),
-            port,
+            port: u16::from_be(port_be),
             vip_id,
         }
     }
 
     fn hash(self) -> u64 {
-        let mut words = [0; 4];
-        for (word, bytes) in words.iter_mut().zip(self.source.octets().chunks_exact(4)) {
-            *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        }
-        hash6(words, self.port.to_be(), self.vip_id)
+        hash6(quarters(self.source), self.port.to_be(), self.vip_id)
     }
 
     fn source(self) -> SocketAddr {
@@ -143,12 +125,13 @@ impl FlowKey for Key6 {
     }
 }
 
-fn halves(address: Ipv6Addr) -> [u64; 2] {
-    let octets = address.octets();
-    let (mut a, mut b) = ([0; 8], [0; 8]);
-    a.copy_from_slice(&octets[..8]);
-    b.copy_from_slice(&octets[8..]);
-    [u64::from_ne_bytes(a), u64::from_ne_bytes(b)]
+/// An address as four words in memory order.
+fn quarters(address: Ipv6Addr) -> [u32; 4] {
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(address.octets().chunks_exact(4)) {
+        *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    }
+    words
 }
 
 #[cfg(test)]

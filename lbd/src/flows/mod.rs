@@ -12,10 +12,14 @@ mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
+mod word;
 
 pub use ids::IdsInUse;
 pub use key::{FlowKey, Key4, Key6};
 pub use load::LoadCheck;
 pub use sources::SourceSet;
-pub use sweep::{BackendFlows, SweepReport, Sweeper, Timeouts};
-pub use table::{Flow, Flows, Flows4, Flows6, Insert, NewFlow, age};
+pub use sweep::{BackendFlows, StateCounts, SweepReport, Sweeper, Timeouts};
+pub use table::{Flow, Flows, Flows4, Flows6, Insert, NewFlow};
+pub use word::{Confirm, End, OpenSession};
+
+pub use lbd_common::flow::age;

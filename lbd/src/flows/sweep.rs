@@ -2,7 +2,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lbd_common::{
-    flow::{FlowWord, flag, state, tag},
+    flow::{FlowWord, ON_ITS_WAY_UNITS, age, flag, is_live, state, tag},
     maps::MAX_BACKENDS,
 };
 
@@ -10,7 +10,7 @@ use super::{
     key::FlowKey,
     load::LoadCheck,
     sources::SourceSet,
-    table::{Flows, Flows4, Flows6, Slot, age, is_live, read},
+    table::{Flows, Flows4, Flows6, Slot, read},
 };
 
 /// Of so many sweeps, one looks a given bucket's flows up for duplicates: it is the only part of a
@@ -25,10 +25,14 @@ const STUCK_UNITS: u16 = 4;
 pub struct Timeouts {
     /// The client has not answered the handshake.
     pub half_open: u16,
-    /// An open session.
+    /// The client has, and no box has confirmed the session; the backend's box tells of its sessions.
+    pub unproven: u16,
+    /// Likewise, where the box tells nothing: the server may be slow with its greeting.
+    pub unproven_silent: u16,
+    /// An open session, also one whose client seems to have ended it.
     pub established: u16,
-    /// FIN or RST was seen; trailing frames still follow.
-    pub closing: u16,
+    /// Its box has ended it; trailing frames still follow.
+    pub ended: u16,
     /// Denied or dead, and the client has not sent a frame to answer with RST.
     pub doomed: u16,
 }
@@ -52,7 +56,10 @@ impl Default for Timeouts {
             half_open: units(30),
             // RFC 5321 section 4.5.3.2 has clients and servers wait for 10 minutes at most.
             established: units(3600),
-            closing: units(10),
+            unproven: units(30),
+            // RFC 5321 section 4.5.3.2.1: a client waits for the greeting for 5 minutes.
+            unproven_silent: units(300),
+            ended: units(10),
             doomed: units(60),
         }
     }
@@ -65,14 +72,58 @@ fn units(seconds: u64) -> u16 {
 /// A backend's flows, as of a sweep.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct BackendFlows {
-    /// Open sessions: their clients have answered.
+    /// Sessions that count: the proven ones, and those whose client has answered just now.
     pub sessions: u64,
+    /// Those of them that are proven.
+    pub proven: u64,
     /// Flows whose client has not answered yet.
     pub half_open: u64,
-    /// Different addresses among the open sessions' clients: see [`SourceSet`] for how exact.
+    /// Different addresses among the clients of [`Self::sessions`]: see [`SourceSet`] for how exact.
     pub unique_sources: u64,
+    /// Different addresses among the clients of [`Self::proven`].
+    pub proven_sources: u64,
     /// Flows that count in `LOAD`.
     counted: u64,
+}
+
+/// How many flows of each state there are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct StateCounts {
+    /// A SYN was steered.
+    pub half_open: u64,
+    /// The client has answered, and no box has confirmed it.
+    pub unproven: u64,
+    /// Confirmed.
+    pub established: u64,
+    /// Confirmed, and its client seems to have ended it.
+    pub closing: u64,
+    /// Ended by its box.
+    pub ended: u64,
+    /// Denied or dead.
+    pub doomed: u64,
+}
+
+impl StateCounts {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.of_strangers() + self.established + self.closing + self.ended + self.doomed
+    }
+
+    /// Those that a stranger can have made.
+    pub fn of_strangers(&self) -> u64 {
+        self.half_open + self.unproven
+    }
+
+    fn count(&mut self, state: u8) {
+        match state {
+            state::HALF_OPEN => self.half_open += 1,
+            state::UNPROVEN => self.unproven += 1,
+            state::ESTABLISHED => self.established += 1,
+            state::CLOSING => self.closing += 1,
+            state::ENDED => self.ended += 1,
+            _ => self.doomed += 1,
+        }
+    }
 }
 
 /// What a sweep found and did.
@@ -80,6 +131,10 @@ pub struct BackendFlows {
 pub struct SweepReport {
     /// By backend id; ids beyond the end have no flow.
     pub backends: Vec<BackendFlows>,
+    /// The IPv4 flows by state.
+    pub states4: StateCounts,
+    /// The IPv6 flows by state.
+    pub states6: StateCounts,
     /// Flows that were idle for too long, and are forgotten.
     pub expired: u64,
     /// Slots that a writer had claimed and left.
@@ -105,7 +160,10 @@ impl SweepReport {
 /// What one sweep leaves for the next. About 16 KiB a backend that has flows.
 #[derive(Clone, Debug, Default)]
 pub struct Sweeper {
+    /// By backend id: whether its box tells of its sessions.
+    pub speaks: Vec<bool>,
     sources: Vec<SourceSet>,
+    proven: Vec<SourceSet>,
     checks: Vec<LoadCheck>,
     round: usize,
 }
@@ -124,15 +182,21 @@ impl Sweeper {
     ) -> SweepReport {
         let before = snapshot(load);
         let mut report = SweepReport::default();
-        self.sources.iter_mut().for_each(SourceSet::clear);
-        self.walk(v4, now_seen, timeouts, &mut report);
-        self.walk(v6, now_seen, timeouts, &mut report);
+        let sets = self.sources.iter_mut().chain(&mut self.proven);
+        sets.for_each(SourceSet::clear);
+        report.states4 = self.walk(v4, now_seen, timeouts, &mut report);
+        report.states6 = self.walk(v6, now_seen, timeouts, &mut report);
         self.remove_duplicates(v4, &mut report);
         self.remove_duplicates(v6, &mut report);
         self.round = (self.round + 1) % DUPLICATE_ROUND;
         for (backend, sources) in report.backends.iter_mut().zip(&self.sources) {
             if backend.sessions != 0 {
                 backend.unique_sources = sources.len();
+            }
+        }
+        for (backend, sources) in report.backends.iter_mut().zip(&self.proven) {
+            if backend.proven != 0 {
+                backend.proven_sources = sources.len();
             }
         }
         self.correct(load, &before, &mut report);
@@ -145,8 +209,9 @@ impl Sweeper {
         now_seen: u16,
         timeouts: Timeouts,
         report: &mut SweepReport,
-    ) {
+    ) -> StateCounts {
         let slot_words = Flows::<K>::slot_words();
+        let mut states = StateCounts::default();
         for words in flows.words().chunks_exact(slot_words) {
             let slot = Slot { words };
             let bits = slot.state_word().load(Ordering::Acquire);
@@ -154,18 +219,29 @@ impl Sweeper {
                 continue;
             }
             let word = FlowWord::from_bits(bits);
-            if let Some(count) = overdue(word, now_seen, timeouts, report)
+            let speaks = self.speaks.get(usize::from(word.backend)) == Some(&true);
+            if let Some(count) = overdue(word, now_seen, timeouts, speaks, report)
                 && flows.change(slot, word, FlowWord::default())
             {
                 *count += 1;
                 continue;
             }
+            if is_on_its_way_no_longer(word, now_seen) {
+                let uncounted = FlowWord {
+                    flags: word.flags & !flag::COUNTED,
+                    ..word
+                };
+                // Whoever was faster knows better.
+                flows.change(slot, word, uncounted);
+            }
             // Again: a frame that came just now keeps the flow, and may have changed it.
             let word = FlowWord::from_bits(slot.state_word().load(Ordering::Acquire));
             if is_live(word.state) {
+                states.count(word.state);
                 self.count(slot, word, report, K::source_bits);
             }
         }
+        states
     }
 
     #[inline]
@@ -184,17 +260,24 @@ impl Sweeper {
             report.backends.resize(id + 1, BackendFlows::default());
         }
         let backend = &mut report.backends[id];
-        backend.counted += u64::from(word.flags & flag::COUNTED);
-        match word.state {
-            state::ESTABLISHED => {
-                backend.sessions += 1;
-                if id >= self.sources.len() {
-                    self.sources.resize_with(id + 1, SourceSet::default);
-                }
-                self.sources[id].insert(source_bits(&slot.key_words()));
-            }
-            state::HALF_OPEN => backend.half_open += 1,
-            _ => {}
+        if word.state == state::HALF_OPEN {
+            backend.half_open += 1;
+        }
+        if word.flags & flag::COUNTED == 0 {
+            return;
+        }
+        backend.counted += 1;
+        let is_proven = match word.state {
+            state::UNPROVEN => false,
+            state::ESTABLISHED | state::CLOSING => true,
+            _ => return,
+        };
+        backend.sessions += 1;
+        let source = source_bits(&slot.key_words());
+        add(&mut self.sources, id, source);
+        if is_proven {
+            backend.proven += 1;
+            add(&mut self.proven, id, source);
         }
     }
 
@@ -241,11 +324,26 @@ impl Sweeper {
     }
 }
 
+fn add(sets: &mut Vec<SourceSet>, id: usize, source: u64) {
+    if id >= sets.len() {
+        sets.resize_with(id + 1, SourceSet::default);
+    }
+    sets[id].insert(source);
+}
+
+/// Whether a flow that nothing has proven counts, and has had its time.
+fn is_on_its_way_no_longer(word: FlowWord, now_seen: u16) -> bool {
+    matches!(word.state, state::HALF_OPEN | state::UNPROVEN)
+        && word.flags & flag::COUNTED != 0
+        && age(now_seen, word.seen) >= ON_ITS_WAY_UNITS
+}
+
 /// The counter of the reason for which a word is to be freed; `None` when it stays.
 fn overdue(
     word: FlowWord,
     now_seen: u16,
     timeouts: Timeouts,
+    speaks: bool,
     report: &mut SweepReport,
 ) -> Option<&mut u64> {
     let idle = age(now_seen, word.seen);
@@ -254,8 +352,11 @@ fn overdue(
             return (idle >= STUCK_UNITS).then_some(&mut report.stuck_freed);
         }
         state::HALF_OPEN => timeouts.half_open,
+        // Its client has said that it is over, and its box has not said that it began.
+        state::UNPROVEN if speaks || word.flags & flag::CLIENT_ENDED != 0 => timeouts.unproven,
+        state::UNPROVEN => timeouts.unproven_silent,
         state::ESTABLISHED => timeouts.established,
-        state::CLOSING => timeouts.closing,
+        state::CLOSING | state::ENDED => timeouts.ended,
         state::DOOMED => timeouts.doomed,
         _ => return Some(&mut report.impossible),
     };

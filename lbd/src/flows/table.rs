@@ -4,7 +4,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use lbd_common::flow::{FlowWord, buckets, flag, state, tag};
+use lbd_common::flow::{FlowWord, buckets, flag, is_kept, is_live, keep_order, state, tag};
 
 use super::key::{FlowKey, Key4, Key6};
 
@@ -79,18 +79,6 @@ impl<'m> Slot<'m> {
     }
 }
 
-/// Whether a slot in this state holds a flow that frames follow.
-pub(super) fn is_live(state: u8) -> bool {
-    (state::HALF_OPEN..=state::DOOMED).contains(&state)
-}
-
-/// How long ago `seen` was, in its units. A clock that is a little behind the writer's sees the
-/// future, which is now; so is what is more than half of the counter's round away.
-pub fn age(now_seen: u16, seen: u16) -> u16 {
-    let age = now_seen.wrapping_sub(seen);
-    if age > u16::MAX / 2 { 0 } else { age }
-}
-
 impl<'m, K: FlowKey> Flows<'m, K> {
     /// Words of a slot.
     pub(super) fn slot_words() -> usize {
@@ -148,7 +136,7 @@ impl<'m, K: FlowKey> Flows<'m, K> {
         self.find(key).map(|(_, word)| word)
     }
 
-    fn find(&self, key: K) -> Option<(Slot<'m>, FlowWord)> {
+    pub(super) fn find(&self, key: K) -> Option<(Slot<'m>, FlowWord)> {
         let (hash, wanted) = (key.hash(), key.to_words());
         self.candidates(hash).find_map(|slot| {
             let word = read(slot, &wanted, tag(hash))?;
@@ -156,8 +144,8 @@ impl<'m, K: FlowKey> Flows<'m, K> {
         })
     }
 
-    /// Puts a flow into the table, as of a peer's. Takes a free slot, else one whose flow is closing,
-    /// doomed or half-open.
+    /// Puts a flow into the table, as of a peer's. Takes a free slot, else the one whose flow gives way
+    /// most readily ([`keep_order`]).
     pub fn insert(&self, key: K, new: NewFlow, now_seen: u16) -> Insert {
         let (hash, words) = (key.hash(), key.to_words());
         let word = FlowWord {
@@ -171,7 +159,7 @@ impl<'m, K: FlowKey> Flows<'m, K> {
             if let Some(word) = self.lookup(key) {
                 return Insert::Exists(word);
             }
-            let Some((slot, old)) = self.best_place(hash) else {
+            let Some((slot, old)) = self.best_place(hash, now_seen) else {
                 return Insert::NoRoom;
             };
             if self.take(slot, old, words, word) {
@@ -184,26 +172,27 @@ impl<'m, K: FlowKey> Flows<'m, K> {
     /// The slot that is given up most readily, of the emptier bucket when both have a free one: in a
     /// table half full that leaves a few flows of a million without a place; taking the first free
     /// slot leaves thousands.
-    fn best_place(&self, hash: u64) -> Option<(Slot<'m>, FlowWord)> {
+    fn best_place(&self, hash: u64, now_seen: u16) -> Option<(Slot<'m>, FlowWord)> {
         let (first, second) = buckets(hash, self.mask);
+        let best_of = |bucket: u32| {
+            let slots = || {
+                self.slots(bucket as usize).map(|slot| {
+                    let bits = slot.state_word().load(Ordering::Acquire);
+                    (keep_order(bits, now_seen), slot, FlowWord::from_bits(bits))
+                })
+            };
+            let taken = slots()
+                .filter(|(_, _, word)| word.state != state::FREE)
+                .count();
+            let (order, slot, word) = slots().min_by_key(|(order, ..)| *order)?;
+            Some(((order, taken), (slot, word)))
+        };
         [first, second]
             .into_iter()
-            .filter_map(|bucket| {
-                let slots = || {
-                    self.slots(bucket as usize).map(|slot| {
-                        let bits = slot.state_word().load(Ordering::Acquire);
-                        (slot, FlowWord::from_bits(bits))
-                    })
-                };
-                let taken = slots()
-                    .filter(|(_, word)| word.state != state::FREE)
-                    .count();
-                let best = slots().min_by_key(|(_, word)| rank(*word))?;
-                Some((rank(best.1), taken, best))
-            })
-            .filter(|(rank, _, _)| *rank < KEPT)
-            .min_by_key(|(rank, taken, _)| (*rank, *taken))
-            .map(|(_, _, best)| best)
+            .filter_map(best_of)
+            .filter(|((order, _), _)| !is_kept(*order))
+            .min_by_key(|(order, _)| *order)
+            .map(|(_, best)| best)
     }
 
     /// Claims `slot` from `old`, writes the key, then the flow's word.
@@ -242,27 +231,27 @@ impl<'m, K: FlowKey> Flows<'m, K> {
             seen: now_seen,
             ..old
         };
-        let won = swap(slot, old, word);
-        if won {
-            self.uncount(old);
-            self.count(word);
-        }
-        won
+        self.change(slot, old, word)
     }
 
-    /// Notes that a flow has ended, as a peer tells. False when the table does not know it.
+    /// Notes that a flow's client has ended it, as a peer tells. A mark, as its own FIN would be: the flow
+    /// no longer counts, and frames follow it as before. False when the table does not know it.
     pub fn close(&self, key: K, now_seen: u16) -> bool {
         while let Some((slot, word)) = self.find(key) {
-            if word.state == state::CLOSING || word.state == state::DOOMED {
-                return true;
-            }
-            let closing = FlowWord {
-                state: state::CLOSING,
-                flags: word.flags & !flag::COUNTED,
-                seen: now_seen,
-                ..word
+            let marked = match word.state {
+                state::ESTABLISHED => FlowWord {
+                    state: state::CLOSING,
+                    flags: word.flags & !flag::COUNTED | flag::CLIENT_ENDED,
+                    seen: now_seen,
+                    ..word
+                },
+                state::HALF_OPEN | state::UNPROVEN => FlowWord {
+                    flags: word.flags & !flag::COUNTED | flag::CLIENT_ENDED,
+                    ..word
+                },
+                _ => return true,
             };
-            if self.change(slot, word, closing) {
+            if self.change(slot, word, marked) {
                 return true;
             }
         }
@@ -353,8 +342,12 @@ impl<'m, K: FlowKey> Flows<'m, K> {
     /// Replaces a flow's word. Who wins counts `LOAD`.
     pub(super) fn change(&self, slot: Slot<'m>, old: FlowWord, new: FlowWord) -> bool {
         let won = swap(slot, old, new);
-        if won && new.flags & flag::COUNTED == 0 {
-            self.uncount(old);
+        if won {
+            let stays = old.flags & new.flags & flag::COUNTED != 0 && old.backend == new.backend;
+            if !stays {
+                self.uncount(old);
+                self.count(new);
+            }
         }
         won
     }
@@ -399,15 +392,3 @@ where
     let ours = is_live(word.state) && word.tag == tag && slot.key_words::<W>() == *wanted;
     ours.then_some(word)
 }
-
-/// How readily a slot is given up: lower is sooner, [`KEPT`] never. As the program has it.
-fn rank(word: FlowWord) -> u8 {
-    match word.state {
-        state::FREE => 0,
-        state::CLOSING | state::DOOMED => 1,
-        state::HALF_OPEN => 2,
-        _ => KEPT,
-    }
-}
-
-const KEPT: u8 = 3;

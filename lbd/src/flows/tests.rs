@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use lbd_common::flow::{FlowWord, flag, state};
+use lbd_common::flow::{FlowWord, ON_ITS_WAY_UNITS, flag, state};
 use proptest::{collection::vec, prelude::*};
 
 use super::{table::BUCKET_WORDS, *};
@@ -104,10 +104,13 @@ fn agrees_with_model<K: FlowKey + std::hash::Hash>(
             Action::Close(number) => {
                 let known = flows.close(key(number), now);
                 prop_assert_eq!(known, model.contains_key(&key(number)));
-                if let Some((flow, seen)) = model.get_mut(&key(number))
-                    && flow.state < state::CLOSING
-                {
-                    (flow.state, flow.flags, *seen) = (state::CLOSING, 0, now);
+                if let Some((flow, seen)) = model.get_mut(&key(number)) {
+                    if flow.state == state::ESTABLISHED {
+                        (flow.state, *seen) = (state::CLOSING, now);
+                    }
+                    if flow.state < state::DOOMED {
+                        flow.flags = flag::CLIENT_ENDED;
+                    }
                 }
             }
             Action::Doom(backend) => {
@@ -129,31 +132,44 @@ fn agrees_with_model<K: FlowKey + std::hash::Hash>(
                     now - *seen
                         <= match flow.state {
                             state::HALF_OPEN => timeouts.half_open,
+                            state::UNPROVEN if flow.flags == flag::CLIENT_ENDED => {
+                                timeouts.unproven
+                            }
+                            state::UNPROVEN => timeouts.unproven_silent,
                             state::ESTABLISHED => timeouts.established,
-                            state::CLOSING => timeouts.closing,
+                            state::CLOSING => timeouts.ended,
                             _ => timeouts.doomed,
                         }
                 });
+                for (flow, seen) in model.values_mut() {
+                    let is_claim = matches!(flow.state, state::HALF_OPEN | state::UNPROVEN);
+                    if is_claim && now - *seen >= ON_ITS_WAY_UNITS {
+                        flow.flags &= !flag::COUNTED;
+                    }
+                }
                 let report = sweep_table(&flows, &load, now);
                 prop_assert_eq!(report.expired, (before - model.len()) as u64);
                 for id in 0..BACKENDS {
-                    let of = |state| {
-                        model
-                            .values()
-                            .filter(|(flow, _)| flow.backend == id && flow.state == state)
-                            .count() as u64
+                    let of = |state, flags| {
+                        let is = |flow: &NewFlow| {
+                            flow.backend == id && flow.state == state && flow.flags & flags == flags
+                        };
+                        model.values().filter(|(flow, _)| is(flow)).count() as u64
                     };
                     let found = report.backend(id);
-                    prop_assert_eq!(found.sessions, of(state::ESTABLISHED));
-                    prop_assert_eq!(found.half_open, of(state::HALF_OPEN));
-                    prop_assert_eq!(found.unique_sources, of(state::ESTABLISHED));
+                    let proven = of(state::ESTABLISHED, flag::COUNTED);
+                    let sessions = proven + of(state::UNPROVEN, flag::COUNTED);
+                    prop_assert_eq!((found.sessions, found.proven), (sessions, proven));
+                    prop_assert_eq!(found.half_open, of(state::HALF_OPEN, 0));
+                    prop_assert_eq!(found.unique_sources, sessions);
+                    prop_assert_eq!(found.proven_sources, proven);
                 }
             }
         }
         for id in 0..BACKENDS {
             let counted = model
                 .values()
-                .filter(|(flow, _)| flow.backend == id && flow.flags != 0)
+                .filter(|(flow, _)| flow.backend == id && flow.flags & flag::COUNTED != 0)
                 .count();
             prop_assert_eq!(
                 load[usize::from(id)].load(Ordering::Relaxed),

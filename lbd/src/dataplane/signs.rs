@@ -1,0 +1,129 @@
+//! `SIGNS`: what tells whether a backend's box lives.
+use std::{
+    mem::offset_of,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use lbd_common::sign::{Sign, flag};
+
+use super::mmap::MmapArray;
+use crate::units::BackendId;
+
+/// The backends' signs, for any thread: no system call and no lock. An id that no backend can have is
+/// ignored.
+#[derive(Clone, Debug)]
+pub struct Signs {
+    signs: MmapArray<Sign>,
+}
+
+impl Signs {
+    pub(super) fn new(signs: MmapArray<Sign>) -> Self {
+        Self { signs }
+    }
+
+    /// Signs that no program shares, for tests.
+    pub fn anonymous() -> std::io::Result<Self> {
+        MmapArray::anonymous(lbd_common::maps::MAX_BACKENDS as usize).map(Self::new)
+    }
+
+    /// What is known of a backend.
+    pub fn get(&self, id: BackendId) -> Sign {
+        if self.knows(id) {
+            self.signs.get(id.0.into())
+        } else {
+            Sign::default()
+        }
+    }
+
+    /// Its box has given a sign of life at this time of `CLOCK_MONOTONIC`.
+    pub fn heard(&self, id: BackendId, monotonic_ns: u64) {
+        if self.knows(id) {
+            let at = offset_of!(Sign, last_ns);
+            let last = self.signs.field_u64(id.0.into(), at);
+            last.fetch_max(monotonic_ns, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether it gets no new sessions while another can take them. Takes effect with the next frame.
+    pub fn set_suspect(&self, id: BackendId, suspect: bool) {
+        self.set(id, flag::SUSPECT, suspect);
+    }
+
+    /// Whether it is suspect.
+    pub fn is_suspect(&self, id: BackendId) -> bool {
+        self.get(id).flags & flag::SUSPECT != 0
+    }
+
+    /// Whether its box tells of every session that it opens and ends, and is heard each second.
+    pub fn set_speaks(&self, id: BackendId, speaks: bool) {
+        self.set(id, flag::SPEAKS, speaks);
+    }
+
+    /// Whether its box tells of its sessions.
+    pub fn speaks(&self, id: BackendId) -> bool {
+        self.get(id).flags & flag::SPEAKS != 0
+    }
+
+    /// By backend id.
+    pub(super) fn all_speak(&self) -> Vec<bool> {
+        (0..self.signs.len())
+            .map(|id| self.flags(id).load(Ordering::Acquire) & flag::SPEAKS != 0)
+            .collect()
+    }
+
+    /// Forgets a backend whose id may be given to another.
+    pub(super) fn forget(&self, id: BackendId) {
+        if self.knows(id) {
+            self.signs.set(id.0.into(), &Sign::default());
+        }
+    }
+
+    fn set(&self, id: BackendId, bit: u32, on: bool) {
+        if !self.knows(id) {
+            return;
+        }
+        let flags = self.flags(id.0.into());
+        if on {
+            flags.fetch_or(bit, Ordering::AcqRel);
+        } else {
+            flags.fetch_and(!bit, Ordering::AcqRel);
+        }
+    }
+
+    fn flags(&self, index: usize) -> &AtomicU32 {
+        self.signs.field_u32(index, offset_of!(Sign, flags))
+    }
+
+    fn knows(&self, id: BackendId) -> bool {
+        usize::from(id.0) < self.signs.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_writer_leaves_the_others_bits_alone() {
+        let signs = Signs::anonymous().unwrap();
+        let id = BackendId(3);
+        signs.set_suspect(id, true);
+        signs.set_speaks(id, true);
+        signs.heard(id, 7);
+        signs.heard(id, 5);
+        assert_eq!(signs.get(id).last_ns, 7, "time does not go back");
+        signs.set_suspect(id, false);
+        assert!(signs.speaks(id) && !signs.is_suspect(id));
+        signs.forget(id);
+        assert_eq!(signs.get(id), Sign::default());
+    }
+
+    #[test]
+    fn an_id_that_no_backend_has_is_ignored() {
+        let signs = Signs::anonymous().unwrap();
+        let id = BackendId(u16::MAX);
+        signs.heard(id, 1);
+        signs.set_suspect(id, true);
+        assert_eq!(signs.get(id), Sign::default());
+    }
+}

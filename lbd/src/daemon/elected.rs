@@ -158,6 +158,16 @@ impl Conductor {
                     self.election.tell(Command::SyncDone);
                 }
             }
+            advert::Event::Isolated => {
+                let said = "this box is cut off: it hears neither a node nor a gateway";
+                self.note(Kind::Role, None, said.to_owned());
+                self.election.isolate(true, now_ns);
+            }
+            advert::Event::Rejoined => {
+                let said = "this box was cut off or paused and hears others again";
+                self.note(Kind::Role, None, said.to_owned());
+                self.election.isolate(false, now_ns);
+            }
             advert::Event::Notice(notice) => warn!("{notice}"),
         }
     }

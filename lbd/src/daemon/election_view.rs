@@ -19,6 +19,8 @@ pub(super) struct ElectionView {
     times_master: u64,
     health: Option<Health>,
     leased: Vec<IpAddr>,
+    isolated: bool,
+    rejoined_ns: Option<u64>,
 }
 
 impl ElectionView {
@@ -33,6 +35,8 @@ impl ElectionView {
             times_master: 0,
             health: None,
             leased: Vec::new(),
+            isolated: false,
+            rejoined_ns: None,
         }
     }
 
@@ -103,6 +107,26 @@ impl ElectionView {
 
     pub(super) fn led_by(&mut self, leader: Option<Leader>) {
         self.leader = leader;
+    }
+
+    /// The election says that this box is cut off, or that it was and is back.
+    pub(super) fn isolate(&mut self, isolated: bool, now_ns: u64) {
+        self.isolated = isolated;
+        if !isolated {
+            self.rejoined_ns = Some(now_ns);
+        }
+    }
+
+    /// Whether this box hears neither a node nor a gateway. What it concludes of others meanwhile is
+    /// about itself.
+    pub(super) fn is_isolated(&self) -> bool {
+        self.isolated
+    }
+
+    /// When this box found last that it had been cut off or paused: conclusions about others from
+    /// before are void.
+    pub(super) fn rejoined_ns(&self) -> Option<u64> {
+        self.rejoined_ns
     }
 
     pub(super) fn is_master(&self) -> bool {

@@ -68,6 +68,8 @@ pub struct Config {
     /// Unsigned adverts are refused: a start as master listens for a round before it acts, since
     /// whom it will not believe it cannot yield to.
     pub enforces: bool,
+    /// The nodes tell each other their sessions: a master that was away returns as a node that starts.
+    pub has_channel: bool,
 }
 
 impl Config {
@@ -92,6 +94,7 @@ impl Config {
             },
             families,
             enforces: cluster.authentication == Authentication::Enforce,
+            has_channel: node.channel.is_some() && cluster.secret_file.is_some(),
         }
     }
 }

@@ -31,6 +31,10 @@ counters! {
     probes,
     /// Times that neither the master nor any witness answered, though one had before. Not expected: this box is cut off, or so busy that it hears late.
     deaf,
+    /// Times that neither a node nor a gateway was heard any more, though two had been. Not expected: this box was cut off.
+    isolated,
+    /// Times that this node, master in its own eyes, found that it had been cut off or paused, and came back as a node that starts. Not expected.
+    rejoined,
     /// Adverts that no key verified, nor any other since the start: they keep this node from becoming master. Not expected: `secret_file` differs.
     contested,
     /// Leases that ended while master. Not expected unless the box was stopped.

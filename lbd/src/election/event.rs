@@ -164,6 +164,8 @@ pub enum WhyBackup {
     /// Somebody advertises whom it does not believe, and it believed nobody yet: its own key may be
     /// the wrong one.
     Contested,
+    /// It was cut off or paused while another one served.
+    Rejoined,
     /// It may not be master.
     Fault(Fault),
 }
@@ -206,6 +208,19 @@ pub enum Output {
         /// The master's own address.
         master: IpAddr,
     },
+    /// Ask witnesses whether they are there, as with [`Self::Probe`].
+    AskWitnesses {
+        /// All of them, not the next one in turn.
+        all: bool,
+    },
+    /// Ask by ARP and ND who has the virtual addresses; [`Input::RivalClaim`] for each answer.
+    AskAddresses,
+    /// Neither a node nor a gateway is heard any more: this box is cut off, and what it concludes
+    /// of others is about itself.
+    Isolated,
+    /// This box was cut off or paused and hears others again: what it concluded of others
+    /// meanwhile is void.
+    Rejoined,
     /// For the log and the counters.
     Notice(Notice),
 }
@@ -256,6 +271,10 @@ pub enum Notice {
     Fault(Fault),
     /// May be master again.
     Cured,
+    /// This box hears neither a node nor a gateway.
+    Isolated,
+    /// This box was away and hears others again.
+    Rejoined,
 }
 
 impl fmt::Display for Notice {
@@ -307,6 +326,14 @@ impl fmt::Display for Notice {
             ),
             Self::Fault(fault) => write!(f, "may not be master: {fault}"),
             Self::Cured => f.write_str("may be master again"),
+            Self::Isolated => f.write_str(
+                "neither a node nor a gateway answers any more: this box is cut off (look at its \
+                 cable and its switch port)",
+            ),
+            Self::Rejoined => f.write_str(
+                "this box was cut off or paused and hears others again: what it concluded of them \
+                 meanwhile is void",
+            ),
         }
     }
 }
@@ -334,6 +361,9 @@ impl fmt::Display for WhyBackup {
             Self::HandedOver => {
                 f.write_str("a virtual address from before the start was handed over")
             }
+            Self::Rejoined => f.write_str(
+                "this box was cut off or paused, and another one serves: fetching its sessions first",
+            ),
             Self::Contested => f.write_str(
                 "somebody advertises whose adverts no key here verifies: is cluster.secret_file \
                  the same on both?",

@@ -1,5 +1,6 @@
 //! The machine: its state, and where each input goes.
 
+mod away;
 mod backup;
 mod doubt;
 mod leader;
@@ -10,6 +11,7 @@ pub use leader::Leader;
 
 use serde::Serialize;
 
+use self::away::Contact;
 use self::backup::Backup;
 use self::doubt::Doubt;
 use self::master::{ANSWERS_PER_INTERVAL, Master};
@@ -78,6 +80,7 @@ pub struct Machine {
     leader: Option<Leader>,
     ties: Ties,
     doubt: Doubt,
+    contact: Contact,
     /// It has been started without a fault since, so that a cure is no start any more.
     begun: bool,
     counters: Counters,
@@ -97,6 +100,7 @@ impl Machine {
             leader: None,
             ties: Ties::default(),
             doubt: Doubt::default(),
+            contact: Contact::default(),
             begun: false,
             counters: Counters::default(),
         }
@@ -168,11 +172,17 @@ impl Machine {
             Input::Timer => self.timer(out),
             Input::Advert(heard) => self.advert(&heard, out),
             Input::AdvertFailed => self.advert_failed(out),
-            Input::RivalClaim { address } => self.rival_claim(address, out),
+            Input::RivalClaim { address } => {
+                self.sign(address, out);
+                self.rival_claim(address, out);
+            }
             Input::Health(health) => self.health(health, out),
             Input::SyncDone => self.sync_done(out),
             Input::ConfigChanged(config) => self.reconfigure(config, out),
-            Input::Alive { address } => self.alive(address),
+            Input::Alive { address } => {
+                self.sign(address, out);
+                self.alive(address);
+            }
             Input::Unbelieved { from } => self.unbelieved(from, out),
         }
         self.announce(out);
@@ -267,6 +277,9 @@ impl Machine {
                         out.push(Output::Notice(Notice::LateTimer { late_ns: late }));
                     } else {
                         let why = backup.takeover;
+                        if self.doubt.deaf {
+                            self.contact.lose(out);
+                        }
                         self.take_over(why, out);
                     }
                 } else if let Some(preemption) = backup.preemption
@@ -302,6 +315,7 @@ impl Machine {
                     master.advert_ns = now_ns + master.pace.ns();
                 }
                 self.advertise(out);
+                self.ask_witnesses(out);
             }
         }
     }
@@ -312,6 +326,7 @@ impl Machine {
             out.push(Output::Notice(Notice::OwnAddress { from: heard.from }));
             return;
         }
+        self.sign(heard.from, out);
         if heard.priority == Priority::STOPPING {
             self.counters.stops_heard += 1;
         }
@@ -377,6 +392,7 @@ impl Machine {
                 if !self.begun {
                     return self.begin(Found::Nothing, out);
                 }
+                self.returned(out);
                 let why = WhyBackup::Started;
                 out.push(Output::BecomeBackup { why });
                 let wait_ns = master_down_ns(self.priority(), self.interval());

@@ -73,6 +73,8 @@ fn run() -> Result<()> {
                 Some(leader) => println!("leader: {}", leader.address),
                 None => println!("leader: none"),
             },
+            Told::Election(Event::Isolated) => println!("isolated"),
+            Told::Election(Event::Rejoined) => println!("rejoined"),
             Told::Election(Event::Notice(notice)) => println!("notice: {notice}"),
         }
     }

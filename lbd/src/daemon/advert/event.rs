@@ -31,6 +31,10 @@ pub enum Event {
         /// The master, when known.
         leader: Option<Leader>,
     },
+    /// This box hears neither a node nor a gateway: what it concludes of others is about itself.
+    Isolated,
+    /// It was cut off or paused and hears others again: what it concluded of others is void.
+    Rejoined,
     /// For the log; the same one at most once in ten seconds.
     Notice(Notice),
 }
@@ -112,6 +116,8 @@ impl Notice {
                     election::Notice::Cured => 8,
                     election::Notice::Contested { .. } => 9,
                     election::Notice::Deaf => 10,
+                    election::Notice::Isolated => 11,
+                    election::Notice::Rejoined => 12,
                 }
             }
             _ => 0,

@@ -60,6 +60,8 @@ pub(super) struct Worker {
     announcement_waits: bool,
     /// Whom we asked last whether it is there.
     asked: Option<IpAddr>,
+    /// The witness whose turn it is.
+    witness: usize,
     /// See [`Command::Leased`].
     leased: Vec<IpAddr>,
     /// An advert was verified with the keys that we have.
@@ -101,6 +103,7 @@ impl Worker {
             held: Ticket::default(),
             announcement_waits: false,
             asked: None,
+            witness: 0,
             leased: Vec::new(),
             has_believed: false,
             outputs: Vec::with_capacity(16),
@@ -328,6 +331,10 @@ impl Worker {
             }
             Output::Announce => self.announce(),
             Output::Probe { master } => self.probe(master),
+            Output::AskWitnesses { all } => self.ask_witnesses(all),
+            Output::AskAddresses => self.ask_addresses(),
+            Output::Isolated => (self.tell)(Event::Isolated),
+            Output::Rejoined => (self.tell)(Event::Rejoined),
             Output::WantSync => (self.tell)(Event::WantSync {
                 leader: self.machine.status().leader,
             }),

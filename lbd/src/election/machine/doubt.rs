@@ -66,6 +66,8 @@ pub(super) struct Doubt {
     witnessed: bool,
     /// When a witness answered last, doubt or not.
     witness_ns: Option<u64>,
+    /// Nobody answered who did before, and nobody has since.
+    pub(super) deaf: bool,
 }
 
 impl Doubt {
@@ -138,6 +140,7 @@ impl Machine {
                 doubt.witness_ns = None;
                 self.counters.deaf += 1;
                 out.push(Output::Notice(Notice::Deaf));
+                self.doubt.deaf = true;
             }
         }
     }
@@ -150,7 +153,7 @@ impl Machine {
         let Some(leader) = self.leader else { return };
         if !leader.is(address) {
             let doubt = &mut self.doubt;
-            doubt.witness_ns = Some(self.now_ns);
+            (doubt.witness_ns, doubt.deaf) = (Some(self.now_ns), false);
             if doubt.sent == PROBES && doubt.next_ns.is_none() {
                 // Deaf no more: what was asked meanwhile says nothing.
                 (doubt.sent, doubt.witnessed) = (0, false);

@@ -135,6 +135,7 @@ impl Machine {
         self.counters.leases_lost += 1;
         out.extend([Output::ReleaseLease, Output::BecomeBackup { why }]);
         self.enter_backup(why, wait_ns);
+        self.returned(out);
     }
 
     pub(super) fn advert_failed(&mut self, out: &mut Vec<Output>) {
@@ -171,6 +172,11 @@ impl Machine {
             priority: heard.priority,
             won,
         }));
+        if won && self.was_away() {
+            self.rejoin(out);
+            return;
+        }
+        self.contact.heard_rival(self.now_ns);
         if won {
             self.answer(out);
             return;
@@ -216,7 +222,9 @@ impl Machine {
     }
 
     pub(super) fn rival_claim(&mut self, address: IpAddr, out: &mut Vec<Output>) {
-        if self.is_master() {
+        if self.is_master() && self.looks_for_successor() {
+            self.rejoin(out);
+        } else if self.is_master() {
             self.counters.foreign_claims += 1;
             out.push(Output::Notice(Notice::ForeignClaim { address }));
             self.request_announcement(Cause::Claim);

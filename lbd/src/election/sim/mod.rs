@@ -97,7 +97,11 @@ fn the_same_seed_is_the_same_run() {
 
 /// A cluster of `count` that has settled at 10 ms adverts.
 fn settled(seed: u64, count: usize) -> World {
-    let mut world = World::new(seed, count, Interval::MIN, true);
+    settle(World::new(seed, count, Interval::MIN, true))
+}
+
+fn settle(mut world: World) -> World {
+    let count = world.nodes.len();
     for node in 0..count {
         world.start(node, StartAs::Backup);
     }
@@ -143,7 +147,12 @@ fn loss_is_hardly_taken_for_death_more_often_than_without_questions() {
     let takeovers = |answers: bool| -> u64 {
         (0..100)
             .map(|seed| {
-                let mut world = settled(seed, 3);
+                let mut world = World::new(seed, 3, Interval::MIN, true);
+                for node in &mut world.nodes {
+                    // A master that returns adds takeovers of its own.
+                    node.config.has_channel = false;
+                }
+                let mut world = settle(world);
                 let before = world.takeovers();
                 world.answers = answers;
                 world.loss_permille = 350;
@@ -158,4 +167,34 @@ fn loss_is_hardly_taken_for_death_more_often_than_without_questions() {
         with < 2 * without,
         "{with} with questions, {without} without"
     );
+}
+
+/// See `machine/away.rs`: a cut of the master, its own and the others' sessions meanwhile, its return.
+#[test]
+fn a_master_that_was_cut_off_fetches_the_sessions_before_it_serves_again() {
+    for seed in 0..100 {
+        let mut random = Random(seed ^ 0xcafe);
+        let mut world = settled(seed, 3);
+        let master = world.master().unwrap();
+        world.nodes[master].segment = 1;
+        let interval_ns = Interval::MIN.ns();
+        world.run_for((10 + random.below(100)) * interval_ns);
+        let serves = |node: &world::Node| node.serves(world.now_ns);
+        let serving = world.nodes.iter().filter(|node| serves(node)).count();
+        assert_eq!(serving, 2, "seed {seed}: another one serves too");
+        world.trace.clear();
+        world.nodes[master].segment = 0;
+        world.run_for(world.settle_ns() + 1000 * MS);
+        let trace = world.trace.join("\n");
+        let (rejoined, preempted) = (
+            trace.find(&format!("{master} backup: Rejoined")),
+            trace.find(&format!("{master} master: Preempted")),
+        );
+        assert!(rejoined.is_some(), "seed {seed}:\n{trace}");
+        assert!(
+            rejoined < preempted || preempted.is_none(),
+            "seed {seed}:\n{trace}"
+        );
+        world.assert_settled(seed, true);
+    }
 }

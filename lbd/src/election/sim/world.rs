@@ -54,6 +54,10 @@ pub(super) enum Event {
     Thaw {
         node: usize,
     },
+    /// Another box answers for the VIP.
+    Claim {
+        node: usize,
+    },
     /// A box (or the gateway, which is none) answers a question of `node`.
     Answer {
         node: usize,
@@ -63,6 +67,7 @@ pub(super) enum Event {
 
 /// The segment in which the gateway is.
 const GATEWAY_SEGMENT: u8 = 0;
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 25);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 
 pub(super) struct Node {
@@ -238,8 +243,9 @@ impl World {
                     self.push(after_ns, Event::Synced { node, life });
                 }
             }
-            Output::Probe { .. } => self.ask_all(node),
-            Output::Announce | Output::Notice(_) => {}
+            Output::Probe { .. } | Output::AskWitnesses { .. } => self.ask_all(node),
+            Output::AskAddresses => self.ask_for_vip(node),
+            Output::Announce | Output::Isolated | Output::Rejoined | Output::Notice(_) => {}
         }
     }
 
@@ -260,6 +266,21 @@ impl World {
             if self.answers && answers && !lost {
                 let delay_ns = 2 + self.random.below(2 * self.delay_ns);
                 self.push(delay_ns, Event::Answer { node, from });
+            }
+        }
+    }
+
+    /// Every box that serves answers for the VIP.
+    fn ask_for_vip(&mut self, node: usize) {
+        let segment = self.nodes[node].segment;
+        for other in 0..self.nodes.len() {
+            let there = other != node
+                && self.nodes[other].segment == segment
+                && self.nodes[other].serves(self.now_ns);
+            let lost = (0..2).any(|_| self.random.permille(self.loss_permille));
+            if self.answers && there && !lost {
+                let delay_ns = 2 + self.random.below(2 * self.delay_ns);
+                self.push(delay_ns, Event::Claim { node });
             }
         }
     }
@@ -342,6 +363,14 @@ impl World {
                 };
                 let address = address.unwrap().into();
                 self.deliver(node, Input::Alive { address });
+            }
+            Event::Claim { node } => {
+                self.deliver(
+                    node,
+                    Input::RivalClaim {
+                        address: VIP.into(),
+                    },
+                );
             }
             Event::Synced { node, life } => {
                 if self.nodes[node].life == life && !self.nodes[node].frozen {

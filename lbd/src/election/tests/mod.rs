@@ -1,3 +1,4 @@
+mod away;
 mod contested;
 mod doubt;
 mod preempt;
@@ -35,6 +36,7 @@ pub(super) fn config(priority: Priority, families: Families) -> Config {
         },
         families,
         enforces: false,
+        has_channel: true,
     }
 }
 
@@ -98,7 +100,10 @@ fn words(outputs: &[Output]) -> String {
             Output::Announce => write!(text, "{sep}announce"),
             Output::WantSync => write!(text, "{sep}sync"),
             // Questions are the matter of `doubt` alone.
-            Output::Probe { .. } | Output::Notice(_) => Ok(()),
+            Output::Probe { .. } | Output::AskWitnesses { .. } | Output::Notice(_) => Ok(()),
+            Output::AskAddresses => write!(text, "{sep}ask"),
+            Output::Isolated => write!(text, "{sep}isolated"),
+            Output::Rejoined => write!(text, "{sep}rejoined"),
         };
     }
     text

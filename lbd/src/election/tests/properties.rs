@@ -96,7 +96,13 @@ proptest! {
                         serving = false;
                     }
                     Output::Announce => prop_assert!(serving, "announced what is not served"),
-                    Output::WantSync | Output::Probe { .. } | Output::Notice(_) => {}
+                    Output::WantSync
+                    | Output::Probe { .. }
+                    | Output::AskWitnesses { .. }
+                    | Output::AskAddresses
+                    | Output::Isolated
+                    | Output::Rejoined
+                    | Output::Notice(_) => {}
                 }
             }
             prop_assert_eq!(machine.is_master(), serving);

@@ -89,7 +89,7 @@ fn each_transition_is_as_the_table_says() {
         (
             "master",
             Input::AdvertFailed,
-            "release, backup LeaseLost",
+            "release, backup LeaseLost, rejoined",
             "backup",
         ),
         (
@@ -128,7 +128,7 @@ fn each_transition_is_as_the_table_says() {
         (
             "faulty",
             Input::Health(Health::GOOD),
-            "backup Started",
+            "rejoined, backup Started",
             "backup",
         ),
     ];

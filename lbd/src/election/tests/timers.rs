@@ -103,7 +103,7 @@ fn a_master_that_was_stopped_finds_itself_deposed_without_a_fight() {
     // Its successor's adverts are the first thing that it reads.
     let back = now + 10 * SECOND;
     let outputs = handle(&mut machine, back, heard(LOW, 100));
-    assert_eq!(words(&outputs), "release, backup LeaseLost, sync");
+    assert_eq!(words(&outputs), "release, backup LeaseLost, rejoined, sync");
     assert_eq!(machine.counters().leases_lost, 1);
 }
 
@@ -113,7 +113,7 @@ fn a_master_that_was_stopped_and_has_no_successor_is_back_after_a_round() {
     let back = now + 10 * SECOND;
     assert_eq!(
         words(&handle(&mut machine, back, Input::Timer)),
-        "release, backup LeaseLost"
+        "release, backup LeaseLost, rejoined"
     );
     let due = back + SECOND + skew_ns(OURS, SECOND);
     assert_eq!(machine.deadline_ns(), Some(due));

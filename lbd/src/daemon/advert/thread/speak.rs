@@ -69,16 +69,38 @@ impl Worker {
     /// Asks the master's box and, beside it, the witnesses.
     pub(super) fn probe(&mut self, master: IpAddr) {
         self.asked = Some(master);
-        let interface = self.settings.interface.clone();
-        let own = Families {
-            v4: interface.v4,
-            v6: interface.v6,
-        };
         let witnesses = self.settings.witnesses.iter().copied();
         let asked: Vec<IpAddr> = witnesses
             .filter(|witness| *witness != master)
             .chain([master])
             .collect();
+        self.ask(asked);
+    }
+
+    /// Asks all witnesses, or the next one.
+    pub(super) fn ask_witnesses(&mut self, all: bool) {
+        let witnesses = &self.settings.witnesses;
+        let asked = if all {
+            witnesses.clone()
+        } else {
+            self.witness = self.witness.wrapping_add(1);
+            let turn = self.witness.checked_rem(witnesses.len()).unwrap_or(0);
+            witnesses.iter().skip(turn).take(1).copied().collect()
+        };
+        self.ask(asked);
+    }
+
+    /// Asks who has the virtual addresses.
+    pub(super) fn ask_addresses(&mut self) {
+        self.ask(self.settings.virtual_addresses.clone());
+    }
+
+    fn ask(&mut self, asked: Vec<IpAddr>) {
+        let interface = self.settings.interface.clone();
+        let own = Families {
+            v4: interface.v4,
+            v6: interface.v6,
+        };
         for address in asked {
             if let Some(own) = own.like(address) {
                 self.with_packets(|packets| packets.ask(address, own, interface.mac).map(drop));

@@ -1,0 +1,167 @@
+//! A master that was cut off or paused.
+use super::*;
+
+const GATEWAY: &str = "192.0.2.1";
+
+fn alive(from: &str) -> Input {
+    Input::Alive {
+        address: from.parse().unwrap(),
+    }
+}
+
+/// Fires every timer until `until_ns`; what came of it.
+fn run(machine: &mut Machine, until_ns: u64) -> Vec<Output> {
+    let mut all = Vec::new();
+    while let Some(at) = machine.deadline_ns().filter(|at| *at <= until_ns) {
+        all.extend(handle(machine, at, Input::Timer));
+    }
+    all
+}
+
+#[test]
+fn a_master_that_hears_a_lower_rival_after_silence_comes_back_as_a_node_that_starts() {
+    let (mut machine, now) = master(ours());
+    let back = now + 10 * SECOND;
+    run(&mut machine, back);
+    let outputs = handle(&mut machine, back, heard(LOW, 100));
+    assert_eq!(
+        words(&outputs),
+        "release, backup Rejoined, advert 0, rejoined"
+    );
+    // The other one goes on and is heard: flows first, then mastership.
+    let outputs = handle(&mut machine, back + MS, heard(LOW, 100));
+    assert_eq!(words(&outputs), "sync");
+    let outputs = handle(&mut machine, back + 300 * MS, Input::SyncDone);
+    assert_eq!(
+        words(&outputs),
+        "advert 150, hold, master Preempted, announce"
+    );
+    assert_eq!(machine.counters().rejoined, 1);
+}
+
+#[test]
+fn the_survivor_that_yields_to_a_master_that_was_away_serves_again_at_once() {
+    let mut config = ours();
+    config.priority = Priority(100);
+    let (mut survivor, now) = master(config);
+    run(&mut survivor, now + 10 * SECOND);
+    let back = now + 10 * SECOND;
+    let outputs = handle(&mut survivor, back, heard(HIGH, 200));
+    assert!(
+        words(&outputs).ends_with("backup Yielded"),
+        "{}",
+        words(&outputs)
+    );
+    handle(&mut survivor, back + MS, heard(HIGH, 0));
+    let due = survivor.deadline_ns().unwrap();
+    assert!(due <= back + MS + 5 * MS);
+    let outputs = handle(&mut survivor, due, Input::Timer);
+    assert!(words(&outputs).contains("master MasterStopped"));
+}
+
+#[test]
+fn a_rival_that_never_stops_is_left_to_once_and_then_answered() {
+    let (mut machine, now) = master(ours());
+    let mut at = now + 10 * SECOND;
+    run(&mut machine, at);
+    let mut rejoined = 0;
+    for _ in 0..100 {
+        run(&mut machine, at);
+        let outputs = handle(&mut machine, at, heard(LOW, 100));
+        rejoined += u32::from(words(&outputs).contains("Rejoined"));
+        if words(&outputs).contains("sync") {
+            handle(&mut machine, at + MS, Input::SyncDone);
+        }
+        at += SECOND;
+    }
+    assert_eq!(rejoined, 1);
+    assert!(machine.is_master());
+}
+
+#[test]
+fn without_a_channel_a_lower_rival_is_answered() {
+    let config = Config {
+        has_channel: false,
+        ..ours()
+    };
+    let (mut machine, now) = master(config);
+    run(&mut machine, now + 10 * SECOND);
+    let outputs = handle(&mut machine, now + 10 * SECOND, heard(LOW, 100));
+    assert!(machine.is_master());
+    assert!(
+        words(&outputs).contains("advert 150, hold"),
+        "{}",
+        words(&outputs)
+    );
+}
+
+#[test]
+fn a_master_that_hears_nobody_of_two_is_isolated_and_asks_for_the_vip_when_it_hears_again() {
+    let (mut machine, now) = master(ours());
+    handle(&mut machine, now + MS, alive(GATEWAY));
+    handle(&mut machine, now + MS, alive(LOW));
+    let outputs = run(&mut machine, now + 20 * SECOND);
+    let said = words(&outputs);
+    assert_eq!(said.matches("isolated").count(), 1, "{said}");
+    assert!(machine.is_master(), "nobody can take its place");
+    let back = now + 20 * SECOND;
+    let outputs = handle(&mut machine, back, alive(GATEWAY));
+    assert_eq!(words(&outputs), "rejoined, ask");
+    let vip = Input::RivalClaim {
+        address: "192.0.2.25".parse().unwrap(),
+    };
+    let outputs = handle(&mut machine, back + MS, vip);
+    assert_eq!(
+        words(&outputs),
+        "release, backup Rejoined, advert 0, rejoined"
+    );
+}
+
+#[test]
+fn back_from_isolation_it_stays_master_where_nobody_has_the_vip() {
+    let (mut machine, now) = master(ours());
+    handle(&mut machine, now + MS, alive(GATEWAY));
+    handle(&mut machine, now + MS, alive(LOW));
+    run(&mut machine, now + 20 * SECOND);
+    handle(&mut machine, now + 20 * SECOND, alive(GATEWAY));
+    for second in 21..=40 {
+        run(&mut machine, now + second * SECOND);
+        handle(&mut machine, now + second * SECOND, alive(GATEWAY));
+    }
+    assert!(machine.is_master());
+    // A claim much later is somebody's mistake, and is answered.
+    let vip = Input::RivalClaim {
+        address: "192.0.2.25".parse().unwrap(),
+    };
+    assert!(words(&handle(&mut machine, now + 40 * SECOND, vip)).contains("announce"));
+}
+
+#[test]
+fn the_death_of_the_only_other_box_is_no_isolation() {
+    let (mut machine, now) = master(ours());
+    handle(&mut machine, now + MS, alive(LOW));
+    let said = words(&run(&mut machine, now + 60 * SECOND));
+    assert!(!said.contains("isolated"), "{said}");
+}
+
+#[test]
+fn boxes_that_answer_keep_a_master_from_being_isolated() {
+    let (mut machine, now) = master(ours());
+    for second in 0..60 {
+        let at = now + second * SECOND;
+        handle(
+            &mut machine,
+            at,
+            alive(if second % 2 == 0 { LOW } else { GATEWAY }),
+        );
+        let said = words(&run(&mut machine, at));
+        assert!(!said.contains("isolated"), "{said}");
+    }
+}
+
+#[test]
+fn a_master_whose_lease_ended_while_it_slept_is_back_and_says_so() {
+    let (mut machine, now) = master(ours());
+    let outputs = handle(&mut machine, now + 20 * SECOND, Input::Timer);
+    assert_eq!(words(&outputs), "release, backup LeaseLost, rejoined");
+}

@@ -55,6 +55,9 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
         election.reason
     );
     text.push_str(&wrapped(&role, 0));
+    for warning in &election.warnings {
+        text.push_str(&paint.tone(Tone::Warning, &wrapped(&format!("!! {warning}"), 0)));
+    }
     if let Some(master) = status
         .master
         .as_ref()

@@ -123,6 +123,15 @@ impl ElectionView {
         self.isolated
     }
 
+    /// What an operator has to see to.
+    pub(super) fn warnings(&self, _now_ns: u64) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.isolated {
+            warnings.push("this box is cut off: it hears neither a node nor a gateway".to_owned());
+        }
+        warnings
+    }
+
     /// When this box found last that it had been cut off or paused: conclusions about others from
     /// before are void.
     pub(super) fn rejoined_ns(&self) -> Option<u64> {

@@ -48,6 +48,12 @@ impl Conductor {
                 reason: self.election.reason().to_owned(),
                 since_s: seconds_since(self.election.since_ns(), now_ns),
                 times_master: self.election.times_master(),
+                isolated: self.election.is_isolated(),
+                rejoined_s: self
+                    .election
+                    .rejoined_ns()
+                    .map(|at| now_ns.saturating_sub(at) / 1_000_000_000),
+                warnings: self.election.warnings(now_ns),
             },
             virtual_addresses: cluster
                 .virtual_addresses

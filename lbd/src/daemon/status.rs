@@ -59,6 +59,15 @@ pub struct ElectionStatus {
     pub since_s: u64,
     /// How often this node became master since it started.
     pub times_master: u64,
+    /// This box hears neither a node nor a gateway: it is cut off.
+    #[serde(default)]
+    pub isolated: bool,
+    /// Seconds since this box last found that it had been cut off or paused.
+    #[serde(default)]
+    pub rejoined_s: Option<u64>,
+    /// What is wrong with the election and needs an operator.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A virtual address.
@@ -299,6 +308,9 @@ pub(crate) mod tests {
                 reason: "nobody better is heard".to_owned(),
                 since_s: 80,
                 times_master: 1,
+                isolated: false,
+                rejoined_s: None,
+                warnings: Vec::new(),
             },
             virtual_addresses: vec![VirtualAddressStatus {
                 address: IpAddr::from([192, 0, 2, 25]),

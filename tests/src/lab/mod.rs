@@ -28,12 +28,14 @@ mod host;
 mod janitor;
 mod netns;
 mod nft;
+mod offload;
 mod pass;
 mod process;
 mod router;
 mod snapshot;
 
 pub use host::{Host, INTERFACE};
+pub use offload::Offload;
 pub use process::Process;
 pub use router::{FAR_INTERFACE, FAR_SEGMENTS, near_router};
 pub use snapshot::Snapshot;
@@ -247,11 +249,12 @@ impl Lab {
     pub fn make_plain(&self, host: &Host) -> Result<()> {
         let port = port(host);
         self.switch.ip(&format!("link set dev {port} xdpdrv off"))?;
-        self.switch.output(
-            "ethtool",
-            &["-K", &port, "tx", "on", "tso", "on", "gso", "on"],
-        )?;
-        Ok(())
+        let all = [
+            Offload::TxChecksum,
+            Offload::TcpSegmentation,
+            Offload::GenericSegmentation,
+        ];
+        self.switch.set_offloads(&port, &all.map(|one| (one, true)))
     }
 
     /// Connects a host to the bridge and gives it its addresses.
@@ -292,7 +295,8 @@ impl Lab {
 
     fn make_like_nics(&self, ports: &[String]) -> Result<()> {
         for port in ports {
-            self.switch.output("ethtool", &["-K", port, "tx", "off"])?;
+            self.switch
+                .set_offloads(port, &[(Offload::TxChecksum, false)])?;
         }
         if ports.is_empty() {
             return Ok(());

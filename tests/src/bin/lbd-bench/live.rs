@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use lbd_common::backend::Backend;
 use lbd_tests::{
-    lab::{Host, Lab, Spec},
+    lab::{Host, Lab, Offload, Spec},
     xdp::{
         object,
         packet::{ACK, PSH, SYN},
@@ -64,7 +64,7 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
     director.ip(&format!("link set {DIRECTOR} up"))?;
     sender.ip(&format!("link set {SENDER} up"))?;
     // Without it, veth takes no frame of XDP when it has no program of its own.
-    director.output("ethtool", &["-K", DIRECTOR, "gro", "on"])?;
+    director.set_offloads(DIRECTOR, &[(Offload::GenericReceive, true)])?;
     let mut bench = Rig {
         director,
         sender,

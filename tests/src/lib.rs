@@ -12,6 +12,7 @@ pub mod lab;
 pub mod machine;
 pub mod postfix;
 pub mod probe;
+pub mod programs;
 pub mod smtp;
 pub mod tables;
 pub mod xdp;

@@ -14,6 +14,7 @@ use lbd::{
     agent::{Agent, AgentConfig, Choice, MailSystem, Spool, serve_agent_check},
     stats::{AgentState, AgentWeight, Sample, agent_check},
 };
+use lbd_tests::programs::or_skip;
 
 /// For HAProxy to follow; a failure, not a measurement.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -98,18 +99,6 @@ impl Drop for Haproxy {
     }
 }
 
-/// Whether HAProxy is there; when not, says on stderr that `test` was skipped.
-fn haproxy_or_skip(test: &str) -> bool {
-    let version = Command::new("haproxy")
-        .arg("-v")
-        .stdout(Stdio::null())
-        .status();
-    if version.is_err() {
-        eprintln!("skipped: {test} needs haproxy: apt install haproxy");
-    }
-    version.is_ok()
-}
-
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -118,7 +107,7 @@ fn listener() -> (TcpListener, SocketAddr) {
 
 #[test]
 fn haproxy_gives_less_to_a_longer_queue() {
-    if !haproxy_or_skip("haproxy_gives_less_to_a_longer_queue") {
+    if !or_skip("haproxy_gives_less_to_a_longer_queue", &["haproxy"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -163,7 +152,10 @@ fn haproxy_gives_less_to_a_longer_queue() {
 
 #[test]
 fn haproxy_understands_every_state_and_the_way_back() {
-    if !haproxy_or_skip("haproxy_understands_every_state_and_the_way_back") {
+    if !or_skip(
+        "haproxy_understands_every_state_and_the_way_back",
+        &["haproxy"],
+    ) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

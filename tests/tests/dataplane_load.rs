@@ -543,8 +543,7 @@ fn bpftool_prints_field_names() -> Result<()> {
     if !root_or_skip("bpftool_prints_field_names") {
         return Ok(());
     }
-    if Command::new("bpftool").arg("version").output().is_err() {
-        eprintln!("skipped: bpftool_prints_field_names needs bpftool");
+    if !lbd_tests::programs::or_skip("bpftool_prints_field_names", &["bpftool"]) {
         return Ok(());
     }
     let the = Rig::new()?;

@@ -1,9 +1,7 @@
 //! Several directors at once, behind a router with ECMP: BIRD on each announces the VIP while lbd holds
 //! it, with the very files of `deploy/bird`.
 use std::{
-    fs,
-    process::Command,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -186,8 +184,7 @@ fn sessions_are_spread_over_two_directors_and_outlive_either() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    if Command::new("bird").arg("--version").output().is_err() {
-        println!("{name}: skipped, as there is no bird; `cargo xtask setup` installs bird2");
+    if !lbd_tests::programs::or_skip(name, &["bird"]) {
         return;
     }
     let mut world = World::new();

@@ -89,6 +89,12 @@ fn tunnels_of_ipv4_carry_both_families_past_a_router() {
     let Some(_turn) = lbd_tests::turn("tunnels_of_ipv4_carry_both_families_past_a_router") else {
         return;
     };
+    if !lbd_tests::programs::or_skip(
+        "tunnels_of_ipv4_carry_both_families_past_a_router",
+        &["smtp-source"],
+    ) {
+        return;
+    }
     every_session_is_served_through(false);
 }
 
@@ -97,6 +103,12 @@ fn tunnels_of_ipv6_carry_both_families_past_a_router() {
     let Some(_turn) = lbd_tests::turn("tunnels_of_ipv6_carry_both_families_past_a_router") else {
         return;
     };
+    if !lbd_tests::programs::or_skip(
+        "tunnels_of_ipv6_carry_both_families_past_a_router",
+        &["smtp-source"],
+    ) {
+        return;
+    }
     every_session_is_served_through(true);
 }
 

@@ -127,6 +127,12 @@ fn sessions_are_translated_both_ways_over_ipv4() {
     let Some(_turn) = lbd_tests::turn("sessions_are_translated_both_ways_over_ipv4") else {
         return;
     };
+    if !lbd_tests::programs::or_skip(
+        "sessions_are_translated_both_ways_over_ipv4",
+        &["smtp-source"],
+    ) {
+        return;
+    }
     every_session_is_translated(false);
 }
 
@@ -135,5 +141,11 @@ fn sessions_are_translated_both_ways_over_ipv6() {
     let Some(_turn) = lbd_tests::turn("sessions_are_translated_both_ways_over_ipv6") else {
         return;
     };
+    if !lbd_tests::programs::or_skip(
+        "sessions_are_translated_both_ways_over_ipv6",
+        &["smtp-source"],
+    ) {
+        return;
+    }
     every_session_is_translated(true);
 }

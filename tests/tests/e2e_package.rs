@@ -13,7 +13,7 @@ use lbd_tests::{
     cluster::{Cluster, Settings, lbd_binary},
     history::keep_yesterday,
     lab::{Lab, Spec},
-    machine::Machine,
+    machine::{self, Machine},
     smtp::{
         held::{Held, survivors},
         server::Server,
@@ -105,8 +105,8 @@ fn the_package_installs_upgrades_and_leaves() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    if Command::new("cargo-deb").arg("--version").output().is_err() {
-        eprintln!("skipped: {name} needs cargo-deb; `cargo install cargo-deb` installs it");
+    let needs = [&["cargo-deb"], &machine::PROGRAMS[..]].concat();
+    if !lbd_tests::programs::or_skip(name, &needs) {
         return;
     }
     let lab = Lab::new(&Spec {
@@ -116,9 +116,7 @@ fn the_package_installs_upgrades_and_leaves() {
     .unwrap();
     let _servers = Server::start_all(&lab.nodes).unwrap();
     let cluster = Cluster::new(&lab, Settings::default()).unwrap();
-    let Some(machine) = Machine::boot(&lab, &lab.nodes[0]).unwrap() else {
-        return;
-    };
+    let machine = Machine::boot(&lab, &lab.nodes[0]).unwrap();
     let nothing = of_lbd(&machine);
     let before = lab.nodes[0].snapshot().unwrap();
 

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, process::Output};
 use lbd_tests::{
     cluster::{Cluster, Settings, Status},
     lab::{Lab, Spec, addresses},
-    machine::Machine,
+    machine::{self, Machine},
     smtp::{
         held::{Held, survivors},
         server::Server,
@@ -12,12 +12,12 @@ use lbd_tests::{
 };
 
 /// A box with the packaged unit, configured for a node of the cluster as OPERATIONS.md says.
-fn installed(lab: &Lab, cluster: &Cluster, index: usize) -> Option<Machine> {
-    let machine = Machine::boot(lab, &lab.nodes[index]).unwrap()?;
+fn installed(lab: &Lab, cluster: &Cluster, index: usize) -> Machine {
+    let machine = Machine::boot(lab, &lab.nodes[index]).unwrap();
     machine.install_lbd().unwrap();
     machine.configure(cluster, index).unwrap();
     machine.run(&["chown", "-R", "lbd:", "/etc/lbd"]).unwrap();
-    Some(machine)
+    machine
 }
 
 #[test]
@@ -26,12 +26,13 @@ fn systemctl_restart_loses_no_session_and_systemctl_stop_leaves_nothing() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
+    if !lbd_tests::programs::or_skip(name, &machine::PROGRAMS) {
+        return;
+    }
     let lab = Lab::new(&Spec::default()).unwrap();
     let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::new(&lab, Settings::default()).unwrap();
-    let Some(machine) = installed(&lab, &cluster, 0) else {
-        return;
-    };
+    let machine = installed(&lab, &cluster, 0);
     for other in [1, 2] {
         cluster.start(other).unwrap();
     }
@@ -82,7 +83,7 @@ struct Pair {
 const CONFIG: &str = "/etc/lbd/lbd.yaml";
 
 impl Pair {
-    fn start() -> Option<Self> {
+    fn start() -> Self {
         let lab = Lab::new(&Spec {
             nodes: 2,
             ..Spec::default()
@@ -94,19 +95,13 @@ impl Pair {
         };
         let cluster = Cluster::new(&lab, settings).unwrap();
         let boxes = [0, 1].map(|index| installed(&lab, &cluster, index));
-        let [Some(first), Some(second)] = boxes else {
-            return None;
-        };
-        for machine in [&first, &second] {
+        for machine in &boxes {
             machine.write("/etc/lbd/deny", "198.51.100.1\n").unwrap();
             machine.run(&["chown", "lbd:", "/etc/lbd/deny"]).unwrap();
             machine.run(&["systemctl", "start", "lbd"]).unwrap();
         }
-        first.wait_master();
-        Some(Self {
-            boxes: [first, second],
-            _lab: lab,
-        })
+        boxes[0].wait_master();
+        Self { boxes, _lab: lab }
     }
 
     /// What a push of an edit is to change on the second box: each file of /etc/lbd, whose it is, its mode
@@ -162,9 +157,10 @@ fn a_push_works_under_the_packaged_unit_or_says_whose_file_stands_in_its_way() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    let Some(pair) = Pair::start() else {
+    if !lbd_tests::programs::or_skip(name, &machine::PROGRAMS) {
         return;
-    };
+    }
+    let pair = Pair::start();
     let [first, second] = &pair.boxes;
     let uid: u32 = second
         .run(&["id", "-u", "lbd"])

@@ -81,6 +81,12 @@ fn keepalived_and_lbd_take_over_from_each_other_in_ipv4() -> Result<()> {
     if !lbd_tests::root_or_skip("keepalived_and_lbd_take_over_from_each_other_in_ipv4") {
         return Ok(());
     }
+    if !lbd_tests::programs::or_skip(
+        "keepalived_and_lbd_take_over_from_each_other_in_ipv4",
+        &["keepalived"],
+    ) {
+        return Ok(());
+    }
     back_and_forth(&["10.77.0.100".parse()?])
 }
 
@@ -89,12 +95,24 @@ fn keepalived_and_lbd_take_over_from_each_other_in_ipv6() -> Result<()> {
     if !lbd_tests::root_or_skip("keepalived_and_lbd_take_over_from_each_other_in_ipv6") {
         return Ok(());
     }
+    if !lbd_tests::programs::or_skip(
+        "keepalived_and_lbd_take_over_from_each_other_in_ipv6",
+        &["keepalived"],
+    ) {
+        return Ok(());
+    }
     back_and_forth(&["fe80::100".parse()?, "fd00:77::100".parse()?])
 }
 
 #[test]
 fn a_list_that_differs_from_keepalived_s_is_said_so() -> Result<()> {
     if !lbd_tests::root_or_skip("a_list_that_differs_from_keepalived_s_is_said_so") {
+        return Ok(());
+    }
+    if !lbd_tests::programs::or_skip(
+        "a_list_that_differs_from_keepalived_s_is_said_so",
+        &["keepalived"],
+    ) {
         return Ok(());
     }
     let lab = Lab::new(&Spec {

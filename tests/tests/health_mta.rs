@@ -104,6 +104,9 @@ fn smtp_sink_is_judged_by_what_it_says() {
     if !lbd_tests::root_or_skip("smtp_sink_is_judged_by_what_it_says") {
         return;
     }
+    if !lbd_tests::programs::or_skip("smtp_sink_is_judged_by_what_it_says", &["smtp-sink"]) {
+        return;
+    }
     let someone = Some("someone@lbd.test");
     let table: &[(&str, Option<&str>, HealthState, &str)] = &[
         ("", None, Up, ""),
@@ -143,6 +146,12 @@ fn smtp_sink_is_judged_by_what_it_says() {
 #[test]
 fn a_sink_that_dies_is_down_and_one_that_returns_is_up() {
     if !lbd_tests::root_or_skip("a_sink_that_dies_is_down_and_one_that_returns_is_up") {
+        return;
+    }
+    if !lbd_tests::programs::or_skip(
+        "a_sink_that_dies_is_down_and_one_that_returns_is_up",
+        &["smtp-sink"],
+    ) {
         return;
     }
     let (server, address) = smtp_sink("");
@@ -195,6 +204,12 @@ postlog unix-dgram n - n - 1 postlogd
 #[test]
 fn postscreen_waits_and_postfix_logs_an_ordinary_visit() {
     if !lbd_tests::root_or_skip("postscreen_waits_and_postfix_logs_an_ordinary_visit") {
+        return;
+    }
+    if !lbd_tests::programs::or_skip(
+        "postscreen_waits_and_postfix_logs_an_ordinary_visit",
+        &["postfix"],
+    ) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

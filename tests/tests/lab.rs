@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
-use lbd_tests::lab::{Cut, Lab, Spec};
+use lbd_tests::{
+    cluster::lbd_binary,
+    lab::{Cut, Lab, Offload, Spec},
+    programs::find,
+};
+use xtask::programs::{Set, Source, TABLE};
 
 fn exists(namespace: &str) -> bool {
     Path::new("/run/netns").join(namespace).exists()
@@ -38,6 +43,54 @@ fn hosts_reach_each_other_until_their_link_is_cut() {
         lab.restore(node).unwrap();
     }
     connect(addresses[0], long).unwrap();
+}
+
+#[test]
+fn frames_to_a_node_have_their_checksums() {
+    if !lbd_tests::root_or_skip("frames_to_a_node_have_their_checksums") {
+        return;
+    }
+    let lab = Lab::new(&Spec::default()).unwrap();
+    let sums = |host: &str| {
+        lab.switch
+            .offload(&format!("p-{host}"), Offload::TxChecksum)
+            .unwrap()
+    };
+    assert!(!sums(&lab.nodes[0].name) && !sums(&lab.nodes[2].name));
+    lab.make_plain(&lab.nodes[0]).unwrap();
+    assert!(sums(&lab.nodes[0].name) && !sums(&lab.nodes[2].name));
+    lab.switch
+        .offload("no-such-port", Offload::TxChecksum)
+        .unwrap_err();
+}
+
+/// A folder with the programs of a set alone, for a PATH.
+fn only(set: Set) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let programs = TABLE
+        .iter()
+        .filter(|program| program.is_of(set) || program.source == Source::Base);
+    for program in programs {
+        if let Some(file) = find(program.name) {
+            std::os::unix::fs::symlink(file, folder.path().join(program.name)).unwrap();
+        }
+    }
+    folder
+}
+
+#[test]
+fn the_show_starts_no_program_that_its_set_lacks() {
+    if !lbd_tests::root_or_skip("the_show_starts_no_program_that_its_set_lacks") {
+        return;
+    }
+    let _: std::path::PathBuf = lbd_binary().unwrap();
+    let programs = only(Set::Lab);
+    let output = Command::new(env!("CARGO_BIN_EXE_lbd-lab"))
+        .args(["run", "--for", "6s", "--json"])
+        .env("PATH", programs.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

@@ -220,10 +220,7 @@ fn every_command_answers_and_the_dashboard_is_light() {
 /// The page as a browser has it.
 fn dashboard(lab: &Lab, report: &Path) {
     let profile = lab.folder().join("browser");
-    let Some(mut page) = Browser::start(lab.client(), &profile).unwrap() else {
-        eprintln!("skipped: the dashboard needs chromium");
-        return;
-    };
+    let mut page = Browser::start(lab.client(), &profile).unwrap();
     let address = lab.nodes[0].address4();
     page.open(&format!("http://{address}:{HTTP_PORT}/"))
         .unwrap();

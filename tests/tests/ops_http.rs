@@ -73,6 +73,9 @@ fn a_browser_shows_every_backend_with_its_plots_and_a_drain() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
+    if !lbd_tests::programs::or_skip(name, &["chromium"]) {
+        return;
+    }
     let (lab, _servers, cluster, master) = serving();
     let node = &lab.nodes[master];
     let drained = &lab.nodes[2].name;
@@ -99,13 +102,7 @@ fn a_browser_shows_every_backend_with_its_plots_and_a_drain() {
         // The page keeps a stream open: what is there after the load is what counts.
         .args(["--no-first-run", "--timeout=5000", "--dump-dom"])
         .arg(format!("http://{}:{HTTP_PORT}/", node.address4()));
-    let output = match browser.output() {
-        Ok(output) if output.status.code() != Some(127) => output,
-        _ => {
-            eprintln!("skipped: {name} needs chromium");
-            return;
-        }
-    };
+    let output = browser.output().unwrap();
     let page = String::from_utf8_lossy(&output.stdout);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -127,12 +124,12 @@ fn the_dashboard_is_used_by_keyboard_alone() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
+    if !lbd_tests::programs::or_skip(name, &["chromium"]) {
+        return;
+    }
     let (lab, _servers, _cluster, master) = serving();
     let profile = lab.folder().join("browser");
-    let Some(mut page) = Browser::start(lab.client(), &profile).unwrap() else {
-        eprintln!("skipped: {name} needs chromium");
-        return;
-    };
+    let mut page = Browser::start(lab.client(), &profile).unwrap();
     let address = lab.nodes[master].address4();
     page.open(&format!("http://{address}:{HTTP_PORT}/"))
         .unwrap();

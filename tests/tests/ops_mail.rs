@@ -122,6 +122,9 @@ fn a_report_lies_in_the_mailbox_as_it_was_made() {
     if !lbd_tests::root_or_skip("a_report_lies_in_the_mailbox_as_it_was_made") {
         return;
     }
+    if !lbd_tests::programs::or_skip("a_report_lies_in_the_mailbox_as_it_was_made", &["postfix"]) {
+        return;
+    }
     let own = MailBox::new();
     let folder = own.path("postfix");
     fs::create_dir_all(folder.join("mail")).unwrap();

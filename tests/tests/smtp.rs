@@ -68,6 +68,12 @@ fn a_sink_knows_who_sent_how_much() {
     if !lbd_tests::root_or_skip("a_sink_knows_who_sent_how_much") {
         return;
     }
+    if !lbd_tests::programs::or_skip(
+        "a_sink_knows_who_sent_how_much",
+        &["smtp-source", "smtp-sink"],
+    ) {
+        return;
+    }
     let lab = Lab::new(&Spec {
         nodes: 1,
         ..Spec::default()

@@ -133,6 +133,12 @@ fn no_session_is_lost_to_deaths_of_the_master() {
     let Some(_turn) = lbd_tests::turn("no_session_is_lost_to_deaths_of_the_master") else {
         return;
     };
+    if !lbd_tests::programs::or_skip(
+        "no_session_is_lost_to_deaths_of_the_master",
+        &["smtp-source", "smtp-sink"],
+    ) {
+        return;
+    }
     kill_the_master_again_and_again(SMALL);
 }
 
@@ -143,6 +149,9 @@ fn no_session_of_a_thousand_is_lost_to_ten_deaths_of_the_master() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
+    if !lbd_tests::programs::or_skip(name, &["smtp-source", "smtp-sink"]) {
+        return;
+    }
     kill_the_master_again_and_again(Size {
         sessions: 1000,
         messages_each: 35,
@@ -192,6 +201,12 @@ fn no_session_is_lost_to_restarts() {
     let Some(_turn) = lbd_tests::turn("no_session_is_lost_to_restarts") else {
         return;
     };
+    if !lbd_tests::programs::or_skip(
+        "no_session_is_lost_to_restarts",
+        &["smtp-source", "smtp-sink"],
+    ) {
+        return;
+    }
     restart_the_master_again_and_again(SMALL);
 }
 
@@ -202,6 +217,9 @@ fn no_session_of_a_thousand_is_lost_to_twenty_restarts() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
+    if !lbd_tests::programs::or_skip(name, &["smtp-source", "smtp-sink"]) {
+        return;
+    }
     restart_the_master_again_and_again(Size {
         sessions: 1000,
         messages_each: 25,
@@ -274,6 +292,12 @@ fn no_session_is_lost_to_changes_of_weights() {
     let Some(_turn) = lbd_tests::turn("no_session_is_lost_to_changes_of_weights") else {
         return;
     };
+    if !lbd_tests::programs::or_skip(
+        "no_session_is_lost_to_changes_of_weights",
+        &["smtp-source", "smtp-sink"],
+    ) {
+        return;
+    }
     change_weights_again_and_again(Size { times: 30, ..SMALL });
 }
 
@@ -284,6 +308,9 @@ fn no_session_of_a_thousand_is_lost_to_weights_that_change_for_thirty_seconds() 
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
+    if !lbd_tests::programs::or_skip(name, &["smtp-source", "smtp-sink"]) {
+        return;
+    }
     change_weights_again_and_again(Size {
         sessions: 1000,
         messages_each: 25,

@@ -1,29 +1,15 @@
 //! What the compiled program must not contain.
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, process::Command};
 
-use lbd_tests::xdp::object;
-
-/// The newest `llvm-objdump` there is; none is said on stderr.
-fn objdump() -> Option<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path().join("bin/llvm-objdump"))
-        .filter(|path| path.is_file())
-        .collect();
-    found.sort();
-    if found.is_empty() {
-        eprintln!("skipped: no_packet_pays_for_a_memory_function needs llvm-objdump");
-    }
-    found.pop()
-}
+use lbd_tests::{programs, xdp::object};
 
 #[test]
 fn no_packet_pays_for_a_memory_function() {
-    let Some(objdump) = objdump() else {
+    let name = "no_packet_pays_for_a_memory_function";
+    if !programs::or_skip(name, &["llvm-objdump"]) {
         return;
-    };
+    }
+    let objdump = programs::find("llvm-objdump").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lbd-xdp");
     fs::write(&path, object::LBD).unwrap();

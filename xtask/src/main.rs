@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use xtask::programs::Set;
 
 /// Builds, shows and tests lbd. Installs by itself what a command needs.
 #[derive(Debug, Parser)]
@@ -61,7 +62,7 @@ struct Rest {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Setup => setup::ensure(setup::Set::Test { root: is_root() }).map(|()| true),
+        Command::Setup => setup::ensure(test::set()).map(|()| true),
         Command::BuildEbpf => build_ebpf().map(|()| true),
         Command::Run(rest) => lab::run(&rest.arguments).map(|()| true),
         Command::Lab(rest) => match rest.arguments.split_first() {
@@ -83,7 +84,7 @@ fn main() -> ExitCode {
 }
 
 fn build_ebpf() -> Result<()> {
-    setup::ensure(setup::Set::Build)?;
+    setup::ensure(Set::Build)?;
     let own = std::env::current_exe().context("cannot tell where this program is")?;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let objects = xtask::ebpf::build(&workspace, &xtask::ebpf::target_dir_above(&own))?;

@@ -1,6 +1,11 @@
 //! What the test runners report, summed.
 use std::fmt;
 
+use xtask::programs::{self, Program};
+
+/// Names of tests that are told of one reason.
+const MOST_NAMES: usize = 12;
+
 /// Counts of tests.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Outcome {
@@ -15,8 +20,17 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Skipped {
     step: String,
-    reason: String,
+    reason: Reason,
     count: u64,
+    /// Their names, where they told them.
+    names: Vec<String>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Reason {
+    OnlyByName,
+    /// For want of that: a program of the table, or something else.
+    Needs(String),
 }
 
 impl Outcome {
@@ -37,17 +51,17 @@ impl Outcome {
                 match what {
                     "passed" => self.ok += count,
                     "failed" => self.failed += count,
-                    "ignored" => self.skip(step, "is only run by name", count),
+                    "ignored" => self.skip(step, Reason::OnlyByName, count, None),
                     _ => {}
                 }
             }
-        } else if let Some((_, needs)) = line
+        } else if let Some((name, needs)) = line
             .strip_prefix("skipped: ")
             .and_then(|rest| rest.split_once(" needs "))
         {
             let reason = needs.split(',').next().unwrap_or(needs).trim();
             self.returned_early += 1;
-            self.skip(step, &format!("needs {reason}"), 1);
+            self.skip(step, Reason::Needs(reason.to_owned()), 1, Some(name));
         }
     }
 
@@ -58,7 +72,7 @@ impl Outcome {
 
     /// A whole step cannot run here, for want of something.
     pub(crate) fn skip_step(&mut self, step: &str, needs: &str) {
-        self.skip(step, &format!("needs {needs}"), 1);
+        self.skip(step, Reason::Needs(needs.to_owned()), 1, None);
     }
 
     pub(crate) fn failed(&self) -> u64 {
@@ -73,36 +87,74 @@ impl Outcome {
         self.skipped.iter().map(|skipped| skipped.count).sum()
     }
 
-    fn skip(&mut self, step: &str, reason: &str, count: u64) {
+    fn skip(&mut self, step: &str, reason: Reason, count: u64, name: Option<&str>) {
         let same = |known: &&mut Skipped| known.step == step && known.reason == reason;
         if let Some(known) = self.skipped.iter_mut().find(same) {
             known.count += count;
+            known.names.extend(name.map(str::to_owned));
         } else if count > 0 {
             self.skipped.push(Skipped {
                 step: step.to_owned(),
-                reason: reason.to_owned(),
+                reason,
                 count,
+                names: name.map(str::to_owned).into_iter().collect(),
             });
         }
     }
 
-    /// Which tests were skipped, and why, a sentence a line; `None` when none was.
+    /// Which tests were skipped, why, and the one command that adds what they need, a sentence a line;
+    /// `None` when none was.
     pub(crate) fn why_skipped(&self) -> Option<String> {
-        let sentence = |skipped: &Skipped| {
-            let Skipped {
-                step,
-                reason,
-                count,
-            } = skipped;
-            let (were, each) = if *count == 1 {
-                ("was", "it")
-            } else {
-                ("were", "each")
-            };
-            format!("{count} of the {step} {were} skipped: {each} {reason}.")
+        let mut lines: Vec<String> = self.skipped.iter().map(Skipped::sentence).collect();
+        let needed: Vec<&Program> = self
+            .skipped
+            .iter()
+            .filter_map(|skipped| match &skipped.reason {
+                Reason::Needs(what) => programs::named(what),
+                Reason::OnlyByName => None,
+            })
+            .collect();
+        let mut packages: Vec<&str> = needed.iter().filter_map(|p| p.package()).collect();
+        packages.sort_unstable();
+        packages.dedup();
+        let mut commands: Vec<String> = needed
+            .iter()
+            .filter(|program| program.package().is_none())
+            .filter_map(|program| program.added_by())
+            .collect();
+        if !packages.is_empty() {
+            let packages = packages.join(" ");
+            commands.push(format!(
+                "apt-get install --no-install-recommends {packages}"
+            ));
+        }
+        if !commands.is_empty() {
+            let commands = commands.join(" && ");
+            lines.push(format!("`{commands}` adds what they need."));
+        }
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+}
+
+impl Skipped {
+    fn sentence(&self) -> String {
+        let (were, each) = if self.count == 1 {
+            ("was", "it")
+        } else {
+            ("were", "each")
         };
-        let sentences: Vec<String> = self.skipped.iter().map(sentence).collect();
-        (!sentences.is_empty()).then(|| sentences.join("\n"))
+        let reason = match &self.reason {
+            Reason::OnlyByName => "is only run by name".to_owned(),
+            Reason::Needs(what) => format!("needs {what}"),
+        };
+        // Without root it is nearly all of them.
+        let names = if self.names.is_empty() || self.names.len() > MOST_NAMES {
+            String::new()
+        } else {
+            format!(": {}", self.names.join(", "))
+        };
+        let (count, step) = (self.count, &self.step);
+        format!("{count} of the {step} {were} skipped: {each} {reason}{names}.")
     }
 }
 
@@ -148,9 +200,24 @@ mod tests {
         let why = outcome.why_skipped().unwrap();
         assert_eq!(
             why,
-            "2 of the tests were skipped: each needs root.\n1 of the tests was skipped: it needs haproxy."
+            "2 of the tests were skipped: each needs root: a, b.\n\
+             1 of the tests was skipped: it needs haproxy: c.\n\
+             `apt-get install --no-install-recommends haproxy` adds what they need."
         );
         assert_eq!(outcome.to_string(), "2 passed, 0 failed, 3 skipped");
+    }
+
+    #[test]
+    fn one_command_adds_all_that_is_missing() {
+        let mut outcome = of("skipped: a needs smtp-source\nskipped: b needs smtp-sink\n\
+                              skipped: c needs cargo-deb\nskipped: d needs chromium\n");
+        outcome.skip_step("kernel", "qemu-system-x86_64");
+        let why = outcome.why_skipped().unwrap();
+        let last = why.lines().last().unwrap();
+        assert_eq!(
+            last,
+            "`cargo install cargo-deb && apt-get install --no-install-recommends chromium postfix qemu-system-x86` adds what they need."
+        );
     }
 
     #[test]

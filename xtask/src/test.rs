@@ -2,6 +2,7 @@
 use std::{io::IsTerminal, process::Command, time::Duration};
 
 use anyhow::Result;
+use xtask::programs::Set;
 
 use crate::{
     interrupt, is_root, kernel, leftovers,
@@ -65,10 +66,11 @@ const TESTS: [Step; 2] = [
 /// Runs every step, also after one that failed; true when none did.
 pub(crate) fn run() -> Result<bool> {
     interrupt::watch();
-    setup::ensure(setup::Set::Test { root: is_root() })?;
+    let coming = setup::begin(set())?;
     let before = leftovers::namespaces();
     let mut outcome = Outcome::default();
-    let result = steps(&mut outcome);
+    // The first step that needs the linker of the eBPF programs waits for it.
+    let result = steps(&mut outcome).and(coming.wait());
     leftovers::remove(&before);
     if let Err(error) = result {
         // Interrupted, or cargo itself could not be run: what was counted is still worth its line.
@@ -80,6 +82,11 @@ pub(crate) fn run() -> Result<bool> {
     }
     println!("\n{outcome}");
     Ok(outcome.failed() == 0)
+}
+
+/// What is needed: without root there are neither labs nor XDP programs.
+pub(crate) fn set() -> Set {
+    if is_root() { Set::Test } else { Set::Style }
 }
 
 fn steps(outcome: &mut Outcome) -> Result<()> {
@@ -122,6 +129,7 @@ fn steps(outcome: &mut Outcome) -> Result<()> {
 fn cargo(step: &Step) -> Command {
     let mut command = Command::new("cargo");
     command.args(step.arguments);
+    command.env("PATH", setup::path_with_unpacked());
     // A fixed seed: a run that fails is the same for whoever looks into it, and one change of the
     // tree is judged like the next. `PROPTEST_RNG_SEED=$RANDOM cargo test` looks elsewhere.
     if std::env::var_os("PROPTEST_RNG_SEED").is_none() {

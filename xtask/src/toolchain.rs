@@ -41,10 +41,13 @@ impl Missing {
     }
 }
 
-/// The first compiler that has what it takes, and the linker.
+/// The first compiler that has what it takes, and the linker. Where the linker is being installed, waits
+/// for it.
 pub fn find() -> Result<BpfToolchain, Missing> {
     let (bin, name) = find_compiler().ok_or(Missing::CoreSource)?;
-    let linker = find_linker().ok_or(Missing::Linker)?;
+    let linker = find_linker()
+        .or_else(coming_linker)
+        .ok_or(Missing::Linker)?;
     Ok(BpfToolchain { bin, linker, name })
 }
 
@@ -114,6 +117,19 @@ pub fn find_linker() -> Option<PathBuf> {
         .chain(cargo_bin())
         .map(|dir| dir.join("bpf-linker"))
         .find(|file| file.is_file())
+}
+
+/// The file that is locked while `bpf-linker` is being installed in that folder.
+#[must_use]
+pub fn linker_lock(cargo_bin: &Path) -> PathBuf {
+    cargo_bin.join(".bpf-linker-is-coming")
+}
+
+/// Waits for the installation of the linker, where there is one; what came of it.
+fn coming_linker() -> Option<PathBuf> {
+    let lock = fs::File::open(linker_lock(&cargo_bin()?)).ok()?;
+    lock.lock_shared().ok()?;
+    find_linker()
 }
 
 /// Where `cargo install` puts programs.

@@ -26,21 +26,28 @@ pub(super) fn build(folder: &Path, tests: &[(&str, PathBuf)]) -> Result<PathBuf>
     }
     fs::write(root.join("init"), INIT)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
-    copy(&busybox()?, &root.join("bin/busybox"))?;
+    program(&busybox()?, "bin/busybox", &root)?;
     for (name, path) in tests {
-        copy(path, &root.join("tests").join(name))?;
-        for library in libraries(path)? {
-            let inside = library.strip_prefix("/").unwrap_or(&library);
-            copy(&library, &root.join(inside))?;
-        }
+        program(path, &format!("tests/{name}"), &root)?;
     }
     pack(&root, &folder.join("initramfs"))
 }
 
+/// The machine's own one, which may be another package's with shared libraries.
 fn busybox() -> Result<PathBuf> {
     let places = ["/usr/bin/busybox", "/bin/busybox"].map(PathBuf::from);
     let found = places.into_iter().find(|place| place.is_file());
     found.context("there is no /usr/bin/busybox")
+}
+
+/// A program, and the libraries that it needs.
+fn program(path: &Path, name: &str, root: &Path) -> Result<()> {
+    copy(path, &root.join(name))?;
+    for library in libraries(path)? {
+        let inside = library.strip_prefix("/").unwrap_or(&library);
+        copy(&library, &root.join(inside))?;
+    }
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -64,6 +71,7 @@ fn pack(root: &Path, to: &Path) -> Result<PathBuf> {
     let file = fs::File::create(to).with_context(|| format!("cannot write {}", to.display()))?;
     let status = Command::new("sh")
         .args(["-c", "find . | busybox cpio -o -H newc"])
+        .env("PATH", crate::setup::path_with_unpacked())
         .current_dir(root)
         .stdout(file)
         .stderr(Stdio::null())

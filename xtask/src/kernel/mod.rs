@@ -9,6 +9,7 @@ mod initramfs;
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use xtask::programs::{self, Set};
 
 use crate::{
     interrupt,
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// The command: the fixtures on `image`, or on Debian's 6.1.
 pub(crate) fn run(image: Option<PathBuf>) -> Result<bool> {
     interrupt::watch();
-    setup::ensure(setup::Set::Kernel)?;
+    setup::ensure(Set::Kernel)?;
     let image = image.map_or_else(image::downloaded, Ok)?;
     let mut outcome = Outcome::default();
     boot(&image, &mut outcome)?;
@@ -37,6 +38,11 @@ pub(crate) fn run(image: Option<PathBuf>) -> Result<bool> {
 
 /// The same as a step of all tests: skipped where the kernel cannot be had.
 pub(crate) fn step(outcome: &mut Outcome) -> Result<()> {
+    let mut needed = programs::of(Set::Kernel);
+    if let Some(missing) = needed.find(|program| setup::find(program.name).is_none()) {
+        outcome.skip_step(TITLE, missing.name);
+        return Ok(());
+    }
     match image::downloaded() {
         Ok(image) => boot(&image, outcome),
         Err(error) => {
@@ -51,7 +57,8 @@ fn boot(image: &std::path::Path, outcome: &mut Outcome) -> Result<()> {
     let folder = image::folder()?;
     let initramfs = initramfs::build(&folder, &tests()?)?;
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-accel", "tcg", "-m", "1536", "-nodefaults", "-no-reboot"])
+    qemu.env("PATH", setup::path_with_unpacked())
+        .args(["-accel", "tcg", "-m", "1536", "-nodefaults", "-no-reboot"])
         .args(["-display", "none", "-serial", "stdio"])
         .arg("-kernel")
         .arg(image)

@@ -4,7 +4,7 @@ use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path, process::Comm
 use anyhow::{Context, Result, bail};
 
 use super::{find, say};
-use crate::process;
+use crate::{is_root, process};
 
 /// Services that begin to run when their package is installed; the tests want their programs only.
 const SERVICES: [&str; 2] = ["postfix", "keepalived"];
@@ -31,18 +31,8 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     if !is_root() {
         bail!("installing {list} needs root; run `sudo {command}`, then this again");
     }
-    let plan = simulated(packages).or_else(|_| {
-        say("fetching the package lists");
-        update()?;
-        simulated(packages).with_context(|| format!("`{command}` is not possible here"))
-    })?;
-    let removed = removals(&plan);
-    if !removed.is_empty() {
-        bail!(
-            "installing {list} would remove {}; if that is right, run `{command}` yourself, then this again",
-            removed.join(", ")
-        );
-    }
+    refresh(packages);
+    possible(packages)?;
     say(&format!("installing {list}"));
     let added: Vec<&str> = SERVICES
         .into_iter()
@@ -71,8 +61,76 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn is_root() -> bool {
-    crate::is_root()
+/// Whether packages can be installed without removing any.
+pub(super) fn possible(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    let command = format!("apt-get install --no-install-recommends {list}");
+    let plan = simulated(packages).with_context(|| format!("`{command}` is not possible here"))?;
+    let removed = removals(&plan);
+    if !removed.is_empty() {
+        bail!(
+            "installing {list} would remove {}; if that is right, run `{command}` yourself, then this again",
+            removed.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Fetches the package lists where they do not have all of these packages.
+pub(super) fn refresh(packages: &[&str]) {
+    if simulated(packages).is_ok() {
+        return;
+    }
+    say("fetching the package lists");
+    if let Err(error) = update() {
+        say(&format!("they could not be fetched: {error:#}"));
+    }
+}
+
+/// A package and what of its dependencies is not installed, as `apt-get download` takes them: `NAME=VERSION`.
+///
+/// apt is asked as on a machine that has no package at all: on this one the package may be impossible,
+/// which is why it is unpacked aside.
+pub(super) fn lacking(package: &str) -> Result<Vec<String>> {
+    let mut command = Command::new("apt-get");
+    command
+        .args(["install", "-s", "--no-install-recommends"])
+        .args(["-o", "Dir::State::status=/dev/null", package])
+        .envs(ENVIRONMENT);
+    let output = command.output().context("cannot run apt-get")?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let mut status = Command::new("dpkg-query");
+    status.args([
+        "--show",
+        "--showformat",
+        "${Package} ${db:Status-Status}\\n",
+    ]);
+    let installed = status.output().context("cannot run dpkg-query")?;
+    Ok(not_installed(
+        package,
+        &String::from_utf8_lossy(&output.stdout),
+        &String::from_utf8_lossy(&installed.stdout),
+    ))
+}
+
+/// The packages of a plan's lines `Inst NAME (VERSION ...)` that dpkg-query's lines `NAME installed` lack,
+/// and the one that is asked for.
+fn not_installed(asked: &str, plan: &str, installed: &str) -> Vec<String> {
+    let has = |name: &str| {
+        installed
+            .lines()
+            .any(|line| line == format!("{name} installed"))
+    };
+    let lines = plan.lines().filter_map(|line| line.strip_prefix("Inst "));
+    lines
+        .filter_map(|line| {
+            let (name, rest) = line.split_once(" (")?;
+            let version = rest.split_whitespace().next()?;
+            (name == asked || !has(name)).then(|| format!("{name}={version}"))
+        })
+        .collect()
 }
 
 fn update() -> Result<()> {
@@ -151,5 +209,16 @@ mod tests {
                     Inst postfix (3.7.11 Debian:12 [amd64])\nConf postfix (3.7.11 Debian:12 [amd64])\n";
         assert_eq!(removals(plan), ["exim4", "exim4-base"]);
         assert!(removals("Inst postfix (3.7.11)\n").is_empty());
+    }
+
+    #[test]
+    fn what_is_unpacked_is_what_the_machine_lacks() {
+        let plan = "Inst libc6 (2.36-9 Debian:12 [amd64])\nInst libfdt1 (1.6.1-4 Debian:12 [amd64]) []\n\
+                    Inst qemu-system-x86 (1:7.2 Debian:12 [amd64])\nConf libc6 (2.36-9 Debian:12 [amd64])\n";
+        let installed = "libc6 installed\nlibfdt1 config-files\nqemu-system-x86 installed\n";
+        assert_eq!(
+            not_installed("qemu-system-x86", plan, installed),
+            ["libfdt1=1.6.1-4", "qemu-system-x86=1:7.2"]
+        );
     }
 }

@@ -63,6 +63,8 @@ macro_rules! counters {
 counters! {
     /// Frames too short or broken to read, for no VIP, passed untouched. Expected in small numbers.
     pass_malformed PassMalformed,
+    /// Frames that are addressed to another box's MAC, flooded here by a switch or seen by a promiscuous port, left untouched. Expected in small numbers; steady growth means that the switch does not learn where a box is.
+    pass_other_mac PassOtherMac,
     /// Frames for a VIP that are not TCP on a served port (ping, other services). Expected.
     pass_other_service PassOtherService,
     /// Frames for a VIP that another node of the cluster steered to this box. Expected.
@@ -83,6 +85,8 @@ counters! {
     drop_no_backend DropNoBackend,
     /// Frames of denied sources. Expected when there is a deny list.
     drop_denied DropDenied,
+    /// Frames without a session from an address that no client has: loopback, `this network`, multicast, broadcast or the VIP itself. Worry when it grows: somebody forges sources, and a router lets them in.
+    drop_odd_source DropOddSource,
     /// New connections above the rate a source may open. Expected when a rate is set; a customer among them means that it is too low.
     drop_rate_limited DropRateLimited,
     /// Frames for a backend on an interface that lbd does not run on. Worry: add the interface to `node.interfaces`.

@@ -31,7 +31,7 @@ pub(crate) enum Verdict {
     Reset(Reason),
 }
 
-/// Lets a frame in, or not: the lease, the lists, then (for a SYN) the rates.
+/// Lets a frame in, or not: the lease, odd sources, the lists, then (for a SYN) the rates.
 #[inline(always)]
 pub(crate) fn admit<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<Verdict> {
     let Some(director) = director() else {
@@ -39,6 +39,9 @@ pub(crate) fn admit<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<Ve
     };
     if !holds_lease(director) {
         return Err(Exit::Drop(Reason::DropNotMaster));
+    }
+    if F::is_odd_source(&frame.key) {
+        return Err(Exit::Drop(Reason::DropOddSource));
     }
     let mut listed = Listed::No;
     if director.flags & flag::LISTS != 0 {

@@ -1,5 +1,5 @@
 //! Whether a frame can concern lbd at all, told by one byte of it: nearly no frame does.
-use lbd_common::concerns::Concerns;
+use lbd_common::concerns::{Concerns, MAC_SLOTS};
 
 /// Pinned as [`lbd_common::maps::CONCERNS`].
 ///
@@ -7,7 +7,7 @@ use lbd_common::concerns::Concerns;
 /// read for every frame, also for the operator's own ssh.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.concerns")]
-static mut CONCERNS: Concerns = Concerns { bits: [0; 256] };
+static mut CONCERNS: Concerns = Concerns::NONE;
 
 /// Whether `bit` of [`lbd_common::concerns`] stands for an address with this last byte: a family's, if
 /// a frame to it may be for a VIP, for this box's end of a tunnel, or a `nat` backend's reply; that of
@@ -23,4 +23,16 @@ pub(crate) fn is_possible(last_byte: u8, bit: u8) -> bool {
             .read_volatile()
     };
     bits & bit != 0
+}
+
+/// The entry in a slot of [`Concerns::macs`].
+#[inline(always)]
+pub(crate) fn own_arrival(slot: u32) -> u64 {
+    // SAFETY: the index is below the array's length; a word is read whole.
+    unsafe {
+        (&raw const CONCERNS.macs)
+            .cast::<u64>()
+            .add((slot & (MAC_SLOTS - 1)) as usize)
+            .read_volatile()
+    }
 }

@@ -7,6 +7,7 @@ use lbd_common::{
 use crate::{
     lists::{Listed, listed4, listed6},
     maps::{FLOWS4, FLOWS4_MASK, FLOWS6, FLOWS6_MASK},
+    source,
 };
 
 /// A family whose flow key is `K` words of 64 bits, as they stand in a slot.
@@ -23,6 +24,8 @@ pub(crate) trait Family<const K: usize> {
     fn source_hash(key: &Key<K>) -> u64;
     /// What the lists say of the source.
     fn listed(key: &Key<K>) -> Listed;
+    /// Whether no client can have the source's address: see [`crate::source`].
+    fn is_odd_source(key: &Key<K>) -> bool;
     /// Source address (as an event has it), source port and VIP id.
     fn parts(key: &Key<K>) -> ([u32; 4], u16, u16);
 }
@@ -65,6 +68,11 @@ impl Family<1> for V4 {
     }
 
     #[inline(always)]
+    fn is_odd_source(key: &Key<1>) -> bool {
+        source::is_odd4(key[0] as u32)
+    }
+
+    #[inline(always)]
     fn parts(key: &Key<1>) -> ([u32; 4], u16, u16) {
         let (source, port_be, vip_id) = parts4(*key);
         ([source, 0, 0, 0], port_be, vip_id)
@@ -98,6 +106,11 @@ impl Family<3> for V6 {
     #[inline(always)]
     fn listed(key: &Key<3>) -> Listed {
         listed6(Self::parts(key).0)
+    }
+
+    #[inline(always)]
+    fn is_odd_source(key: &Key<3>) -> bool {
+        source::is_odd6(Self::parts(key).0)
     }
 
     #[inline(always)]

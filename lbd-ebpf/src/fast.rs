@@ -16,6 +16,7 @@ use lbd_ebpf::{
 };
 
 use crate::{
+    addressee,
     classify::{ForVip, is_node, service, vip4, vip6},
     concerns,
     exit::Exit,
@@ -101,7 +102,7 @@ fn fits(offset: u8, bytes: usize) -> bool {
 /// Sends the frame of an open session on.
 #[inline(always)]
 fn session<const K: usize, F: Family<K>>(packet: &mut Packet, key: Key<K>) -> Option<u32> {
-    if parse::sender(packet).is_none_or(is_node) {
+    if !addressee::is_own_at_once(packet) || parse::sender(packet).is_none_or(is_node) {
         return None;
     }
     let frame = ForVip::named(key, F::hash(&key), tcp_flag::ACK);

@@ -25,6 +25,8 @@ fn main() {
 }
 
 #[cfg(target_arch = "bpf")]
+mod addressee;
+#[cfg(target_arch = "bpf")]
 mod admit;
 #[cfg(target_arch = "bpf")]
 mod atomic;
@@ -84,6 +86,8 @@ mod second;
 mod select;
 #[cfg(target_arch = "bpf")]
 mod socket;
+#[cfg(target_arch = "bpf")]
+mod source;
 #[cfg(target_arch = "bpf")]
 mod too_big;
 #[cfg(target_arch = "bpf")]

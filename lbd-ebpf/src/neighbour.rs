@@ -3,7 +3,7 @@
 //! Only questions are held back. What others say *about* the VIP (announcements, answers) always
 //! goes up, so that the kernel and the daemon hear of rivals.
 use lbd_common::counters::Reason;
-use lbd_ebpf::parse::{Arp, Ipv6, Link, protocol, solicited};
+use lbd_ebpf::parse::{Arp, Ipv6, Link, ethertype, protocol, solicited};
 
 use crate::{
     admit,
@@ -11,6 +11,18 @@ use crate::{
     exit::{Exit, NOT_OURS},
     packet::Packet,
 };
+
+/// Decides a frame to many boxes: one that asks for a VIP's MAC, and every other.
+#[inline(always)]
+pub(crate) fn asked(packet: &Packet, link: &Link) -> Exit {
+    match link.ethertype {
+        ethertype::ARP => arp(packet, link),
+        ethertype::IPV6 => Ipv6::at(packet, link.network)
+            .and_then(|ip| solicitation(packet, link, ip))
+            .unwrap_or(NOT_OURS),
+        _ => NOT_OURS,
+    }
+}
 
 /// Decides an ARP frame.
 #[inline(always)]

@@ -7,6 +7,7 @@ use lbd_ebpf::{
 };
 
 use crate::{
+    addressee::{self, Addressee},
     backend::Target,
     classify::{self, ForVip, Wanted},
     exit::{Exit, NOT_OURS, Stage, later},
@@ -59,6 +60,11 @@ fn decide(packet: &mut Packet) -> Stage<u32> {
     let Some(link) = parse::link(packet) else {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
+    match addressee::of(packet) {
+        Addressee::Own => {}
+        Addressee::Group => return Err(neighbour::asked(packet, &link)),
+        Addressee::Other => return Err(Exit::Pass(Reason::PassOtherMac)),
+    }
     let (target, opened) = match link.ethertype {
         ethertype::IPV4 => match classify::ipv4(packet, &link)? {
             Wanted::Segment(frame) => route::<1, V4>(packet, &frame)?,

@@ -9,7 +9,7 @@ use lbd_common::{
     },
 };
 use lbd_tests::xdp::{
-    packet::{ACK, CLIENT4, CLIENT6, FIN, PSH, RST, SYN, v4, v6},
+    packet::{ACK, CLIENT4, CLIENT6, FIN, PSH, RST, SYN, VIP4, VIP6, v4, v6},
     row::{Flow, Given, Out, check, half, open, row},
     world::{A, B, List, World},
 };
@@ -200,4 +200,79 @@ fn a_flood_leaves_no_flows() {
         world.run(&v4(SYN).bytes()).unwrap();
     }
     assert_eq!(world.stats(A).unwrap().packets, 20);
+}
+
+#[test]
+fn a_source_that_no_client_has_begins_nothing() {
+    let Some(mut world) = World::load("a_source_that_no_client_has_begins_nothing") else {
+        return;
+    };
+    let odd = [
+        "0.0.0.0",
+        "0.1.2.3",
+        "127.0.0.1",
+        "127.9.9.9",
+        "224.0.0.18",
+        "239.1.2.3",
+        "240.0.0.1",
+        "255.255.255.255",
+    ];
+    let mut rows = Vec::new();
+    for source in odd
+        .map(|text| text.parse().unwrap())
+        .into_iter()
+        .chain([VIP4])
+    {
+        #[rustfmt::skip]
+        rows.extend([
+            row("an odd source", v4(SYN).from4(source), [], Out::Drop, [C::DropOddSource], None),
+            row("an odd source in mid-session", v4(ACK).from4(source), [], Out::Drop, [C::DropOddSource], None),
+            row("an odd source, tagged", v4(SYN).tagged(&[7]).from4(source), [], Out::Drop, [C::DropOddSource], None),
+        ]);
+    }
+    let odd = [
+        "::",
+        "::1",
+        "::192.0.2.1",
+        "::ffff:198.51.100.7",
+        "ff02::1",
+        "ff0e::5",
+    ];
+    for source in odd
+        .map(|text| text.parse().unwrap())
+        .into_iter()
+        .chain([VIP6])
+    {
+        #[rustfmt::skip]
+        rows.extend([
+            row("an odd source, IPv6", v6(SYN).from6(source), [], Out::Drop, [C::DropOddSource], None),
+            row("an odd source in mid-session, IPv6", v6(ACK).from6(source), [], Out::Drop, [C::DropOddSource], None),
+        ]);
+    }
+    let near = [
+        "1.0.0.0",
+        "126.255.255.255",
+        "128.0.0.1",
+        "223.255.255.255",
+        "10.0.0.1",
+    ];
+    for source in near.map(|text| text.parse().unwrap()) {
+        rows.push(row(
+            "an ordinary source",
+            v4(RST).from4(source),
+            [],
+            Out::Drop,
+            [C::DropNoBackend],
+            None,
+        ));
+    }
+    rows.push(row(
+        "a backup judges nobody",
+        v4(SYN).from4(VIP4),
+        [Given::Backup],
+        Out::Drop,
+        [C::DropNotMaster],
+        None,
+    ));
+    check(&mut world, rows);
 }

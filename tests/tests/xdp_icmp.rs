@@ -7,7 +7,7 @@ use lbd_common::{
 };
 use lbd_tests::xdp::{
     icmp::{ROUTER4, ROUTER6, icmp4, icmp6, reply4, reply6},
-    packet::{NODE_MAC, VIP4, VIP6, v4, v6},
+    packet::{NODE_MAC, OUR_MAC, VIP4, VIP6, v4, v6},
     row::{Flow, Given, Out, check, closing, half, open, row},
     world::{A, B, FAR, LOCAL, World},
 };
@@ -118,7 +118,7 @@ fn what_names_no_session_goes_up_as_it_came() {
         row("an ICMP error longer than its frame", icmp4(3, 4).edit(16, &[1, 0]), [on(open(B))], Out::Drop, [C::DropMalformed], open(B)),
         row("for another address", icmp4(3, 4).to(OTHER4, OTHER6), [on(open(B))], Out::Pass, [], open(B)),
         row("for another address, IPv6", icmp6(2, 0).to(OTHER4, OTHER6), [on(open(B))], Out::Pass, [], open(B)),
-        row("for the VIP from the VIP", icmp4(3, 4).answer().to(VIP4, VIP6).about(&reply4().to4(ROUTER4), 28), [on(open(B)), Given::Backup], Out::Pass, [C::PassIcmpUnknown], open(B)),
+        row("for the VIP from the VIP", icmp4(3, 4).answer().to_mac(OUR_MAC).to(VIP4, VIP6).about(&reply4().to4(ROUTER4), 28), [on(open(B)), Given::Backup], Out::Pass, [C::PassIcmpUnknown], open(B)),
         row("about another client's session", icmp6(2, 0).about(&reply6().to6(ROUTER6), 60), [on(open(B)), Given::Backup], Out::Pass, [C::PassIcmpUnknown], open(B)),
     ];
     check(&mut world, rows);

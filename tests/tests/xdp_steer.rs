@@ -13,7 +13,7 @@ use lbd_tests::xdp::{
         neighbour, v4, v6,
     },
     row::{Flow, Given, Out, check, closing, doomed, half, open, row},
-    world::{A, B, FAR, LOCAL, LOST, World},
+    world::{A, B, FAR, INGRESS, LOCAL, LOST, World},
 };
 
 const OTHER4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
@@ -231,4 +231,60 @@ fn events_tell_of_sessions_once() {
             assert_eq!(world.load_of(A).unwrap(), load);
         }
     }
+}
+
+const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xd2];
+const VLAN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xd3];
+const BROADCAST: [u8; 6] = [0xff; 6];
+const MULTICAST: [u8; 6] = [1, 0, 0x5e, 0, 0, 18];
+
+/// A question for the VIP's MAC that is addressed to one box.
+fn to_one(mut question: Vec<u8>, mac: [u8; 6]) -> Vec<u8> {
+    question[..6].copy_from_slice(&mac);
+    question
+}
+
+#[test]
+fn what_is_addressed_to_another_mac_leaves_as_it_came() {
+    let Some(mut world) = World::load("what_is_addressed_to_another_mac_leaves_as_it_came") else {
+        return;
+    };
+    let somebody = Ipv4Addr::new(192, 0, 2, 1);
+    let other = [C::PassOtherMac];
+    let vlan = Given::Do(|world| world.own_macs(&[(INGRESS, OUR_MAC), (INGRESS, VLAN_MAC)]));
+    let elsewhere = Given::Do(|world| world.own_macs(&[(INGRESS + 1, OUR_MAC)]));
+    let crowded = Given::Do(|world| {
+        world.own_macs(&[
+            (INGRESS + 64, OTHER_MAC),
+            (INGRESS, OUR_MAC),
+            (INGRESS + 1, OTHER_MAC),
+        ])
+    });
+    #[rustfmt::skip]
+    let rows = [
+        row("a SYN", v4(SYN).to_mac(OTHER_MAC), [], Out::Pass, other, None),
+        row("a SYN, IPv6", v6(SYN).to_mac(OTHER_MAC), [], Out::Pass, other, None),
+        row("a SYN, tagged", v4(SYN).tagged(&[7]).to_mac(OTHER_MAC), [], Out::Pass, other, None),
+        row("of an open session", v4(ACK).to_mac(OTHER_MAC), [Given::Flow(open(A))], Out::Pass, other, open(A)),
+        row("of an open session, IPv6", v6(ACK).to_mac(OTHER_MAC), [Given::Flow(open(A))], Out::Pass, other, open(A)),
+        row("of a session that ends", v4(FIN | ACK).to_mac(OTHER_MAC), [Given::Flow(open(A))], Out::Pass, other, open(A)),
+        row("from a box of the cluster", v4(ACK).from_mac(NODE_MAC).to_mac(OTHER_MAC), [Given::Flow(open(A))], Out::Pass, other, open(A)),
+        row("malformed", v4(SYN).to_mac(OTHER_MAC).edit(14, &[0x44]), [], Out::Pass, other, None),
+        row("a question for the VIP's MAC, to another box", to_one(arp(1, somebody, VIP4), OTHER_MAC), [Given::Backup], Out::Pass, other, None),
+        row("a question for the VIP's MAC, to this box", to_one(arp(1, somebody, VIP4), OUR_MAC), [Given::Backup], Out::Drop, [C::DropNeighbour], None),
+        row("a solicitation of the VIP, to another box", to_one(neighbour(135, VIP6), OTHER_MAC), [Given::Backup], Out::Pass, other, None),
+        row("a solicitation of the VIP, to this box", to_one(neighbour(135, VIP6), OUR_MAC), [Given::Backup], Out::Drop, [C::DropNeighbour], None),
+        row("TCP to everybody", v4(SYN).to_mac(BROADCAST), [], Out::Pass, [], None),
+        row("TCP to everybody, IPv6", v6(SYN).to_mac(BROADCAST), [], Out::Pass, [], None),
+        row("of an open session, to everybody", v4(ACK).to_mac(BROADCAST), [Given::Flow(open(A))], Out::Pass, [], open(A)),
+        row("of an open session, to a group", v6(ACK).to_mac(MULTICAST), [Given::Flow(open(A))], Out::Pass, [], open(A)),
+        row("to a VLAN's MAC", v4(SYN).to_mac(VLAN_MAC), [vlan], Out::To(A), [], half(A)),
+        row("to a VLAN's MAC, of an open session", v6(ACK).to_mac(VLAN_MAC), [vlan, Given::Flow(open(A))], Out::To(A), [], open(A)),
+        row("to the interface's own beside it", v4(ACK).tagged(&[7]), [vlan, Given::Flow(open(A))], Out::To(A), [], open(A)),
+        row("to neither", v4(SYN).to_mac(OTHER_MAC), [vlan], Out::Pass, other, None),
+        row("an interface that has no MAC takes all", v4(SYN).to_mac(OTHER_MAC), [elsewhere], Out::To(A), [], half(A)),
+        row("another interface has the slot", v4(ACK), [crowded, Given::Flow(open(A))], Out::To(A), [], open(A)),
+        row("another interface's MAC", v4(ACK).to_mac(OTHER_MAC), [crowded, Given::Flow(open(A))], Out::Pass, other, open(A)),
+    ];
+    check(&mut world, rows);
 }

@@ -59,7 +59,16 @@ impl Network {
     /// Whether it holds `address`.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
-        Self::of(address, self.prefix_len) == self
+        Self::of(address.to_canonical(), self.prefix_len) == self
+    }
+}
+
+/// An IPv4 network in IPv6's clothes (`::ffff:198.51.100.0/120`, RFC 4291, section 2.5.5.2), as programs
+/// with one socket for both families print their clients, is the IPv4 network: no frame has the other.
+pub(super) fn canonical((address, prefix_len): (IpAddr, u8)) -> (IpAddr, u8) {
+    match (address.to_canonical(), prefix_len.checked_sub(96)) {
+        (IpAddr::V4(v4), Some(prefix_len)) if address.is_ipv6() => (v4.into(), prefix_len),
+        _ => (address, prefix_len),
     }
 }
 
@@ -107,7 +116,7 @@ impl std::str::FromStr for Network {
     type Err = PrefixError;
 
     fn from_str(text: &str) -> Result<Self, PrefixError> {
-        let (address, prefix_len) = parse(text)?;
+        let (address, prefix_len) = canonical(parse(text)?);
         let network = Self::of(address, prefix_len);
         if network.address() == address {
             Ok(network)
@@ -163,6 +172,23 @@ mod tests {
         for text in ["", "/", "/24", "10.0.0/24", "example.org", "[::1]/64"] {
             assert_eq!(parse(text), Err(PrefixError::Address), "{text}");
         }
+    }
+
+    #[test]
+    fn a_mapped_network_is_the_ipv4_network() {
+        for (text, expected) in [
+            ("::ffff:198.51.100.7", "198.51.100.7"),
+            ("::ffff:c633:6407/128", "198.51.100.7"),
+            ("::ffff:198.51.100.0/120", "198.51.100.0/24"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+        ] {
+            let network: Network = text.parse().unwrap();
+            assert_eq!(network, expected.parse().unwrap(), "{text}");
+            assert!(network.contains("::ffff:198.51.100.7".parse().unwrap()));
+            assert!(network.contains("198.51.100.7".parse().unwrap()));
+        }
+        let wide: Network = "::/0".parse().unwrap();
+        assert!(wide.address().is_ipv6(), "all of IPv6 is not all of IPv4");
     }
 
     proptest! {

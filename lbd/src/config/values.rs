@@ -203,7 +203,8 @@ pub(super) fn virtual_address(text: &str) -> Result<VirtualAddress, Complaint> {
 
 /// A network; bits beyond the prefix are a mistake.
 pub(super) fn network(text: &str) -> Result<Network, Complaint> {
-    let (address, prefix_len) = prefix(text, "198.51.100.0/24 or \"2001:db8::/32\"")?;
+    let (address, prefix_len) =
+        address::canonical(prefix(text, "198.51.100.0/24 or \"2001:db8::/32\"")?);
     let network = Network::of(address, prefix_len);
     if network.address() != address {
         return Err(Complaint::new(

@@ -16,10 +16,22 @@ impl Conductor {
             devices.push(link.ifindex);
         }
         self.plane.set_devices(&devices)?;
+        let own = links.own_macs(&self.config.node.interfaces);
+        self.plane.set_own_macs(&own)?;
         Ok(())
     }
 
+    /// Frames come for the MAC that an interface has now: a bond's changes with its active port, a cloud's
+    /// with the network card.
+    fn receive_on(&mut self) {
+        self.log_failure("the MACs of node.interfaces", |conductor| {
+            let own = Links::read()?.own_macs(&conductor.config.node.interfaces);
+            Ok(conductor.plane.set_own_macs(&own)?)
+        });
+    }
+
     pub(super) fn link(&mut self, change: &LinkChange) {
+        self.receive_on();
         let (name, usable) = match change {
             LinkChange::Now(link) => (&link.name, link.is_usable()),
             LinkChange::Gone { name, .. } => (name, false),

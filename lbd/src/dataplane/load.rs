@@ -70,7 +70,7 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
     loader
         .override_global("FLOWS4_MASK", &masks[0], true)
         .override_global("FLOWS6_MASK", &masks[1], true)
-        .override_global("CONCERNS", &concerns.bits, true);
+        .override_global("CONCERNS", &concerns, true);
     for (map, entries) in sizes {
         loader.map_max_entries(map, entries);
     }
@@ -101,7 +101,7 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
 fn running_concerns(pins: &PinDir) -> Result<Concerns> {
     let path = pins.map(CONCERNS);
     if !path.exists() {
-        return Ok(Concerns { bits: [0; 256] });
+        return Ok(Concerns::NONE);
     }
     let map = bpf::open_pin(&path).map_err(|source| pin_error("opening", &path, source))?;
     let entries = bpf::lookup::<Concerns>(map.as_fd(), 0_u32, 1)

@@ -12,6 +12,7 @@ use aya::{
 };
 use lbd_common::{
     backend::Backend,
+    concerns::Concerns,
     director::{Director, flag},
     maps::{
         BACKEND_STATS, BACKENDS, CONCERNS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6,
@@ -38,6 +39,7 @@ use super::{
     spec::LoadOptions,
     tunnels, vips,
 };
+use crate::units::Mac;
 
 /// A map that is read and written by system calls.
 #[derive(Debug)]
@@ -193,8 +195,19 @@ impl Maps {
             .chain(coming);
         let nodes = nodes::all(&self.nodes).chain(coming_nodes);
         let nat = self.director.get(0).flags & flag::NAT != 0;
+        let macs = self.concerns.get::<Concerns>(0_u32)?.macs;
         self.concerns
-            .set(0_u32, &concerns::of(addresses, nodes, nat))
+            .set(0_u32, &concerns::of(addresses, nodes, nat, macs))
+    }
+
+    /// Takes exactly these MACs as those that frames for this box are addressed to.
+    pub(super) fn receive(&self, own: &[(u32, Mac)]) -> Result<()> {
+        let now: Concerns = self.concerns.get(0_u32)?;
+        let macs = concerns::own_macs(own);
+        if macs == now.macs {
+            return Ok(());
+        }
+        self.concerns.set(0_u32, &Concerns { macs, ..now })
     }
 
     /// Every entry of `BACKENDS`.

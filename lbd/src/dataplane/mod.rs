@@ -215,6 +215,13 @@ impl DataPlane {
         self.maps.filter(None, None)
     }
 
+    /// Takes exactly these MACs as the ones that frames for this box are addressed to, by the number of
+    /// the interface that they come in by, from now on. Frames to others leave untouched; those of an
+    /// interface that is not named are taken whatever their destination.
+    pub fn set_own_macs(&mut self, own: &[(u32, Mac)]) -> Result<()> {
+        self.maps.receive(own)
+    }
+
     /// Takes packets out of tunnels between exactly these addresses from now on, each with its
     /// [`lbd_common::tunnel::side`].
     pub fn set_tunnel_ends(&mut self, ends: &BTreeMap<IpAddr, u32>) -> Result<()> {

@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::HostError;
@@ -30,6 +32,10 @@ pub struct Link {
     pub loopback: bool,
     /// The id of the XDP program attached to it, by whomever.
     pub xdp_program_id: Option<u32>,
+    /// The interface that it is a VLAN of.
+    pub vlan_of: Option<u32>,
+    /// The bond or bridge that it is a port of.
+    pub port_of: Option<u32>,
     /// Its addresses, by family and value.
     pub addresses: Vec<LinkAddress>,
 }
@@ -146,6 +152,34 @@ impl Links {
         links
             .find(|link| link.addresses.iter().any(own_subnet))
             .or_else(|| self.named(names.first()?).ok())
+    }
+
+    /// The MACs that frames for this box are addressed to on the interfaces of these names, each with the
+    /// number of the interface that XDP sees: the interface's own first, then those of VLANs on it. A
+    /// bond's frames come in by its ports (`bond_xdp_set` of `drivers/net/bonding/bond_main.c`), for the
+    /// bond's MAC or the port's own (`fail_over_mac`).
+    #[must_use]
+    pub fn own_macs(&self, names: &[String]) -> Vec<(u32, Mac)> {
+        let named = || names.iter().filter_map(|name| self.named(name).ok());
+        let own = named().filter_map(|link| Some((link.ifindex, link.mac?)));
+        let ports = named().flat_map(|link| {
+            self.iter()
+                .filter(|port| port.port_of == Some(link.ifindex))
+                .flat_map(|port| [link.mac, port.mac].map(|mac| Some((port.ifindex, mac?))))
+                .flatten()
+        });
+        let vlans = named().flat_map(|link| {
+            self.iter()
+                .filter(|vlan| vlan.vlan_of == Some(link.ifindex))
+                .filter_map(|vlan| Some((link.ifindex, vlan.mac?)))
+        });
+        let mut macs = Vec::new();
+        for mac in own.chain(ports).chain(vlans) {
+            if !macs.contains(&mac) {
+                macs.push(mac);
+            }
+        }
+        macs
     }
 
     /// Those of these names.
@@ -284,15 +318,22 @@ fn link_of(message: &LinkMessage) -> Link {
         loopback: flags.contains(LinkFlags::Loopback),
         ..Link::default()
     };
+    let (mut below, mut is_vlan) = (None, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Address(bytes) if !link.loopback => link.mac = mac_of(bytes),
             LinkAttribute::Xdp(attributes) => link.xdp_program_id = xdp_program_id(attributes),
+            LinkAttribute::Controller(ifindex) => link.port_of = Some(*ifindex),
+            LinkAttribute::Link(ifindex) => below = Some(*ifindex),
+            LinkAttribute::LinkInfo(infos) => {
+                is_vlan = infos.contains(&LinkInfo::Kind(InfoKind::Vlan));
+            }
             _ => {}
         }
     }
+    link.vlan_of = below.filter(|_| is_vlan);
     link
 }
 

@@ -8,6 +8,7 @@ use aya::{
     programs::{ProgramFd, ProgramInfo, TestRun as _, Xdp, XdpMode, xdp::XdpLink},
     util::nr_cpus,
 };
+use lbd::units::Mac;
 use lbd_common::{
     backend::{Backend, BackendStats, mode, state},
     counters::Counters,
@@ -75,6 +76,9 @@ pub fn backend_mac(id: u16) -> [u8; 6] {
     [2, 0, 0, 0, 0xb0, id.to_be_bytes()[1]]
 }
 
+/// Where the benchmark's generator sends its frames.
+const GENERATED_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
 /// A box of the cluster.
 const NODE: Node = Node {
     mac: mac_to_u64(NODE_MAC),
@@ -99,6 +103,7 @@ pub struct World {
     touched_slots: Vec<u32>,
     listed: Vec<(&'static str, IpAddr, u32)>,
     ingress: Option<u32>,
+    own_macs: Vec<(u32, Mac)>,
 }
 
 impl World {
@@ -148,8 +153,10 @@ impl World {
         Ok(world)
     }
 
-    /// Attaches the program in native mode, in the caller's namespace, until the link is dropped.
+    /// Attaches the program in native mode, in the caller's namespace, until the link is dropped. Frames
+    /// come for the MAC that the benchmark's generator (`lbd-ebpf/src/bin/lbd-floor.rs`) sends them to.
     pub fn attach(&mut self, ifindex: u32) -> Result<XdpLink> {
+        self.own_macs(&[(INGRESS, OUR_MAC), (ifindex, GENERATED_MAC)])?;
         let program: &mut Xdp = self.ebpf.program_mut("lbd").context("lbd")?.try_into()?;
         let link = program.attach_to_if_index(ifindex, XdpMode::Driver)?;
         Ok(program.take_link(link)?)
@@ -194,6 +201,7 @@ impl World {
             touched_slots: Vec::new(),
             listed: Vec::new(),
             ingress: None,
+            own_macs: vec![(INGRESS, Mac(OUR_MAC))],
         })
     }
 
@@ -219,6 +227,7 @@ impl World {
             self.per_cpu(maps::BACKEND_STATS, id, BackendStats::default())?;
         }
         self.addresses.clear();
+        self.own_macs = vec![(INGRESS, Mac(OUR_MAC))];
         for index in 0..maps::VIP_SLOTS {
             self.array::<Vip>(maps::VIPS)?
                 .set(index, Vip::default(), 0)?;

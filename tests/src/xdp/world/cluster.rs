@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::maps::{DevMapHash, HashMap, MapData};
-use lbd::dataplane::concerns;
+use lbd::{dataplane::concerns, units::Mac};
 use lbd_common::{
     backend::{Backend, mode},
     concerns::Concerns,
@@ -136,9 +136,17 @@ impl World {
         self.filter()
     }
 
+    /// Frames for this box are addressed to exactly these MACs from now on, by the interface that they
+    /// come in by.
+    pub fn own_macs(&mut self, own: &[(u32, [u8; 6])]) -> Result<()> {
+        self.own_macs = own.iter().map(|(index, mac)| (*index, Mac(*mac))).collect();
+        self.filter()
+    }
+
     /// Has the program look at frames for what is served, as the daemon does.
     fn filter(&mut self) -> Result<()> {
-        let filter = concerns::of(self.addresses.iter().copied(), [NODE], self.nat);
+        let macs = concerns::own_macs(&self.own_macs);
+        let filter = concerns::of(self.addresses.iter().copied(), [NODE], self.nat, macs);
         Ok(self
             .array::<Concerns>(concerns::SECTION)?
             .set(0, filter, 0)?)

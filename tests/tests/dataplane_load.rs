@@ -21,6 +21,7 @@ use lbd::{
     units::{BackendId, Endpoint, Mac, WeightPermille},
 };
 use lbd_common::{
+    concerns::Concerns,
     director::Director,
     flow::{flag, state},
     maps::{CONCERNS, DIRECTOR, LOAD, VIPS},
@@ -130,10 +131,10 @@ impl Rig {
     }
 }
 
-/// The bits of `CONCERNS`, as a running program reads them.
-fn concerns(rig: &Rig) -> Result<[u8; 256]> {
+/// `CONCERNS`, as a running program reads it.
+fn concerns(rig: &Rig) -> Result<Concerns> {
     let data = MapData::from_pin(rig.bpffs.pin_dir().join(CONCERNS))?;
-    let map: Array<MapData, [u8; 256]> = Map::from_map_data(data)?.try_into()?;
+    let map: Array<MapData, Concerns> = Map::from_map_data(data)?.try_into()?;
     Ok(map.get(&0, 0)?)
 }
 
@@ -145,8 +146,10 @@ fn the_running_program_overlooks_no_frame_while_another_is_loaded() -> Result<()
     let rig = Rig::new()?;
     let mut plane = rig.load()?;
     plane.set_vips(&vips())?;
+    plane.set_own_macs(&[(3, Mac([2, 0, 0, 0, 0, 1]))])?;
     let before = concerns(&rig)?;
-    ensure!(before.iter().any(|bits| *bits != 0), "it overlooks all");
+    ensure!(before.bits != [0; 256], "it overlooks all");
+    ensure!(before.macs[3] != 0, "it takes what is addressed to others");
     drop(plane);
     let over = AtomicBool::new(false);
     let (watched, plane) = thread::scope(|scope| {

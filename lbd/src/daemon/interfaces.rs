@@ -22,11 +22,15 @@ impl Conductor {
     }
 
     /// Frames come for the MAC that an interface has now: a bond's changes with its active port, a cloud's
-    /// with the network card.
+    /// with the network card. The virtual addresses are announced with it.
     fn receive_on(&mut self) {
         self.log_failure("the MACs of node.interfaces", |conductor| {
             let own = Links::read()?.own_macs(&conductor.config.node.interfaces);
-            Ok(conductor.plane.set_own_macs(&own)?)
+            if conductor.plane.set_own_macs(&own)? {
+                info!("frames for this box are now addressed to other MACs");
+                conductor.reconfigure_election()?;
+            }
+            Ok(())
         });
     }
 

@@ -201,13 +201,15 @@ impl Maps {
     }
 
     /// Takes exactly these MACs as those that frames for this box are addressed to.
-    pub(super) fn receive(&self, own: &[(u32, Mac)]) -> Result<()> {
+    /// False if nothing changed.
+    pub(super) fn receive(&self, own: &[(u32, Mac)]) -> Result<bool> {
         let now: Concerns = self.concerns.get(0_u32)?;
         let macs = concerns::own_macs(own);
         if macs == now.macs {
-            return Ok(());
+            return Ok(false);
         }
-        self.concerns.set(0_u32, &Concerns { macs, ..now })
+        self.concerns.set(0_u32, &Concerns { macs, ..now })?;
+        Ok(true)
     }
 
     /// Every entry of `BACKENDS`.

@@ -228,7 +228,11 @@ impl Worker {
         if self.machine.is_master() {
             let placed = new.placed();
             let mut gone = old.placed();
-            gone.retain(|vip| !placed.contains(vip));
+            // An interface that only got another MAC keeps its addresses.
+            gone.retain(|old| {
+                let mut placed = placed.iter();
+                !placed.any(|new| (new.address, new.ifindex) == (old.address, old.ifindex))
+            });
             self.hands.remove(gone);
             self.held = self.hands.hold(placed, new.valid_s());
             self.announce();

@@ -8,8 +8,8 @@ use std::{
 };
 
 use lbd::{
-    daemon::health::{Checkers, Event, Probe, Target},
-    policy::HealthState::{self, Down, Full, Up},
+    daemon::health::{Change, Checkers, Event, Probe, Target},
+    policy::HealthState::{self, Down, Full, NotServing, Up},
     smtp::{Envelope, Settings},
 };
 use lbd_tests::postfix::server::Postfix;
@@ -67,6 +67,7 @@ fn target(address: SocketAddr, recipient: Option<&str>) -> Target {
     Target {
         backend: "mx1".into(),
         address,
+        is_local: false,
         probe: Probe::Smtp(Settings {
             helo: "lb.lbd.test".into(),
             probe: recipient.map(|to| Envelope {
@@ -82,8 +83,16 @@ fn target(address: SocketAddr, recipient: Option<&str>) -> Target {
     }
 }
 
+/// A server on this box is never silent.
+fn changed(event: Event) -> Change {
+    match event {
+        Event::Changed(change) => change,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Checks until the first thing that is told, then stops.
-fn first_event(target: Target) -> Event {
+fn first_event(target: Target) -> Change {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -95,6 +104,7 @@ fn first_event(target: Target) -> Event {
         tokio::time::timeout(PATIENCE, told.recv())
             .await
             .expect("an event")
+            .map(changed)
             .unwrap()
     })
 }
@@ -119,16 +129,16 @@ fn smtp_sink_is_judged_by_what_it_says() {
         ("-Q connect", None, Full, "the banner with 421"),
         ("-Q ehlo", None, Full, "EHLO with 421"),
         ("-r rcpt", someone, Full, "RCPT TO with 450"),
-        ("-f connect", None, Down, "the banner with 500"),
-        ("-f ehlo,helo", None, Down, "EHLO with 500"),
-        ("-f rcpt", someone, Down, "RCPT TO with 500"),
+        ("-f connect", None, NotServing, "the banner with 500"),
+        ("-f ehlo,helo", None, NotServing, "EHLO with 500"),
+        ("-f rcpt", someone, NotServing, "RCPT TO with 500"),
         (
             "-q connect",
             None,
-            Down,
+            NotServing,
             "closed the connection at the banner",
         ),
-        ("-q ehlo", None, Down, "closed the connection at EHLO"),
+        ("-q ehlo", None, NotServing, "closed the connection at EHLO"),
     ];
     for (options, recipient, state, reason) in table {
         let (_server, address) = smtp_sink(options);
@@ -165,7 +175,8 @@ fn a_sink_that_dies_is_down_and_one_that_returns_is_up() {
     runtime.block_on(async { checkers.replace([target(address, None)]) });
     let mut next = || {
         let next = async { tokio::time::timeout(PATIENCE, told.recv()).await };
-        runtime.block_on(next).expect("an event").unwrap().state
+        let event = runtime.block_on(next).expect("an event").unwrap();
+        changed(event).state
     };
     assert_eq!(next(), Up);
     drop(server);
@@ -173,6 +184,7 @@ fn a_sink_that_dies_is_down_and_one_that_returns_is_up() {
     let mut sink = Command::new("smtp-sink");
     sink.args(["-u", "nobody", &address.to_string(), "64"]);
     let _server = Server::start(&mut sink);
+    assert_eq!(next(), NotServing, "it answers again, once");
     assert_eq!(next(), Up);
 }
 

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::history::Message;
 
-/// Between two hellos to a peer.
-const HELLO_NS: u64 = 1_000_000_000;
+/// Between two hellos to a peer: a second of silence is a sign that its box may be dead.
+const HELLO_NS: u64 = 300_000_000;
 /// Between two answers to a peer that does not know our epoch, so that nobody makes us talk.
 const ANSWER_NS: u64 = 100_000_000;
 /// How long a node that joins waits for a first word of a peer.

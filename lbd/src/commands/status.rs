@@ -144,7 +144,7 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
 const COLUMNS: [Column; 8] = [
     ("BACKEND", 12, Side::Left),
     ("SITE", 10, Side::Left),
-    ("HEALTH", 7, Side::Left),
+    ("HEALTH", 11, Side::Left),
     ("WEIGHT", 7, Side::Right),
     ("SESSIONS", 8, Side::Right),
     ("SOURCES", 7, Side::Right),

@@ -30,8 +30,13 @@ pub struct Health {
     pub timeout: Duration,
     /// Good checks in a row that make a backend healthy, 1 to 100. Default 2.
     pub rise: u8,
-    /// Bad checks in a row that make it dead, 1 to 100. Default 3.
+    /// Bad checks in a row that take it out, 1 to 100: as dead, if no connection came about in any of
+    /// them, else as not serving, which leaves its open sessions alone. Default 3.
     pub fall: u8,
+    /// The part of the backends that answer, 0.01 to 1, whose checks have to fail together before the
+    /// check itself is taken to be wrong: those backends then take sessions all the same, with a
+    /// warning. `null`: never. Default 1, all of them.
+    pub panic_threshold: Option<f64>,
     /// The port that is checked. Default `null`: the backend's, else the first of the cluster's.
     pub port: Option<u16>,
     /// The name given in EHLO. Default `null`: `node.name`.

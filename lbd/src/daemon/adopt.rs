@@ -38,6 +38,7 @@ impl Conductor {
             };
             if entry.state == state::DEAD {
                 member.health.state = HealthState::Down;
+                member.checked.state = HealthState::Down;
             }
             let is_node = self.plane.is_node(Mac(entry.mac));
             member.hop = hop(entry, member.address, is_node, &links);

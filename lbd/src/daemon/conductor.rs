@@ -15,18 +15,19 @@ use tracing::{info, warn};
 use super::{
     advert::Command,
     channel,
-    chronicle::{Chronicle, Kind},
+    chronicle::Chronicle,
     clock, control,
     denials::Denials,
     election_view::ElectionView,
     event::Event,
     health,
     history::Historian,
-    members::{Member, Members},
+    members::{Checked, Member, Members},
     operator::Ordered,
     orders::Orders,
     outlets::Outlets,
     poll,
+    suspects::Doubts,
     sweep::Sweep,
     tunnel,
     watchdog::Watchdog,
@@ -39,7 +40,7 @@ use crate::{
         Host, HostEvent,
         neighbours::{Neighbour, Reach},
     },
-    policy::HealthState,
+    policy::{HealthState, Sign},
     push::Version,
     units::Sockets,
 };
@@ -67,6 +68,8 @@ pub(super) struct Conductor {
     /// The cluster's link-layer addresses changed. Written at the next tick, once for a thousand
     /// of them.
     pub(super) nodes_stale: bool,
+    /// Whether this box is one to judge others.
+    pub(super) doubts: Doubts,
     pub(super) denials: Denials,
     pub(super) chronicle: Chronicle,
     /// On the loopback: this box is a backend, or has sessions of the time when it was.
@@ -108,6 +111,7 @@ impl Conductor {
         let now_ns = clock::boottime_ns();
         Self {
             nodes_stale: false,
+            doubts: Doubts::default(),
             loads_read_ns: 0,
             weigher: Weigher::new(config.cluster.stats.interval),
             sweep: Sweep::default(),
@@ -151,7 +155,7 @@ impl Conductor {
                 Event::Tick => self.tick(),
                 Event::Host(event) => self.host(event),
                 Event::Polled(polled) => self.polled(polled),
-                Event::Health(change) => self.health(change),
+                Event::Health(event) => self.pulse(event),
                 Event::Election(event) => self.elected(event),
                 Event::Channel(event) => self.told(event),
                 Event::ConfigEdited => self.reload(),
@@ -175,6 +179,7 @@ impl Conductor {
     fn tick(&mut self) {
         self.write_nodes_if_stale();
         let now_ns = clock::boottime_ns();
+        self.look_for_signs(now_ns);
         self.operate_if_due(now_ns);
         self.obey_if_due(now_ns);
         self.sweep_if_due(now_ns);
@@ -273,6 +278,8 @@ impl Conductor {
             (None, Reach::Unreachable) => warn!("{name} ({address}): no route leads there"),
             (None, _) => info!("{name} ({address}) is being asked for its link-layer address"),
         }
+        let is_lost = hop.is_some_and(|hop| !hop.is_confirmed && hop.next_hop == address);
+        let (is_lost, name) = (is_lost && member.hop.is_some(), name.clone());
         let serves_ipv6 = || {
             let vips = &self.config.cluster.virtual_addresses;
             vips.iter().any(|vip| vip.address.is_ipv6())
@@ -292,6 +299,9 @@ impl Conductor {
         let changed = member.clone();
         self.write_backend(&changed);
         self.nodes_stale = true;
+        if is_lost {
+            self.sign_of(&name, Sign::NoNeighbour, clock::boottime_ns());
+        }
     }
 
     /// Puts into the map whose frames were steered already.
@@ -317,6 +327,7 @@ impl Conductor {
                     info!("{} answers with its figures again", member.name);
                 }
                 member.answered = Some((sample, now_ns));
+                self.settle_health(&polled.backend, now_ns);
             }
             Err(error) => {
                 member.poll_failures += 1;
@@ -334,32 +345,17 @@ impl Conductor {
         }
     }
 
-    fn health(&mut self, change: health::Event) {
+    pub(super) fn health(&mut self, change: health::Change) {
         let now_ns = clock::boottime_ns();
         let Some(member) = self.members.by_name(&change.backend) else {
             return;
         };
-        member.health_reason.clone_from(&change.reason);
-        if member.health.state == change.state {
-            return;
-        }
-        let said = format!(
-            "{} is {}{}",
-            member.name,
-            format!("{:?}", change.state).to_lowercase(),
-            change
-                .reason
-                .map(|reason| format!(": {reason}"))
-                .unwrap_or_default()
-        );
-        info!("{said}");
-        member.health.state = change.state;
-        member.health.since_ns = now_ns;
-        let changed = member.clone();
-        self.note(Kind::Health, Some(&changed.name), said);
-        self.write_backend(&changed);
-        self.weigher.hurry();
-        self.tell_election_of_health();
+        member.checked = Checked {
+            state: change.state,
+            reason: change.reason,
+            failing_since_ns: change.failing_since_ns,
+        };
+        self.settle_health(&change.backend, now_ns);
     }
 
     /// Puts into the maps how a backend is reached, and whether it lives: also for its sessions of

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::{ClusterKeys, Config},
     dataplane::LeaseHandle,
-    election::{Found, Health, Leader},
+    election::{Found, Health, Leader, Takeover},
     host::{self, VipSocket, links::Links, vip::Held},
     vrrp::Key,
 };
@@ -124,6 +124,8 @@ impl Conductor {
                 self.note(Kind::Role, None, format!("master: {why}"));
                 self.election.become_master(why.to_string(), now_ns);
                 self.weigher.hold_ring(now_ns);
+                let is_gone = matches!(why, Takeover::MasterDown | Takeover::MasterGone);
+                self.doubt_verdicts(is_gone, now_ns);
                 self.weigh(now_ns);
             }
             advert::Event::BecameBackup { why, leader } => {
@@ -167,6 +169,7 @@ impl Conductor {
                 let said = "this box was cut off or paused and hears others again";
                 self.note(Kind::Role, None, said.to_owned());
                 self.election.isolate(false, now_ns);
+                self.doubt_verdicts(false, now_ns);
             }
             advert::Event::Notice(notice) => warn!("{notice}"),
         }

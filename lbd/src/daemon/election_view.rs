@@ -14,6 +14,8 @@ pub(super) struct ElectionView {
     thread: Option<AdvertThread>,
     master: bool,
     leader: Option<Leader>,
+    /// The last one of which this node heard.
+    former: Option<Leader>,
     reason: String,
     since_ns: u64,
     times_master: u64,
@@ -30,6 +32,7 @@ impl ElectionView {
             thread: None,
             master: false,
             leader: None,
+            former: None,
             reason: "starting".to_owned(),
             since_ns: now_ns,
             times_master: 0,
@@ -100,12 +103,14 @@ impl ElectionView {
 
     pub(super) fn become_backup(&mut self, leader: Option<Leader>, reason: String, now_ns: u64) {
         self.master = false;
+        self.former = leader.or(self.former);
         self.leader = leader;
         self.reason = reason;
         self.since_ns = now_ns;
     }
 
     pub(super) fn led_by(&mut self, leader: Option<Leader>) {
+        self.former = leader.or(self.former);
         self.leader = leader;
     }
 
@@ -136,6 +141,11 @@ impl ElectionView {
     /// before are void.
     pub(super) fn rejoined_ns(&self) -> Option<u64> {
         self.rejoined_ns
+    }
+
+    /// The last master of which this node heard.
+    pub(super) fn former(&self) -> Option<Leader> {
+        self.former
     }
 
     pub(super) fn is_master(&self) -> bool {

@@ -71,7 +71,11 @@ impl Led {
                 // What was found may be older than an order, and than a death.
                 let is_settled = matches!(
                     decision.reason,
-                    Reason::Drained { .. } | Reason::OperatorWeight { .. } | Reason::Down { .. }
+                    Reason::Drained { .. }
+                        | Reason::OperatorWeight { .. }
+                        | Reason::Down { .. }
+                        | Reason::NotServing { .. }
+                        | Reason::Suspect { .. }
                 );
                 if self.whose == Whose::Former && is_settled {
                     continue;

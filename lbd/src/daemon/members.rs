@@ -1,7 +1,7 @@
 //! What the daemon knows of each backend, and how the cores see it. Pure.
 use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU16};
 
-use super::turnover::Turnover;
+use super::{suspicion::Suspicion, turnover::Turnover};
 use crate::{
     config::{self, Cluster, Forwarding},
     dataplane::NatBackend,
@@ -25,9 +25,14 @@ pub(super) struct Member {
     /// This box.
     pub(super) local: bool,
     pub(super) hop: Option<Hop>,
+    /// What the checks have found.
+    pub(super) checked: Checked,
+    /// What of it counts: see [`Member::settle_health`].
     pub(super) health: Health,
     /// Why it is not up.
     pub(super) health_reason: Option<String>,
+    /// Signs that it may be dead.
+    pub(super) suspicion: Suspicion,
     /// Its last good answer, and when it came.
     pub(super) answered: Option<(Sample, u64)>,
     /// When its last poll ended, well or not.
@@ -41,6 +46,15 @@ pub(super) struct Member {
     pub(super) live: Live,
     /// How fast its sessions end.
     pub(super) turnover: Turnover,
+}
+
+/// What the checks have found of a backend.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Checked {
+    pub(super) state: HealthState,
+    pub(super) reason: Option<String>,
+    /// Since when the checks fail, if they do.
+    pub(super) failing_since_ns: u64,
 }
 
 /// Every backend, in the configuration's order.
@@ -196,8 +210,10 @@ impl Member {
             endpoint: Endpoint::of_virtual(backend.address),
             local: false,
             hop: None,
+            checked: Checked::default(),
             health: Health::default(),
             health_reason: None,
+            suspicion: Suspicion::default(),
             answered: None,
             heard_ns: 0,
             poll_error: None,
@@ -209,6 +225,47 @@ impl Member {
         }
     }
 
+    /// Makes what the checks found the health that counts. Returns the sentence that tells of a change.
+    ///
+    /// No connection from here is not the box's death: the check may name another port, or a packet
+    /// filter knows the directors. While the box itself says, by figures measured after the checks began
+    /// to fail, that it has sessions or a listener, it lives, and its sessions are not cut.
+    pub(super) fn settle_health(&mut self, stale_ns: u64, now_ns: u64) -> Option<String> {
+        let Checked {
+            mut state,
+            mut reason,
+            failing_since_ns,
+        } = self.checked.clone();
+        if state == HealthState::Down
+            && let Some((sample, at_ns)) = &self.answered
+        {
+            let measured_ns = at_ns.saturating_sub(sample.age_ms.saturating_mul(1_000_000));
+            let sessions = sample.sessions.unwrap_or(0);
+            let is_fresh =
+                measured_ns > failing_since_ns && now_ns.saturating_sub(measured_ns) < stale_ns;
+            if is_fresh && (sessions > 0 || sample.vip_ready == Some(true)) {
+                state = HealthState::NotServing;
+                let found = reason.unwrap_or_default();
+                reason = Some(format!(
+                    "{found}; its own agent has {sessions} sessions, so it lives"
+                ));
+            }
+        }
+        self.health_reason = reason;
+        if self.health.state == state {
+            return None;
+        }
+        self.health.state = state;
+        self.health.since_ns = now_ns;
+        let why = self.health_reason.as_ref();
+        Some(format!(
+            "{} is {}{}",
+            self.name,
+            state.name().replace('_', " "),
+            why.map(|why| format!(": {why}")).unwrap_or_default()
+        ))
+    }
+
     fn policy_input(&self, now_ns: u64) -> BackendInput {
         BackendInput {
             id: self.id,
@@ -216,6 +273,8 @@ impl Member {
             weight: self.weight,
             operator: self.order,
             health: self.health,
+            health_reason: self.health_reason.clone(),
+            suspect: self.suspicion.suspect(),
             polled: self.answered.as_ref().map(|(sample, at_ns)| Polled {
                 age_ns: now_ns
                     .saturating_sub(*at_ns)
@@ -311,6 +370,7 @@ pub(super) fn policy_settings(cluster: &Cluster) -> policy::Settings {
         high_threshold: f64::from(policy.high_threshold),
         min_active: policy.min_active,
         poll_interval_ns: nanoseconds(cluster.stats.interval),
+        panic_threshold: cluster.health.panic_threshold,
         tuning: policy::Tuning {
             scale: policy.scale,
             smoothing: policy.smoothing,

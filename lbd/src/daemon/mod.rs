@@ -51,6 +51,8 @@ mod reload;
 mod reply_ways;
 mod report;
 mod start;
+mod suspects;
+mod suspicion;
 mod sweep;
 mod tunnel;
 mod turnover;

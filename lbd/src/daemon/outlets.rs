@@ -1,6 +1,6 @@
 //! What runs beside the conductor for each backend: polls, health checks, and the watch on the way
 //! there.
-use std::{net::IpAddr, path::Path};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::warn;
@@ -71,6 +71,22 @@ impl Outlets {
             .collect();
         self.watched = (config.node.interfaces.clone(), addresses);
         self.watch();
+    }
+
+    /// Asks a backend for a sign of life.
+    pub(super) fn ask(&mut self, backend: &str) {
+        let _inside = self.runtime.enter();
+        self.checkers.ask(backend);
+    }
+
+    /// What the checks have found out may have been this box's own fault.
+    pub(super) fn doubt(&self) {
+        self.checkers.doubt();
+    }
+
+    /// Where it is noted that other boxes were heard.
+    pub(super) fn outside(&self) -> Arc<health::Outside> {
+        self.checkers.outside()
     }
 
     /// Follows the ways to these clients too.

@@ -177,7 +177,7 @@ impl Conductor {
             id: member.id.0,
             address: member.address,
             mac: member.hop.map(|hop| hop.mac.to_string()),
-            health: format!("{:?}", member.health.state).to_lowercase(),
+            health: member.health.state.name().to_owned(),
             health_reason: member.health_reason.clone(),
             weight: member.weight.0,
             weight_permille: decision.map_or(0, |decision| decision.weight.0),

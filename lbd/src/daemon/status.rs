@@ -105,7 +105,7 @@ pub struct BackendStatus {
     pub address: IpAddr,
     /// The resolved link-layer address of it, or of the gateway to it.
     pub mac: Option<String>,
-    /// `up`, `full`, `down` or `unknown`.
+    /// `up`, `full`, `not_serving`, `down` or `unknown`.
     pub health: String,
     /// Why, when it is not up.
     pub health_reason: Option<String>,

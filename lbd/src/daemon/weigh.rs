@@ -18,7 +18,7 @@ use super::{
 use crate::{
     channel::BackendWeight,
     config::Mode,
-    policy::{self, Input, Output, Policy},
+    policy::{self, Input, Output, Policy, Reason},
     table::{self, Entry, Ring},
     units::{BackendId, WeightPermille},
 };
@@ -169,6 +169,11 @@ impl Conductor {
         self.weigher.due_ns = now_ns + self.weigher.interval_ns * 3 / 2;
     }
 
+    /// The policy's input as of now.
+    pub(super) fn policy_input_now(&self) -> Input {
+        self.policy_input(clock::boottime_ns())
+    }
+
     fn policy_input(&self, now_ns: u64) -> Input {
         Input {
             now_ns,
@@ -288,12 +293,21 @@ impl Conductor {
             Ok(conductor.plane.set_weights(&weights)?)
         });
         let by_id: HashMap<BackendId, WeightPermille> = weights.into_iter().collect();
-        let in_ring = |member: &Member| {
+        // A suspicion may pass in a moment. The program skips who has no weight, so the ring, which
+        // also names the box of a session that no table knows, can stay.
+        let suspect = |id| {
+            let decision = output.decision(id);
+            decision.is_some_and(|decision| matches!(decision.reason, Reason::Suspect { .. }))
+        };
+        let built = self.weigher.ring.as_deref().unwrap_or_default();
+        let in_ring = |(index, member): (usize, &Member)| {
             led.and_then(|led| led.in_ring(member.address))
+                .or_else(|| built.get(index).copied().filter(|_| suspect(member.id)))
                 .or_else(|| by_id.get(&member.id).copied())
                 .unwrap_or_default()
         };
-        let in_order: Vec<WeightPermille> = self.members.iter().map(in_ring).collect();
+        let members = self.members.iter().enumerate();
+        let in_order: Vec<WeightPermille> = members.map(in_ring).collect();
         if self.weigher.is_stale(&in_order, led.is_some(), now_ns) {
             let ring = self.build_ring(&in_order);
             self.log_failure("swapping the ring", |conductor| {

@@ -18,6 +18,12 @@ pub struct Input {
 }
 
 impl Input {
+    /// Whether so many checks fail together that they are taken to be wrong.
+    #[must_use]
+    pub fn checks_are_at_fault(&self) -> bool {
+        super::Trust::of(self).checks_fail.is_some()
+    }
+
     /// Backends of all sites.
     #[must_use]
     pub fn backend_count(&self) -> usize {
@@ -75,8 +81,19 @@ pub struct Settings {
     pub min_active: f64,
     /// `stats.interval`: the unit in which the age of polled figures is judged.
     pub poll_interval_ns: u64,
+    /// The part of the backends that answer, 0 to 1, whose checks have to fail together before the
+    /// check itself is taken to be at fault; `None`: never.
+    pub panic_threshold: Option<f64>,
     /// The numbers of `queue-aware` that the config does not name.
     pub tuning: Tuning,
+}
+
+impl Settings {
+    /// From this age on figures are too old to judge by.
+    #[must_use]
+    pub fn stale_ns(&self) -> u64 {
+        self.poll_interval_ns * self.tuning.stale_polls
+    }
 }
 
 impl Default for Settings {
@@ -88,6 +105,7 @@ impl Default for Settings {
             high_threshold: 200.0,
             min_active: 0.5,
             poll_interval_ns: 10_000_000_000,
+            panic_threshold: Some(1.0),
             tuning: Tuning::default(),
         }
     }
@@ -165,6 +183,10 @@ pub struct BackendInput {
     pub operator: Option<Override>,
     /// By the SMTP dialogue.
     pub health: Health,
+    /// Why it is not up.
+    pub health_reason: Option<String>,
+    /// It may be dead: there are signs, and no verdict yet.
+    pub suspect: Option<Suspect>,
     /// The last good answer of its stats source; `None` before the first, and without a source.
     pub polled: Option<Polled>,
     /// What our own flow table says.
@@ -181,6 +203,8 @@ impl BackendInput {
             weight,
             operator: None,
             health: Health::default(),
+            health_reason: None,
+            suspect: None,
             polled: None,
             live: Live::default(),
         }
@@ -208,8 +232,66 @@ pub enum HealthState {
     Up,
     /// It answers 421 or 4xx: alive, with no room.
     Full,
-    /// It does not answer.
+    /// It answers, and its check fails: alive, and of no use to new sessions.
+    NotServing,
+    /// No connection comes about.
     Down,
+}
+
+impl HealthState {
+    /// As its JSON has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Full => "full",
+            Self::NotServing => "not_serving",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// Since when a backend is a suspect, and by which sign.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Suspect {
+    /// When it became one, on the clock of [`Input::now_ns`].
+    pub since_ns: u64,
+    /// The sign.
+    pub sign: Sign,
+}
+
+/// What makes a box a suspect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sign {
+    /// Its lbd was heard on the cluster channel, and is not any more.
+    ChannelSilent,
+    /// It was the master, and its adverts stopped.
+    MasterGone,
+    /// Its stack does not answer a connection within a second.
+    Unanswered,
+    /// Nobody answers for its address on the link.
+    NoNeighbour,
+    /// It was found dead at a time when this node may have been the one that was cut off.
+    Doubtful,
+    /// Its lbd says that it stops.
+    Leaving,
+}
+
+impl std::fmt::Display for Sign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ChannelSilent => "its lbd is not heard on the cluster channel",
+            Self::MasterGone => "it was the master, and its adverts stopped",
+            Self::Unanswered => "its stack does not answer a connection",
+            Self::NoNeighbour => "its link-layer address is not confirmed",
+            Self::Doubtful => {
+                "it was dead before this node took over, which is being looked at anew"
+            }
+            Self::Leaving => "its lbd says that it stops",
+        })
+    }
 }
 
 /// The state and since when.

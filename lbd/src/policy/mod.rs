@@ -25,17 +25,19 @@ mod site;
 mod spill;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::collections::{HashMap, HashSet};
 
 pub use input::{
     AgentState, BackendInput, Count, Figures, Health, HealthState, Input, Kind, Live, Mode,
-    Override, Polled, Settings, SiteInput, Tuning,
+    Override, Polled, Settings, Sign, SiteInput, Suspect, Tuning,
 };
 pub use output::{Basis, Decision, Output, SiteOutput};
 pub use reason::{Connections, Reason};
 
 use site::{Judged, Site};
+use trust::Trust;
 
 /// The policy with what it remembers: smoothed figures a backend, and which sites spill.
 #[derive(Clone, Debug, Default)]
@@ -57,12 +59,13 @@ impl Policy {
     /// To be called once every `stats.interval`: smoothing counts steps, not seconds.
     pub fn step(&mut self, input: &Input) -> Output {
         self.forget_removed(input);
+        let trust = Trust::of(input);
         let mut output = Output {
             sites: Vec::with_capacity(input.sites.len()),
         };
         let mut saturated = Vec::with_capacity(input.sites.len());
         for site_input in &input.sites {
-            let site = Site::new(input, site_input);
+            let site = Site::new(input, site_input, trust);
             let judged = match input.settings.kind {
                 Kind::Seed => seed::judge(&site),
                 Kind::QueueAware => queue_aware::judge(&site, &mut self.queue_aware),

@@ -66,6 +66,8 @@ fn able(decision: &Decision) -> bool {
         Reason::ConfiguredZero
         | Reason::Drained { .. }
         | Reason::Down { .. }
+        | Reason::NotServing { .. }
+        | Reason::Suspect { .. }
         | Reason::AgentDrain
         | Reason::AgentDown
         | Reason::StandIn { .. } => false,

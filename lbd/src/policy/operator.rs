@@ -1,6 +1,6 @@
 //! What outranks every rule: life, the backend's own word, and the operator's.
 use super::site::Judged;
-use super::{AgentState, BackendInput, Figures, HealthState, Override, Reason};
+use super::{AgentState, BackendInput, Figures, HealthState, Override, Reason, Trust};
 use crate::units::WeightPermille;
 
 /// The decision when the rule has none to take. `fresh` are the polled figures unless too old.
@@ -11,6 +11,7 @@ pub(super) fn settle(
     backend: &BackendInput,
     fresh: Option<&Figures>,
     now_ns: u64,
+    trust: Trust,
 ) -> Option<Judged> {
     let nothing = |reason| Some(Judged::new(WeightPermille(0), reason));
     match backend.operator {
@@ -24,9 +25,19 @@ pub(super) fn settle(
         }
         Some(Override::Weight(_)) | None => {}
     }
-    if backend.health.state == HealthState::Down {
-        return nothing(Reason::Down {
-            for_ns: now_ns.saturating_sub(backend.health.since_ns),
+    let for_ns = now_ns.saturating_sub(backend.health.since_ns);
+    let why = || backend.health_reason.clone();
+    match backend.health.state {
+        HealthState::Down => return nothing(Reason::Down { for_ns, why: why() }),
+        HealthState::NotServing if trust.checks_fail.is_none() => {
+            return nothing(Reason::NotServing { for_ns, why: why() });
+        }
+        _ => {}
+    }
+    if let Some(suspect) = backend.suspect.filter(|_| !trust.all_suspect) {
+        return nothing(Reason::Suspect {
+            for_ns: now_ns.saturating_sub(suspect.since_ns),
+            sign: suspect.sign,
         });
     }
     if let Some(Override::Weight(weight)) = backend.operator {

@@ -44,7 +44,7 @@ impl Default for Memory {
 impl Memory {
     fn observe(&mut self, candidate: &Candidate<'_>, now_ns: u64, tuning: &Tuning) {
         self.lifetime.observe(&candidate.input.live, tuning);
-        let away = !candidate.online();
+        let away = candidate.is_away();
         if self.away && !away {
             self.returned_ns = Some(now_ns);
             self.factor = 1.0;

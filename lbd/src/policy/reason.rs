@@ -4,7 +4,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Count;
+use super::{Count, Sign};
 use crate::units::Weight;
 
 /// A number of connections, and what was counted.
@@ -55,10 +55,36 @@ pub enum Reason {
         /// To this.
         weight: Weight,
     },
-    /// The health check gets no answer.
+    /// No connection to it comes about.
     Down {
         /// For so long.
         for_ns: u64,
+        /// What the health check found.
+        why: Option<String>,
+    },
+    /// It answers, and its health check fails.
+    NotServing {
+        /// For so long.
+        for_ns: u64,
+        /// What the health check found.
+        why: Option<String>,
+    },
+    /// Its health check fails, and so does that of all (or of `health.panic_threshold`): the check itself
+    /// is most likely wrong.
+    CheckAtFault {
+        /// Backends whose check fails.
+        failing: u32,
+        /// Backends that answer.
+        of: u32,
+        /// What its check found.
+        why: Option<String>,
+    },
+    /// It may be dead.
+    Suspect {
+        /// For so long.
+        for_ns: u64,
+        /// By this sign.
+        sign: Sign,
     },
     /// The health check gets 421 or 4xx.
     Full {
@@ -220,8 +246,20 @@ impl fmt::Display for Reason {
             Self::OperatorWeight { weight } => {
                 write!(f, "weight {} set by the operator", weight.0)
             }
-            Self::Down { for_ns } => {
-                write!(f, "down: no SMTP answer for {}", Seconds(*for_ns))
+            Self::Down { for_ns, why } => {
+                write!(f, "down for {}{}", Seconds(*for_ns), Because(why))
+            }
+            Self::NotServing { for_ns, why } => {
+                write!(f, "not serving for {}{}", Seconds(*for_ns), Because(why))
+            }
+            Self::CheckAtFault { failing, of, why } => write!(
+                f,
+                "takes sessions though its check fails: so do the checks of {failing} of {of}, so the \
+                 check itself is most likely wrong{}",
+                Because(why)
+            ),
+            Self::Suspect { for_ns, sign } => {
+                write!(f, "suspect for {}: {sign}", Seconds(*for_ns))
             }
             Self::Full { for_ns } => {
                 write!(f, "full: answers 421 or 4xx for {}", Seconds(*for_ns))
@@ -336,6 +374,18 @@ impl fmt::Display for Reason {
                 "active-passive: takes everything, as the master's own box can take nothing"
             ),
             Self::Standby => write!(f, "active-passive: stands by"),
+        }
+    }
+}
+
+/// What was found, after a colon.
+struct Because<'a>(&'a Option<String>);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(why) => write!(f, ": {why}"),
+            None => Ok(()),
         }
     }
 }

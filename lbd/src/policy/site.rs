@@ -1,6 +1,7 @@
 //! One site as both rules see it: what is settled already, and the figures of the rest.
 use super::{
-    Basis, Connections, Count, Decision, Input, Reason, Settings, SiteInput, SiteOutput, operator,
+    Basis, Connections, Count, Decision, Input, Reason, Settings, SiteInput, SiteOutput, Trust,
+    operator,
 };
 use crate::policy::{BackendInput, Figures, HealthState};
 use crate::units::WeightPermille;
@@ -13,6 +14,7 @@ pub(super) struct Site<'a> {
     /// The average connections of the backends that are online.
     pub(super) average: f64,
     name: &'a str,
+    trust: Trust,
 }
 
 /// A backend before the rule has judged it.
@@ -67,19 +69,38 @@ impl Candidate<'_> {
     pub(super) fn is_full(&self) -> bool {
         self.full.is_some()
     }
+
+    /// Takes no part by a verdict, not by a mere suspicion, which may pass in a moment.
+    pub(super) fn is_away(&self) -> bool {
+        let is_suspicion = |settled: &Judged| matches!(settled.reason, Reason::Suspect { .. });
+        !self.online() && !self.settled.as_ref().is_some_and(is_suspicion)
+    }
+
+    /// Why it takes sessions in spite of its failing check.
+    fn in_spite(&self, judged: &Judged, trust: Trust) -> Option<Reason> {
+        let is_failing = self.input.health.state == HealthState::NotServing;
+        let fail = trust
+            .checks_fail
+            .filter(|_| is_failing && judged.weight.0 > 0)?;
+        Some(Reason::CheckAtFault {
+            failing: to_u32(fail.failing),
+            of: to_u32(fail.of),
+            why: self.input.health_reason.clone(),
+        })
+    }
 }
 
 impl<'a> Site<'a> {
-    pub(super) fn new(input: &'a Input, site: &'a SiteInput) -> Self {
+    pub(super) fn new(input: &'a Input, site: &'a SiteInput, trust: Trust) -> Self {
         let settings = &input.settings;
-        let stale_ns = settings.poll_interval_ns * settings.tuning.stale_polls;
+        let stale_ns = settings.stale_ns();
         let candidate = |backend: &'a BackendInput| {
             let polled = backend.polled.as_ref();
             let fresh = polled.filter(|polled| polled.age_ns <= stale_ns);
             let fresh = fresh.map(|polled| &polled.figures);
             Candidate {
                 input: backend,
-                settled: operator::settle(backend, fresh, input.now_ns),
+                settled: operator::settle(backend, fresh, input.now_ns, trust),
                 connections: connections(backend, fresh, settings.count),
                 fresh,
                 full: full(backend, fresh, input.now_ns),
@@ -94,6 +115,7 @@ impl<'a> Site<'a> {
             backends,
             average,
             name: &site.name,
+            trust,
         }
     }
 
@@ -106,11 +128,12 @@ impl<'a> Site<'a> {
         let pairs = self.backends.iter().zip(&judged);
         let online = pairs.filter(|(candidate, _)| candidate.online());
         let mean_load = mean(online.map(|(_, judged)| judged.load));
+        let trust = self.trust;
         let decide = |(candidate, judged): (&Candidate<'_>, Judged)| Decision {
             id: candidate.input.id,
             weight: judged.weight,
             accepting: judged.weight.0 > 0,
-            reason: judged.reason,
+            reason: candidate.in_spite(&judged, trust).unwrap_or(judged.reason),
             basis: Basis {
                 connections: candidate.connections,
                 queued: candidate.fresh.and_then(|figures| figures.queued),

@@ -122,7 +122,7 @@ impl Balancer {
         } else {
             let backends = input.sites.iter().flat_map(|site| &site.backends);
             let weight = |backend: &crate::policy::BackendInput| match backend.health.state {
-                HealthState::Down => WeightPermille(0),
+                HealthState::NotServing | HealthState::Down => WeightPermille(0),
                 _ => backend.weight.full(),
             };
             self.weights = backends.map(weight).collect();

@@ -114,7 +114,7 @@ impl Dialogue {
             return Action::Send(bytes);
         }
         if self.over {
-            let fallback = Verdict::Down(Reason::Closed { stage: self.stage });
+            let fallback = Verdict::NotServing(Reason::Closed { stage: self.stage });
             return Action::Done(self.verdict.clone().unwrap_or(fallback));
         }
         Action::Read {
@@ -144,7 +144,7 @@ impl Dialogue {
                 }
                 Err(what) => {
                     let stage = self.stage;
-                    self.quit(Verdict::Down(Reason::Malformed { stage, what }));
+                    self.quit(Verdict::NotServing(Reason::Malformed { stage, what }));
                     return;
                 }
             }
@@ -154,18 +154,18 @@ impl Dialogue {
     /// The backend closed the connection.
     pub fn closed(&mut self) {
         let stage = self.stage;
-        self.end(Verdict::Down(Reason::Closed { stage }));
+        self.end(Verdict::NotServing(Reason::Closed { stage }));
     }
 
     /// The connection broke: the operating system's words.
     pub fn failed(&mut self, error: &str) {
-        self.end(Verdict::Down(Reason::Connect(error.to_owned())));
+        self.end(Verdict::NotServing(Reason::Broke(error.to_owned())));
     }
 
     /// The time of the last [`Action::Read`] has passed.
     pub fn timed_out(&mut self) {
         let (stage, after) = (self.stage, self.timeout());
-        let verdict = Verdict::Down(Reason::TimedOut { stage, after });
+        let verdict = Verdict::NotServing(Reason::TimedOut { stage, after });
         if stage == Stage::Banner {
             self.end(verdict);
         } else {
@@ -202,7 +202,7 @@ impl Dialogue {
             // TLS are turned away.
             (Stage::StartTls, code) if code != 421 => {
                 let text = reply.text();
-                self.quit(Verdict::Down(Reason::Refused { stage, code, text }));
+                self.quit(Verdict::NotServing(Reason::Refused { stage, code, text }));
             }
             (Stage::Quit, _) => self.over = true,
             (stage, code) => {
@@ -210,7 +210,7 @@ impl Dialogue {
                 let verdict = if (400..500).contains(&code) {
                     Verdict::Full { stage, code, text }
                 } else {
-                    Verdict::Down(Reason::Refused { stage, code, text })
+                    Verdict::NotServing(Reason::Refused { stage, code, text })
                 };
                 if stage == Stage::Rcpt {
                     self.verdict = Some(verdict);
@@ -224,7 +224,7 @@ impl Dialogue {
 
     fn greeted(&mut self, reply: &Reply) {
         if self.settings.starttls && !reply.offers("STARTTLS") {
-            self.quit(Verdict::Down(Reason::NoStartTls));
+            self.quit(Verdict::NotServing(Reason::NoStartTls));
         } else if let Some(probe) = &self.settings.probe {
             let mail = format!("MAIL FROM:<{}>", probe.from);
             self.send(Stage::Mail, &mail);

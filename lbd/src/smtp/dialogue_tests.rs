@@ -56,7 +56,7 @@ fn full(stage: Stage, code: u16, text: &str) -> Verdict {
 
 fn refused(stage: Stage, code: u16, text: &str) -> Verdict {
     let text = text.to_owned();
-    Verdict::Down(Reason::Refused { stage, code, text })
+    Verdict::NotServing(Reason::Refused { stage, code, text })
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_probe_resets_and_never_sends_data() {
 }
 
 #[test]
-fn a_server_that_offers_starttls_and_refuses_it_is_down() {
+fn a_server_that_offers_starttls_and_refuses_it_does_not_serve() {
     let asking = Settings {
         starttls: true,
         ..Settings::default()
@@ -121,7 +121,7 @@ fn a_server_that_offers_starttls_and_refuses_it_is_down() {
     let silent = [Says(BANNER), Says(EHLO), ok, ok, ok, IsSilent];
     let (_, verdict) = run(probing(), &silent);
     assert!(
-        matches!(verdict, Verdict::Down(Reason::TimedOut { .. })),
+        matches!(verdict, Verdict::NotServing(Reason::TimedOut { .. })),
         "{verdict:?}"
     );
 }
@@ -152,7 +152,7 @@ fn the_default_patience_outlasts_postscreen() {
 }
 
 #[test]
-fn four_hundreds_are_full_and_the_rest_is_down() {
+fn four_hundreds_are_full_and_the_rest_does_not_serve() {
     let table: &[(&[Server<'_>], Verdict)] = &[
         (
             &[Says("421 too busy\r\n")],
@@ -201,7 +201,7 @@ fn four_hundreds_are_full_and_the_rest_is_down() {
         ),
         (
             &[Says(BANNER), Says("250 mx\r\n")],
-            Verdict::Down(Reason::NoStartTls),
+            Verdict::NotServing(Reason::NoStartTls),
         ),
     ];
     for (script, expected) in table {
@@ -213,14 +213,14 @@ fn four_hundreds_are_full_and_the_rest_is_down() {
 
 #[test]
 fn what_goes_wrong_is_said_with_its_stage() {
-    let closed = |stage| Verdict::Down(Reason::Closed { stage });
+    let closed = |stage| Verdict::NotServing(Reason::Closed { stage });
     let table: &[(&[Server<'_>], Verdict, usize)] = &[
         (&[Closes], closed(Stage::Banner), 0),
         (&[Says("220"), Closes], closed(Stage::Banner), 0),
         (&[Says(BANNER), Closes], closed(Stage::Ehlo), 1),
         (
             &[IsSilent],
-            Verdict::Down(Reason::TimedOut {
+            Verdict::NotServing(Reason::TimedOut {
                 stage: Stage::Banner,
                 after: Duration::from_secs(10),
             }),
@@ -229,7 +229,7 @@ fn what_goes_wrong_is_said_with_its_stage() {
         ),
         (
             &[Says(BANNER), IsSilent, IsSilent],
-            Verdict::Down(Reason::TimedOut {
+            Verdict::NotServing(Reason::TimedOut {
                 stage: Stage::Ehlo,
                 after: Duration::from_secs(10),
             }),
@@ -237,7 +237,7 @@ fn what_goes_wrong_is_said_with_its_stage() {
         ),
         (
             &[Says("SSH-2.0-x\r\n")],
-            Verdict::Down(Reason::Malformed {
+            Verdict::NotServing(Reason::Malformed {
                 stage: Stage::Banner,
                 what: "no reply code in \"SSH-2.0-x\"".into(),
             }),

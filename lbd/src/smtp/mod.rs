@@ -12,4 +12,4 @@ mod verdict;
 pub use dialogue::{Action, Dialogue, Envelope, Settings, Timeouts};
 pub use reply::{MAX_LINE_BYTES, MAX_LINES};
 pub use rise_fall::{Health, RiseFall};
-pub use verdict::{Reason, Stage, Verdict};
+pub use verdict::{NoConnection, Reason, Stage, Verdict};

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::Verdict;
+use super::{NoConnection, Verdict};
 
 /// A backend's health.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Not checked yet.
     #[default]
@@ -15,23 +15,31 @@ pub enum Health {
     Up,
     /// Lives, but takes nothing new: open sessions go on.
     Full,
-    /// Does not serve.
+    /// Lives, and does not serve as it should: likewise.
+    NotServing,
+    /// No connection comes about: open sessions are lost.
     Down,
 }
 
 /// Counts verdicts in a row.
 ///
-/// - The first verdict of all decides at once.
-/// - Down is believed after `fall` in a row, Up after `rise`.
+/// - The first verdict of all decides at once, but for a silence: that takes nothing new at first, and
+///   is believed to be death after `fall` in a row like every later one.
+/// - Up is believed after `rise` in a row, not serving after `fall` bad ones of any kind, death after
+///   `fall` without a connection.
 /// - Full is believed at once, also from a backend that was down: it is an answer, and holding new
-///   sessions back cuts none.
+///   sessions back cuts none. For the same reason a single answer ends death.
 #[derive(Clone, Debug)]
 pub struct RiseFall {
     rise: u32,
     fall: u32,
     health: Health,
-    /// What the last verdicts said, when it is not `health`, and how many of them in a row.
-    rival: Option<(Health, u32)>,
+    /// Good verdicts in a row.
+    good: u32,
+    /// Verdicts in a row that were neither good nor full.
+    bad: u32,
+    /// Verdicts in a row without a connection.
+    dead: u32,
 }
 
 impl RiseFall {
@@ -42,7 +50,9 @@ impl RiseFall {
             rise: rise.max(1),
             fall: fall.max(1),
             health: Health::Unknown,
-            rival: None,
+            good: 0,
+            bad: 0,
+            dead: 0,
         }
     }
 
@@ -52,33 +62,41 @@ impl RiseFall {
         self.health
     }
 
+    /// What was found out is in doubt: a death has to be seen once more before it counts again.
+    pub fn doubt(&mut self) {
+        if self.health == Health::Down {
+            self.health = Health::NotServing;
+        }
+        self.dead = self.dead.min(self.fall - 1);
+    }
+
     /// Takes a verdict in. Gives the new health if this changed it.
     pub fn observe(&mut self, verdict: &Verdict) -> Option<Health> {
-        let seen = match verdict {
-            Verdict::Up => Health::Up,
+        let one_more = |count: u32| count.saturating_add(1);
+        (self.good, self.bad, self.dead) = match verdict {
+            Verdict::Up => (one_more(self.good), 0, 0),
+            Verdict::Full { .. } => (0, 0, 0),
+            Verdict::NotServing(_) => (0, one_more(self.bad), 0),
+            Verdict::Dead(_) => (0, one_more(self.bad), one_more(self.dead)),
+        };
+        let is_first = self.health == Health::Unknown;
+        let was_down = self.health == Health::Down;
+        let new = match verdict {
+            Verdict::Up if is_first || self.good >= self.rise => Health::Up,
+            Verdict::Up if was_down => Health::NotServing,
             Verdict::Full { .. } => Health::Full,
-            Verdict::Down(_) => Health::Down,
+            Verdict::Dead(NoConnection::Refused(_)) if is_first => Health::Down,
+            Verdict::Dead(_) if was_down || self.dead >= self.fall => Health::Down,
+            Verdict::NotServing(_) | Verdict::Dead(_)
+                if is_first || was_down || self.bad >= self.fall =>
+            {
+                Health::NotServing
+            }
+            _ => self.health,
         };
-        if seen == self.health {
-            self.rival = None;
-            return None;
-        }
-        let in_a_row = match self.rival {
-            Some((rival, count)) if rival == seen => count.saturating_add(1),
-            _ => 1,
-        };
-        let needed = match (self.health, seen) {
-            (Health::Unknown, _) | (_, Health::Full | Health::Unknown) => 1,
-            (_, Health::Up) => self.rise,
-            (_, Health::Down) => self.fall,
-        };
-        if in_a_row < needed {
-            self.rival = Some((seen, in_a_row));
-            return None;
-        }
-        self.rival = None;
-        self.health = seen;
-        Some(seen)
+        let is_change = new != self.health;
+        self.health = new;
+        is_change.then_some(new)
     }
 }
 
@@ -89,19 +107,25 @@ mod tests {
     use super::super::{Reason, Stage};
     use super::*;
 
-    /// `u`, `f`, `d` for verdicts; the letter after each is the health that follows it.
+    /// Letters for verdicts: `u`p, `f`ull, `n`ot serving, `s`ilent, `r`efused; the letters that come out
+    /// are the health after each.
     fn run(rise: u32, fall: u32, verdicts: &str) -> String {
         let mut counter = RiseFall::new(rise, fall);
         verdicts
             .chars()
             .map(|letter| {
                 let before = counter.health();
-                let change = counter.observe(&verdict(letter));
-                assert_eq!(change.is_some(), counter.health() != before);
+                if letter == '?' {
+                    counter.doubt();
+                } else {
+                    let change = counter.observe(&verdict(letter));
+                    assert_eq!(change.is_some(), counter.health() != before);
+                }
                 match counter.health() {
                     Health::Unknown => '?',
                     Health::Up => 'U',
                     Health::Full => 'F',
+                    Health::NotServing => 'N',
                     Health::Down => 'D',
                 }
             })
@@ -116,23 +140,42 @@ mod tests {
                 code: 421,
                 text: String::new(),
             },
-            _ => Verdict::Down(Reason::NoStartTls),
+            's' => Verdict::Dead(NoConnection::Silent(String::new())),
+            'r' => Verdict::Dead(NoConnection::Refused(String::new())),
+            _ => Verdict::NotServing(Reason::NoStartTls),
         }
     }
 
     #[test]
     fn health_follows_verdicts_in_a_row() {
         let table = [
-            (2, 3, "uddd", "UUUD"),
-            (2, 3, "udduddd", "UUUUUUD"),
-            (2, 3, "duu", "DDU"),
-            (2, 3, "dudu", "DDDD"),
+            (2, 3, "unnn", "UUUN"),
+            (2, 3, "unnunnn", "UUUUUUN"),
+            (2, 3, "nuu", "NNU"),
+            (2, 3, "nunu", "NNNN"),
             (2, 3, "uf", "UF"),
             (2, 3, "ufuu", "UFFU"),
-            (2, 3, "ufddd", "UFFFD"),
-            (2, 3, "dfuu", "DFFU"),
+            (2, 3, "ufnnn", "UFFFN"),
+            (2, 3, "nfuu", "NFFU"),
             (2, 3, "f", "F"),
-            (0, 0, "udu", "UDU"),
+            (0, 0, "unu", "UNU"),
+            // Death takes `fall` without a connection, and one answer ends it.
+            (2, 3, "usss", "UUUD"),
+            (2, 3, "urrr", "UUUD"),
+            (2, 3, "ussn", "UUUN"),
+            (2, 3, "unss", "UUUN"),
+            (2, 3, "unsss", "UUUND"),
+            (2, 3, "usssn", "UUUDN"),
+            (2, 3, "usssuu", "UUUDNU"),
+            (2, 3, "usssf", "UUUDF"),
+            // At the first word a refusal is known for one; a silence may be this box's own.
+            (2, 3, "r", "D"),
+            (2, 3, "sss", "NND"),
+            // In doubt, the next check decides.
+            (2, 3, "usss?", "UUUDN"),
+            (2, 3, "usss?s", "UUUDND"),
+            (2, 3, "usss?uu", "UUUDNNU"),
+            (2, 3, "uu?s", "UUUU"),
         ];
         for (rise, fall, verdicts, expected) in table {
             assert_eq!(run(rise, fall, verdicts), expected, "{verdicts}");
@@ -141,19 +184,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_up_backend_needs_fall_failures_in_a_row(
+        fn sessions_are_cut_only_by_fall_silences_in_a_row(
             fall in 1_u32..6,
-            verdicts in "[ud]{0,60}",
+            verdicts in "[unsf]{0,60}",
         ) {
             let states = run(2, fall, &format!("u{verdicts}"));
-            let mut failures = 0;
-            let mut went_down = false;
+            let mut silences = 0;
             for (letter, state) in verdicts.chars().zip(states.chars().skip(1)) {
-                failures = if letter == 'd' { failures + 1 } else { 0 };
-                went_down |= failures >= fall;
-                if state == 'D' {
-                    prop_assert!(went_down);
-                }
+                silences = if letter == 's' { silences + 1 } else { 0 };
+                prop_assert_eq!(state == 'D', silences >= fall, "{} {}", verdicts, states);
             }
         }
     }

@@ -50,8 +50,11 @@ pub enum Verdict {
         /// Its own words, at most 200 characters, without control characters.
         text: String,
     },
-    /// It does not serve.
-    Down(Reason),
+    /// It answers, and does not serve as it should: nothing new for it. Its open sessions may be
+    /// well, so nothing is cut.
+    NotServing(Reason),
+    /// No connection came about.
+    Dead(NoConnection),
 }
 
 impl fmt::Display for Verdict {
@@ -61,17 +64,33 @@ impl fmt::Display for Verdict {
             Self::Full { stage, code, text } => {
                 write!(f, "it answered {stage} with {code} {text}")
             }
-            Self::Down(reason) => reason.fmt(f),
+            Self::NotServing(reason) => reason.fmt(f),
+            Self::Dead(why) => why.fmt(f),
         }
     }
 }
 
-/// Why a backend does not serve.
+/// Why no connection came about, in the operating system's words.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NoConnection {
+    /// A reset came back: a stack lives there, and nothing listens on the port.
+    #[error("no connection: {0}")]
+    Refused(String),
+    /// Nothing came back in time, or no way leads there. This may also be the fault of the box that
+    /// asks.
+    #[error("no connection: {0}")]
+    Silent(String),
+}
+
+/// Why a backend that answers does not serve.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Reason {
-    /// No connection: the operating system's words.
-    #[error("no connection: {0}")]
-    Connect(String),
+    /// The connection broke: the operating system's words.
+    #[error("the connection broke: {0}")]
+    Broke(String),
+    /// This box could not even try: the operating system's words. No word on the backend.
+    #[error("the check could not begin: {0}")]
+    NotTried(String),
     /// A 5xx, or a code that fits no state of the dialogue.
     #[error("it answered {stage} with {code} {text}")]
     Refused {

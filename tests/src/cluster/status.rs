@@ -62,6 +62,8 @@ pub struct Peer {
 pub struct Backend {
     /// As in the configuration.
     pub name: String,
+    /// `up`, `full`, `not_serving`, `down` or `unknown`.
+    pub health: String,
     /// The effective weight, in thousandths of a weight's unit.
     pub weight_permille: u32,
     /// Whether new sessions go to it.
@@ -76,6 +78,8 @@ pub struct Backend {
     pub leaving_sessions: u64,
     /// Why the weight is what it is.
     pub reason: String,
+    /// The same as a word.
+    pub reason_kind: String,
     /// What its agent reported last.
     pub reported: Option<Reported>,
 }

@@ -68,6 +68,12 @@ pub enum Cut {
     Carrier,
     /// Somewhere beyond the next switch: the host's carrier stays.
     Silent,
+    /// The switch's port neither forwards nor learns, as when STP blocks it: the carrier stays.
+    Port,
+    /// The host hears everything, and nothing of what it sends arrives.
+    Outgoing,
+    /// What the host sends arrives, and it hears nothing.
+    Incoming,
 }
 
 /// A lab; dropping it removes all of it.
@@ -88,6 +94,10 @@ pub struct Lab {
     /// Whether the lab outlives its handle.
     stays: bool,
 }
+
+/// The state of a bridge's port, as `bridge link` takes it.
+const PORT_DISABLED: &str = "0";
+const PORT_FORWARDING: &str = "3";
 
 /// The prefix of a lab that outlives the process which built it (`lbd-lab up`).
 pub const KEPT_PREFIX: &str = "lbd-lab";
@@ -220,15 +230,24 @@ impl Lab {
         match how {
             Cut::Carrier => self.switch.ip(&format!("link set {port} down"))?,
             Cut::Silent => self.switch.ip(&format!("link set {port} nomaster"))?,
+            Cut::Port => self.set_port_state(&port, PORT_DISABLED)?,
+            Cut::Outgoing => self.switch.drop_frames(&port, "ingress")?,
+            Cut::Incoming => self.switch.drop_frames(&port, "egress")?,
         };
         Ok(())
     }
 
-    /// Undoes either [`Cut`].
+    /// Undoes any [`Cut`].
     pub fn restore(&self, host: &Host) -> Result<()> {
         let port = port(host);
         self.switch.ip(&format!("link set {port} master br0 up"))?;
-        Ok(())
+        self.set_port_state(&port, PORT_FORWARDING)?;
+        self.switch.drop_no_frames(&port)
+    }
+
+    fn set_port_state(&self, port: &str, state: &str) -> Result<String> {
+        let arguments = ["link", "set", "dev", port, "state", state];
+        self.switch.output("bridge", &arguments)
     }
 
     /// Takes a host's interface away and gives it another one of the same name and addresses.

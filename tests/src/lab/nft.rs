@@ -6,6 +6,10 @@ use super::host::Host;
 /// The UDP port of the cluster channel.
 const CHANNEL_PORT: u16 = 9426;
 
+fn table_of(device: &str) -> String {
+    format!("cut_{}", device.replace('-', "_"))
+}
+
 impl Host {
     /// Runs commands of `nft`, with `;` between them.
     fn nft(&self, commands: &str) -> Result<String> {
@@ -27,6 +31,27 @@ impl Host {
     /// Undoes [`Self::cut_channel`].
     pub fn restore_channel(&self) -> Result<()> {
         self.nft("delete table inet channel")?;
+        Ok(())
+    }
+
+    /// From now on no frame passes `device` in one direction, as the host sees it: `ingress` or
+    /// `egress`.
+    pub(super) fn drop_frames(&self, device: &str, direction: &str) -> Result<String> {
+        let table = table_of(device);
+        self.nft(&format!(
+            "add table netdev {table}; \
+             add chain netdev {table} cut {{ type filter hook {direction} device {device} priority 0; \
+             policy drop; }}"
+        ))
+    }
+
+    /// Undoes [`Self::drop_frames`], if it was done.
+    pub(super) fn drop_no_frames(&self, device: &str) -> Result<()> {
+        let table = table_of(device);
+        // `add` first: what is not there cannot be deleted.
+        self.nft(&format!(
+            "add table netdev {table}; delete table netdev {table}"
+        ))?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -54,6 +54,8 @@ struct Shared {
     name: String,
     /// Sessions come to the host's own address: the balancer translates them.
     behind_nat: bool,
+    /// Who comes to the host's own address, as health checks do, is told to go.
+    refuses_checks: AtomicBool,
     /// Microseconds before a message is accepted.
     delay_us: AtomicU64,
     /// Messages delivered a second: the bits of an f64.
@@ -89,6 +91,7 @@ impl Server {
         let shared = Arc::new(Shared {
             name: host.name.clone(),
             behind_nat,
+            refuses_checks: AtomicBool::new(false),
             delay_us: AtomicU64::new(0),
             rate_bits: AtomicU64::new(DEFAULT_RATE.to_bits()),
             sessions: AtomicU64::new(0),
@@ -117,6 +120,11 @@ impl Server {
     pub fn set_delay(&self, delay: Duration) {
         let us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         self.shared.delay_us.store(us, Ordering::Relaxed);
+    }
+
+    /// Whether health checks, which go to the host's own address, are told 554.
+    pub fn refuse_checks(&self, refuse: bool) {
+        self.shared.refuses_checks.store(refuse, Ordering::Relaxed);
     }
 
     /// How many messages a second leave the queue.
@@ -243,6 +251,9 @@ async fn dialogue(stream: TcpStream, shared: &Shared, through_vip: bool) -> io::
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let name = &shared.name;
+    if !through_vip && shared.refuses_checks.load(Ordering::Relaxed) {
+        return reply(&mut writer, "554 no service for you").await;
+    }
     reply(&mut writer, &format!("220 {name} ESMTP")).await?;
     let mut line = String::new();
     loop {

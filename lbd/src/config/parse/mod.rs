@@ -221,6 +221,7 @@ fn health(mut t: Table<'_>) -> Health {
         timeout: t.or("timeout", 10 * SECOND, values::time(100 * MS..=HOUR)),
         rise: t.or("rise", 2, values::number(1..=100)),
         fall: t.or("fall", 3, values::number(1..=100)),
+        panic_threshold: t.optional("panic_threshold", Some(1.0), values::fraction(0.01..=1.0)),
         port: t.optional("port", None, values::port),
         helo: t.optional("helo", None, values::protocol_word),
         starttls: t.or("starttls", false, values::boolean),

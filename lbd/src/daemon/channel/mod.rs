@@ -74,6 +74,17 @@ pub(super) enum Event {
     },
 }
 
+/// A peer's last word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    /// Whose.
+    pub(super) address: IpAddr,
+    /// When, in nanoseconds since boot; 0 when never.
+    pub(super) at_ns: u64,
+    /// It said that its daemon stops.
+    pub(super) is_leaving: bool,
+}
+
 /// What the conductor wants.
 #[derive(Debug)]
 enum Order {
@@ -256,6 +267,18 @@ impl Outlet {
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         let peers = self.peers().into_iter();
         peers.map(|peer| peer.address.ip()).collect()
+    }
+
+    /// When each peer was last heard.
+    pub(super) fn heard(&self) -> Vec<Heard> {
+        let peers = self.peers().into_iter();
+        peers
+            .map(|peer| Heard {
+                address: peer.address.ip(),
+                at_ns: peer.heard_ns.unwrap_or(0),
+                is_leaving: false,
+            })
+            .collect()
     }
 
     /// The peers that were heard not long ago.

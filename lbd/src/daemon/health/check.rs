@@ -1,33 +1,99 @@
 //! One check: a connection, and the dialogue on it.
 
 use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Probe, Target};
-use crate::smtp::{Action, Dialogue, Reason, Settings, Verdict};
+use crate::smtp::{Action, Dialogue, NoConnection, Reason, Settings, Verdict};
 
-/// Checks once. Takes at most the target's timeout, and a second to leave.
-pub(super) async fn check(target: &Target) -> Verdict {
+/// A stack that lives answers a SYN in less, through any network of a cluster.
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How far a check has come that has no verdict yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stack {
+    /// Its stack has not answered the SYN within [`ANSWERS_WITHIN`].
+    Silent,
+    /// Its stack has answered, by a connection or a refusal.
+    Answered,
+}
+
+/// Checks once, and tells `heard` how its stack does. Takes at most the target's timeout, and a second
+/// to leave.
+pub(super) async fn check(target: &Target, mut heard: impl FnMut(Stack)) -> Verdict {
     if target.probe == Probe::Off {
         return Verdict::Up;
     }
     let deadline = Instant::now() + target.timeout;
-    let connect = timeout_at(deadline, TcpStream::connect(target.address)).await;
-    let refused = |error: String| {
-        let error = format!("{}: {error}", target.address);
-        Verdict::Down(Reason::Connect(error))
+    let mut connect = std::pin::pin!(TcpStream::connect(target.address));
+    let soon = ANSWERS_WITHIN.min(target.timeout);
+    let connected = if let Ok(connected) = timeout(soon, &mut connect).await {
+        Ok(connected)
+    } else {
+        heard(Stack::Silent);
+        timeout_at(deadline, connect).await
     };
-    let stream = match connect {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return refused(error.to_string()),
-        Err(_) => return refused(format!("none within {} s", target.timeout.as_secs_f64())),
+    let where_to = |said: String| format!("{}: {said}", target.address);
+    let stream = match connected {
+        Ok(Ok(stream)) => {
+            heard(Stack::Answered);
+            stream
+        }
+        Ok(Err(error)) => {
+            let verdict = no_connection(&error, where_to(error.to_string()));
+            match &verdict {
+                Verdict::Dead(NoConnection::Refused(_)) => heard(Stack::Answered),
+                Verdict::Dead(NoConnection::Silent(_)) => heard(Stack::Silent),
+                _ => {}
+            }
+            return verdict;
+        }
+        Err(_) => {
+            let waited = format!("none within {} s", target.timeout.as_secs_f64());
+            return Verdict::Dead(NoConnection::Silent(where_to(waited)));
+        }
     };
     match &target.probe {
         Probe::Smtp(settings) => talk(stream, settings.clone(), deadline).await,
         Probe::Tcp | Probe::Off => Verdict::Up,
+    }
+}
+
+/// Whether the stack at an address answers soon: with a connection, or (`Some(None)`) a refusal.
+pub(super) async fn ask(address: SocketAddr) -> Option<Option<TcpStream>> {
+    // A connection that takes longer is to be made anew: the kernel repeats its SYN after a second, and
+    // then ever more rarely.
+    match timeout(ANSWERS_WITHIN, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => Some(Some(stream)),
+        Ok(Err(error)) => {
+            let verdict = no_connection(&error, String::new());
+            matches!(verdict, Verdict::Dead(NoConnection::Refused(_))).then_some(None)
+        }
+        Err(_) => None,
+    }
+}
+
+/// Leaves a connection as a check does.
+pub(super) async fn visit(stream: TcpStream, settings: Settings, within: Duration) {
+    talk(stream, settings, Instant::now() + within).await;
+}
+
+/// What the operating system's error says of the backend; many say something of this box only.
+fn no_connection(error: &io::Error, said: String) -> Verdict {
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
+    };
+    match error.kind() {
+        ConnectionRefused | ConnectionReset => Verdict::Dead(NoConnection::Refused(said)),
+        HostUnreachable | NetworkUnreachable | TimedOut => {
+            Verdict::Dead(NoConnection::Silent(said))
+        }
+        _ => Verdict::NotServing(Reason::NotTried(said)),
     }
 }
 
@@ -66,6 +132,38 @@ async fn talk(mut stream: TcpStream, settings: Settings, deadline: Instant) -> V
                 }
             }
             Action::Done(verdict) => return verdict,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_this_box_is_no_death_of_the_other() {
+        let verdict = |code| {
+            let error = io::Error::from_raw_os_error(code);
+            no_connection(&error, error.to_string())
+        };
+        for (code, kind) in [
+            (libc::ECONNREFUSED, "refused"),
+            (libc::ECONNRESET, "refused"),
+            (libc::EHOSTUNREACH, "silent"),
+            (libc::ENETUNREACH, "silent"),
+            (libc::ETIMEDOUT, "silent"),
+            // Too many open files, a packet filter of this box, no port left.
+            (libc::EMFILE, "not tried"),
+            (libc::EPERM, "not tried"),
+            (libc::EADDRNOTAVAIL, "not tried"),
+        ] {
+            let found = match verdict(code) {
+                Verdict::Dead(NoConnection::Refused(_)) => "refused",
+                Verdict::Dead(NoConnection::Silent(_)) => "silent",
+                Verdict::NotServing(Reason::NotTried(_)) => "not tried",
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(found, kind, "{code}");
         }
     }
 }

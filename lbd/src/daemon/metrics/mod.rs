@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The states of a backend's health, each a sample of its own.
-const HEALTH: [&str; 4] = ["up", "full", "down", "unknown"];
+const HEALTH: [&str; 5] = ["up", "full", "not_serving", "down", "unknown"];
 
 /// Everything in a status that is a figure.
 pub(super) fn exposition(status: &Status, format: Format) -> String {
@@ -242,7 +242,7 @@ fn backends(page: &mut Page, backends: &[BackendStatus]) {
     page.family(
         Kind::Gauge,
         "lbd_backend_health",
-        "1 for the state that the SMTP health check sees: up, full (421 or 4xx), down or unknown.",
+        "1 for the state that the SMTP health check sees: up, full (421 or 4xx), not_serving (it answers, and the check fails), down (no connection) or unknown.",
         backends.iter().flat_map(|backend| {
             HEALTH.map(|state| {
                 let mut labels = labels(backend);

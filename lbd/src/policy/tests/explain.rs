@@ -14,6 +14,7 @@ fn told() -> (Input, Output) {
         state: HealthState::Down,
         since_ns: START_NS - 130 * SECOND_NS,
     };
+    dallas.backends[4].health_reason = Some("no connection: refused".to_owned());
     dallas.backends[5].weight = Weight(0);
     dallas.backends[6].polled.as_mut().expect("set").age_ns = 45 * SECOND_NS;
     dallas.spill = vec!["austin".to_owned()];

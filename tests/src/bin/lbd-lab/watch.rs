@@ -80,6 +80,8 @@ mod tests {
 
     fn backend(weight_permille: u32, accepting: bool) -> Backend {
         Backend {
+            health: "up".to_owned(),
+            reason_kind: String::new(),
             name: "mx1".to_owned(),
             weight_permille,
             accepting,

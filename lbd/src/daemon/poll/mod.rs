@@ -7,6 +7,7 @@ mod error;
 mod http;
 mod line;
 mod source;
+mod supervise;
 #[cfg(test)]
 mod tests;
 

@@ -298,3 +298,52 @@ fn nobody_waits_for_the_silent_and_every_failure_is_counted_once() {
         assert_eq!(failures.len(), 1, "{failures:?}");
     });
 }
+
+/// Gives a figure only without capabilities, and without a way to gain any.
+const NO_CAPABILITIES: &str = "\
+    if grep -qE '^Cap(Inh|Prm|Eff|Amb):.*[1-9a-f]' /proc/self/status; then echo caps; exit 1; fi; \
+    grep -q '^NoNewPrivs:.*1' /proc/self/status && echo queued=1";
+
+#[test]
+fn a_command_has_no_capability_and_gains_none() {
+    block_on(async {
+        let target = target(shell(NO_CAPABILITIES), 60_000);
+        assert_eq!(once(target).await.map(|sample| sample.queued), Ok(Some(1)));
+    });
+}
+
+/// The processes whose command line has this word.
+fn running(word: &str) -> Vec<String> {
+    let lines = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let line = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&line).replace('\0', " "))
+    });
+    lines.filter(|line| line.contains(word)).collect()
+}
+
+#[test]
+fn what_leaves_a_commands_session_ends_with_it() {
+    // In a session of its own, orphaned twice, with nothing of the command's left open.
+    let leave = |seconds: &str| {
+        format!("setsid sh -c 'sleep {seconds} </dev/null >/dev/null 2>&1 &' </dev/null >/dev/null")
+    };
+    block_on(async {
+        for (script, expected) in [
+            (format!("{}; sleep 60", leave("7391.25")), "timed_out"),
+            (format!("{}; exit 3", leave("7391.25")), "command"),
+        ] {
+            let answer =
+                tokio::time::timeout(Duration::from_mins(1), once(target(shell(&script), 500)));
+            assert_eq!(answer.await.unwrap().unwrap_err(), expected, "{script}");
+            let mut left = running("7391.25");
+            for _ in 0..200 {
+                if left.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                left = running("7391.25");
+            }
+            assert!(left.is_empty(), "{script}: {left:?}");
+        }
+    });
+}

@@ -1,49 +1,49 @@
-//! A listener for strangers: few connections, each for a short time.
+//! A listener for strangers: few connections each, and each for a short time.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
-/// Connections at once. Every peer polls by one, a scraper or two come on top.
-const CONNECTIONS: usize = 64;
+use crate::places::{Door, Seat};
+
 /// The life of a connection: a slow client may not hold its place.
 const LIFE: Duration = Duration::from_secs(10);
 
-/// Accepts at most [`CONNECTIONS`] at once; more wait in the kernel's queue.
+/// Accepts whom [`Door`] has a place for.
 #[derive(Debug)]
 pub(super) struct Limited {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    door: Door,
 }
 
 impl Limited {
     pub(super) fn new(listener: TcpListener) -> Self {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        Self { listener, places }
+        let door = Door::default();
+        Self { listener, door }
     }
 
     /// The next connection. Errors of single connections are passed over; when the process has no
     /// descriptor left, it waits a moment.
     pub(super) async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-                // The semaphore is never closed.
-                continue;
-            };
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
+                    // The agent knows no cluster: only the box itself is no stranger.
+                    let is_known = peer.ip().to_canonical().is_loopback();
+                    let Some(seat) = self.door.enter(peer.ip(), is_known) else {
+                        tracing::debug!("no place is left for {}", peer.ip());
+                        continue;
+                    };
                     let connection = Connection {
                         stream,
                         end: Box::pin(tokio::time::sleep(LIFE)),
-                        _place: place,
+                        seat,
                     };
                     return (connection, peer);
                 }
@@ -69,20 +69,21 @@ impl axum::serve::Listener for Limited {
     }
 }
 
-/// A connection that ends by itself after [`LIFE`].
+/// A connection that ends by itself after [`LIFE`], or when it loses its place.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    seat: Seat,
 }
 
 impl Connection {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.end.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
+        let is_over = self.end.as_mut().poll(context).is_ready();
+        if is_over || Pin::new(&mut self.seat.lost).poll(context).is_ready() {
+            return Err(io::ErrorKind::TimedOut.into());
         }
+        Ok(())
     }
 }
 

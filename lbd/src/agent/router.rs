@@ -30,8 +30,8 @@ pub fn router(agent: Agent) -> Router {
         .with_state(agent)
 }
 
-/// Serves a router to strangers until the task is dropped: 64 connections at once, 10 s and one
-/// request each.
+/// Serves a router to strangers until the task is dropped: 24 connections of an address at once, 10 s
+/// and one request each.
 pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
     let router = router.layer(middleware::map_response(close));
     axum::serve(Limited::new(listener), router).await

@@ -22,6 +22,7 @@ use super::{
     event::Event,
     health,
     history::Historian,
+    known::Known,
     members::{Checked, Member, Members},
     operator::Ordered,
     orders::Orders,
@@ -75,6 +76,8 @@ pub(super) struct Conductor {
     /// On the loopback: this box is a backend, or has sessions of the time when it was.
     pub(super) holds_virtual_addresses: bool,
     watchdog: Watchdog,
+    /// The boxes of the cluster, for what listens.
+    pub(super) known: Known,
     /// When [`Self::read_loads_if_due`] last did.
     pub(super) loads_read_ns: u64,
     orders_told_ns: u64,
@@ -140,6 +143,7 @@ impl Conductor {
             events_lost: None,
             holds_virtual_addresses: false,
             watchdog: Watchdog::of_systemd(),
+            known: Known::default(),
             election: ElectionView::starting(now_ns),
             plane,
             host,

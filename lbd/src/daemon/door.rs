@@ -6,6 +6,7 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
+    known::Known,
     push::{self, Post},
     web,
 };
@@ -17,9 +18,9 @@ const FIRST_BYTE: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(10);
 
 /// Serves until the task is dropped.
-pub(super) async fn serve(listener: TcpListener, stats: Router, post: Arc<Post>) {
+pub(super) async fn serve(listener: TcpListener, stats: Router, post: Arc<Post>, known: Known) {
     let each = |stream| one(stream, stats.clone(), Arc::clone(&post));
-    web::serve_each("node.channel", listener, each).await;
+    web::serve_each("node.channel", listener, |from| known.has(from), each).await;
 }
 
 /// No HTTP request begins with the byte that a push begins with.

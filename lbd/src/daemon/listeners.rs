@@ -9,10 +9,10 @@ use tokio::{
 };
 use tracing::error;
 
-use super::{control, door, event::Event, push::Post, web};
+use super::{control, door, event::Event, known::Known, push::Post, web};
 use crate::{
     agent::{self, Agent},
-    config::Config,
+    config::{Config, Node},
 };
 
 /// Bound, not serving yet.
@@ -49,22 +49,26 @@ impl Listeners {
 
     /// Serves until the runtime ends.
     ///
-    /// `node` is this box's name.
+    /// `known`: the boxes of the cluster, as the running configuration has them.
     pub(super) fn serve(
         self,
         runtime: &Handle,
         events: &mpsc::Sender<Event>,
         agent: Agent,
         post: &Arc<Post>,
-        node: &str,
+        node: &Node,
+        known: &Known,
     ) {
         let control = control::serve(self.control, events.clone(), Arc::clone(post));
         runtime.spawn(async move { log_end("the control socket", control.await) });
         if let Some(http) = self.http {
-            runtime.spawn(web::serve(http, web::router(events.clone(), node)));
+            let router = web::router(events.clone(), node);
+            let known = known.clone();
+            runtime.spawn(web::serve(http, router, move |from| known.has(from)));
         }
         if let Some(channel) = self.channel {
-            runtime.spawn(door::serve(channel, agent::router(agent), Arc::clone(post)));
+            let (stats, post) = (agent::router(agent), Arc::clone(post));
+            runtime.spawn(door::serve(channel, stats, post, known.clone()));
         }
     }
 }

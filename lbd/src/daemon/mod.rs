@@ -37,6 +37,7 @@ mod elected;
 mod election_view;
 mod event;
 mod interfaces;
+mod known;
 mod leaving;
 mod led;
 mod listeners;

@@ -1,5 +1,5 @@
 //! Serving HTTP to whoever reaches the port: bounded in connections, in time and in memory.
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -7,14 +7,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tracing::debug;
 
-/// Connections at once; more wait in the kernel's queue.
-const CONNECTIONS: usize = 64;
+use crate::places::Door;
+
 /// A request's head must be here within this, and the next one's on the same connection.
 const HEAD: Duration = Duration::from_secs(5);
 /// A head that is larger is refused. hyper takes no less than 8 KiB.
@@ -25,32 +22,41 @@ const STALLED: Duration = Duration::from_secs(15);
 const LIFE: Duration = Duration::from_mins(10);
 
 /// Serves until the task is dropped.
-pub(in crate::daemon) async fn serve(listener: TcpListener, router: Router) {
-    serve_each("node.http", listener, |stream| {
+pub(in crate::daemon) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    is_known: impl Fn(IpAddr) -> bool,
+) {
+    serve_each("node.http", listener, is_known, |stream| {
         connection(stream, router.clone(), LIFE)
     })
     .await;
 }
 
-/// Serves each connection by a task of its own, in one of the places there are.
+/// Serves each connection by a task of its own, for as long as it has a place. The boxes of the cluster
+/// have places that no stranger takes: see [`Door`].
 pub(in crate::daemon) async fn serve_each<F>(
     key: &'static str,
     listener: TcpListener,
+    is_known: impl Fn(IpAddr) -> bool,
     serve: impl Fn(TcpStream) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let door = Door::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return; // The semaphore is never closed.
-        };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
+                let Some(mut seat) = door.enter(peer.ip(), is_known(peer.ip())) else {
+                    debug!("{key}: no place is left for {}", peer.ip());
+                    continue;
+                };
                 let served = serve(stream);
                 tokio::spawn(async move {
-                    served.await;
-                    drop(place);
+                    tokio::select! {
+                        () = served => {}
+                        _ = &mut seat.lost => {}
+                    }
                 });
             }
             Err(error) => {

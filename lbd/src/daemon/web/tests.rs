@@ -1,7 +1,7 @@
 //! What strangers may send, over real sockets.
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     thread,
     time::Duration,
 };
@@ -10,6 +10,11 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use super::*;
 use crate::daemon::{chronicle::History, control::Request, status};
+
+fn node() -> Node {
+    let text = include_str!("../../../../deploy/lbd.yaml");
+    crate::config::Config::parse(text, "lbd.yaml").unwrap().node
+}
 
 /// A server whose conductor answers with a small status; it lives as long as the test's process.
 fn served() -> SocketAddr {
@@ -37,7 +42,8 @@ fn served() -> SocketAddr {
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             address.send(listener.local_addr().unwrap()).unwrap();
-            serve(listener, router(sender, "mx1")).await;
+            let is_known = |from| from == IpAddr::from([127, 0, 0, 99]);
+            serve(listener, router(sender, &node()), is_known).await;
         });
     });
     bound.recv().unwrap()
@@ -139,18 +145,42 @@ fn malformed_and_huge_requests_are_refused_and_the_next_one_is_served() {
 const HEAD_LIMIT: usize = 1 << 20;
 
 #[test]
-fn slow_strangers_lose_their_places() {
+fn strangers_who_hold_their_places_keep_no_other_out() {
     let address = served();
-    let slow: Vec<TcpStream> = (0..70)
-        .map(|_| {
-            let mut stream = TcpStream::connect(address).unwrap();
-            stream.write_all(b"GET /metrics HTT").unwrap();
-            stream
-        })
-        .collect();
-    let answer = ask(address, "GET", "/api/status", "");
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let hold = |from: [u8; 4]| {
+        let mut stream = connect_from(address, from);
+        // It may have lost its place to the next one already.
+        let _ = stream.write_all(b"GET /metrics HTT");
+        stream
+    };
+    // The first to come is the first that is let go for being slow.
+    let first = hold([127, 0, 0, 3]);
+    let slow: Vec<TcpStream> = (0..200).map(|_| hold([127, 0, 0, 2])).collect();
+    for from in [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 99]] {
+        let mut stream = connect_from(address, from);
+        write!(stream, "GET /api/status HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"HTTP/1.1 421", "{from:?}");
+    }
+    first.set_nonblocking(true).unwrap();
+    let told = (&first).read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(
+        told,
+        Err(std::io::ErrorKind::WouldBlock),
+        "answered only after the slow left"
+    );
     drop(slow);
+}
+
+fn connect_from(address: SocketAddr, from: [u8; 4]) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_mins(1)))
+        .unwrap();
+    socket.into()
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What is wrong with a configuration, where, and what to do.
 use std::fmt;
 
+use crate::plain::is_plain;
+
 /// One mistake.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
@@ -25,6 +27,17 @@ pub struct Place {
     pub line: u32,
     /// From 1.
     pub column: u32,
+}
+
+impl ConfigError {
+    /// The same without the file's line: for who may not read the file.
+    #[must_use]
+    pub fn without_line(&self) -> Self {
+        Self {
+            snippet: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// Characters of a line that are shown around a mistake.
@@ -61,7 +74,7 @@ fn cut(line: &str, column: u32) -> (String, usize) {
         .saturating_sub(1);
     let skipped = (before + SNIPPET_CHARS / 4).saturating_sub(SNIPPET_CHARS);
     // One character for one: the caret below must stay under its place.
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let printable = |c: char| if is_plain(c) { c } else { ' ' };
     let shown = line.chars().skip(skipped).take(SNIPPET_CHARS);
     (shown.map(printable).collect(), before - skipped)
 }

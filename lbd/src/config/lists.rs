@@ -1,16 +1,25 @@
 //! `access.allow_file` and `access.deny_file`: a network a line, `#` begins a comment.
+//!
+//! Whoever writes the configuration chooses the file, and the mistakes reach the log, the status and
+//! the peers. So they never repeat what a file says that is no list: it may be anything.
+use std::net::IpAddr;
+
 use super::{
     address::Network,
     error::{ConfigError, Place},
     reader::MAX_ERRORS,
-    source::Source,
+    source::{Complaint, Source},
     values,
 };
+
+/// What some editors begin a text with.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads the text of a list. The error has every line that is wrong, up to a hundred of them.
 pub(super) fn parse(text: &str, origin: &str) -> Result<Vec<Network>, Vec<ConfigError>> {
     let mut networks = Vec::new();
     let mut wrong = Vec::new();
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     for (line, content) in (1..).zip(text.lines()) {
         let entry = content.split('#').next().unwrap_or_default();
         let word = entry.trim();
@@ -23,7 +32,7 @@ pub(super) fn parse(text: &str, origin: &str) -> Result<Vec<Network>, Vec<Config
                 let blanks = entry.len() - entry.trim_start().len();
                 // Blanks that `trim` knows are a character each for the column's purpose.
                 let column = u32::try_from(entry[..blanks].chars().count()).unwrap_or(0) + 1;
-                wrong.push((Place { line, column }, complaint));
+                wrong.push((Place { line, column }, discreet(word, complaint)));
                 if wrong.len() == MAX_ERRORS {
                     break;
                 }
@@ -33,9 +42,27 @@ pub(super) fn parse(text: &str, origin: &str) -> Result<Vec<Network>, Vec<Config
     if wrong.is_empty() {
         return Ok(networks);
     }
-    let source = Source::new(text, origin);
+    // Without the text: no error shows a line of it.
+    let source = Source::new("", origin);
     let error = |(place, complaint)| source.error_at(Some(place), "", complaint);
     Err(wrong.into_iter().map(error).collect())
+}
+
+/// The kind of mistake. Only a network whose address has too many bits is repeated: it is nothing but
+/// an address.
+fn discreet(word: &str, complaint: Complaint) -> Complaint {
+    let address = word.split_once('/').map_or(word, |(address, _)| address);
+    let is_prefix = |text: &str| text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
+    let has_prefix = word
+        .split_once('/')
+        .is_none_or(|(_, prefix)| is_prefix(prefix));
+    if has_prefix && address.parse::<IpAddr>().is_ok() {
+        return complaint;
+    }
+    Complaint::new(
+        "this line is no network",
+        "write an address or a network a line, 198.51.100.0/24 or 2001:db8::/32; `#` begins a comment",
+    )
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ impl ClusterKeys {
     /// Reads the text of a key file.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let mut keys = Vec::new();
+        // What some editors begin a text with.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (line, text) in (1..).zip(text.lines()) {
             let text = text.split('#').next().unwrap_or_default().trim();
             if text.is_empty() {

@@ -16,10 +16,10 @@ impl Conductor {
     pub(super) fn reload(&mut self) {
         let new = match read(&self.config_path, &self.config) {
             Ok(new) => new,
-            Err(refused) => {
+            Err(Refused { whole, refused }) => {
                 if self.config_refused.as_ref() != Some(&refused) {
                     warn!(
-                        "the edited configuration is refused, the one before it runs on:\n{refused}"
+                        "the edited configuration is refused, the one before it runs on:\n{whole}"
                     );
                     self.note(
                         Kind::Config,
@@ -109,6 +109,7 @@ impl Conductor {
     /// Brings members, maps and tasks in line with `self.config`; `before` is what they are in line
     /// with now.
     pub(super) fn configure(&mut self, before: Option<&Cluster>) -> anyhow::Result<()> {
+        self.known.follow(&self.config);
         let endpoints = members::endpoints(&self.config.node.name, &self.config.cluster);
         let known = self.plane.backend_ids();
         let has_new = endpoints
@@ -230,10 +231,27 @@ fn vip_specs(cluster: &Cluster) -> Vec<VipSpec> {
     specs.collect()
 }
 
-/// Reads the edited file; the error is what a person is to read.
-fn read(path: &std::path::Path, running: &Config) -> Result<Config, String> {
-    let new = Config::load(path).map_err(|mistakes| sentences(&mistakes))?;
-    new.fits_after(running)?;
+/// Why an edited file is not taken over, for a person.
+struct Refused {
+    /// With the lines that are wrong: for the log, which only those who administer the box may read.
+    whole: String,
+    /// Without them: for the status, which strangers may ask for.
+    refused: String,
+}
+
+/// Reads the edited file.
+fn read(path: &std::path::Path, running: &Config) -> Result<Config, Refused> {
+    let new = Config::load(path).map_err(|mistakes| {
+        let without: Vec<ConfigError> = mistakes.iter().map(ConfigError::without_line).collect();
+        Refused {
+            whole: sentences(&mistakes),
+            refused: sentences(&without),
+        }
+    })?;
+    new.fits_after(running).map_err(|refused| Refused {
+        whole: refused.clone(),
+        refused,
+    })?;
     Ok(new)
 }
 

@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use similar::{ChangeTag, TextDiff};
 
+use crate::{config, plain::is_plain};
+
 /// Lines of a cluster part's difference that are shown.
 const SHOWN_LINES: usize = 400;
 /// Lines of a list that are shown, of those that come and of those that go each.
@@ -61,6 +63,8 @@ impl Difference {
 
     /// Of a list, in which the order of lines says nothing. `old`: `None` where there is no file yet.
     /// `None` when not a byte changes.
+    ///
+    /// What is no list is not shown: a path may name any file of the node.
     #[must_use]
     pub fn of_list(path: &str, old: Option<&str>, new: &str) -> Option<Self> {
         if old == Some(new) {
@@ -86,7 +90,12 @@ impl Difference {
             }
         }
         let (added, removed) = (come.count, go.count);
-        let diff = go.finish() + &come.finish();
+        let is_shown = |text: &str| config::is_list(text.as_bytes());
+        let diff = if is_shown(new) && old.is_none_or(is_shown) {
+            go.finish() + &come.finish()
+        } else {
+            "what is no list of networks is not shown\n".to_owned()
+        };
         Some(Self {
             what: path.to_owned(),
             added,
@@ -132,10 +141,10 @@ impl Shown {
 /// A line as a terminal may be shown it.
 fn cut(line: &str) -> String {
     let printable = |c: char| {
-        if c.is_control() && c != '\t' {
-            '\u{fffd}'
-        } else {
+        if is_plain(c) || c == '\t' {
             c
+        } else {
+            '\u{fffd}'
         }
     };
     line.chars().take(SHOWN_COLUMNS).map(printable).collect()
@@ -146,6 +155,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_text_that_is_no_list_is_not_shown() {
+        let shadow = "root:$6$salt$hash:1:\n";
+        for (old, new) in [(shadow, "192.0.2.1\n"), ("192.0.2.1\n", shadow)] {
+            let difference = Difference::of_list("/etc/shadow", Some(old), new).unwrap();
+            assert!(!difference.diff.contains("hash"), "{difference:?}");
+        }
+    }
 
     #[test]
     fn a_cluster_part_is_shown_as_a_unified_diff() {
@@ -177,7 +195,7 @@ mod tests {
             new.diff
         );
         // Another order is a change of the file, and of no line.
-        let swapped = Difference::of_list("/deny", Some("a\nb\n"), "b\na\n").unwrap();
+        let swapped = Difference::of_list("/deny", Some("::a\n::b\n"), "::b\n::a\n").unwrap();
         assert_eq!(
             (swapped.added, swapped.removed, swapped.diff.as_str()),
             (0, 0, "")
@@ -186,8 +204,9 @@ mod tests {
 
     #[test]
     fn what_would_steer_a_terminal_is_not_shown() {
-        let difference = Difference::of_list("/deny", None, "# \x1b[2J\n").unwrap();
-        assert!(!difference.diff.contains('\x1b'), "{:?}", difference.diff);
+        let difference = Difference::of_list("/deny", None, "# \x1b[2J\u{202e}\n").unwrap();
+        let steers = |c| matches!(c, '\x1b' | '\u{202e}');
+        assert!(!difference.diff.contains(steers), "{:?}", difference.diff);
     }
 
     proptest! {

@@ -46,6 +46,14 @@ impl Own {
                     path.display()
                 )
             })?;
+            // A path may name any file of this box: only a list is handed to others.
+            if !config::is_list(&bytes) {
+                return Err(format!(
+                    "{}, which {} names, is no list of networks; `lbd check` says where",
+                    list.display(),
+                    path.display()
+                ));
+            }
             lists.insert(list.to_owned(), bytes);
         }
         Ok(Self { part, lists })

@@ -2,6 +2,7 @@
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -393,6 +394,45 @@ fn flows_move_to_a_table_of_another_size() -> Result<()> {
         let left = the.bpffs.pin_dir().join("FLOWS4_FORMER");
         ensure!(!left.exists(), "the old table is still pinned");
     }
+    Ok(())
+}
+
+#[test]
+fn a_pin_folder_that_others_own_or_may_write_is_refused() -> Result<()> {
+    if !root_or_skip("a_pin_folder_that_others_own_or_may_write_is_refused") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let options = the.options(&[INTERFACE], XdpChoice::Native);
+    // A BPF file system is mounted as /tmp is: anybody may make the folder first.
+    let (root, pin_dir) = (the.bpffs.folder.path(), the.bpffs.pin_dir());
+    assert_eq!(fs::metadata(root)?.permissions().mode() & 0o7777, 0o1777);
+    fs::create_dir(&pin_dir)?;
+    for (uid, mode, told) in [
+        (65534, 0o755, "belongs to another user (uid 65534)"),
+        (0, 0o777, "can be written by others (mode 777)"),
+        (0, 0o1777, "can be written by others (mode 1777)"),
+    ] {
+        chown(&pin_dir, Some(uid), None)?;
+        fs::set_permissions(&pin_dir, fs::Permissions::from_mode(mode))?;
+        let refused = the.refused(&options)?;
+        assert!(
+            matches!(&refused, DataPlaneError::Unsafe { why, .. } if why.contains(told)),
+            "{refused}"
+        );
+        assert_eq!(fs::read_dir(&pin_dir)?.count(), 0, "nothing was pinned");
+    }
+    // Without the sticky bit anybody may rename what is lbd's own.
+    fs::remove_dir(&pin_dir)?;
+    fs::set_permissions(root, fs::Permissions::from_mode(0o777))?;
+    let refused = the.refused(&options)?;
+    assert!(
+        matches!(refused, DataPlaneError::Unsafe { .. }),
+        "{refused}"
+    );
+    fs::set_permissions(root, fs::Permissions::from_mode(0o1777))?;
+    the.load()?;
+    assert_eq!(fs::metadata(&pin_dir)?.permissions().mode() & 0o7777, 0o700);
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use super::{
     source::{Complaint, Source},
     yaml,
 };
+use crate::trust::Trusted;
 
 const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
 pub(super) const MAX_LIST_BYTES: u64 = 64 << 20;
@@ -82,23 +83,27 @@ fn keys(file: &Path) -> Result<ClusterKeys, Complaint> {
     );
     let metadata = fs::metadata(file)
         .map_err(|error| Complaint::new(format!("{shown} cannot be read: {error}"), &*hint))?;
-    private(&metadata).map_err(|problem| {
+    let trusted = Trusted::of_this_process();
+    private(&metadata, &trusted).map_err(|problem| {
         let hint = format!("run `chown root {shown} && chmod 600 {shown}`");
         Complaint::new(format!("{shown} {problem}"), hint)
+    })?;
+    trusted.check(file).map_err(|problem| {
+        let hint =
+            "a key that others can replace is none: keep it where only root or lbd may write";
+        Complaint::new(format!("{shown} is not safe: {problem}"), hint)
     })?;
     let text = read(file, MAX_KEY_FILE_BYTES).map_err(|problem| Complaint::new(problem, &*hint))?;
     ClusterKeys::parse(&text).map_err(|error| Complaint::new(format!("{shown}: {error}"), hint))
 }
 
 /// A key that others can read or replace is none.
-fn private(metadata: &Metadata) -> Result<(), String> {
+fn private(metadata: &Metadata, trusted: &Trusted) -> Result<(), String> {
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(format!("is open to others (mode {mode:o})"));
     }
-    // SAFETY: the call takes nothing and cannot fail.
-    let own = unsafe { libc::geteuid() };
-    if metadata.uid() != 0 && metadata.uid() != own {
+    if !trusted.owns(metadata.uid()) {
         return Err(format!("belongs to another user (uid {})", metadata.uid()));
     }
     Ok(())
@@ -216,6 +221,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_file_that_others_can_replace_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = dir.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        let keys = write(&open, "cluster.key", KEY, 0o600);
+        let config = config_with(dir.path(), &format!("secret_file: {}", keys.display()));
+        let error = error_of(&config);
+        assert!(
+            error.contains("open can be written by others (mode 777)"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_missing_file_is_one_error() {
         let dir = tempfile::tempdir().unwrap();
         for key in ["secret_file: ", "access: {deny_file: "] {
@@ -242,5 +262,48 @@ mod tests {
         assert_eq!(denied, ["203.0.113.7/32", "198.51.100.0/24"]);
         write(dir.path(), "deny", "# none\nnonsense\n", 0o644);
         assert!(error_of(&path).contains("deny:2:1: "));
+    }
+
+    #[test]
+    fn what_a_file_says_that_is_no_list_is_never_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = write(
+            dir.path(),
+            "shadow",
+            &format!("root:$6$salt$hash:1:\nnobody\n192.0.2.1/99secret\n{KEY}\n"),
+            0o600,
+        );
+        let path = config_with(
+            dir.path(),
+            &format!("access: {{deny_file: {}}}", list.display()),
+        );
+        let errors = Config::load(&path).unwrap_err();
+        assert_eq!(errors.len(), 4, "{errors:?}");
+        for error in &errors {
+            let told = format!("{error} {error:?}");
+            for secret in ["root", "hash", "nobody", "secret", "0102"] {
+                assert!(!told.contains(secret), "{told}");
+            }
+        }
+        assert!(
+            errors[2].to_string().contains("shadow:3:1: "),
+            "{}",
+            errors[2]
+        );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over_in_keys_and_lists() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = write(dir.path(), "deny", "\u{feff}198.51.100.0/24\n", 0o644);
+        let keys = write(dir.path(), "key", &format!("\u{feff}{KEY}\n"), 0o600);
+        let line = format!(
+            "access: {{deny_file: {}}}\n  secret_file: {}",
+            list.display(),
+            keys.display()
+        );
+        let config = Config::load(&config_with(dir.path(), &line)).unwrap();
+        assert_eq!(config.denied().len(), 1);
+        assert_eq!(config.keys().unwrap().signing()[31], 0x1f);
     }
 }

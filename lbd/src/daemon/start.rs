@@ -29,6 +29,7 @@ use crate::{
     config::{self, Config, StartAs},
     dataplane::{DataPlane, LoadOptions, XdpChoice},
     host::{self, Change, Host, Recovered, Undone},
+    trust::Trusted,
 };
 
 /// How often the conductor looks whether something is due.
@@ -57,6 +58,10 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
     // Before anything is changed: a daemon that runs already answers here.
     let listeners = runtime.block_on(Listeners::bind(&config))?;
     let agent = Agent::new(AgentConfig::from(&config));
+    let state_dir = config.node.state_dir.display();
+    Trusted::of_this_process()
+        .check(&config.node.state_dir)
+        .map_err(|why| anyhow!("node.state_dir {state_dir} is not safe: {why}"))?;
     let orders = Orders::load(&config.node.state_dir)?;
     let denials = Denials::load(&config.node.state_dir)?;
     let (host, recovered) = Host::open(&journal(&config))?;
@@ -134,8 +139,8 @@ fn conduct(
     sender: &mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
 ) -> anyhow::Result<(Conductor, End)> {
-    let node = &conductor.config.node.name;
-    listeners.serve(runtime.handle(), sender, agent, &post, node);
+    let (node, known) = (&conductor.config.node, &conductor.known);
+    listeners.serve(runtime.handle(), sender, agent, &post, node, known);
     runtime.spawn(tick(sender.clone()));
     let thread = thread::Builder::new()
         .name("conductor".to_owned())

@@ -35,6 +35,14 @@ pub enum DataPlaneError {
         /// `node.pin_dir`.
         pin_dir: PathBuf,
     },
+    /// Others could put maps of their own in the place of lbd's.
+    #[error("node.pin_dir {} is not safe: {why}", .pin_dir.display())]
+    Unsafe {
+        /// `node.pin_dir`.
+        pin_dir: PathBuf,
+        /// Which folder, and what to do.
+        why: String,
+    },
     /// Another process holds the lock on `pin_dir`.
     #[error(
         "another lbd runs with node.pin_dir {}: stop it first, or give this one its own node.pin_dir",

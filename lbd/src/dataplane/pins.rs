@@ -1,10 +1,13 @@
 //! The folder on bpffs that keeps maps, program and links alive without the daemon.
 use std::{
     ffi::CString,
-    fs::{self, File, TryLockError},
+    fs::{self, DirBuilder, File, TryLockError},
     io,
     mem::MaybeUninit,
-    os::{fd::AsFd as _, unix::ffi::OsStrExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -12,6 +15,7 @@ use super::{
     bpf,
     error::{DataPlaneError, Result},
 };
+use crate::trust::Trusted;
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
@@ -34,12 +38,26 @@ impl PinDir {
     /// Makes the folder if need be and locks it. What was made is noted in `undo`.
     pub(super) fn open(path: &Path, undo: &mut Undo) -> Result<Self> {
         check_bpffs(path)?;
+        let safe = || {
+            let trusted = Trusted::of_this_process();
+            trusted.check(path).map_err(|why| DataPlaneError::Unsafe {
+                pin_dir: path.to_owned(),
+                why,
+            })
+        };
+        safe()?;
         let missing: Vec<&Path> = path.ancestors().take_while(|part| !part.exists()).collect();
         for folder in missing.into_iter().rev() {
-            fs::create_dir(folder).map_err(|source| create_error(path, folder, source))?;
+            DirBuilder::new()
+                .mode(0o700)
+                .create(folder)
+                .map_err(|source| create_error(path, folder, source))?;
             undo.folder(folder);
         }
-        Self::lock(path)
+        let locked = Self::lock(path)?;
+        // Nobody got in between.
+        safe()?;
+        Ok(locked)
     }
 
     /// Locks the folder, which exists.

@@ -17,6 +17,7 @@ use std::{
 use crate::{
     config::Config,
     push::{Digest, Digester, History, Piece, Record},
+    trust::Trusted,
 };
 
 use super::layout;
@@ -45,6 +46,9 @@ impl Store {
     }
 
     pub(super) fn open(state_dir: &Path) -> Result<Self, String> {
+        Trusted::of_this_process()
+            .check(state_dir)
+            .map_err(|why| format!("node.state_dir is not safe: {why}"))?;
         let folder = state_dir.join("push");
         let failed = |error: io::Error| format!("{}: {error}", folder.display());
         fs::create_dir_all(folder.join("pieces")).map_err(failed)?;

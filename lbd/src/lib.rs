@@ -11,6 +11,9 @@
 
 mod counters;
 mod markup;
+mod places;
+mod plain;
+mod trust;
 pub mod units;
 
 pub mod config;

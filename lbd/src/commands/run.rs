@@ -1,11 +1,14 @@
 //! `lbd run`.
-use std::path::Path;
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     daemon::{self, push::Store},
-    dataplane,
+    dataplane, plain,
 };
 
 pub(super) fn run(path: &Path) -> anyhow::Result<()> {
@@ -25,10 +28,39 @@ fn log_to_stderr() {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_writer(std::io::stderr);
+        .with_writer(|| Plain(io::stderr()));
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         log.without_time().init();
     } else {
         log.init();
+    }
+}
+
+/// Writes lines in which no text from outside changes what is shown around it.
+struct Plain<W>(W);
+
+impl<W: Write> Write for Plain<W> {
+    /// An event comes as a whole.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = plain::lines(String::from_utf8_lossy(event).into_owned());
+        self.0.write_all(text.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_is_not_turned_round() {
+        let mut log = Vec::new();
+        let event = "WARN mx1 says \u{202e}down\u{2028}\u{9b}2J\n";
+        Plain(&mut log).write_all(event.as_bytes()).unwrap();
+        assert_eq!(log, b"WARN mx1 says down2J\n");
     }
 }

@@ -14,6 +14,7 @@ use super::{
     source::Complaint,
     suggest::shortened,
 };
+use crate::plain::is_plain;
 
 /// A whole number within a range.
 pub(super) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, Complaint>
@@ -116,9 +117,25 @@ pub(super) fn name(text: &str) -> Result<String, Complaint> {
     ))
 }
 
+/// A host's name, in small letters.
+pub(super) fn host_name(text: &str) -> Result<String, Complaint> {
+    let name = text.to_ascii_lowercase();
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let is_name = (1..=253).contains(&name.len())
+        && name.bytes().all(allowed)
+        && name.split('.').all(|label| (1..=63).contains(&label.len()));
+    if is_name {
+        return Ok(name);
+    }
+    Err(Complaint::new(
+        format!("\"{}\" is no host name", shortened(text)),
+        "write it with its domain, without a port: mx1.example.com",
+    ))
+}
+
 /// A name as Linux takes it for an interface (`dev_valid_name`, net/core/dev.c).
 pub(super) fn interface(text: &str) -> Result<String, Complaint> {
-    let allowed = |c: char| !c.is_whitespace() && !c.is_control() && c != '/' && c != ':';
+    let allowed = |c: char| !c.is_whitespace() && is_plain(c) && c != '/' && c != ':';
     if (1..=15).contains(&text.len()) && !matches!(text, "." | "..") && text.chars().all(allowed) {
         return Ok(text.to_owned());
     }

@@ -26,7 +26,9 @@ use super::{
     flow_query::{FlowQuery, FlowView},
     push::{self, Post, PushRequest},
     status::Status,
+    web,
 };
+use crate::trust::Trusted;
 
 /// What a person asks of the daemon.
 #[derive(Debug)]
@@ -117,7 +119,14 @@ pub enum Order {
 
 /// Opens the socket: mode 0600, in a folder that is made if need be. A socket left by a dead daemon
 /// is replaced; one that answers is a daemon that runs.
+///
+/// Where others may put a socket of their own in its place, there is none.
 pub(super) async fn bind(path: &Path) -> io::Result<UnixListener> {
+    let safe = || {
+        let checked = Trusted::of_this_process().check(path);
+        checked.map_err(|why| io::Error::other(format!("it is not safe there: {why}")))
+    };
+    safe()?;
     if UnixStream::connect(path).await.is_ok() {
         return Err(io::Error::new(
             io::ErrorKind::AddrInUse,
@@ -132,6 +141,7 @@ pub(super) async fn bind(path: &Path) -> io::Result<UnixListener> {
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
+    safe()?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
@@ -193,7 +203,7 @@ async fn push(
 
 fn said<T: Serialize>(answer: Result<T, String>) -> Response {
     match answer {
-        Ok(done) => Json(done).into_response(),
+        Ok(done) => web::json(&done),
         Err(refused) => (StatusCode::CONFLICT, refused).into_response(),
     }
 }
@@ -212,7 +222,7 @@ fn router(events: mpsc::Sender<Event>) -> Router {
 
 async fn status(State(events): State<mpsc::Sender<Event>>) -> Response {
     match ask(&events, Request::Status).await {
-        Some(status) => Json(status).into_response(),
+        Some(status) => web::json(&status),
         None => stopping(),
     }
 }
@@ -229,7 +239,7 @@ async fn explain(
     Query(which): Query<Which>,
 ) -> Response {
     match ask(&events, |reply| Request::Explain(which.backend, reply)).await {
-        Some(Ok(explained)) => Json(explained).into_response(),
+        Some(Ok(explained)) => web::json(&explained),
         Some(Err(refused)) => (StatusCode::NOT_FOUND, refused).into_response(),
         None => stopping(),
     }
@@ -240,7 +250,7 @@ async fn operator(
     Json(order): Json<OperatorRequest>,
 ) -> Response {
     match ask(&events, |reply| Request::Operator(order, reply)).await {
-        Some(Ok(done)) => Json(done).into_response(),
+        Some(Ok(done)) => web::json(&done),
         Some(Err(refused)) => (StatusCode::CONFLICT, refused).into_response(),
         None => stopping(),
     }
@@ -255,7 +265,7 @@ struct Whose {
 
 async fn access(State(events): State<mpsc::Sender<Event>>, Query(whose): Query<Whose>) -> Response {
     match ask(&events, |reply| Request::Access(whose.source, reply)).await {
-        Some(access) => Json(access).into_response(),
+        Some(access) => web::json(&access),
         None => stopping(),
     }
 }
@@ -265,7 +275,7 @@ async fn change_access(
     Json(change): Json<AccessRequest>,
 ) -> Response {
     match ask(&events, |reply| Request::ChangeAccess(change, reply)).await {
-        Some(Ok(done)) => Json(done).into_response(),
+        Some(Ok(done)) => web::json(&done),
         Some(Err(refused)) => (StatusCode::CONFLICT, refused).into_response(),
         None => stopping(),
     }
@@ -280,7 +290,7 @@ async fn flows(
     };
     // Milliseconds of one core for a million flows: neither the conductor nor the async threads wait.
     match tokio::task::spawn_blocking(move || view.list(&query)).await {
-        Ok(Ok(list)) => Json(list).into_response(),
+        Ok(Ok(list)) => web::json(&list),
         Ok(Err(refused)) => (StatusCode::BAD_REQUEST, refused).into_response(),
         Err(_) => stopping(),
     }
@@ -299,14 +309,14 @@ async fn events_after(
     Query(After { after }): Query<After>,
 ) -> Response {
     match ask(&events, |reply| Request::Events(after, reply)).await {
-        Some(happenings) => Json(happenings).into_response(),
+        Some(happenings) => web::json(&happenings),
         None => stopping(),
     }
 }
 
 async fn history(State(events): State<mpsc::Sender<Event>>) -> Response {
     match ask(&events, Request::History).await {
-        Some(history) => Json(history).into_response(),
+        Some(history) => web::json(&history),
         None => stopping(),
     }
 }

@@ -1,5 +1,7 @@
 //! SMTP replies, as bytes come in (RFC 5321 section 4.2).
 
+use crate::plain::stripped;
+
 /// The longest line that is read, in bytes. RFC 5321 section 4.5.3.1.5 allows 512; many servers
 /// write more.
 pub const MAX_LINE_BYTES: usize = 2048;
@@ -88,10 +90,7 @@ impl Reader {
 }
 
 fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect()
+    stripped(&String::from_utf8_lossy(bytes))
 }
 
 #[cfg(test)]
@@ -99,6 +98,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_turns_or_breaks_a_line_on_a_screen_is_stripped() {
+        let banner = "220 mx\u{202e}1\u{2066}\u{2028}\u{85}\u{200f}\u{feff}.example\r\n";
+        let reply = read(banner.as_bytes()).unwrap().unwrap();
+        assert_eq!(reply.lines, ["mx1.example"]);
+    }
 
     type CodeAndLines = Option<(u16, usize)>;
 

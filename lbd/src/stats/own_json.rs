@@ -14,6 +14,7 @@ use super::error::{shorten, text};
 use super::{
     AgentState, AgentWeight, Figure, FigureError, MAX_ANSWER_BYTES, Report, Sample, SampleError,
 };
+use crate::plain::is_plain;
 use crate::units::Weight;
 
 /// How far another box's clock may be ahead, in milliseconds, before its figures are refused.
@@ -177,10 +178,10 @@ pub(super) fn shorten_note(note: &str) -> String {
     note.chars()
         .take(200)
         .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect::<Vec<_>>()
-            } else {
+            if is_plain(c) {
                 vec![c]
+            } else {
+                c.escape_default().collect::<Vec<_>>()
             }
         })
         .collect()

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     commands::table::Paint,
+    plain::is_plain,
     report::{Day, Report},
 };
 
@@ -24,7 +25,7 @@ const LINE: usize = 76;
 
 /// An address that sendmail takes for an address and for nothing else.
 pub(super) fn check(address: &str) -> anyhow::Result<()> {
-    let is_plain = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '<' | '>' | ',');
+    let is_plain = |c: char| is_plain(c) && !c.is_whitespace() && !matches!(c, '<' | '>' | ',');
     ensure!(
         !address.is_empty() && !address.starts_with('-') && address.chars().all(is_plain),
         "\"{}\" is no mail address",

@@ -24,6 +24,7 @@ use crate::daemon::{
     event::Event,
     status::Status,
 };
+use crate::plain;
 
 /// Only the last happenings: the page itself is to stay small.
 pub(super) const FROM_THE_LAST: usize = 100;
@@ -87,7 +88,8 @@ fn states(watcher: Watcher) -> impl Stream<Item = Result<sse::Event, Infallible>
         watcher.ticks.tick().await;
         let live = look_after(&watcher.conductor, watcher.last_id).await?;
         watcher.last_id = live.events.last().map_or(watcher.last_id, |last| last.id);
-        let event = sse::Event::default().event("state").json_data(live).ok()?;
+        let text = plain::lines(serde_json::to_string(&live).ok()?);
+        let event = sse::Event::default().event("state").data(text);
         Some((Ok(event), watcher))
     })
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Config;
 
 /// Keys that are read at the start only: a running daemon refuses a file that changes one.
-const AT_START: [&str; 10] = [
+const AT_START: [&str; 11] = [
     "node.name",
     "node.interfaces",
     "node.priority",
@@ -16,6 +16,7 @@ const AT_START: [&str; 10] = [
     "node.state_dir",
     "node.control",
     "node.http",
+    "node.http_names",
     "node.channel",
 ];
 

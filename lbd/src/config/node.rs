@@ -75,6 +75,9 @@ pub struct Node {
     pub control: PathBuf,
     /// Metrics, API and dashboard, read-only. Default `127.0.0.1:9425`; `null` turns it off.
     pub http: Option<SocketAddr>,
+    /// More names that `node.http` is called by, besides `name` and the host name: exact, with their
+    /// domain, without a port. Default none.
+    pub http_names: Vec<String>,
     /// Where peers find this box: the cluster channel and its stats. Default `null`, off.
     /// Without [`super::Cluster::secret_file`] it answers stats only.
     pub channel: Option<SocketAddr>,

@@ -90,6 +90,9 @@ fn node(mut t: Table<'_>) -> Node {
         state_dir: t.or("state_dir", "/var/lib/lbd".into(), values::path),
         control: t.or("control", "/run/lbd/lbd.sock".into(), values::socket_path),
         http: t.optional("http", Some(([127, 0, 0, 1], 9425).into()), values::socket),
+        http_names: t
+            .unique_list("http_names", values::host_name, String::clone)
+            .unwrap_or_default(),
         channel: t.optional("channel", None, values::socket),
         queue: queue(t.table("queue")),
         history: history(t.table("history")),

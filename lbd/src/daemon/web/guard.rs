@@ -7,12 +7,17 @@ use std::net::IpAddr;
 use axum::http::StatusCode;
 use thiserror::Error;
 
+use crate::config::Node;
+
 /// Why a request is not answered.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub(super) enum Refused {
     #[error("the request has no Host header")]
     NoHost,
-    #[error("this box is not called that; use its address, localhost, or its name")]
+    #[error(
+        "this box is not called that; use its address, localhost, or its name, or list the name in \
+         node.http_names"
+    )]
     ForeignHost,
     #[error("a page of another site may not ask here")]
     ForeignOrigin,
@@ -28,11 +33,13 @@ impl Refused {
     }
 }
 
-/// What this box may be called: `node.name`, and its host name.
-pub(super) fn own_names(node: &str) -> Vec<String> {
+/// What this box may be called: `node.name`, its host name, and `node.http_names`.
+pub(super) fn own_names(node: &Node) -> Vec<String> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    [node, host.trim()]
+    let listed = node.http_names.iter().map(String::as_str);
+    [node.name.as_str(), host.trim()]
         .into_iter()
+        .chain(listed)
         .filter(|name| !name.is_empty())
         .map(str::to_lowercase)
         .collect()
@@ -55,18 +62,17 @@ pub(super) fn judge(
     }
 }
 
-/// An address cannot be rebound. A name counts when it is ours, alone or with a domain behind it.
+/// An address cannot be rebound. A name counts when it is one of ours, whole: in `mx1.evil.example` the
+/// domain is a stranger's.
 fn is_own(name: &str, names: &[String]) -> bool {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<IpAddr>().is_ok() {
         return true;
     }
     let name = name.to_lowercase();
-    name == "localhost"
-        || names.iter().any(|own| {
-            name.strip_prefix(own.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
+    // The dot of the root, which some clients keep.
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    name == "localhost" || names.iter().any(|own| own == name)
 }
 
 /// The host without its port.
@@ -83,13 +89,20 @@ mod tests {
 
     #[test]
     fn hosts_and_origins_are_judged() {
-        let names = ["mx1".to_owned()];
+        let names = ["mx1".to_owned(), "mx.example.com".to_owned()];
         for (host, origin, expected) in [
             (Some("127.0.0.1:9425"), None, Ok(())),
             (Some("[::1]:9425"), None, Ok(())),
             (Some("[2001:db8::1]"), None, Ok(())),
             (Some("localhost:9425"), None, Ok(())),
-            (Some("MX1.example.com:9425"), None, Ok(())),
+            (Some("MX1:9425"), None, Ok(())),
+            (
+                Some("MX1.example.com:9425"),
+                None,
+                Err(Refused::ForeignHost),
+            ),
+            (Some("mx.Example.com.:9425"), None, Ok(())),
+            (Some("a.mx.example.com"), None, Err(Refused::ForeignHost)),
             (Some("mx1"), Some("http://mx1"), Ok(())),
             (Some("mx11.example.com"), None, Err(Refused::ForeignHost)),
             (Some("evil.example:9425"), None, Err(Refused::ForeignHost)),

@@ -17,7 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
@@ -28,7 +28,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub(super) use self::serve::{connection, serve, serve_each};
 use super::{control, event::Event, metrics};
-use crate::markup::CSS;
+use crate::{config::Node, markup::CSS, plain};
 
 /// Sent with every answer: nothing here is to be framed, sniffed, cached, or read by other sites.
 const HEADERS: [(&str, &str); 6] = [
@@ -59,8 +59,8 @@ struct Web {
     streams: Arc<Semaphore>,
 }
 
-/// The routes. `node` is this box's name, by which a browser may call it.
-pub(super) fn router(events: mpsc::Sender<Event>, node: &str) -> Router {
+/// The routes. `node` has the names by which a browser may call this box.
+pub(super) fn router(events: mpsc::Sender<Event>, node: &Node) -> Router {
     let names: Arc<[String]> = guard::own_names(node).into();
     Router::new()
         .route("/", get(page))
@@ -86,6 +86,7 @@ async fn page(State(web): State<Web>) -> Response {
     match serde_json::to_string(&first) {
         // Inside a script element `</script>` must not occur, whatever a name or reason says.
         Ok(first) => {
+            let first = plain::lines(first);
             let page = PAGE.replacen(STYLE, CSS, 1);
             Html(page.replacen("FIRST", &first.replace('<', "\\u003c"), 1)).into_response()
         }
@@ -102,7 +103,8 @@ async fn metrics(State(web): State<Web>, headers: HeaderMap) -> Response {
         .and_then(|value| value.to_str().ok());
     let format = metrics::Format::accepted(accept.unwrap_or_default());
     let content_type = [(header::CONTENT_TYPE, format.content_type())];
-    (content_type, metrics::exposition(&status, format)).into_response()
+    let text = plain::lines(metrics::exposition(&status, format));
+    (content_type, text).into_response()
 }
 
 async fn status(State(web): State<Web>) -> Response {
@@ -119,8 +121,19 @@ async fn history(State(web): State<Web>) -> Response {
 
 fn answer(state: Option<impl serde::Serialize>) -> Response {
     match state {
-        Some(state) => Json(state).into_response(),
+        Some(state) => json(&state),
         None => stopping(),
+    }
+}
+
+/// An answer in which no text changes what is shown around it.
+pub(super) fn json(value: &impl serde::Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => {
+            let content_type = [(header::CONTENT_TYPE, "application/json")];
+            (content_type, plain::lines(text)).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 

@@ -433,18 +433,7 @@ impl Checker<'_> {
                 "give at least one backend a weight",
             );
         }
-        if self.cluster.secret_file.is_none()
-            && self
-                .node
-                .channel
-                .is_some_and(|channel| !channel.ip().is_loopback())
-        {
-            warn(
-                "node.channel",
-                "without a key it answers stats and takes part in nothing else".to_owned(),
-                "name a secret_file to share flows, drains and configuration",
-            );
-        }
+        self.open_to_the_segment(&mut warn);
         for (path, problem) in self.tunnels_from_unknown_addresses() {
             warn(
                 &path,
@@ -453,6 +442,49 @@ impl Checker<'_> {
             );
         }
         warnings
+    }
+
+    /// What strangers on the network may do because the file lets them.
+    fn open_to_the_segment(&self, warn: &mut impl FnMut(&str, String, &str)) {
+        let cluster = self.cluster;
+        let beyond = |at: Option<SocketAddr>| at.filter(|at| !at.ip().is_loopback());
+        if let Some(at) = beyond(self.node.http) {
+            warn(
+                "node.http",
+                format!(
+                    "whoever reaches {at} may read the state: backends, figures, denied sources"
+                ),
+                "listen on 127.0.0.1 behind a proxy that asks who comes, or let a firewall admit the \
+                 scrapers only",
+            );
+        }
+        if beyond(self.node.channel).is_some() && cluster.secret_file.is_none() {
+            warn(
+                "node.channel",
+                "without a key it answers stats and takes part in nothing else: whoever reaches it may \
+                 read this box's figures, and whoever answers in a peer's place is believed"
+                    .to_owned(),
+                "name a secret_file to share flows, drains and configuration",
+            );
+        }
+        let is_chosen = self.reader.is_given("cluster.authentication");
+        if self.node.start_as != StartAs::Backend
+            && cluster.authentication != Authentication::Enforce
+            && (is_chosen || cluster.secret_file.is_none())
+        {
+            let hint = match cluster.secret_file {
+                Some(_) => "say `authentication: enforce`; `off` is for peers that cannot sign",
+                None => "name a secret_file and say `authentication: enforce`",
+            };
+            warn(
+                "cluster.authentication",
+                format!(
+                    "`{}` believes adverts without a trailer: any host of the segment can take the VIP",
+                    cluster.authentication
+                ),
+                hint,
+            );
+        }
     }
 
     /// A backend tells who may tunnel to it by the addresses in the file.

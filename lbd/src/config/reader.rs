@@ -73,6 +73,11 @@ impl Reader {
             || self.misspelt.borrow().iter().any(|key| related(key))
     }
 
+    /// Whether the file has the key.
+    pub(super) fn is_given(&self, path: &str) -> bool {
+        self.source.borrow().places.contains_key(path)
+    }
+
     pub(super) fn finish(self) -> (Source, Vec<ConfigError>) {
         let mut errors = self.errors.into_inner();
         // Stable: two mistakes at one place stay in the order they were found.

@@ -232,7 +232,37 @@ fn a_pure_director_and_a_file_that_serves_nothing_are_warned_of() {
         .iter()
         .map(|w| w.path.as_str())
         .collect();
-    assert_eq!(paths, ["node.name", "cluster.sites", "node.channel"]);
+    assert_eq!(
+        paths,
+        [
+            "node.name",
+            "cluster.sites",
+            "node.channel",
+            "cluster.authentication"
+        ]
+    );
+}
+
+#[test]
+fn every_choice_that_is_open_to_the_segment_is_warned_of() {
+    let warned = |text: &str| -> Vec<String> {
+        let config = parse(text);
+        config.warnings().iter().map(|w| w.path.clone()).collect()
+    };
+    let key = "  secret_file: /etc/lbd/cluster.key\n";
+    let choose = |authentication: &str| {
+        DESIGN.replace(key, &format!("{key}  authentication: {authentication}\n"))
+    };
+    assert_eq!(warned(&choose("enforce")), Vec::<String>::new());
+    for open in ["off", "receive-only", "permissive"] {
+        assert_eq!(warned(&choose(open)), ["cluster.authentication"], "{open}");
+    }
+    for http in ["0.0.0.0:9425", "192.0.2.11:9425", "'[::]:9425'"] {
+        let text = choose("enforce").replace("127.0.0.1:9425", http);
+        assert_eq!(warned(&text), ["node.http"], "{http}");
+    }
+    let keyless = DESIGN.replace(key, "");
+    assert_eq!(warned(&keyless), ["node.channel", "cluster.authentication"]);
 }
 
 #[test]
@@ -243,6 +273,7 @@ cluster:
   virtual_router_id: 51
   virtual_addresses: [192.0.2.25/24]
   forwarding: ipip
+  secret_file: /etc/lbd/cluster.key
   sites:
     - name: here
       backends:
@@ -287,7 +318,10 @@ cluster:
     assert_eq!(warned(&known), Vec::<String>::new());
     assert_eq!(warned(&file.replace("lb1", "mx1")), Vec::<String>::new());
     let keyless = file.replace("  secret_file: /etc/lbd/cluster.key\n", "");
-    assert_eq!(warned(&keyless), ["node.name", "node.channel"]);
+    assert_eq!(
+        warned(&keyless),
+        ["node.name", "node.channel", "cluster.authentication"]
+    );
     for wrong in ["192.0.2.11", "192.0.2.25"] {
         let text = file.replace("192.0.2.3", wrong);
         let errors = Config::parse(&text, "lbd.yaml").unwrap_err();

@@ -506,7 +506,7 @@ impl ByHand {
             *byte = u8::from_str_radix(&world.secret[2 * index..2 * index + 2], 16).unwrap();
         }
         let (nodes, id) = (&world.lab.nodes, |node| SenderId::of(world.name(node)));
-        let caller = Caller::new(&key, id(from), id(to), &[7; 32]);
+        let caller = Caller::new(&key, id(from), id(to));
         let at = (nodes[to].address4(), 9426);
         nodes[from]
             .inside(move || {
@@ -532,7 +532,7 @@ impl ByHand {
         self.stream.read_exact(&mut head).unwrap();
         let mut rest = vec![0; Channel::bytes_after(head).unwrap()];
         self.stream.read_exact(&mut rest).unwrap();
-        match parse(self.channel.open(head, &rest).unwrap()).unwrap() {
+        match parse(&self.channel.open(head, &rest).unwrap()).unwrap() {
             Body::Message(answer) => answer,
             Body::Bytes(_) => panic!("bytes"),
         }

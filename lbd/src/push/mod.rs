@@ -14,8 +14,7 @@
 //! commit has dropped it: it is *behind*, which anybody who asks it sees, and the next push brings
 //! it up. Nobody ever waits for a decision that is lost.
 //!
-//! [`secure`] is what they speak through: both sides prove the cluster's key for a nonce of the
-//! other's, and every frame after that is signed for this connection, this direction and this place.
+//! [`secure`] is what they speak through: Noise, with a pre-shared key derived from the cluster's.
 mod difference;
 mod digest;
 mod history;

@@ -1,10 +1,5 @@
 //! One authenticated connection.
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
@@ -19,7 +14,10 @@ use crate::{
     config::ClusterKeys,
     push::{
         Body, MessageError, message, parse,
-        secure::{CALL_BYTES, Called, Caller, Channel, Nonce, PROOF_BYTES, REPLY_BYTES, Refused},
+        secure::{
+            CALL_BYTES, Called, Caller, Channel, HEAD_BYTES, PROOF_BYTES, REPLY_BYTES, Refused,
+            TurnedDown,
+        },
     },
 };
 
@@ -52,8 +50,10 @@ pub(super) enum LinkError {
 pub(super) struct Link {
     stream: TcpStream,
     channel: Channel,
-    /// The body of the last frame and what follows it.
+    /// What followed the head of the last frame.
     buffer: Vec<u8>,
+    /// The body of the last frame.
+    body: Vec<u8>,
 }
 
 impl Link {
@@ -65,9 +65,8 @@ impl Link {
         at: SocketAddr,
         keys: &ClusterKeys,
     ) -> Result<Self, LinkError> {
-        let nonce = nonce().map_err(LinkError::Connect)?;
         let (own, called) = (SenderId::of(own), SenderId::of(peer));
-        let caller = Caller::new(keys.signing(), own, called, &nonce);
+        let caller = Caller::new(keys.signing(), own, called);
         let connecting = timeout(CONNECT, connect(from, at));
         let mut stream = match connecting.await {
             Ok(connected) => connected.map_err(LinkError::Connect)?,
@@ -97,15 +96,8 @@ impl Link {
         own: &str,
         keys: &ClusterKeys,
     ) -> Result<Self, LinkError> {
-        let nonce = nonce().map_err(LinkError::Broken)?;
         let met = timeout(INTRODUCTION, async {
-            let mut call = [0; CALL_BYTES];
-            stream
-                .read_exact(&mut call)
-                .await
-                .map_err(LinkError::Broken)?;
-            let own = SenderId::of(own);
-            let called = match Called::answer(&call, keys.verifying(), own, &nonce) {
+            let called = match called(&mut stream, SenderId::of(own), keys).await? {
                 Ok(called) => called,
                 Err(down) => {
                     if let Some(reply) = down.reply {
@@ -138,6 +130,7 @@ impl Link {
             stream,
             channel,
             buffer: Vec::new(),
+            body: Vec::new(),
         }
     }
 
@@ -171,8 +164,8 @@ impl Link {
             Ok(read) => read.map_err(LinkError::Broken)?,
             Err(_) => return Err(LinkError::Silent(STALLED)),
         };
-        let body = self.channel.open(head, &self.buffer)?;
-        Ok(parse(body)?)
+        self.body = self.channel.open(head, &self.buffer)?;
+        Ok(parse(&self.body)?)
     }
 
     /// The next message.
@@ -200,8 +193,22 @@ async fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(to).await
 }
 
-fn nonce() -> io::Result<Nonce> {
-    let mut nonce = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut nonce)?;
-    Ok(nonce)
+/// Reads and judges a call. An older version's first message is shorter, so its head is judged before
+/// the rest is waited for.
+async fn called(
+    stream: &mut TcpStream,
+    own: SenderId,
+    keys: &ClusterKeys,
+) -> Result<Result<Called, TurnedDown>, LinkError> {
+    let mut call = [0; CALL_BYTES];
+    let mut head = [0; HEAD_BYTES];
+    let read = stream.read_exact(&mut head).await;
+    read.map_err(LinkError::Broken)?;
+    if let Err(down) = Called::judge_head(head) {
+        return Ok(Err(down));
+    }
+    call[..HEAD_BYTES].copy_from_slice(&head);
+    let read = stream.read_exact(&mut call[HEAD_BYTES..]).await;
+    read.map_err(LinkError::Broken)?;
+    Ok(Called::answer(&call, keys.verifying(), own))
 }

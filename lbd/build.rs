@@ -1,4 +1,4 @@
-//! Compiles the XDP program and puts the object where `lbd::dataplane` includes it.
+//! Compiles the BPF programs and puts the objects where `lbd::dataplane` includes it.
 use std::{env, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,6 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             return Ok(());
         }
     };
-    xtask::ebpf::copy_if_changed(&objects.join("lbd-xdp"), &out_dir.join("lbd-xdp"))?;
+    for object in ["lbd-xdp", "lbd-sock"] {
+        xtask::ebpf::copy_if_changed(&objects.join(object), &out_dir.join(object))?;
+    }
     Ok(())
 }

@@ -28,6 +28,7 @@ pub mod rate;
 pub mod reply;
 pub mod ring;
 pub mod sign;
+pub mod sock;
 pub mod tunnel;
 pub mod vip;
 pub mod weigh;

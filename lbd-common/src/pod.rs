@@ -1,6 +1,7 @@
 //! Lets aya copy these types into and out of maps.
 use crate::{
-    backend, concerns, counters, director, event, floor, flow, node, rate, reply, sign, tunnel, vip,
+    backend, concerns, counters, director, event, floor, flow, node, rate, reply, sign, sock,
+    tunnel, vip,
 };
 
 macro_rules! pod {
@@ -31,6 +32,7 @@ pod!(
     reply::Reply,
     reply::ReplyKey,
     sign::Sign,
+    sock::SockEvent,
     tunnel::TunnelEnd,
     vip::Vip,
 );

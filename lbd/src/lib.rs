@@ -4,8 +4,8 @@
 //! them: [`config`], [`vrrp`], [`history`], [`election`], [`table`], [`policy`], [`smtp`], [`stats`],
 //! [`channel`], [`push`], [`report`], [`simulate`]. The shell around them owns every clock, socket, netlink
 //! handle, map and file: [`archive`] the history on disk, [`flows`] and [`dataplane`] the maps, [`host`]
-//! netlink and what lbd changes on the box, [`agent`] the box's own figures, [`daemon`] the tasks,
-//! [`commands`] the command line.
+//! netlink and what lbd changes on the box, [`agent`] the box's own figures, [`sockets`] the sessions of its
+//! own TCP, [`daemon`] the tasks, [`commands`] the command line.
 //!
 //! A module imports from those above it in this list, never back.
 
@@ -38,6 +38,8 @@ pub mod flows;
 pub mod host;
 
 pub mod agent;
+pub mod sockets;
+
 pub mod daemon;
 
 pub mod commands;

@@ -7,7 +7,7 @@
 mod agent_check;
 mod configured;
 mod limited;
-mod netlink;
+pub(crate) mod netlink;
 mod router;
 mod sockets;
 mod spool;
@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 
 pub use agent_check::serve_agent_check;
 pub use router::{router, serve};
+pub use sockets::Listener;
 pub use spool::{Choice, MailSystem, Spool, SpoolError};
 
 use crate::stats::{AgentState, Report, Sample};

@@ -13,7 +13,7 @@ use netlink_sys::{Socket, SocketAddr};
 const DATAGRAM_BYTES: usize = 32 * 1024;
 
 /// Sends a dump request and calls `each` for every answer. `protocol` is a `NETLINK_` number.
-pub(super) fn dump<M>(protocol: isize, request: M, mut each: impl FnMut(M)) -> io::Result<()>
+pub(crate) fn dump<M>(protocol: isize, request: M, mut each: impl FnMut(M)) -> io::Result<()>
 where
     M: NetlinkSerializable + NetlinkDeserializable,
 {

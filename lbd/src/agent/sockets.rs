@@ -29,15 +29,16 @@ pub(super) struct Tally {
 
 /// A listening socket.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Listener {
-    pub(super) address: SocketAddr,
+pub struct Listener {
+    /// What it is bound to.
+    pub address: SocketAddr,
     /// An IPv6 wildcard that takes no IPv4.
-    pub(super) only_v6: bool,
+    pub only_v6: bool,
 }
 
 impl Listener {
     /// Whether a connection to this address, on the listener's port, would reach it.
-    pub(super) fn serves(&self, address: IpAddr) -> bool {
+    pub fn serves(&self, address: IpAddr) -> bool {
         let own = self.address.ip();
         if own == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
             return address.is_ipv6() || !self.only_v6;

@@ -14,6 +14,7 @@ pub mod postfix;
 pub mod probe;
 pub mod programs;
 pub mod smtp;
+pub mod steady;
 pub mod tables;
 pub mod xdp;
 

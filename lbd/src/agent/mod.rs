@@ -13,6 +13,7 @@ mod sockets;
 mod spool;
 mod vip;
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -46,6 +47,11 @@ pub struct AgentConfig {
     pub spools: Choice,
     /// The VIPs that it must be able to serve; empty where that is not to be told.
     pub vips: Vec<IpAddr>,
+}
+
+/// Open sessions of this box with these addresses on these ports, by its kernel.
+pub fn open_sessions(addresses: &[IpAddr], ports: &[u16]) -> io::Result<u64> {
+    sockets::open(addresses, ports)
 }
 
 /// Takes all figures. Blocks: the spool's directories are read.

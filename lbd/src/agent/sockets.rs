@@ -81,6 +81,27 @@ impl Tally {
 /// Looks at every socket whose own port is one of `ports`, whatever its own address (the VIP too).
 pub(super) fn tally(ports: &[u16]) -> io::Result<Tally> {
     let mut tally = Tally::default();
+    let states = StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT | StateFlags::LISTEN;
+    each_socket(ports, &states, |socket| tally.add(socket))?;
+    Ok(tally)
+}
+
+/// Open sessions with these addresses on these ports.
+pub(super) fn open(addresses: &[IpAddr], ports: &[u16]) -> io::Result<u64> {
+    let mut open = 0;
+    let states = StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT;
+    each_socket(ports, &states, |socket| {
+        let own = socket.header.socket_id.source_address.to_canonical();
+        open += u64::from(addresses.contains(&own));
+    })?;
+    Ok(open)
+}
+
+fn each_socket(
+    ports: &[u16],
+    states: &StateFlags,
+    mut each: impl FnMut(&InetResponse),
+) -> io::Result<()> {
     let ports: HashSet<u16> = ports.iter().copied().collect();
     for port in ports {
         for (family, mut socket_id) in [
@@ -93,18 +114,18 @@ pub(super) fn tally(ports: &[u16]) -> io::Result<Tally> {
                 family,
                 protocol: IPPROTO_TCP,
                 extensions: ExtensionFlags::empty(),
-                states: StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT | StateFlags::LISTEN,
+                states: states.clone(),
                 socket_id,
             };
             let request = SockDiagMessage::InetRequest(request);
             netlink::dump(NETLINK_SOCK_DIAG, request, |answer| {
                 if let SockDiagMessage::InetResponse(socket) = answer {
-                    tally.add(&socket);
+                    each(&socket);
                 }
             })?;
         }
     }
-    Ok(tally)
+    Ok(())
 }
 
 #[cfg(test)]

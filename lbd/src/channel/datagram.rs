@@ -27,7 +27,7 @@ use super::{
 use crate::history;
 
 /// Of the protocol. A node of another version is refused, and counted.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// The largest datagram: it fits Ethernet's 1500 bytes with IPv6, UDP and a tunnel's headers.
 pub const MAX_BYTES: usize = 1400;
@@ -51,6 +51,7 @@ mod kind {
     pub(super) const HISTORY: u8 = 5;
     pub(super) const GONE: u8 = 6;
     pub(super) const DENIALS: u8 = 7;
+    pub(super) const LEAVING: u8 = 16;
 }
 
 mod flag {
@@ -119,6 +120,8 @@ pub enum Body {
     History(history::Message),
     /// What a missing datagram said cannot be told again.
     Gone,
+    /// This life of mine ends: choose me for nothing new.
+    Leaving,
     /// Denials by hand that the sender knows, or some of them.
     Denials(Vec<DenialRecord>),
 }
@@ -197,6 +200,7 @@ impl Datagram {
                 (kind::FLOWS, part_flags(*part) | repeats, records.len())
             }
             Body::Gone => (kind::GONE, 0, 0),
+            Body::Leaving => (kind::LEAVING, 0, 0),
             Body::Weights(weights) => (kind::WEIGHTS, 0, weights.backends.len()),
             Body::Orders(orders) => (kind::ORDERS, 0, orders.len()),
             Body::History(_) => (kind::HISTORY, 0, 1),
@@ -232,7 +236,7 @@ impl Datagram {
                     record.emit(&mut bytes);
                 }
             }
-            Body::Gone => {}
+            Body::Gone | Body::Leaving => {}
             Body::Weights(weights) => weights.emit(&mut bytes),
             Body::Orders(orders) => orders.iter().for_each(|order| order.emit(&mut bytes)),
             Body::History(message) => message.emit(&mut bytes),
@@ -348,6 +352,7 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
             }
         }
         kind::GONE if flags == 0 && count == 0 => Body::Gone,
+        kind::LEAVING if flags == 0 && count == 0 => Body::Leaving,
         kind::WEIGHTS if flags == 0 => Body::Weights(Weights::parse(count, &mut message)?),
         kind::ORDERS if flags == 0 => {
             let orders = (0..count).map(|_| OrderRecord::parse(&mut message));

@@ -66,6 +66,8 @@ pub(super) struct Link {
     pub(super) answered_ns: Option<u64>,
     /// The configuration that it has, as it said last.
     pub(super) edition: Option<Edition>,
+    /// It has said that its present life ends.
+    pub(super) is_leaving: bool,
     pub(super) table: Table,
     pub(super) weights: Assembly,
     /// What it may say still: of a table that this node lacks, and else.
@@ -108,6 +110,7 @@ impl Link {
             hello_ns: None,
             answered_ns: None,
             edition: None,
+            is_leaving: false,
             table: Table::Wanted,
             weights: Assembly::default(),
             table_bucket: Bucket::new(bucket::TABLE),
@@ -180,6 +183,7 @@ impl Link {
                     self.retired.pop_front();
                 }
             }
+            self.is_leaving = false;
             self.history.clear();
             self.forget_unsent();
             self.table = Table::Wanted;

@@ -92,6 +92,8 @@ pub struct PeerStatus {
     pub complete: bool,
     /// The configuration that it has, as it said last.
     pub edition: Option<Edition>,
+    /// It has said that it stops, and has not begun anew since.
+    pub is_leaving: bool,
     /// Datagrams refused because it sent more than a peer may.
     pub refused_flood: u64,
 }
@@ -108,6 +110,8 @@ pub struct Channel {
     first_sequence: u64,
     /// The configuration that this node has.
     edition: Option<Edition>,
+    /// This node stops.
+    is_leaving: bool,
     /// Whose turn it is in [`Self::next_flows`].
     turn: usize,
     joined_ns: u64,
@@ -127,6 +131,7 @@ impl Channel {
             links: Vec::new(),
             first_sequence: 1,
             edition: None,
+            is_leaving: false,
             turn: 0,
             joined_ns: now_ns,
             round: 0,
@@ -174,6 +179,7 @@ impl Channel {
             heard_ns: link.heard_ns,
             complete: link.table == Table::Complete,
             edition: link.edition,
+            is_leaving: link.is_leaving,
             refused_flood: link.refused_flood,
         };
         self.links.iter().map(status).collect()
@@ -244,6 +250,7 @@ impl Channel {
                 }
             }
             Body::Gone => self.counters.lost += link.give_up_missing(),
+            Body::Leaving => link.is_leaving = true,
             Body::Weights(part) => {
                 if let Some(backends) = link.weights.take(&part) {
                     let peer = link.address;
@@ -373,8 +380,22 @@ impl Channel {
                 }
             }
             outputs.push(self.hello(index, now_ns));
+            // Again with each hello: a datagram may be lost.
+            outputs.extend(self.leaving(index));
         }
         outputs
+    }
+
+    /// This node stops: tells every peer, until it does.
+    pub fn leave(&mut self) -> Vec<Output> {
+        self.is_leaving = true;
+        let peers = 0..self.links.len();
+        peers.filter_map(|index| self.leaving(index)).collect()
+    }
+
+    fn leaving(&mut self, index: usize) -> Option<Output> {
+        let epoch = self.links[index].epoch().filter(|_| self.is_leaving)?;
+        Some(self.signed(index, Some(epoch), Body::Leaving, Kept::Word))
     }
 
     /// Asks every peer for its full table.

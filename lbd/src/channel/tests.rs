@@ -142,6 +142,7 @@ fn any_body() -> impl Strategy<Value = Body> {
                 missing
             }),
         Just(Body::Gone),
+        Just(Body::Leaving),
         (
             part,
             any::<Option<u64>>(),
@@ -710,6 +711,25 @@ fn a_peer_that_started_again_is_known_again_and_its_former_life_is_not() {
         let _ = nodes[1].channel.receive(bytes, SECOND);
     }
     assert_eq!(nodes[1].channel.counters().datagrams_accepted, accepted);
+}
+
+#[test]
+fn a_peer_that_leaves_is_known_to_until_it_starts_again() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    let is_leaving = |nodes: &[Node]| nodes[1].channel.peers()[0].is_leaving;
+    assert!(!is_leaving(&nodes));
+    // The first word of it is lost; it is said again with each hello.
+    drop(nodes[0].channel.leave());
+    tick(&mut nodes, SECOND, 50, || false);
+    assert!(is_leaving(&nodes));
+    let mut reborn = Node::new(0, 9, SECRET);
+    let hello = reborn.channel.join(3 * SECOND);
+    nodes[0] = reborn;
+    talk(&mut nodes, hello, 3 * SECOND, NEVER);
+    tick(&mut nodes, 3 * SECOND, 50, || false);
+    assert!(!is_leaving(&nodes));
 }
 
 #[test]

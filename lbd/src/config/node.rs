@@ -3,7 +3,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
-use super::choice::choice;
+use super::{choice::choice, duration};
 use crate::units::Priority;
 
 choice! {
@@ -63,6 +63,10 @@ pub struct Node {
     pub virtual_router_id: Option<u8>,
     /// Default `backup`.
     pub start_as: StartAs,
+    /// How long a stop of the daemon waits for the sessions that this box serves to end, up to 10 min; its
+    /// peers send it no new ones meanwhile. Default 10 s.
+    #[serde(serialize_with = "duration::serialize")]
+    pub stop_wait: Duration,
     /// Default `auto`.
     pub xdp: Xdp,
     /// IPv4 sessions, and as many IPv6 ones, that the flow table is sized for. Default 1,000,000.

@@ -75,7 +75,7 @@ pub(super) struct Conductor {
     pub(super) chronicle: Chronicle,
     /// On the loopback: this box is a backend, or has sessions of the time when it was.
     pub(super) holds_virtual_addresses: bool,
-    watchdog: Watchdog,
+    pub(super) watchdog: Watchdog,
     /// The boxes of the cluster, for what listens.
     pub(super) known: Known,
     /// When [`Self::read_loads_if_due`] last did.

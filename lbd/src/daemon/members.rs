@@ -33,6 +33,8 @@ pub(super) struct Member {
     pub(super) health_reason: Option<String>,
     /// Signs that it may be dead.
     pub(super) suspicion: Suspicion,
+    /// SYNs that came again for it without a sign of its life, as the program counts them.
+    pub(super) unanswered: u64,
     /// Its last good answer, and when it came.
     pub(super) answered: Option<(Sample, u64)>,
     /// When its last poll ended, well or not.
@@ -214,6 +216,7 @@ impl Member {
             health: Health::default(),
             health_reason: None,
             suspicion: Suspicion::default(),
+            unanswered: 0,
             answered: None,
             heard_ns: 0,
             poll_error: None,
@@ -250,6 +253,10 @@ impl Member {
                     "{found}; its own agent has {sessions} sessions, so it lives"
                 ));
             }
+        }
+        if self.forwarding != Forwarding::Nat && self.suspicion.has_left(now_ns) {
+            state = HealthState::Down;
+            reason = Some("its lbd was stopped, and its virtual addresses with it".to_owned());
         }
         self.health_reason = reason;
         if self.health.state == state {

@@ -36,6 +36,7 @@ mod door;
 mod elected;
 mod election_view;
 mod event;
+mod farewell;
 mod interfaces;
 mod known;
 mod leaving;

@@ -17,6 +17,7 @@ use super::{
     channel,
     conductor::Conductor,
     denials::Denials,
+    election_view::ElectionView,
     event::Event,
     history::{self, Historian},
     listeners::Listeners,
@@ -96,7 +97,7 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
     );
     conductor.follow_version(post.version());
     if let Err(error) = conductor.begin(&sender) {
-        conductor.leave(End::Stop)?;
+        conductor.leave(End::Stop, || true)?;
         return Err(error);
     }
     let (conductor, end) = conduct(
@@ -106,7 +107,8 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
         &sender,
         events,
     )?;
-    conductor.leave(end)
+    let is_urgent = second_signal(&runtime);
+    conductor.leave(end, is_urgent)
 }
 
 /// `lbd cleanup`: undoes what a daemon that runs no more has left. Says what it did.
@@ -190,7 +192,13 @@ impl Conductor {
     }
 
     /// Ends the election first, so that another box takes over at once, then everything else.
-    fn leave(self, end: End) -> anyhow::Result<()> {
+    fn leave(mut self, end: End, is_urgent: impl Fn() -> bool) -> anyhow::Result<()> {
+        if end == End::Stop {
+            let now_ns = super::clock::boottime_ns();
+            let starting = ElectionView::starting(now_ns);
+            std::mem::replace(&mut self.election, starting).stop();
+            self.say_farewell(is_urgent);
+        }
         let Self {
             election,
             outlets,
@@ -206,7 +214,6 @@ impl Conductor {
             info!("handed over: the XDP program, its maps and the addresses stay");
             return Ok(());
         }
-        election.stop();
         historian.stop();
         drop((outlets, channel));
         plane.detach()?;
@@ -268,6 +275,26 @@ fn warn_of(recovered: &Recovered) {
             recovered.damaged_lines
         );
     }
+}
+
+/// Whether a signal has come since: who sends a second one waits for no session.
+fn second_signal(runtime: &tokio::runtime::Runtime) -> impl Fn() -> bool + use<> {
+    let (told, tells) = tokio::sync::watch::channel(false);
+    runtime.spawn(async move {
+        let kinds = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        );
+        let (Ok(mut terminate), Ok(mut interrupt)) = kinds else {
+            return;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.send_replace(true);
+    });
+    move || *tells.borrow()
 }
 
 async fn tick(sender: mpsc::Sender<Event>) {

@@ -37,7 +37,8 @@ impl Conductor {
             self.outlets.outside().note(last);
         }
         self.look_at_frames(now_ns);
-        let mut changed = Vec::new();
+        let (signs, monotonic_ns) = (self.plane.signs(), clock::monotonic_ns());
+        let (mut changed, mut asked) = (Vec::new(), Vec::new());
         for channel::Heard {
             address,
             at_ns,
@@ -47,11 +48,39 @@ impl Conductor {
             let Some(member) = self.members.by_address(address) else {
                 continue;
             };
-            if !member.local && member.suspicion.channel(at_ns, is_leaving, now_ns) {
+            if member.local {
+                continue;
+            }
+            if member.suspicion.is_news(at_ns) {
+                signs.heard(member.id, monotonic_ns);
+            }
+            if member.suspicion.channel(at_ns, is_leaving, now_ns) {
                 changed.push(member.id);
             }
         }
+        // Who has left for good is dead, and lives again when it is back.
+        let settles = |member: &Member| {
+            let has_left = member.suspicion.has_left(now_ns);
+            let is_down = member.health.state == HealthState::Down;
+            let was_down = member.checked.state == HealthState::Down;
+            has_left != is_down && !was_down
+        };
+        let unsettled = self.members.iter().filter(|member| settles(member));
+        let unsettled: Vec<String> = unsettled.map(|member| member.name.clone()).collect();
+        for name in unsettled {
+            self.settle_health(&name, now_ns);
+        }
+        // Clients whose SYN comes again may be lying: a reason to look, and no sign.
+        for member in self.members.iter_mut().filter(|member| !member.local) {
+            let unanswered = signs.get(member.id).unanswered;
+            if std::mem::replace(&mut member.unanswered, unanswered) < unanswered {
+                asked.push(member.name.clone());
+            }
+        }
         self.suspects_changed(&changed, now_ns);
+        for name in asked {
+            self.outlets.ask(&name);
+        }
     }
 
     /// Who sends us frames to steer shows that we are connected.
@@ -75,7 +104,9 @@ impl Conductor {
             health::Event::Silent(name) => self.sign_of(&name, Sign::Unanswered, now_ns),
             health::Event::Answered(name) => {
                 let member = self.members.by_name(&name);
+                let signs = self.plane.signs();
                 let clear = |member: &mut Member| {
+                    signs.heard(member.id, clock::monotonic_ns());
                     let is_cleared = member.suspicion.answered();
                     is_cleared.then_some(member.id)
                 };
@@ -107,6 +138,9 @@ impl Conductor {
                 continue;
             };
             let (name, address) = (&member.name, member.address);
+            self.plane
+                .signs()
+                .set_suspect(*id, member.suspicion.suspect().is_some());
             if let Some(Suspect { sign, .. }) = member.suspicion.suspect() {
                 info!("{name} ({address}) is suspect, and asked for a sign of life: {sign}");
                 if sign != Sign::Leaving {

@@ -7,6 +7,10 @@ use crate::policy::{Sign, Suspect};
 /// A peer says hello several times a second; a second without a word is a sign.
 pub(super) const CHANNEL_SILENCE_NS: u64 = 1_000_000_000;
 
+/// A box whose lbd has said that it stops, and was silent for so long, has no virtual address any more.
+/// A quick stop and start takes less, and its sessions go on.
+pub(super) const LEFT_NS: u64 = 5_000_000_000;
+
 /// What is known against one backend.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Suspicion {
@@ -21,6 +25,19 @@ impl Suspicion {
     /// As the policy takes it.
     pub(super) fn suspect(&self) -> Option<Suspect> {
         self.suspect
+    }
+
+    /// Whether this word of its lbd is later than the last one.
+    pub(super) fn is_news(&self, heard_ns: u64) -> bool {
+        heard_ns > self.heard_ns
+    }
+
+    /// Whether its lbd has stopped, and has not come back.
+    pub(super) fn has_left(&self, now_ns: u64) -> bool {
+        let is_leaving = self
+            .suspect
+            .is_some_and(|suspect| suspect.sign == Sign::Leaving);
+        is_leaving && now_ns.saturating_sub(self.heard_ns) > LEFT_NS
     }
 
     /// There is a sign. True if it is the first.
@@ -126,8 +143,11 @@ mod tests {
         assert!(!peer.answered());
         assert!(!peer.channel(3 * S, true, 3 * S));
         // Its daemon has ended; its silence changes nothing.
+        assert!(!peer.has_left(7 * S));
         assert!(!peer.channel(3 * S, true, 9 * S));
+        assert!(peer.has_left(9 * S));
         assert!(peer.channel(10 * S, false, 10 * S), "it is back");
         assert_eq!(sign(&peer), None);
+        assert!(!peer.has_left(60 * S));
     }
 }

@@ -84,6 +84,11 @@ fn node(mut t: Table<'_>) -> Node {
         priority: Priority(t.or("priority", 100, priority)),
         virtual_router_id: t.optional("virtual_router_id", None, values::number(1..=255)),
         start_as: t.or("start_as", StartAs::Backup, choice::read),
+        stop_wait: t.or(
+            "stop_wait",
+            10 * SECOND,
+            values::time(Duration::ZERO..=600 * SECOND),
+        ),
         xdp: t.or("xdp", Xdp::Auto, choice::read),
         flows: t.or("flows", 1_000_000, values::number(1_024..=16_777_216)),
         pin_dir: t.or("pin_dir", "/sys/fs/bpf/lbd".into(), values::path),

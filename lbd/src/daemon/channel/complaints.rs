@@ -96,6 +96,7 @@ mod tests {
             heard_ns: None,
             complete: true,
             edition: None,
+            is_leaving: false,
             refused_flood,
         }
     }

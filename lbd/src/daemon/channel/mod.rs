@@ -119,6 +119,8 @@ enum Order {
     Denials(Vec<DenialRecord>),
     /// This node has this configuration.
     Edition(Option<Edition>),
+    /// This node stops.
+    Leave,
     /// Tell one peer, or all.
     History {
         to: Option<SenderId>,
@@ -257,6 +259,11 @@ impl Outlet {
         self.order(Order::OtherWaysTaken { has_new });
     }
 
+    /// Tells the peers, again and again, that this node stops.
+    pub(super) fn leave(&self) {
+        self.order(Order::Leave);
+    }
+
     /// Whether an address is one of the peers'.
     pub(super) fn is_peer(&self, address: IpAddr) -> bool {
         let peers = self.peers();
@@ -276,7 +283,7 @@ impl Outlet {
             .map(|peer| Heard {
                 address: peer.address.ip(),
                 at_ns: peer.heard_ns.unwrap_or(0),
-                is_leaving: false,
+                is_leaving: peer.is_leaving,
             })
             .collect()
     }

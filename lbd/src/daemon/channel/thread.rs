@@ -234,6 +234,7 @@ impl Worker {
                 }
             }
             (Order::AskForTables, Some(on)) => on.channel.ask_for_tables(now_ns),
+            (Order::Leave, Some(on)) => on.channel.leave(),
             (Order::EventsLost, Some(on)) => {
                 on.channel.note_lost_events();
                 return;

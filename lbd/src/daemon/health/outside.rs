@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn rare_checks_may_be_the_only_signs() {
         let outside = Outside::default();
-        outside.expect_every(Duration::from_secs(60));
+        outside.expect_every(Duration::from_mins(1));
         outside.note(100 * S);
         assert!(outside.vouches(100 * S, 190 * S));
         assert!(!outside.vouches(100 * S, 191 * S));

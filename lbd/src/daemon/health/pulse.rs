@@ -66,6 +66,7 @@ impl<E: From<Event> + Send + 'static> Pulses<E> {
 }
 
 async fn ask<E: From<Event>>(target: Target, events: mpsc::Sender<E>) {
+    let mut is_told = false;
     loop {
         if let Some(connection) = check::ask(target.address).await {
             let name = target.backend.clone();
@@ -75,6 +76,10 @@ async fn ask<E: From<Event>>(target: Target, events: mpsc::Sender<E>) {
                 tokio::spawn(check::visit(stream, settings, target.timeout));
             }
             return;
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            let silent = Event::Silent(target.backend.clone());
+            let _ = events.send(silent.into()).await;
         }
         tokio::time::sleep(EVERY).await;
     }

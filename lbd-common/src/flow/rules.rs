@@ -132,8 +132,8 @@ mod tests {
         }
         // A tick in the future is no reason to go first.
         assert!(order(state::UNPROVEN, 1001) >= order(state::UNPROVEN, 1000));
-        const TOP: u32 = (1 << 20) - 1;
-        for (now, then, expected) in [(20, 6, 14), (6, 20, 0), (3, TOP, 4), (TOP, 3, 0)] {
+        let top = (1 << 20) - 1;
+        for (now, then, expected) in [(20, 6, 14), (6, 20, 0), (3, top, 4), (top, 3, 0)] {
             assert_eq!(fine_age(now, then), expected, "{now} {then}");
         }
     }

@@ -44,6 +44,8 @@ const TAG_BYTES: usize = 16;
 const PART_BYTES: usize = 65_535 - TAG_BYTES;
 const LENGTH_BYTES: usize = 4;
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_SHA256";
+/// Why a handshake can be built.
+const COMPLETE: &str = "the pattern needs a pre-shared key and nothing else";
 /// What version 1 reads as an answer.
 const REPLY_BYTES_OF_VERSION_1: usize = 65;
 
@@ -102,18 +104,18 @@ fn derived(key: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
     hmac.finalize().into_bytes().into()
 }
 
-fn noise(
-    key: &[u8; 32],
-    prologue: &[u8],
-    build: impl FnOnce(Builder<'_>) -> Result<HandshakeState, snow::Error>,
-) -> HandshakeState {
-    let psk = derived(key, b"lbd push: pre-shared key of Noise");
+/// The key that both sides of a push put into the handshake.
+fn pre_shared(key: &[u8; 32]) -> [u8; 32] {
+    derived(key, b"lbd push: pre-shared key of Noise")
+}
+
+/// One side's handshake before it is known which side.
+fn noise<'a>(pre_shared: &'a [u8; 32], prologue: &'a [u8]) -> Builder<'a> {
     let pattern = PATTERN.parse().expect("the pattern is one that snow knows");
     Builder::new(pattern)
-        .psk(0, &psk)
+        .psk(0, pre_shared)
         .and_then(|builder| builder.prologue(prologue))
-        .and_then(build)
-        .expect("the pattern needs a pre-shared key and nothing else")
+        .expect("each is set once")
 }
 
 /// The caller's side until both are sure.
@@ -133,7 +135,10 @@ impl Caller {
         call[13..21].copy_from_slice(&caller.0.to_be_bytes());
         call[21..29].copy_from_slice(&called.0.to_be_bytes());
         let (prologue, message) = call.split_at_mut(PROLOGUE_BYTES);
-        let mut handshake = noise(key, prologue, |noise| noise.build_initiator());
+        let pre_shared = pre_shared(key);
+        let mut handshake = noise(&pre_shared, prologue)
+            .build_initiator()
+            .expect(COMPLETE);
         handshake
             .write_message(&[], message)
             .expect("the first message fits");
@@ -248,7 +253,10 @@ impl Called {
         if prologue[21..29] != own.0.to_be_bytes() {
             return Err(turned_down(Refused::OtherNode, status::OTHER_NODE));
         }
-        let mut handshake = noise(key, prologue, |noise| noise.build_responder());
+        let pre_shared = pre_shared(key);
+        let mut handshake = noise(&pre_shared, prologue)
+            .build_responder()
+            .expect(COMPLETE);
         let mut reply = [0; REPLY_BYTES];
         reply[0] = status::WELCOME;
         handshake

@@ -1,13 +1,15 @@
 //! `lbd simulate`.
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
 use crate::policy::Settings;
-use crate::simulate::scenario::{NodeSpec, Scenario, Traffic};
+use crate::simulate::replay::Replay;
+use crate::simulate::scenario::{NodeSpec, Retry, Scenario, Traffic};
 use crate::simulate::scenarios::{self, Purpose};
-use crate::simulate::{Options, Strategy, Trace, plot, render, run};
+use crate::simulate::{Options, Strategy, Trace, plot, postfix_log, render, run};
 
 /// Flags of `lbd simulate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,8 +27,18 @@ pub struct Args {
     /// Traffic from a CSV of `seconds,messages_per_second`, on ordinary boxes
     #[arg(long, value_name = "CSV", conflicts_with_all = ["scenarios", "tuning"])]
     trace: Option<PathBuf>,
-    /// Boxes for `--trace`
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "trace",
+    /// Yesterday's sessions from a CSV of `start,duration,bytes,rejected`, on ordinary boxes
+    #[arg(long, value_name = "CSV", conflicts_with_all = ["scenarios", "tuning", "trace"])]
+    sessions: Option<PathBuf>,
+    /// Yesterday's sessions from Postfix's log, on ordinary boxes; `-` is standard input
+    #[arg(long, value_name = "LOG",
+        conflicts_with_all = ["scenarios", "tuning", "trace", "sessions"])]
+    postfix_log: Option<PathBuf>,
+    /// Write the sessions of `--postfix-log` as a CSV for `--sessions`, and end
+    #[arg(long, value_name = "CSV", requires = "postfix_log")]
+    write_sessions: Option<PathBuf>,
+    /// Boxes for `--trace`, `--sessions` and `--postfix-log`
+    #[arg(long, value_name = "N", default_value_t = 8,
         value_parser = clap::value_parser!(u16).range(1..=1000))]
     boxes: u16,
     /// A balancer, more than once for several; default: all
@@ -52,6 +64,10 @@ pub fn command(args: &Args) -> anyhow::Result<ExitCode> {
         for (purpose, title) in [
             (Purpose::Story, "why the seed's rule was written"),
             (Purpose::Evaluation, "what the policy is judged by"),
+            (
+                Purpose::Complaint,
+                "and by what operators complain of, on real mail",
+            ),
             (Purpose::Tuning, "what its numbers were chosen with"),
         ] {
             println!("{title}:");
@@ -59,6 +75,14 @@ pub fn command(args: &Args) -> anyhow::Result<ExitCode> {
                 println!("  {:<22} {}", scenario.name, scenario.about);
             }
         }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let (Some(from), Some(to)) = (&args.postfix_log, &args.write_sessions) {
+        let replay =
+            postfix_log::parse(&read(from)?).with_context(|| from.display().to_string())?;
+        std::fs::write(to, replay.csv())
+            .with_context(|| format!("the sessions could not be written to {}", to.display()))?;
+        println!("{} sessions in {}", replay.sessions().len(), to.display());
         return Ok(ExitCode::SUCCESS);
     }
     let options = Options {
@@ -86,11 +110,40 @@ pub fn command(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A file, or standard input. A log has any bytes in it: what is no text is replaced.
+fn read(path: &Path) -> anyhow::Result<String> {
+    let bytes = if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    let bytes = bytes.with_context(|| format!("{} could not be read", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn replayed(boxes: u16, path: &Path, replay: Replay) -> Scenario {
+    Scenario {
+        name: "sessions".to_owned(),
+        about: format!(
+            "{boxes} ordinary boxes, {} sessions of {}",
+            replay.sessions().len(),
+            path.display()
+        ),
+        duration_s: replay.end_s() + 60.0,
+        nodes: vec![NodeSpec::ORDINARY; usize::from(boxes)],
+        traffic: Traffic {
+            retry: Retry::POSTFIX,
+            replay: Some(replay),
+            ..Traffic::ordinary(0.0)
+        },
+        events: Vec::new(),
+    }
+}
+
 fn chosen(args: &Args) -> anyhow::Result<Vec<Scenario>> {
     if let Some(path) = &args.trace {
-        let csv = std::fs::read_to_string(path)
-            .with_context(|| format!("the trace {} could not be read", path.display()))?;
-        let trace = Trace::parse(&csv).with_context(|| path.display().to_string())?;
+        let trace = Trace::parse(&read(path)?).with_context(|| path.display().to_string())?;
         return Ok(vec![Scenario {
             name: "trace".to_owned(),
             about: format!("{} ordinary boxes, rates of {}", args.boxes, path.display()),
@@ -103,12 +156,22 @@ fn chosen(args: &Args) -> anyhow::Result<Vec<Scenario>> {
             events: Vec::new(),
         }]);
     }
+    if let Some(path) = &args.sessions {
+        let replay = Replay::parse(&read(path)?).with_context(|| path.display().to_string())?;
+        return Ok(vec![replayed(args.boxes, path, replay)]);
+    }
+    if let Some(path) = &args.postfix_log {
+        let replay =
+            postfix_log::parse(&read(path)?).with_context(|| path.display().to_string())?;
+        return Ok(vec![replayed(args.boxes, path, replay)]);
+    }
     if args.tuning {
         return Ok(scenarios::all(Purpose::Tuning));
     }
     if args.scenarios.is_empty() {
         let mut scenarios = scenarios::all(Purpose::Story);
         scenarios.extend(scenarios::all(Purpose::Evaluation));
+        scenarios.extend(scenarios::all(Purpose::Complaint));
         return Ok(scenarios);
     }
     let named = |name: &String| {

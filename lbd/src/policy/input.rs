@@ -360,4 +360,7 @@ pub struct Live {
     pub mean_lifetime_ns: u64,
     /// What their clients sent, frames with all headers, as a mean; 0 when none ended.
     pub mean_bytes: u64,
+    /// Messages that it took since the last step; `None` where it does not count them, as no source of
+    /// figures does yet.
+    pub taken: Option<u64>,
 }

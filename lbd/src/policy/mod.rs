@@ -16,9 +16,11 @@ mod fast_fail;
 mod guard;
 mod input;
 mod mode;
+mod no_mail;
 mod operator;
 mod output;
 mod queue_aware;
+pub mod queue_term;
 mod reason;
 mod seed;
 mod site;
@@ -34,6 +36,7 @@ pub use input::{
     Override, Polled, Settings, Sign, SiteInput, Suspect, Tuning,
 };
 pub use output::{Basis, Decision, Output, SiteOutput};
+pub use queue_term::{QueueTerms, Said};
 pub use reason::{Connections, Reason};
 
 use site::{Judged, Site};

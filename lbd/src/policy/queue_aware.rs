@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use super::fast_fail::{Lifetime, median_without};
 use super::guard::{self, Suspect};
+use super::no_mail::{self, Mail};
 use super::site::{Candidate, Judged, Site, mean, to_f64, to_u32};
 use super::{Reason, Tuning, operator};
 use crate::units::WeightPermille;
@@ -27,6 +28,7 @@ pub(super) struct Memory {
     /// When it came back, on the input's clock.
     returned_ns: Option<u64>,
     lifetime: Lifetime,
+    mail: Mail,
 }
 
 impl Default for Memory {
@@ -37,6 +39,7 @@ impl Default for Memory {
             away: false,
             returned_ns: None,
             lifetime: Lifetime::default(),
+            mail: Mail::default(),
         }
     }
 }
@@ -44,11 +47,13 @@ impl Default for Memory {
 impl Memory {
     fn observe(&mut self, candidate: &Candidate<'_>, now_ns: u64, tuning: &Tuning) {
         self.lifetime.observe(&candidate.input.live, tuning);
+        self.mail.observe(&candidate.input.live);
         let away = candidate.is_away();
         if self.away && !away {
             self.returned_ns = Some(now_ns);
             self.factor = 1.0;
             self.lifetime = Lifetime::default();
+            self.mail = Mail::default();
         }
         self.away = away;
     }
@@ -92,6 +97,7 @@ pub(super) fn judge(site: &Site<'_>, memories: &mut HashMap<String, Memory>) -> 
     let (off, kept) = shut_off(site, &measured, &round, memories);
     round.active = to_u32(online().count() - off.len());
     let lifetimes = Lifetimes::of(site, memories);
+    let mail = mail_of_all(site, memories);
     let mut judged = Vec::with_capacity(site.backends.len());
     for (index, (candidate, measured)) in site.backends.iter().zip(&measured).enumerate() {
         let memory = memories.entry(candidate.input.name.clone()).or_default();
@@ -102,6 +108,7 @@ pub(super) fn judge(site: &Site<'_>, memories: &mut HashMap<String, Memory>) -> 
             candidate,
             measured,
             kept: kept.contains(&index),
+            mail,
             others_lifetime_ns: lifetimes.others_median(known_lifetime(site, candidate, memory)),
         };
         judged.push(one.judge(memory));
@@ -213,6 +220,19 @@ impl Lifetimes {
     }
 }
 
+fn mail_of_all(site: &Site<'_>, memories: &HashMap<String, Memory>) -> no_mail::Sum {
+    let online = site.backends.iter().filter(|candidate| candidate.online());
+    let mail = online.filter_map(|candidate| memories.get(&candidate.input.name));
+    let sum = |sum: no_mail::Sum, memory: &Memory| {
+        let own = memory.mail.sum();
+        no_mail::Sum {
+            sessions: sum.sessions + own.sessions,
+            taken: sum.taken + own.taken,
+        }
+    };
+    mail.fold(no_mail::Sum::default(), sum)
+}
+
 fn known_lifetime(site: &Site<'_>, candidate: &Candidate<'_>, memory: &Memory) -> Option<f64> {
     let known = candidate.online() && memory.lifetime.known(&site.settings.tuning);
     known.then_some(memory.lifetime.mean_ns)
@@ -225,6 +245,8 @@ struct One<'a> {
     candidate: &'a Candidate<'a>,
     measured: &'a Measured,
     kept: bool,
+    /// Sessions and messages of the whole site.
+    mail: no_mail::Sum,
     others_lifetime_ns: Option<f64>,
 }
 
@@ -233,6 +255,7 @@ impl One<'_> {
         let failing = memory
             .lifetime
             .fails(self.others_lifetime_ns, self.tuning());
+        let takes_no_mail = memory.mail.fails(self.mail);
         self.smooth(memory);
         if let Some(settled) = &self.candidate.settled {
             return self.with_load(settled.weight, settled.reason.clone());
@@ -250,6 +273,10 @@ impl One<'_> {
         if failing {
             factor = factor.min(self.tuning().fast_fail_floor);
             reason = self.failing_reason(memory, factor);
+        }
+        if takes_no_mail {
+            factor = factor.min(self.tuning().fast_fail_floor);
+            reason = self.no_mail_reason(memory, factor);
         }
         if self.kept {
             reason = self.kept_reason();
@@ -348,8 +375,18 @@ impl One<'_> {
     fn failing_reason(&self, memory: &Memory, factor: f64) -> Reason {
         Reason::FastFailing {
             percent: percent(factor),
-            lifetime_ns: to_ns(memory.lifetime.mean_ns),
-            others_ns: to_ns(self.others_lifetime_ns.unwrap_or(0.0)),
+            lifetime_ns: to_u64(memory.lifetime.mean_ns),
+            others_ns: to_u64(self.others_lifetime_ns.unwrap_or(0.0)),
+        }
+    }
+
+    fn no_mail_reason(&self, memory: &Memory, factor: f64) -> Reason {
+        let own = memory.mail.sum();
+        Reason::TakesNoMail {
+            percent: percent(factor),
+            sessions: to_u64(own.sessions),
+            taken: to_u64(own.taken),
+            expected: to_u64(memory.mail.expected(self.mail).unwrap_or(0.0)),
         }
     }
 
@@ -424,6 +461,6 @@ fn percent(factor: f64) -> u32 {
     clippy::cast_sign_loss,
     reason = "a mean of u64 nanoseconds"
 )]
-fn to_ns(mean_ns: f64) -> u64 {
+fn to_u64(mean_ns: f64) -> u64 {
     mean_ns as u64
 }

@@ -184,6 +184,17 @@ pub enum Reason {
         /// The median of the other backends.
         others_ns: u64,
     },
+    /// Its sessions bring next to no messages, while the others' do.
+    TakesNoMail {
+        /// Percent of the weight that is left.
+        percent: u32,
+        /// Sessions that ended of late.
+        sessions: u64,
+        /// Messages that it took in them.
+        taken: u64,
+        /// Messages that the others would have taken in as many.
+        expected: u64,
+    },
     /// It returned a short while ago.
     SlowStart {
         /// Percent of the weight that is reached.
@@ -344,6 +355,16 @@ impl fmt::Display for Reason {
                  fail them",
                 Seconds(*lifetime_ns),
                 Seconds(*others_ns)
+            ),
+            Self::TakesNoMail {
+                percent,
+                sessions,
+                taken,
+                expected,
+            } => write!(
+                f,
+                "{percent} % of its weight: it took {taken} messages in {sessions} sessions, the \
+                 others would have taken {expected}, so it seems to turn mail away"
             ),
             Self::SlowStart {
                 percent,

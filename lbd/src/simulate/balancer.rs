@@ -3,9 +3,11 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::policy::{HealthState, Input, Kind, Output, Policy, Settings};
+use crate::policy::{
+    HealthState, Input, Kind, Output, Policy, QueueTerms, Said, Settings, queue_term,
+};
 use crate::table::{self, Entry, Ring, Standing};
-use crate::units::WeightPermille;
+use crate::units::{BackendId, Weight, WeightPermille};
 
 /// How new connections find their box.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, JsonSchema, Serialize, ValueEnum)]
@@ -23,17 +25,28 @@ pub enum Strategy {
     SeedTwoChoice,
     /// Queue-aware weights over two-choice: lbd's default.
     QueueAware,
+    /// The same, with a queue term beside the live counts, from figures as they are polled. Not in lbd's
+    /// program yet.
+    QueueTermPolled,
+    /// The same, from what each box tells of its own queue every second. Not in lbd's program yet.
+    QueueTermTold,
+    /// No balancer can be this: the least sessions and queue by weight of all boxes, both as they are at
+    /// the moment of the choice.
+    Oracle,
 }
 
 impl Strategy {
     /// All, in the order of the table.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::RoundRobin,
         Self::LeastConnection,
         Self::TwoChoice,
         Self::SeedRoundRobin,
         Self::SeedTwoChoice,
         Self::QueueAware,
+        Self::QueueTermPolled,
+        Self::QueueTermTold,
+        Self::Oracle,
     ];
 
     /// As the table shows it.
@@ -46,22 +59,31 @@ impl Strategy {
             Self::SeedRoundRobin => "seed (round robin)",
             Self::SeedTwoChoice => "seed (two-choice)",
             Self::QueueAware => "queue-aware",
+            Self::QueueTermPolled => "queue term, polled",
+            Self::QueueTermTold => "queue term, told",
+            Self::Oracle => "oracle",
         }
     }
 
     fn policy(self) -> Option<Kind> {
         match self {
-            Self::RoundRobin | Self::LeastConnection | Self::TwoChoice => None,
+            Self::RoundRobin | Self::LeastConnection | Self::TwoChoice | Self::Oracle => None,
             Self::SeedRoundRobin | Self::SeedTwoChoice => Some(Kind::Seed),
-            Self::QueueAware => Some(Kind::QueueAware),
+            Self::QueueAware | Self::QueueTermPolled | Self::QueueTermTold => {
+                Some(Kind::QueueAware)
+            }
         }
     }
 
     fn selection(self) -> Selection {
         match self {
             Self::RoundRobin | Self::SeedRoundRobin => Selection::RoundRobin,
-            Self::LeastConnection => Selection::LeastConnection,
-            Self::TwoChoice | Self::SeedTwoChoice | Self::QueueAware => Selection::TwoChoice,
+            Self::LeastConnection | Self::Oracle => Selection::LeastConnection,
+            Self::TwoChoice
+            | Self::SeedTwoChoice
+            | Self::QueueAware
+            | Self::QueueTermPolled
+            | Self::QueueTermTold => Selection::TwoChoice,
         }
     }
 }
@@ -82,6 +104,12 @@ pub(super) struct Balancer {
     pub(super) weights: Vec<WeightPermille>,
     /// Live connections, a box each: what the program counts in `LOAD`.
     pub(super) loads: Vec<u64>,
+    /// What each box's queue counts for, in sessions: what the daemon writes beside the weights.
+    queues: Vec<u64>,
+    terms: QueueTerms,
+    /// Configured weights, and who is not down.
+    standings: Vec<queue_term::Standing>,
+    stepped_ns: u64,
     /// What smooth round robin owes each box.
     credits: Vec<i64>,
     ring: Ring,
@@ -98,6 +126,10 @@ impl Balancer {
             strategy,
             policy: Policy::new(),
             loads: vec![0; weights.len()],
+            queues: vec![0; weights.len()],
+            terms: QueueTerms::new(1_000_000_000),
+            standings: (0..).zip(&weights).map(standing).collect(),
+            stepped_ns: 0,
             credits: vec![0; weights.len()],
             ring: Ring::empty(),
             ring_weights: Vec::new(),
@@ -111,6 +143,13 @@ impl Balancer {
     /// One interval's decision. Without a policy the weights are the configured ones of what is
     /// not down.
     pub(super) fn step(&mut self, mut input: Input, settings: &Settings) -> Option<Output> {
+        let backends = || input.sites.iter().flat_map(|site| &site.backends);
+        let ended = backends().map(|backend| backend.live.completed).sum();
+        self.terms.ended(ended, input.now_ns - self.stepped_ns);
+        self.stepped_ns = input.now_ns;
+        for (standing, backend) in self.standings.iter_mut().zip(backends()) {
+            standing.online = backend.health.state != HealthState::Down;
+        }
         let output = if let Some(kind) = self.strategy.policy() {
             input.settings = Settings {
                 kind,
@@ -135,8 +174,45 @@ impl Balancer {
     /// The health check found a box dead: at once, not at the next interval.
     pub(super) fn down(&mut self, node: usize) {
         self.weights[node] = WeightPermille(0);
-        self.loads[node] = 0;
+        (self.loads[node], self.queues[node]) = (0, 0);
+        self.standings[node].online = false;
         self.follow_weights();
+    }
+
+    /// Whether boxes tell the messages that they take.
+    pub(super) fn counts_messages(&self) -> bool {
+        self.counts_polled() || self.counts_told()
+    }
+
+    /// Whether boxes' queues count as they are polled.
+    pub(super) fn counts_polled(&self) -> bool {
+        self.strategy == Strategy::QueueTermPolled
+    }
+
+    /// Whether they count as the boxes tell them themselves.
+    pub(super) fn counts_told(&self) -> bool {
+        self.strategy == Strategy::QueueTermTold
+    }
+
+    /// Whether they count as they are.
+    pub(super) fn wants_fresh(&self) -> bool {
+        self.strategy == Strategy::Oracle
+    }
+
+    /// A box says its queue.
+    pub(super) fn told(&mut self, node: usize, said: Said) {
+        self.terms.told(self.standings[node].id, said);
+        let terms = self.terms.terms(said.at_ns, &self.standings);
+        let sessions = terms
+            .into_iter()
+            .map(|term| term.map_or(0, |term| term.sessions));
+        self.queues = sessions.map(u64::from).collect();
+    }
+
+    /// All queues as they are, a message for a session.
+    pub(super) fn fresh(&mut self, queues: &[u64]) {
+        self.queues.clear();
+        self.queues.extend(queues);
     }
 
     fn follow_weights(&mut self) {
@@ -169,7 +245,7 @@ impl Balancer {
             Selection::LeastConnection => self.least_connection(),
             Selection::TwoChoice => {
                 let standing = |node: u32| Standing {
-                    load: self.loads[node as usize],
+                    load: self.load(node as usize),
                     weight_permille: self.weights[node as usize].0,
                 };
                 table::choose(&self.ring, hash, standing).map(|node| node as usize)
@@ -200,14 +276,27 @@ impl Balancer {
         best
     }
 
+    /// Sessions, and what the queue counts for.
+    fn load(&self, node: usize) -> u64 {
+        self.loads[node] + self.queues[node]
+    }
+
     fn least_connection(&self) -> Option<usize> {
         let weighted = |node: &usize| self.weights[*node].0 > 0;
         let by_load = |a: &usize, b: &usize| {
-            let left = u128::from(self.loads[*a] + 1) * u128::from(self.weights[*b].0);
-            let right = u128::from(self.loads[*b] + 1) * u128::from(self.weights[*a].0);
+            let left = u128::from(self.load(*a) + 1) * u128::from(self.weights[*b].0);
+            let right = u128::from(self.load(*b) + 1) * u128::from(self.weights[*a].0);
             left.cmp(&right)
         };
         (0..self.weights.len()).filter(weighted).min_by(by_load)
+    }
+}
+
+fn standing((id, weight): (u16, &WeightPermille)) -> queue_term::Standing {
+    queue_term::Standing {
+        id: BackendId(id),
+        weight: Weight(u16::try_from(weight.0 / 1000).unwrap_or(u16::MAX)),
+        online: true,
     }
 }
 

@@ -3,21 +3,23 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::balancer::{Balancer, Strategy};
-use super::measure::{Outcome, Recorder};
-use super::node::{MessageId, Node, SessionId};
+use super::measure::{Outcome, Recorder, Timed};
+use super::node::{Fails, MessageId, Node, SessionId};
 use super::rng::Rng;
 use super::scenario::{Change, Scenario};
 use super::traffic::{self, Message};
 use crate::policy::{
-    BackendInput, Figures, Health, HealthState, Input, Live, Mode, Polled, Settings, SiteInput,
+    BackendInput, Figures, Health, HealthState, Input, Live, Mode, Polled, Said, Settings,
+    SiteInput,
 };
 use crate::units::{BackendId, Weight};
 
-/// What clients send in a session that fails before DATA, and in one that delivers a message.
+/// What clients send in a session that fails before DATA.
 const FAILED_BYTES: u64 = 900;
-const SERVED_BYTES: u64 = 20_000;
-/// A sender whose session failed comes back after so long: the patience of common MTAs is longer.
-const RETRY_S: f64 = 60.0;
+/// A session that a box fails in the dialogue ends at RCPT, after this part of it.
+const DIALOGUE_PART: f64 = 2.0 / 3.0;
+/// How often a box that runs lbd tells its queue.
+const TELL_NS: u64 = 1_000_000_000;
 /// A broken session ends so soon, in seconds.
 const FAIL_S: f64 = 0.1;
 /// A dead box is found by the third failed check, 5 s apart; a live one by the second.
@@ -50,6 +52,9 @@ enum Event {
     Poll {
         node: usize,
     },
+    Tell {
+        node: usize,
+    },
     Step,
     Attempt {
         message: MessageId,
@@ -63,6 +68,8 @@ struct Session {
     node: usize,
     source: u32,
     opened_ns: u64,
+    /// What its client has sent, in bytes.
+    bytes: u64,
     /// The message it carries; `None` for a further connection.
     message: Option<(MessageId, u32)>,
     /// A further connection stays open for so long once accepted.
@@ -92,26 +99,15 @@ struct Engine<'a> {
 pub fn run_one(scenario: &Scenario, strategy: Strategy, seed: u64, settings: &Settings) -> Outcome {
     let mut engine = Engine::new(scenario, strategy, seed, settings);
     engine.run();
-    let ideals = engine.messages.iter().map(Message::ideal_s).collect();
-    let arrivals = engine.messages.iter().map(|message| message.at_s).collect();
-    engine.recorder.finish(
-        &scenario.name,
-        strategy,
-        seed,
-        &Recorded { ideals, arrivals }.zip(),
-    )
-}
-
-struct Recorded {
-    ideals: Vec<f64>,
-    arrivals: Vec<f64>,
-}
-
-impl Recorded {
-    /// Arrival and ideal time of every message, in seconds.
-    fn zip(self) -> Vec<(f64, f64)> {
-        self.arrivals.into_iter().zip(self.ideals).collect()
-    }
+    let timed = |message: &Message| Timed {
+        at_s: message.at_s,
+        ideal_s: message.ideal_s(),
+        counts: !message.rejected,
+    };
+    let messages: Vec<Timed> = engine.messages.iter().map(timed).collect();
+    engine
+        .recorder
+        .finish(&scenario.name, strategy, seed, &messages)
 }
 
 fn ns(seconds: f64) -> u64 {
@@ -147,6 +143,9 @@ impl<'a> Engine<'a> {
             engine.at(ns(event.at_s), Event::Change(i));
         }
         for message in 0..engine.messages.len() {
+            if engine.messages[message].follows {
+                continue;
+            }
             let at_ns = ns(engine.messages[message].at_s);
             engine.at(
                 at_ns,
@@ -157,6 +156,10 @@ impl<'a> Engine<'a> {
             );
         }
         engine.schedule_polls();
+        for node in 0..engine.nodes.len() {
+            let at_ns = engine.jitter.below(TELL_NS);
+            engine.at(at_ns, Event::Tell { node });
+        }
         engine.at(settings.poll_interval_ns, Event::Step);
         engine
     }
@@ -195,6 +198,7 @@ impl<'a> Engine<'a> {
                 epoch,
             } => self.delivered(node, message, epoch),
             Event::Poll { node } => self.poll(node),
+            Event::Tell { node } => self.tell(node),
             Event::Step => self.step(),
             Event::Change(i) => self.change(i),
             Event::Health { node, up } => self.found(node, up),
@@ -219,6 +223,10 @@ impl<'a> Engine<'a> {
         message: Option<(MessageId, u32)>,
         further_s: f64,
     ) {
+        if self.balancer.wants_fresh() {
+            let queues: Vec<u64> = self.nodes.iter().map(|node| node.queued() as u64).collect();
+            self.balancer.fresh(&queues);
+        }
         let chosen = self.balancer.choose(hash);
         let Some(node) = chosen.filter(|node| !self.nodes[*node].stopped) else {
             self.retry(message);
@@ -228,6 +236,7 @@ impl<'a> Engine<'a> {
             node,
             source,
             opened_ns: self.now_ns,
+            bytes: 0,
             message,
             further_s,
             open: true,
@@ -239,9 +248,14 @@ impl<'a> Engine<'a> {
 
     fn retry(&mut self, message: Option<(MessageId, u32)>) {
         if let Some((message, attempt)) = message {
+            if self.messages[message].rejected {
+                // Who would have been turned away anyhow does not come again.
+                self.recorder.delivered(message, seconds(self.now_ns));
+                return;
+            }
             self.recorder.retried(message);
             self.after(
-                RETRY_S,
+                self.scenario.traffic.retry.wait_s(attempt),
                 Event::Attempt {
                     message,
                     attempt: attempt + 1,
@@ -257,13 +271,19 @@ impl<'a> Engine<'a> {
             further_s,
             ..
         } = self.sessions[session];
+        let Node { fails, hold_s, .. } = self.nodes[node];
         match message {
-            _ if self.nodes[node].fails_fast => self.after(FAIL_S, Event::Close { session }),
+            _ if fails == Fails::Fast => self.after(FAIL_S, Event::Close { session }),
             Some((message, _)) => {
-                let client_s = self.messages[message].client_s;
-                self.after(client_s, Event::ClientDone { session });
+                let client_s = self.messages[message].client_s + hold_s;
+                match fails {
+                    Fails::InDialogue if !self.messages[message].rejected => {
+                        self.after(client_s * DIALOGUE_PART, Event::Close { session });
+                    }
+                    _ => self.after(client_s, Event::ClientDone { session }),
+                }
             }
-            None => self.after(further_s, Event::Close { session }),
+            None => self.after(further_s + hold_s, Event::Close { session }),
         }
     }
 
@@ -275,7 +295,15 @@ impl<'a> Engine<'a> {
         if self.lost(session) {
             return;
         }
-        let node = self.sessions[session].node;
+        let Session { node, message, .. } = self.sessions[session];
+        if let Some((message, _)) = message {
+            self.sessions[session].bytes += u64::from(self.messages[message].bytes);
+            if self.messages[message].rejected {
+                self.end_session(session);
+                self.recorder.delivered(message, seconds(self.now_ns));
+                return;
+            }
+        }
         if let Some(session) = self.nodes[node].filter(session) {
             self.begin_filter(session);
         }
@@ -298,12 +326,28 @@ impl<'a> Engine<'a> {
         if let Some(next) = self.nodes[node].filtered() {
             self.begin_filter(next);
         }
-        self.end_session(session);
+        self.go_on(session);
         if let Some((message, _)) = message
             && let Some(message) = self.nodes[node].deliver(message)
         {
             self.begin_delivery(node, message);
         }
+    }
+
+    /// The session's next message begins, or the session ends.
+    fn go_on(&mut self, session: SessionId) {
+        let next = self.sessions[session].message.map(|(last, _)| last + 1);
+        let next = next.filter(|next| self.messages.get(*next).is_some_and(|it| it.follows));
+        let Some(next) = next else {
+            self.end_session(session);
+            return;
+        };
+        let attempt = self.sessions[session]
+            .message
+            .map_or(0, |(_, attempt)| attempt);
+        self.sessions[session].message = Some((next, attempt));
+        let client_s = self.messages[next].client_s;
+        self.after(client_s, Event::ClientDone { session });
     }
 
     fn begin_delivery(&mut self, node: usize, message: MessageId) {
@@ -346,12 +390,15 @@ impl<'a> Engine<'a> {
             node,
             source,
             opened_ns,
+            bytes,
             ..
         } = self.sessions[session];
         self.sessions[session].open = false;
         self.balancer.loads[node] = self.balancer.loads[node].saturating_sub(1);
         let lifetime_ns = self.now_ns - opened_ns;
-        if let Some(next) = self.nodes[node].disconnect(source, lifetime_ns) {
+        if let Some(next) =
+            self.nodes[node].disconnect(source, lifetime_ns, bytes.max(FAILED_BYTES))
+        {
             self.accepted(next);
         }
     }
@@ -362,7 +409,12 @@ impl<'a> Engine<'a> {
         match event.change {
             Change::FilterSpeed(speed) => self.nodes[node].filter_speed = speed,
             Change::DeliverySpeed(speed) => self.nodes[node].delivery_speed = speed,
-            Change::FailFast(fails) => self.nodes[node].fails_fast = fails,
+            Change::FailFast(true) => self.nodes[node].fails = Fails::Fast,
+            Change::TurnAway(true) => self.nodes[node].fails = Fails::InDialogue,
+            Change::FailFast(false) | Change::TurnAway(false) => {
+                self.nodes[node].fails = Fails::Not;
+            }
+            Change::Hold(hold_s) => self.nodes[node].hold_s = hold_s,
             Change::Stop => {
                 self.nodes[node].stop();
                 for session in 0..self.sessions.len() {
@@ -425,6 +477,28 @@ impl<'a> Engine<'a> {
             ..Figures::default()
         };
         self.polled[node] = Some((self.now_ns, figures));
+        if self.balancer.counts_polled() {
+            let said = self.said(node);
+            self.balancer.told(node, said);
+        }
+    }
+
+    /// A box that runs lbd tells the directors its queue.
+    fn tell(&mut self, node: usize) {
+        if !self.nodes[node].stopped && self.balancer.counts_told() {
+            let said = self.said(node);
+            self.balancer.told(node, said);
+        }
+        self.at(self.now_ns + TELL_NS, Event::Tell { node });
+    }
+
+    fn said(&self, node: usize) -> Said {
+        let at = &self.nodes[node];
+        Said {
+            at_ns: self.now_ns,
+            queued: at.queued() as u64,
+            delivered: Some(at.delivered_total),
+        }
     }
 
     fn step(&mut self) {
@@ -458,13 +532,10 @@ impl<'a> Engine<'a> {
                 unique_sources: Some(node.unique_sources() as u64),
                 completed: node.completed,
                 mean_lifetime_ns: node.lifetimes_ns.checked_div(node.completed).unwrap_or(0),
-                mean_bytes: if node.fails_fast {
-                    FAILED_BYTES
-                } else {
-                    SERVED_BYTES
-                },
+                mean_bytes: node.bytes.checked_div(node.completed).unwrap_or(0),
+                taken: self.balancer.counts_messages().then_some(node.taken),
             };
-            (node.completed, node.lifetimes_ns) = (0, 0);
+            (node.completed, node.lifetimes_ns, node.bytes, node.taken) = (0, 0, 0, 0);
             backends.push(backend);
         }
         Input {

@@ -57,6 +57,17 @@ pub struct Sample {
     pub queued: Vec<usize>,
 }
 
+/// What a message is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timed {
+    /// When it came first, in seconds.
+    pub(super) at_s: f64,
+    /// What it takes on an idle ordinary box, in seconds.
+    pub(super) ideal_s: f64,
+    /// Not for a session that ends before DATA: nothing is delivered.
+    pub(super) counts: bool,
+}
+
 /// Collects a run's figures.
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -126,21 +137,21 @@ impl Recorder {
         }
     }
 
-    /// `messages`: arrival and ideal time of each, in seconds.
     pub(super) fn finish(
         self,
         scenario: &str,
         strategy: Strategy,
         seed: u64,
-        messages: &[(f64, f64)],
+        messages: &[Timed],
     ) -> Outcome {
-        let slowdown = |(delivered_s, (at_s, ideal_s)): (&Option<f64>, &(f64, f64))| {
-            (delivered_s.unwrap_or(self.end_s) - at_s) / ideal_s
+        let slowdown = |(delivered_s, message): (&Option<f64>, &Timed)| {
+            (delivered_s.unwrap_or(self.end_s) - message.at_s) / message.ideal_s
         };
         let mut slowdowns: Vec<f64> = self
             .delivered_s
             .iter()
             .zip(messages)
+            .filter(|(_, message)| message.counts)
             .map(slowdown)
             .collect();
         slowdowns.sort_by(f64::total_cmp);
@@ -152,7 +163,7 @@ impl Recorder {
             scenario: scenario.to_owned(),
             strategy,
             seed,
-            messages: messages.len(),
+            messages: slowdowns.len(),
             undelivered: self.outstanding,
             retried: self.retried.iter().filter(|retried| **retried).count(),
             slowdown_p50: quantile(&slowdowns, 0.5),

@@ -6,10 +6,13 @@
 //! may hold four connections: connection counts alone mislead, here as in life.
 mod balancer;
 mod engine;
+pub mod mail;
 mod measure;
 mod node;
 pub mod plot;
+pub mod postfix_log;
 pub mod render;
+pub mod replay;
 mod report;
 mod rng;
 pub mod scenario;

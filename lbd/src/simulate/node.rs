@@ -49,13 +49,25 @@ impl<T> Station<T> {
     }
 }
 
+/// How a box fails its sessions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fails {
+    Not,
+    /// At once.
+    Fast,
+    /// In the dialogue: they last as long as others that end before DATA.
+    InDialogue,
+}
+
 /// A box at some time of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) spec: NodeSpec,
     pub(super) filter_speed: f64,
     pub(super) delivery_speed: f64,
-    pub(super) fails_fast: bool,
+    pub(super) fails: Fails,
+    /// What every session waits more for it, in seconds.
+    pub(super) hold_s: f64,
     pub(super) stopped: bool,
     /// Runs at half speed until then, in nanoseconds.
     pub(super) cold_until_ns: u64,
@@ -69,7 +81,13 @@ pub(super) struct Node {
     open: usize,
     /// Sessions that ended since the last policy step, and the sum of their lifetimes.
     pub(super) completed: u64,
+    /// What their clients sent, in bytes.
+    pub(super) bytes: u64,
     pub(super) lifetimes_ns: u64,
+    /// Messages that it took since the last policy step.
+    pub(super) taken: u64,
+    /// Messages that it delivered since it was made.
+    pub(super) delivered_total: u64,
 }
 
 impl Node {
@@ -78,7 +96,8 @@ impl Node {
             spec,
             filter_speed: spec.filter_speed,
             delivery_speed: spec.delivery_speed,
-            fails_fast: false,
+            fails: Fails::Not,
+            hold_s: 0.0,
             stopped: false,
             cold_until_ns: 0,
             epoch: 0,
@@ -89,6 +108,9 @@ impl Node {
             sources: HashMap::new(),
             open: 0,
             completed: 0,
+            bytes: 0,
+            taken: 0,
+            delivered_total: 0,
             lifetimes_ns: 0,
         }
     }
@@ -101,7 +123,12 @@ impl Node {
     }
 
     /// A connection ended; the waiting one that is accepted in its place.
-    pub(super) fn disconnect(&mut self, source: u32, lifetime_ns: u64) -> Option<SessionId> {
+    pub(super) fn disconnect(
+        &mut self,
+        source: u32,
+        lifetime_ns: u64,
+        bytes: u64,
+    ) -> Option<SessionId> {
         self.open -= 1;
         if let Some(count) = self.sources.get_mut(&source) {
             *count -= 1;
@@ -110,6 +137,7 @@ impl Node {
             }
         }
         self.completed += 1;
+        self.bytes += bytes;
         self.lifetimes_ns += lifetime_ns;
         self.accepting.leave()
     }
@@ -124,6 +152,7 @@ impl Node {
 
     /// Queues a message; it is handed back when its delivery begins at once.
     pub(super) fn deliver(&mut self, message: MessageId) -> Option<MessageId> {
+        self.taken += 1;
         if self.stopped {
             self.delivering.waiting.push_back(message);
             return None;
@@ -135,6 +164,7 @@ impl Node {
 
     /// A message is delivered; the one whose delivery begins.
     pub(super) fn delivered(&mut self, message: MessageId) -> Option<MessageId> {
+        self.delivered_total += 1;
         self.under_delivery.retain(|under| *under != message);
         let begun = self.delivering.leave();
         self.under_delivery.extend(begun);

@@ -43,6 +43,10 @@ pub struct Row {
     pub p99_to_seed: Option<Ratio>,
     /// Against the seed's rule over two-choice.
     pub p99_to_seed_two_choice: Option<Ratio>,
+    /// Against lbd's default.
+    pub p99_to_queue_aware: Option<Ratio>,
+    /// Against the least sessions and queue of all boxes as they are at the moment.
+    pub p99_to_oracle: Option<Ratio>,
     /// The most connections of one box.
     pub busiest_sessions: Estimate,
     /// While a box is crowded, the part of the boxes that are nearly idle.
@@ -150,6 +154,8 @@ impl Row {
             slowdown_p99: estimate(&|outcome| outcome.slowdown_p99),
             p99_to_seed: against(Strategy::SeedRoundRobin),
             p99_to_seed_two_choice: against(Strategy::SeedTwoChoice),
+            p99_to_queue_aware: against(Strategy::QueueAware),
+            p99_to_oracle: against(Strategy::Oracle),
             busiest_sessions: estimate(&|outcome| to_f64(outcome.busiest_sessions)),
             idle_part: estimate(&|outcome| outcome.idle_part),
             longest_queue: estimate(&|outcome| to_f64(outcome.longest_queue)),

@@ -45,6 +45,16 @@ impl Rng {
         mean * (sigma * normal - sigma * sigma / 2.0).exp()
     }
 
+    /// By its scale and shape; below a shape of 1 short ones crowd together.
+    pub(super) fn weibull(&mut self, scale: f64, shape: f64) -> f64 {
+        scale * (-(1.0 - self.unit()).ln()).powf(1.0 / shape)
+    }
+
+    /// By its least value and its tail's exponent.
+    pub(super) fn pareto(&mut self, least: f64, exponent: f64) -> f64 {
+        least * (1.0 - self.unit()).powf(-1.0 / exponent)
+    }
+
     /// A whole number below `end`.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(end)) >> 64) as u64
@@ -62,6 +72,9 @@ mod tests {
         assert!((mean(&mut || rng.exponential(3.0)) - 3.0).abs() < 0.1);
         assert!((mean(&mut || rng.log_normal(3.0, 0.8)) - 3.0).abs() < 0.1);
         assert!((mean(&mut || rng.between(2.0, 4.0)) - 3.0).abs() < 0.1);
+        // Gamma(1 + 1 / 0.5) is 2; a Pareto's mean is least * exponent / (exponent - 1).
+        assert!((mean(&mut || rng.weibull(1.5, 0.5)) - 3.0).abs() < 0.2);
+        assert!((mean(&mut || rng.pareto(2.0, 3.0)) - 3.0).abs() < 0.1);
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! What a simulated cluster has to live through.
+use super::mail::Mail;
+use super::replay::Replay;
 use super::trace::Trace;
 
 /// A mail box.
@@ -39,6 +41,12 @@ pub enum Change {
     DeliverySpeed(f64),
     /// It fails every session within a tenth of a second, and its health check does not see it.
     FailFast(bool),
+    /// It turns every session away in the dialogue, as with a full disk (452) or a lost database (451);
+    /// its sessions last as long as others that end before DATA, and its health check does not see it.
+    TurnAway(bool),
+    /// Every session waits so many seconds more for it before the client's part is over: a resolver
+    /// that does not answer, a greeting that is held back.
+    Hold(f64),
     /// It stops; its sessions break, its queue waits on its disk.
     Stop,
     /// It starts, at half speed for a minute.
@@ -75,6 +83,13 @@ pub struct Traffic {
     pub burst_every_s: f64,
     /// Messages of a burst, from one address within 2 s.
     pub burst_messages: u32,
+    /// How senders come back whose session failed.
+    pub retry: Retry,
+    /// Mail of the kind that public hosts see, in place of the simple one that the fields above tell;
+    /// `rate` still counts messages, and `slow_clients` and `several_connections` still hold.
+    pub mail: Option<Mail>,
+    /// Sessions from a log in place of drawn ones.
+    pub replay: Option<Replay>,
 }
 
 impl Traffic {
@@ -90,7 +105,60 @@ impl Traffic {
             several_connections: 0.3,
             burst_every_s: 0.0,
             burst_messages: 0,
+            retry: Retry::SIMPLE,
+            mail: None,
+            replay: None,
         }
+    }
+
+    /// Mail of the kind that public hosts see, at a rate of messages.
+    #[must_use]
+    pub fn real(rate: f64, mail: Mail) -> Self {
+        Self {
+            several_connections: 0.1,
+            retry: Retry::POSTFIX,
+            mail: Some(mail),
+            ..Self::ordinary(rate)
+        }
+    }
+}
+
+/// How a sender comes back whose session failed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Retry {
+    /// After the first failure, in seconds; twice as long after each further one.
+    pub first_s: f64,
+    /// At most so long, in seconds.
+    pub most_s: f64,
+    /// It tries a second MX first, which leads to the same boxes.
+    pub second_mx: bool,
+}
+
+impl Retry {
+    /// Every minute.
+    pub const SIMPLE: Self = Self {
+        first_s: 60.0,
+        most_s: 60.0,
+        second_mx: false,
+    };
+
+    /// Postfix's `minimal_backoff_time` and `maximal_backoff_time` (postconf(5)), and the next MX first
+    /// (RFC 5321, section 5.1).
+    pub const POSTFIX: Self = Self {
+        first_s: 300.0,
+        most_s: 4000.0,
+        second_mx: true,
+    };
+
+    /// The wait after so many failed attempts, from 0, in seconds.
+    pub(super) fn wait_s(self, failed: u32) -> f64 {
+        /// A refused sender is at the next MX within so long.
+        const NEXT_MX_S: f64 = 0.5;
+        if self.second_mx && failed.is_multiple_of(2) {
+            return NEXT_MX_S;
+        }
+        let rounds = if self.second_mx { failed / 2 } else { failed };
+        (self.first_s * f64::from(rounds.min(20)).exp2()).min(self.most_s)
     }
 }
 
@@ -109,4 +177,17 @@ pub struct Scenario {
     pub traffic: Traffic,
     /// By time.
     pub events: Vec<Event>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_try_the_next_mx_at_once_and_then_wait_ever_longer() {
+        let in_tenths = |wait_s: f64| (wait_s * 10.0).round().to_string();
+        let waits = |retry: Retry| [0, 1, 2, 3, 99].map(|failed| in_tenths(retry.wait_s(failed)));
+        assert_eq!(waits(Retry::SIMPLE), ["600"; 5]);
+        assert_eq!(waits(Retry::POSTFIX), ["5", "3000", "5", "6000", "40000"]);
+    }
 }

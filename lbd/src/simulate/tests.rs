@@ -84,6 +84,51 @@ fn the_seeds_story_is_told() {
 }
 
 #[test]
+fn a_queue_in_the_choice_keeps_queues_short() {
+    let scenario = short("tune-slow", 600.0);
+    let outcome = |strategy| run_one(&scenario, strategy, 2, &Settings::default());
+    let weights = outcome(Strategy::QueueAware);
+    let told = outcome(Strategy::QueueTermTold);
+    assert!(
+        told.slowdown_p99 < weights.slowdown_p99 * 0.75,
+        "{told:?} {weights:?}"
+    );
+    assert!(
+        told.longest_queue * 2 < weights.longest_queue,
+        "{told:?} {weights:?}"
+    );
+}
+
+#[test]
+fn a_box_that_turns_all_mail_away_is_no_magnet() {
+    let mut scenario = short("tune-turned-away", 300.0);
+    scenario.events.truncate(1);
+    let outcome = |strategy| run_one(&scenario, strategy, 2, &Settings::default());
+    let by_counts = outcome(Strategy::TwoChoice);
+    let queue_aware = outcome(Strategy::QueueTermTold);
+    assert!(by_counts.retried > 500, "{by_counts:?}");
+    assert!(
+        queue_aware.retried * 5 < by_counts.retried,
+        "{queue_aware:?}"
+    );
+}
+
+#[test]
+fn yesterdays_sessions_are_delivered() {
+    let csv: String = (0..500).fold(String::new(), |csv, i| {
+        format!("{csv}{},{},{},{}\n", i / 5, 2, 9000, i32::from(i % 4 != 0))
+    });
+    let mut scenario = short("tune-real", 300.0);
+    scenario.traffic.replay = replay::Replay::parse(&csv).ok();
+    let outcome = run_one(&scenario, Strategy::QueueTermTold, 1, &Settings::default());
+    assert_eq!(
+        (outcome.messages, outcome.undelivered),
+        (125, 0),
+        "{outcome:?}"
+    );
+}
+
+#[test]
 fn table_and_plot_show_every_row() {
     let options = options(vec![short("tune-bursts", 20.0)], &Strategy::ALL, 2);
     let report = run(&options);

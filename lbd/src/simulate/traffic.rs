@@ -5,8 +5,10 @@ use super::scenario::Traffic;
 
 /// Distinct senders; few send much, many send little.
 const SENDERS: u64 = 20_000;
+/// What the client of a simple message sends.
+const SIMPLE_BYTES: u32 = 20_000;
 
-/// A message, with everything about it that chance decides.
+/// A message, or a session that ends without one, with everything about it that chance decides.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     /// Seconds from the start.
@@ -19,40 +21,41 @@ pub(super) struct Message {
     pub(super) filter_s: f64,
     /// Work of the delivery at an ordinary speed, in seconds.
     pub(super) delivery_s: f64,
+    /// What the session takes before this message's part of it begins, on an idle box, in seconds.
+    pub(super) before_s: f64,
     /// How long each further connection of its sender stays open, in seconds.
     pub(super) further_s: Vec<f64>,
     /// The flow's hash, as the client's port would make it.
     pub(super) hash: u64,
+    /// What its client sends, in bytes.
+    pub(super) bytes: u32,
+    /// Its session ends before DATA: there is nothing to filter and to deliver.
+    pub(super) rejected: bool,
+    /// It comes in the session of the message right before it.
+    pub(super) follows: bool,
 }
 
 impl Message {
     /// The time from its first SYN to its delivery on an ordinary idle box, in seconds.
     pub(super) fn ideal_s(&self) -> f64 {
-        self.client_s + self.filter_s + self.delivery_s
+        self.before_s + self.client_s + self.filter_s + self.delivery_s
     }
 }
 
 /// All messages of a run, by time.
 pub(super) fn messages(traffic: &Traffic, duration_s: f64, seed: u64) -> Vec<Message> {
     let mut rng = Rng::new(seed, 0);
-    let mut messages = Vec::new();
-    let peak = traffic
-        .trace
-        .as_ref()
-        .map_or(traffic.rate, super::trace::Trace::peak);
-    let mut at_s = rng.exponential(1.0 / peak);
-    while at_s < duration_s {
-        // Thinning (Lewis and Shedler 1979): the peak's arrivals, each kept by the rate of its time.
-        let rate = traffic
-            .trace
-            .as_ref()
-            .map_or(peak, |trace| trace.rate_at(at_s));
-        if rng.chance(rate / peak) {
-            let source = sender(&mut rng);
-            messages.push(draw(&mut rng, traffic, at_s, source));
-        }
-        at_s += rng.exponential(1.0 / peak);
-    }
+    let rate_at = |at_s| {
+        let trace = traffic.trace.as_ref();
+        trace.map_or(traffic.rate, |trace| trace.rate_at(at_s))
+    };
+    let mut messages = if let Some(replay) = &traffic.replay {
+        replay.messages(&mut rng)
+    } else if let Some(mail) = &traffic.mail {
+        super::mail::messages(traffic, mail, &rate_at, duration_s, &mut rng)
+    } else {
+        simple(traffic, &rate_at, duration_s, &mut rng)
+    };
     if traffic.burst_every_s > 0.0 {
         let mut burst_s = rng.exponential(traffic.burst_every_s);
         while burst_s < duration_s {
@@ -64,7 +67,31 @@ pub(super) fn messages(traffic: &Traffic, duration_s: f64, seed: u64) -> Vec<Mes
             burst_s += rng.exponential(traffic.burst_every_s);
         }
     }
+    // Stable: what follows in a session stays right behind.
     messages.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    messages
+}
+
+fn simple(
+    traffic: &Traffic,
+    rate_at: &dyn Fn(f64) -> f64,
+    duration_s: f64,
+    rng: &mut Rng,
+) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let peak = traffic
+        .trace
+        .as_ref()
+        .map_or(traffic.rate, super::trace::Trace::peak);
+    let mut at_s = rng.exponential(1.0 / peak);
+    while at_s < duration_s {
+        // Thinning (Lewis and Shedler 1979): the peak's arrivals, each kept by the rate of its time.
+        if rng.chance(rate_at(at_s) / peak) {
+            let source = sender(rng);
+            messages.push(draw(rng, traffic, at_s, source));
+        }
+        at_s += rng.exponential(1.0 / peak);
+    }
     messages
 }
 
@@ -74,7 +101,7 @@ pub(super) fn messages(traffic: &Traffic, duration_s: f64, seed: u64) -> Vec<Mes
     clippy::cast_precision_loss,
     reason = "below SENDERS"
 )]
-fn sender(rng: &mut Rng) -> u32 {
+pub(super) fn sender(rng: &mut Rng) -> u32 {
     // The cube crowds low numbers: a few big providers send most of the mail.
     (rng.unit().powi(3) * SENDERS as f64) as u32
 }
@@ -85,22 +112,36 @@ fn draw(rng: &mut Rng, traffic: &Traffic, at_s: f64, source: u32) -> Message {
     } else {
         rng.log_normal(traffic.client_s, 0.7)
     };
-    let further = if rng.chance(traffic.several_connections) {
-        1 + rng.below(3)
-    } else {
-        0
-    };
+    let further = further_count(traffic, rng);
     Message {
         at_s,
         source,
         client_s,
         filter_s: rng.log_normal(0.4, 0.8),
         delivery_s: rng.log_normal(0.8, 0.8),
-        further_s: (0..further)
-            .map(|_| client_s + rng.exponential(3.0))
-            .collect(),
+        before_s: 0.0,
+        further_s: further_s(further, client_s, rng),
         hash: rng.next_u64(),
+        bytes: SIMPLE_BYTES,
+        rejected: false,
+        follows: false,
     }
+}
+
+/// Further connections that a message's sender opens.
+pub(super) fn further_count(traffic: &Traffic, rng: &mut Rng) -> u64 {
+    if rng.chance(traffic.several_connections) {
+        1 + rng.below(3)
+    } else {
+        0
+    }
+}
+
+/// How long each of them stays open.
+pub(super) fn further_s(count: u64, client_s: f64, rng: &mut Rng) -> Vec<f64> {
+    (0..count)
+        .map(|_| client_s + rng.exponential(3.0))
+        .collect()
 }
 
 #[cfg(test)]

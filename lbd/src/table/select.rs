@@ -9,7 +9,7 @@ use super::Ring;
 /// A backend as a new session sees it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Standing {
-    /// Live connections.
+    /// Live connections, and what its queue counts for.
     pub load: u64,
     /// Effective weight in permille; 0 is never chosen.
     pub weight_permille: u32,

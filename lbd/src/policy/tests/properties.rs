@@ -59,6 +59,7 @@ fn any_backend() -> impl Strategy<Value = BackendInput> {
                 completed: live.2,
                 mean_lifetime_ns: live.3,
                 mean_bytes: live.0,
+                taken: (live.0 % 3 == 0).then_some(live.0),
             },
             ..BackendInput::new(BackendId(0), "", Weight(weight))
         },

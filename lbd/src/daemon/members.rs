@@ -35,6 +35,8 @@ pub(super) struct Member {
     pub(super) suspicion: Suspicion,
     /// SYNs that came again for it without a sign of its life, as the program counts them.
     pub(super) unanswered: u64,
+    /// It is asked for figures; false with `stats: {source: none}`.
+    pub(super) is_polled: bool,
     /// Its last good answer, and when it came.
     pub(super) answered: Option<(Sample, u64)>,
     /// When its last poll ended, well or not.
@@ -97,6 +99,7 @@ impl Members {
             member.site.clone_from(&site.name);
             member.weight = backend.weight;
             member.forwarding = backend.forwarding;
+            member.is_polled = backend.stats != config::Source::None;
             member.local = backend.name == node_name;
             self.all.push(member);
         }
@@ -158,9 +161,15 @@ impl Members {
         self.local().map(|local| local.address)
     }
 
-    /// Whether every backend's poll has ended, well or not, after `since_ns`.
+    /// Whether any backend is asked for figures.
+    pub(super) fn any_polled(&self) -> bool {
+        self.all.iter().any(|member| member.is_polled)
+    }
+
+    /// Whether the poll of every backend that is asked has ended, well or not, after `since_ns`.
     pub(super) fn all_heard_since(&self, since_ns: u64) -> bool {
-        self.all.iter().all(|member| member.heard_ns > since_ns)
+        let mut polled = self.all.iter().filter(|member| member.is_polled);
+        polled.all(|member| member.heard_ns > since_ns)
     }
 
     /// Whether any backend could take a session.
@@ -217,6 +226,7 @@ impl Member {
             health_reason: None,
             suspicion: Suspicion::default(),
             unanswered: 0,
+            is_polled: false,
             answered: None,
             heard_ns: 0,
             poll_error: None,
@@ -454,6 +464,29 @@ cluster:
         }
         let removed = FILE.replace("        - {name: mx3, address: 192.0.2.13}\n", "");
         assert_eq!(configure(&mut members, &mut known, &removed), [2]);
+    }
+
+    #[test]
+    fn a_round_waits_for_no_backend_that_is_not_asked() {
+        let heard = |members: &mut Members, names: &[&str]| {
+            for member in members.iter_mut() {
+                member.heard_ns = if names.contains(&member.name.as_str()) {
+                    42
+                } else {
+                    0
+                };
+            }
+            members.all_heard_since(41)
+        };
+        let (mut members, mut known) = (Members::default(), BTreeMap::new());
+        configure(&mut members, &mut known, FILE);
+        assert!(!heard(&mut members, &["mx1", "mx2"]), "mx3 is asked");
+        let line = "mx3, address: 192.0.2.13";
+        let unasked = FILE.replace(line, &format!("{line}, stats: {{source: none}}"));
+        configure(&mut members, &mut known, &unasked);
+        assert!(heard(&mut members, &["mx1", "mx2"]));
+        assert!(!heard(&mut members, &["mx1"]));
+        assert!(members.any_polled());
     }
 
     #[test]

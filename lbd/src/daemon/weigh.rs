@@ -166,7 +166,13 @@ impl Conductor {
         self.weigher.last_ns = now_ns;
         // The last answer of a round of polls starts the next round of the policy; a poll that
         // hangs must not hold it up for long.
-        self.weigher.due_ns = now_ns + self.weigher.interval_ns * 3 / 2;
+        let interval_ns = self.weigher.interval_ns;
+        self.weigher.due_ns = now_ns
+            + if self.members.any_polled() {
+                interval_ns * 3 / 2
+            } else {
+                interval_ns
+            };
     }
 
     /// The policy's input as of now.

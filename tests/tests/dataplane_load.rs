@@ -238,6 +238,24 @@ fn a_load_attaches_natively_and_pins_everything() -> Result<()> {
 }
 
 #[test]
+fn a_program_that_is_taken_off_is_put_back_as_it_was() -> Result<()> {
+    if !root_or_skip("a_program_that_is_taken_off_is_put_back_as_it_was") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let mut plane = the.load()?;
+    let before = the.xdp_of(INTERFACE)?;
+    plane.take_off()?;
+    assert_eq!(the.xdp_of(INTERFACE)?, "");
+    let options = the.options(&[INTERFACE], XdpChoice::Native);
+    the.node().inside(|| plane.attach_again(&options))??;
+    assert_eq!(the.xdp_of(INTERFACE)?, before, "the same program");
+    assert_eq!(plane.mode(INTERFACE), Some(XdpMode::Native));
+    plane.detach()?;
+    Ok(())
+}
+
+#[test]
 fn a_restart_takes_over_and_keeps_flows_and_ids() -> Result<()> {
     if !root_or_skip("a_restart_takes_over_and_keeps_flows_and_ids") {
         return Ok(());

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     advert::Command,
+    asleep::Asleep,
     channel,
     chronicle::Chronicle,
     clock, control,
@@ -91,6 +92,8 @@ pub(super) struct Conductor {
     pub(super) links_usable: BTreeMap<String, bool>,
     /// Whether the program is attached to each of them.
     pub(super) is_attached: bool,
+    /// Whether the machine was suspended.
+    pub(super) asleep: Asleep,
     /// Why it could not be attached again.
     pub(super) attach_refused: Option<String>,
     /// When what changes without an event was looked at last.
@@ -126,6 +129,7 @@ impl Conductor {
                 .map(|name| (name.clone(), false))
                 .collect(),
             is_attached: true,
+            asleep: Asleep::default(),
             attach_refused: None,
             looked_ns: now_ns,
             config,
@@ -203,6 +207,7 @@ impl Conductor {
         if now_ns.saturating_sub(self.looked_ns) >= LOOK_NS {
             self.looked_ns = now_ns;
             self.tell_election_of_peers(now_ns);
+            self.look_at_suspend(now_ns);
             self.look_at_attachment();
             self.look_for_lost_events();
         }

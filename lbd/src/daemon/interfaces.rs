@@ -1,7 +1,7 @@
 //! The interfaces: whether they can send and receive, and whether the program is on them.
 use tracing::{info, warn};
 
-use super::{chronicle::Kind, conductor::Conductor, start::load_options};
+use super::{chronicle::Kind, clock, conductor::Conductor, start::load_options};
 use crate::host::links::{LinkChange, Links};
 
 impl Conductor {
@@ -56,6 +56,21 @@ impl Conductor {
             self.look_at_attachment();
             self.tell_election_of_health();
         }
+    }
+
+    /// After a suspend the program may be attached in name only: it is taken off, and attached anew.
+    pub(super) fn look_at_suspend(&mut self, now_ns: u64) {
+        let Some(slept_ns) = self.asleep.look(now_ns, clock::monotonic_ns()) else {
+            return;
+        };
+        warn!(
+            "the machine was suspended for {} s: the XDP program is attached anew",
+            slept_ns / 1_000_000_000
+        );
+        self.log_failure("detaching the XDP program", |conductor| {
+            Ok(conductor.plane.take_off()?)
+        });
+        self.doubt_verdicts(false, now_ns);
     }
 
     /// Somebody may have detached the program, or an interface was made anew: without it this box

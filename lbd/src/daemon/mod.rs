@@ -27,6 +27,7 @@ pub mod status;
 
 mod admission;
 mod adopt;
+mod asleep;
 mod channel;
 mod clock;
 mod conductor;

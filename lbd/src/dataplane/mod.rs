@@ -150,6 +150,15 @@ impl DataPlane {
         attach::is_ours(&self.pins, interface)
     }
 
+    /// Takes the running program off every interface; [`Self::attach_again`] puts it back. For drivers
+    /// that run it no more while the kernel has it for attached.
+    pub fn take_off(&mut self) -> Result<()> {
+        for interface in std::mem::take(&mut self.modes).into_keys() {
+            pins::remove_link(&self.pins.link(&interface))?;
+        }
+        Ok(())
+    }
+
     /// Attaches the running program to the interfaces that are without it.
     pub fn attach_again(&mut self, options: &LoadOptions) -> Result<()> {
         let attached = load::attach_pinned(&self.pins, options)?;

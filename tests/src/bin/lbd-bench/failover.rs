@@ -17,7 +17,7 @@ use lbd_tests::{
 };
 
 use crate::{
-    Pace,
+    Pace, box_death,
     report::{Line, Section, Spread, Table},
     rivals::Service,
 };
@@ -103,9 +103,10 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
             PROBE.as_millis(),
             TALK.as_millis(),
             if unsettled.is_empty() {
-                String::new()
+                box_death::METHOD.to_owned()
             } else {
-                format!(" Not counted: {}.", unsettled.join("; "))
+                let unsettled = unsettled.join("; ");
+                format!(" Not counted: {unsettled}.{}", box_death::METHOD)
             }
         ),
         tables: vec![
@@ -121,6 +122,7 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
                 lines: losses,
                 reference: None,
             },
+            box_death::table(pace)?,
         ],
         goals: Vec::new(),
     })

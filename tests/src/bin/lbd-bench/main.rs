@@ -3,6 +3,7 @@
 //! Single times on a shared machine mean little, so contestants take turns, rounds are repeated, and
 //! what counts is the ratio of medians from one run.
 mod balance;
+mod box_death;
 mod control;
 mod failover;
 mod live;

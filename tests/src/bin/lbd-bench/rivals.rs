@@ -83,6 +83,32 @@ impl Service<'_> {
         Ok(())
     }
 
+    /// Likewise on a box that is a backend too: what its peers steered, and its own share, goes up its
+    /// own stack.
+    pub(crate) fn nftables_dsr_to_itself_too(&self, director: &Host) -> Result<()> {
+        let count = self.backends.len();
+        let (vip, mac) = (self.vip, director.mac);
+        let macs = self.map(|backend| backend.mac.to_string());
+        let hash = format!("jhash ip saddr . tcp sport mod {count} {SEED}");
+        let own = self.backends.iter().position(|it| it.mac == mac);
+        let own = own.map_or_else(String::new, |own| format!("{hash} {own} accept; "));
+        let peers = self.backends.iter().filter(|it| it.mac != mac);
+        let peers: Vec<String> = peers.map(|it| it.mac.to_string()).collect();
+        let for_vip = format!("ether daddr {mac} ip daddr {vip} tcp dport 25");
+        director.output(
+            "nft",
+            &[format!(
+                "table netdev lb {{ chain in {{ \
+                 type filter hook ingress device \"{INTERFACE}\" priority 0; policy accept; \
+                 ether saddr {{ {} }} accept; {for_vip} {own}\
+                 {for_vip} ether saddr set {mac} ether daddr set {hash} map {macs} \
+                 fwd to \"{INTERFACE}\"; }}; }}",
+                peers.join(", ")
+            )],
+        )?;
+        Ok(())
+    }
+
     /// Destination NAT by a map.
     pub(crate) fn nftables_dnat(&self, director: &Host) -> Result<()> {
         director.set_sysctls(&[

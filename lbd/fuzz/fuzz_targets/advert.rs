@@ -4,7 +4,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use lbd::vrrp::{
-    Advert, AuthMode, Authenticator, GROUP_V4, GROUP_V6, Key, Received, TTL, advert::fill_checksum,
+    Advert, AuthMode, Authenticator, GROUP_V4, GROUP_V6, Key, Moment, Received, TTL,
+    advert::fill_checksum,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -53,5 +54,16 @@ fuzz_target!(|bytes: &[u8]| {
 
     let key = Key::new(1, [7; 32]);
     let mut authenticator = Authenticator::new(AuthMode::Enforce, vec![key], 60).expect("a key");
-    assert!(authenticator.verify(&received, &parsed, 0).is_err());
+    assert!(
+        authenticator
+            .verify(
+                &received,
+                &parsed,
+                Moment {
+                    unix_ns: 0,
+                    boot_ns: 0
+                }
+            )
+            .is_err()
+    );
 });

@@ -7,6 +7,9 @@ use super::datagram::Refused;
 /// Bytes of a signature: the whole HMAC-SHA256.
 pub(super) const SIGNATURE_BYTES: usize = 32;
 
+/// Of the key that is derived for the channel.
+const LABEL: &[u8] = b"lbd cluster channel";
+
 /// The first signs, all verify.
 #[derive(Clone)]
 pub struct Keys {
@@ -27,7 +30,7 @@ impl Keys {
         let others = verifying.iter().filter(|key| *key != signing);
         let keys = std::iter::once(signing).chain(others);
         Self {
-            keys: keys.map(|key| (number(key), hmac(key))).collect(),
+            keys: keys.map(numbered).collect(),
         }
     }
 
@@ -69,9 +72,13 @@ impl Keys {
     }
 }
 
-/// The number that every node derives alike from a key; it says nothing about the key.
-fn number(key: &[u8; 32]) -> u8 {
-    Sha256::digest(key)[0]
+/// The channel's key that follows from one of the cluster's, with a number that every node derives
+/// alike from it. What is signed on the channel says nothing elsewhere.
+fn numbered(secret: &[u8; 32]) -> (u8, Hmac<Sha256>) {
+    let mut derive = hmac(secret);
+    derive.update(LABEL);
+    let key: [u8; 32] = derive.finalize().into_bytes().into();
+    (Sha256::digest(key)[0], hmac(&key))
 }
 
 fn hmac(key: &[u8; 32]) -> Hmac<Sha256> {

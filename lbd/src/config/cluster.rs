@@ -115,7 +115,7 @@ pub struct Cluster {
     pub directors: Vec<IpAddr>,
     /// Default `rfc5798`.
     pub vrrp_checksum: VrrpChecksum,
-    /// Default `off`.
+    /// Default `enforce` where there is a `secret_file`, `off` where there is none.
     pub authentication: Authentication,
     /// Gratuitous ARP and unsolicited neighbour advertisements.
     pub announce: Announce,

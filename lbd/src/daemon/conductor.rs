@@ -208,6 +208,7 @@ impl Conductor {
             self.looked_ns = now_ns;
             self.tell_election_of_peers(now_ns);
             self.look_at_suspend(now_ns);
+            self.reconcile_role();
             self.look_at_attachment();
             self.look_for_lost_events();
         }

@@ -2,7 +2,6 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, bail};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -42,8 +41,8 @@ impl Conductor {
         let vips = InterfaceVips::new(socket);
         let sender = sender.clone();
         let tell = move |event| {
-            // The thread must not wait. A conductor that is 1,000 events behind learns of the
-            // role from the next status; the lease is the data plane's own.
+            // The thread must not wait. A conductor that is 1,000 events behind finds the role by
+            // `reconcile_role`; the lease is the data plane's own.
             let _ = sender.try_send(Event::Election(event));
         };
         let thread = AdvertThread::spawn(
@@ -114,6 +113,15 @@ impl Conductor {
     pub(super) fn tell_election_of_peers(&mut self, now_ns: u64) {
         let peers = self.channel.live(now_ns);
         self.election.tell_leased(peers);
+    }
+
+    /// The queue of events had no room for a change of the role: takes it from the thread's own view. To be
+    /// called once a second; an event that is on its way has come by the second time.
+    pub(super) fn reconcile_role(&mut self) {
+        if let Some(missed) = self.election.missed() {
+            warn!("an event of the election found no room: taking the role as it is");
+            self.elected(missed);
+        }
     }
 
     pub(super) fn elected(&mut self, event: advert::Event) {
@@ -191,7 +199,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     };
     let ifindex = interface.ifindex;
     let gateways = host::gateways(ifindex)?;
-    let mut settings = Settings::of(config, interface, keys(config)?);
+    let mut settings = Settings::of(config, interface, keys(config));
     settings.witnesses.extend(gateways);
     let placed = settings.virtual_addresses.iter().filter_map(|&address| {
         let link = links.facing(address, &config.node.interfaces)?;
@@ -205,16 +213,8 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// The cluster's keys, each with a number that every box derives alike from the key itself.
-fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
+/// The keys of adverts; the first signs. Two may have one number: all are tried.
+fn keys(config: &Config) -> Vec<Key> {
     let secrets = config.keys().into_iter().flat_map(ClusterKeys::verifying);
-    let mut keys: Vec<Key> = Vec::new();
-    for secret in secrets {
-        let id = Sha256::digest(secret)[0];
-        if keys.iter().any(|key| key.id == id) {
-            bail!("cluster.secret_file: two keys have the same number {id}: make another key");
-        }
-        keys.push(Key::new(id, *secret));
-    }
-    Ok(keys)
+    secrets.map(Key::of_cluster).collect()
 }

@@ -1,11 +1,25 @@
 //! The conductor's side of the election: its thread, and what that told last.
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::advert::{AdvertThread, Command};
+use super::advert::{self, AdvertThread, Command};
 use crate::{
-    election::{Health, Leader},
+    election::{Health, Leader, Role, Status, WhyBackup},
     units::Priority,
 };
+
+/// The event that makes a node's known role what it is.
+fn missed(status: &Status, is_master: bool) -> Option<advert::Event> {
+    let leader = status.leader;
+    match status.role {
+        Role::Master(why) if !is_master => Some(advert::Event::BecameMaster { why }),
+        Role::Backup(why) if is_master => Some(advert::Event::BecameBackup { why, leader }),
+        Role::Faulty(fault) if is_master => Some(advert::Event::BecameBackup {
+            why: WhyBackup::Fault(fault),
+            leader,
+        }),
+        Role::Stopped | Role::Master(_) | Role::Backup(_) | Role::Faulty(_) => None,
+    }
+}
 
 /// The election as its thread last told it.
 #[derive(Debug)]
@@ -23,6 +37,8 @@ pub(super) struct ElectionView {
     leased: Vec<IpAddr>,
     isolated: bool,
     rejoined_ns: Option<u64>,
+    /// The thread's role was another than this one when it was looked last.
+    differs: bool,
 }
 
 impl ElectionView {
@@ -40,6 +56,7 @@ impl ElectionView {
             leased: Vec::new(),
             isolated: false,
             rejoined_ns: None,
+            differs: false,
         }
     }
 
@@ -71,6 +88,15 @@ impl ElectionView {
             self.leased.clone_from(&leased);
             self.tell(Command::Leased(leased));
         }
+    }
+
+    /// The event of a change of the role that did not come, when this finds for the second time in a row
+    /// that the thread has another one.
+    pub(super) fn missed(&mut self) -> Option<advert::Event> {
+        let view = self.thread.as_ref().and_then(AdvertThread::view)?;
+        let event = missed(&view.status, self.master);
+        let differed = std::mem::replace(&mut self.differs, event.is_some());
+        event.filter(|_| differed)
     }
 
     /// What is advertised, or would be: the configured priority, or 1 without a healthy backend.
@@ -129,7 +155,7 @@ impl ElectionView {
     }
 
     /// What an operator has to see to.
-    pub(super) fn warnings(&self, _now_ns: u64) -> Vec<String> {
+    pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.isolated {
             warnings.push("this box is cut off: it hears neither a node nor a gateway".to_owned());
@@ -185,5 +211,37 @@ impl ElectionView {
             .chain(view.wire.iter())
             .map(|(name, value, _)| (name.to_owned(), value))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_whose_event_was_lost_is_taken_from_the_thread() {
+        use crate::election::{Fault, Takeover};
+        let status = |role| Status {
+            role,
+            since_ns: 0,
+            priority: Priority(100),
+            leader: None,
+            lease_until_ns: None,
+        };
+        let master = status(Role::Master(Takeover::MasterDown));
+        let backup = status(Role::Backup(WhyBackup::Yielded));
+        let faulty = status(Role::Faulty(Fault::LinkDown));
+        assert!(matches!(
+            missed(&master, false),
+            Some(advert::Event::BecameMaster { .. })
+        ));
+        for status in [backup, faulty] {
+            assert!(matches!(
+                missed(&status, true),
+                Some(advert::Event::BecameBackup { .. })
+            ));
+            assert!(missed(&status, false).is_none());
+        }
+        assert!(missed(&master, true).is_none());
     }
 }

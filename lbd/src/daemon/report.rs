@@ -53,7 +53,7 @@ impl Conductor {
                     .election
                     .rejoined_ns()
                     .map(|at| now_ns.saturating_sub(at) / 1_000_000_000),
-                warnings: self.election.warnings(now_ns),
+                warnings: self.election.warnings(),
             },
             virtual_addresses: cluster
                 .virtual_addresses

@@ -213,7 +213,8 @@ pub enum Output {
         /// All of them, not the next one in turn.
         all: bool,
     },
-    /// Ask by ARP and ND who has the virtual addresses; [`Input::RivalClaim`] for each answer.
+    /// Ask by ARP and ND who has the virtual addresses; [`Input::RivalClaim`] for each answer. After this
+    /// node has yielded, each answer is to be announced to the clients too.
     AskAddresses,
     /// Neither a node nor a gateway is heard any more: this box is cut off, and what it concludes
     /// of others is about itself.
@@ -271,6 +272,11 @@ pub enum Notice {
     Fault(Fault),
     /// May be master again.
     Cured,
+    /// Another box answers for a virtual address, and no master was heard yet.
+    Answered {
+        /// Which.
+        address: IpAddr,
+    },
     /// This box hears neither a node nor a gateway.
     Isolated,
     /// This box was away and hears others again.
@@ -326,6 +332,10 @@ impl fmt::Display for Notice {
             ),
             Self::Fault(fault) => write!(f, "may not be master: {fault}"),
             Self::Cured => f.write_str("may be master again"),
+            Self::Answered { address } => write!(
+                f,
+                "another box answers for {address}: waiting for its adverts before taking over"
+            ),
             Self::Isolated => f.write_str(
                 "neither a node nor a gateway answers any more: this box is cut off (look at its \
                  cable and its switch port)",

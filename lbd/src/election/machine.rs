@@ -19,7 +19,7 @@ use self::ties::Ties;
 use super::config::Config;
 use super::counters::Counters;
 use super::event::{Fault, Found, Health, Heard, Input, Notice, Output, Takeover, WhyBackup};
-use super::timing::{late_ns, master_down_ns};
+use super::timing::{late_ns, master_down_ns, probe_gap_ns};
 use crate::config::{NoHealthyBackend, StartAs};
 use crate::units::Priority;
 use crate::vrrp::Interval;
@@ -248,6 +248,7 @@ impl Machine {
                 out.push(Output::BecomeBackup {
                     why: WhyBackup::Started,
                 });
+                out.push(Output::AskAddresses);
                 let wait_ns = master_down_ns(self.priority(), self.config.interval);
                 self.enter_backup(WhyBackup::Started, wait_ns);
             }
@@ -256,7 +257,8 @@ impl Machine {
             let listen_ns = if self.config.enforces {
                 self.one_round_ns()
             } else {
-                0
+                // Long enough for an answer by another box that has the virtual addresses.
+                probe_gap_ns(self.config.interval)
             };
             self.begin_preemption(listen_ns, out);
         }
@@ -277,6 +279,9 @@ impl Machine {
                         out.push(Output::Notice(Notice::LateTimer { late_ns: late }));
                     } else {
                         let why = backup.takeover;
+                        if self.asks_before_contested(out) {
+                            return;
+                        }
                         if self.doubt.deaf {
                             self.contact.lose(out);
                         }

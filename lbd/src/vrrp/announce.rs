@@ -36,6 +36,15 @@ pub fn announcement(address: IpAddr, mac: Mac) -> Vec<u8> {
     }
 }
 
+/// The same in a frame of another box, which has yielded the address to the one at `mac`: the switch
+/// must not learn that MAC at its port.
+#[must_use]
+pub fn announcement_by(address: IpAddr, mac: Mac, sender: Mac) -> Vec<u8> {
+    let mut frame = announcement(address, mac);
+    frame[6..12].copy_from_slice(&sender.0);
+    frame
+}
+
 /// A gratuitous ARP request in keepalived's form: the target's MAC is all ones.
 #[must_use]
 pub fn gratuitous_arp(address: Ipv4Addr, mac: Mac) -> Vec<u8> {
@@ -210,6 +219,26 @@ mod tests {
             if let Some(claim) = parse_claim(&frame) && address.is_ipv6() {
                 prop_assert_eq!(claim.address, address);
             }
+        }
+    }
+
+    #[test]
+    fn what_a_loser_announces_names_the_winner_in_a_frame_of_its_own() {
+        let (winner, loser) = (MAC, Mac([2, 0x99, 0, 0, 0, 2]));
+        for address in [
+            IpAddr::from([192, 0, 2, 25]),
+            "2001:db8::25".parse().unwrap(),
+        ] {
+            let frame = announcement_by(address, winner, loser);
+            assert_eq!(frame[6..12], loser.0);
+            let claim = parse_claim(&frame);
+            assert_eq!(
+                claim,
+                Some(Claim {
+                    address,
+                    mac: winner
+                })
+            );
         }
     }
 

@@ -16,17 +16,19 @@ use std::fmt;
 use std::net::IpAddr;
 
 use hmac::{Hmac, KeyInit, Mac as _};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::advert::{CHECKSUM_FIELD, Parsed, Received};
-use super::replay::{ReplayWindow, Sequence};
+use super::replay::{Moment, PeerClock, ReplayWindow, Sequence};
 
 /// Bytes of a trailer.
 pub const TRAILER_BYTES: usize = 28;
 const PREFIX_BYTES: usize = 12;
 const HMAC_BYTES: usize = TRAILER_BYTES - PREFIX_BYTES;
 const TYPE_HMAC_SHA256: u8 = 1;
+/// See [`Key::of_cluster`]; `deploy/OPERATIONS.md` gives the command that derives the same.
+const ADVERT_LABEL: &[u8] = b"lbd adverts";
 const VERSION: u8 = 3;
 
 /// A shared secret and the number by which peers name it.
@@ -39,6 +41,19 @@ pub struct Key {
 }
 
 impl Key {
+    /// The key of adverts that follows from one of the cluster's: HMAC-SHA256 of a label, so that what
+    /// is signed for one purpose says nothing for another (a peer of another make is configured with
+    /// the result). Its number follows from itself, alike on every node.
+    #[must_use]
+    pub fn of_cluster(secret: &[u8; 32]) -> Self {
+        let mut block = [0; 64];
+        block[..secret.len()].copy_from_slice(secret);
+        let mut hmac = <Hmac<Sha256>>::new(&block.into());
+        hmac.update(ADVERT_LABEL);
+        let derived: [u8; 32] = hmac.finalize().into_bytes().into();
+        Self::new(Sha256::digest(derived)[0], derived)
+    }
+
     /// A key of 32 bytes.
     #[must_use]
     pub fn new(id: u8, secret: [u8; 32]) -> Self {
@@ -90,7 +105,9 @@ pub enum AuthError {
     #[error("the HMAC is wrong: forged, or the keys differ")]
     Forged,
     /// Too old or too new.
-    #[error("signed {skew_s} s from our clock, the window is {window_s} s: set the clocks (NTP)")]
+    #[error(
+        "signed {skew_s} s from our clock, the window is {window_s} s: a recording, or set the clocks (NTP)"
+    )]
     Stale {
         /// Positive when the sender's clock is ahead.
         skew_s: i64,
@@ -197,6 +214,16 @@ impl Authenticator {
         true
     }
 
+    /// See [`ReplayWindow::start`].
+    pub fn start(&mut self, now: Moment) {
+        self.replay.start(now);
+    }
+
+    /// See [`ReplayWindow::set_clocks`].
+    pub fn set_clocks(&mut self, clocks: Vec<PeerClock>) {
+        self.replay.set_clocks(clocks);
+    }
+
     /// Appends the trailer to an emitted message, unless the mode is receive-only.
     pub fn sign(&mut self, message: &mut Vec<u8>, source: IpAddr, unix_ns: u64) {
         if self.mode == AuthMode::ReceiveOnly {
@@ -229,12 +256,12 @@ impl Authenticator {
         next
     }
 
-    /// Whether a parsed packet may be believed. `unix_ns` is the wall clock.
+    /// Whether a parsed packet may be believed.
     pub fn verify(
         &mut self,
         received: &Received<'_>,
         parsed: &Parsed,
-        unix_ns: u64,
+        now: Moment,
     ) -> Result<(), AuthError> {
         let Some(trailer) = &parsed.trailer else {
             return match self.mode {
@@ -248,8 +275,7 @@ impl Authenticator {
             });
         }
         let message = &received.payload[..received.payload.len() - TRAILER_BYTES];
-        // All keys are tried, the named one first: a key's number is its line in the key file, and
-        // during a roll-over two nodes' files differ.
+        // All keys are tried, the named one first: two keys of a roll-over may have one number.
         let named = trailer.key_id();
         let mut keys: Vec<&Key> = self.keys.iter().collect();
         keys.sort_by_key(|key| key.id != named);
@@ -265,8 +291,7 @@ impl Authenticator {
                 AuthError::UnknownKey { found: named }
             });
         }
-        self.replay
-            .accept(received.source, trailer.sequence(), Sequence::at(unix_ns))
+        self.replay.accept(received.source, trailer.sequence(), now)
     }
 }
 

@@ -19,6 +19,7 @@ pub use advert::{Addresses, Advert, Interval, Parsed, Received};
 pub use auth::{AuthError, AuthMode, Authenticator, Key};
 pub use checksum::ChecksumForm;
 pub use error::VrrpError;
+pub use replay::{Moment, PeerClock};
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

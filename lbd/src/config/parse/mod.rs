@@ -136,6 +136,12 @@ fn history(mut t: Table<'_>) -> History {
 fn cluster(mut t: Table<'_>) -> Cluster {
     let forwarding = t.or("forwarding", Forwarding::Dsr, choice::read);
     let stats = stats::stats(t.table("stats"));
+    let secret_file = t.optional("secret_file", None, values::path);
+    let unsaid = if secret_file.is_some() {
+        Authentication::Enforce
+    } else {
+        Authentication::Off
+    };
     let cluster = Cluster {
         virtual_router_id: t
             .required("virtual_router_id", "51", values::number(1..=255))
@@ -170,14 +176,14 @@ fn cluster(mut t: Table<'_>) -> Cluster {
             .unique_list("directors", values::host_address, |director| *director)
             .unwrap_or_default(),
         vrrp_checksum: t.or("vrrp_checksum", VrrpChecksum::Rfc5798, choice::read),
-        authentication: t.or("authentication", Authentication::Off, choice::read),
+        authentication: t.or("authentication", unsaid, choice::read),
         announce: announce(t.table("announce")),
         no_healthy_backend: t.or(
             "no_healthy_backend",
             NoHealthyBackend::LowerPriority,
             choice::read,
         ),
-        secret_file: t.optional("secret_file", None, values::path),
+        secret_file,
         health: health(t.table("health")),
         policy: policy(t.table("policy")),
         access: access(t.table("access")),

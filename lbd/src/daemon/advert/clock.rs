@@ -1,4 +1,13 @@
 //! The two clocks of this thread.
+use crate::vrrp::Moment;
+
+/// Both at once.
+pub(super) fn now() -> Moment {
+    Moment {
+        unix_ns: unix_ns(),
+        boot_ns: boottime_ns(),
+    }
+}
 
 /// Nanoseconds since boot, suspended time included: of leases and of the machine's `now`.
 pub(super) fn boottime_ns() -> u64 {

@@ -118,6 +118,7 @@ impl Notice {
                     election::Notice::Deaf => 10,
                     election::Notice::Isolated => 11,
                     election::Notice::Rejoined => 12,
+                    election::Notice::Answered { .. } => 13,
                 }
             }
             _ => 0,

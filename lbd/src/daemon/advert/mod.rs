@@ -13,6 +13,7 @@ mod limiter;
 mod packet;
 mod realtime;
 mod recv;
+mod relays;
 mod settings;
 mod thread;
 pub(super) mod wake;
@@ -32,6 +33,7 @@ use arc_swap::ArcSwapOption;
 use serde::Serialize;
 
 use crate::election::{Counters, Found, Health, Status};
+use crate::vrrp::PeerClock;
 
 /// Said to the thread.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub enum Command {
     /// Where adverts of nodes come from that serve no longer than their lease: all that the cluster
     /// channel hears.
     Leased(Vec<IpAddr>),
+    /// What the nodes' wall clocks show, as the cluster channel knows it.
+    Clocks(Vec<PeerClock>),
     /// Say priority 0 if master, remove the addresses, end.
     Stop,
     /// End, and leave addresses and lease to a successor on this box.

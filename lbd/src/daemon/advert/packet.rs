@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use super::settings::Placed;
 use crate::units::Mac;
-use crate::vrrp::announce::{Claim, announcement, parse_claim};
+use crate::vrrp::announce::{Claim, announcement_by, parse_claim};
 use crate::vrrp::question::question;
 
 /// The longest frame of interest: a neighbour advertisement with a few options.
@@ -31,7 +31,12 @@ impl Announcer {
 
     /// Says where a virtual address is, on the interface where it belongs.
     pub(super) fn announce(&self, vip: &Placed) -> io::Result<()> {
-        let frame = announcement(vip.address, vip.mac);
+        self.announce_at(vip, vip.mac)
+    }
+
+    /// Says that a virtual address is at another box.
+    pub(super) fn announce_at(&self, vip: &Placed, mac: Mac) -> io::Result<()> {
+        let frame = announcement_by(vip.address, mac, vip.mac);
         // The addresses are in the frame; the kernel wants the interface only.
         self.socket.send_to(&frame, &link_address(vip.ifindex, 0))?;
         Ok(())
@@ -83,21 +88,22 @@ impl Listener {
         Ok(Self { socket })
     }
 
-    /// The next claim; `None` when nothing waits.
-    pub(super) fn next(&self) -> io::Result<Option<Claim>> {
+    /// The next frame, and what it claims; `None` when nothing waits. One frame at a time: the caller
+    /// counts also those that claim nothing, so that a flood of them keeps it from nothing.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is a frame, the inner what it claims"
+    )]
+    pub(super) fn next(&self) -> io::Result<Option<Option<Claim>>> {
         let mut buffer = [MaybeUninit::<u8>::uninit(); FRAME_BYTES];
-        loop {
-            let length = match self.socket.recv(&mut buffer) {
-                Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            // SAFETY: the kernel has written the first `length` bytes, at most all of the buffer.
-            let frame = unsafe { buffer[..length].assume_init_ref() };
-            if let Some(claim) = parse_claim(frame) {
-                return Ok(Some(claim));
-            }
-        }
+        let length = match self.socket.recv(&mut buffer) {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // SAFETY: the kernel has written the first `length` bytes, at most all of the buffer.
+        let frame = unsafe { buffer[..length].assume_init_ref() };
+        Ok(Some(parse_claim(frame)))
     }
 }
 

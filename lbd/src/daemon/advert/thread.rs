@@ -12,20 +12,21 @@ use std::sync::mpsc::Receiver;
 
 use arc_swap::ArcSwapOption;
 
-use super::clock::{boottime_ns, unix_ns};
+use super::clock::{boottime_ns, now, unix_ns};
 use super::control::LeaseControl;
 use super::event::{Event, Notice, WireCounters};
 use super::hands::{Hands, Ticket};
 use super::limiter::Limiter;
 use super::packet::{Announcer, Listener};
 use super::realtime;
+use super::relays::Relays;
 use super::settings::Settings;
 use super::wake::{Bell, Timer, wait};
 use super::wire::Wire;
 use super::{Command, View};
-use crate::election::{Found, Health, Input, Machine, Output};
+use crate::election::{Found, Health, Input, Machine, Output, WhyBackup};
 use crate::units::Priority;
-use crate::vrrp::Authenticator;
+use crate::vrrp::{Authenticator, PeerClock};
 
 /// How often the view is renewed and a socket that failed is tried again.
 const HOUSEKEEPING_NS: u64 = 1_000_000_000;
@@ -62,8 +63,11 @@ pub(super) struct Worker {
     asked: Option<IpAddr>,
     /// The witness whose turn it is.
     witness: usize,
+    relays: Relays,
     /// See [`Command::Leased`].
     leased: Vec<IpAddr>,
+    /// See [`Command::Clocks`].
+    clocks: Vec<PeerClock>,
     /// An advert was verified with the keys that we have.
     has_believed: bool,
     outputs: Vec<Output>,
@@ -104,7 +108,9 @@ impl Worker {
             announcement_waits: false,
             asked: None,
             witness: 0,
+            relays: Relays::default(),
             leased: Vec::new(),
+            clocks: Vec::new(),
             has_believed: false,
             outputs: Vec::with_capacity(16),
             message: Vec::with_capacity(256),
@@ -118,6 +124,7 @@ impl Worker {
         if let Err(error) = realtime::prioritize() {
             self.notice(Notice::NoRealTime(error));
         }
+        self.begin_authentication();
         self.open_sockets();
         self.health = health;
         self.tell_health();
@@ -189,6 +196,12 @@ impl Worker {
             Command::SyncDone => self.handle(Input::SyncDone),
             Command::Reconfigure(settings) => self.reconfigure(*settings),
             Command::Leased(addresses) => self.leased = addresses,
+            Command::Clocks(clocks) => {
+                if let Some(authenticator) = &mut self.authenticator {
+                    authenticator.set_clocks(clocks.clone());
+                }
+                self.clocks = clocks;
+            }
             Command::Stop => {
                 self.handle(Input::Stop);
                 return false;
@@ -206,6 +219,14 @@ impl Worker {
         true
     }
 
+    /// Recordings of the time before do not count.
+    fn begin_authentication(&mut self) {
+        if let Some(authenticator) = &mut self.authenticator {
+            authenticator.start(now());
+            authenticator.set_clocks(self.clocks.clone());
+        }
+    }
+
     fn tell_health(&mut self) {
         let health = Health {
             link: self.health.link && !self.wires.is_empty(),
@@ -216,13 +237,13 @@ impl Worker {
 
     fn reconfigure(&mut self, settings: Settings) {
         let old = std::mem::replace(&mut self.settings, settings);
-        let new = &self.settings;
-        match (&mut self.authenticator, &new.authenticate) {
+        let new = self.settings.clone();
+        if let (Some(authenticator), Some(auth)) = (&mut self.authenticator, &new.authenticate) {
             // The replay window outlives a roll-over of keys.
-            (Some(authenticator), Some(auth)) => {
-                authenticator.set_keys(auth.mode, auth.keys.clone());
-            }
-            _ => self.authenticator = new.authenticator(),
+            authenticator.set_keys(auth.mode, auth.keys.clone());
+        } else {
+            self.authenticator = new.authenticator();
+            self.begin_authentication();
         }
         self.has_believed &= old.authenticate == new.authenticate;
         if self.machine.is_master() {
@@ -325,6 +346,9 @@ impl Worker {
                 self.publish();
             }
             Output::BecomeBackup { why } => {
+                if matches!(why, WhyBackup::Yielded | WhyBackup::Rejoined) {
+                    self.relays.begin(boottime_ns());
+                }
                 self.renew_ns = 0;
                 self.announcement_waits = false;
                 self.hands.remove(self.settings.placed());

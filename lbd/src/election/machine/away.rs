@@ -156,6 +156,7 @@ impl Machine {
         self.leader = None;
         let wait_ns = master_down_ns(self.priority(), self.config.interval);
         self.enter_backup(WhyBackup::Rejoined, wait_ns);
+        out.push(Output::AskAddresses);
         self.returned(out);
     }
 }

@@ -3,9 +3,10 @@ use std::net::IpAddr;
 
 use super::doubt::Doubt;
 use super::{Leader, Machine, RELIEVE_ME, State};
-use crate::election::timing::{SUCCESSOR, handover_ns, master_down_ns, skew_ns};
+use crate::election::timing::{SUCCESSOR, handover_ns, master_down_ns, probe_gap_ns, skew_ns};
 use crate::election::{Heard, Notice, Output, Takeover, WhyBackup};
 use crate::units::Priority;
+use crate::vrrp::Interval;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Backup {
@@ -16,6 +17,12 @@ pub(super) struct Backup {
     /// The timer was late once, and the sockets were looked at again.
     pub(super) looked: bool,
     pub(super) preemption: Option<Preemption>,
+    /// Adverts that no key verifies keep it from taking over, since then.
+    pub(super) contested_ns: Option<u64>,
+    /// Whether it waited for the adverts of a box that answered for a virtual address.
+    pub(super) has_waited: bool,
+    /// Who has the virtual addresses is being asked, before a contested takeover.
+    pub(super) asks: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,6 +46,9 @@ impl Machine {
             takeover: Takeover::MasterDown,
             looked: false,
             preemption: None,
+            contested_ns: None,
+            has_waited: false,
+            asks: false,
         }));
     }
 
@@ -94,9 +104,10 @@ impl Machine {
         backup.down_ns = self.now_ns + master_down_ns(self.priority(), heard.interval);
         backup.takeover = Takeover::MasterDown;
         backup.looked = false;
-        if !preemptible {
+        if !preemptible || backup.has_waited {
             backup.preemption = None;
         }
+        (backup.has_waited, backup.contested_ns, backup.asks) = (false, None, false);
         self.state = State::Backup(backup);
         self.trust(is_same_master, out);
         if preemptible && backup.preemption.is_none() {
@@ -166,10 +177,11 @@ impl Machine {
     /// Somebody serves, or says so, whom no key here verifies, and nobody was verified since the
     /// start. Of the two that do not believe each other one has the wrong key, and it is rather the
     /// one that just came: becoming master now would make two. So a node that has proved nothing
-    /// waits for as long as such adverts come, and says so. A node that has verified one advert
-    /// knows its key to be right, and never hears of this input again: from then on nobody without
-    /// a key can keep it from taking over. Before that somebody on the segment can, by forging; who
-    /// can do that can as well claim the VIP by ARP.
+    /// waits for one master-down interval more, and asks then who has the virtual addresses. An
+    /// answer by another box means that the adverts tell the truth: it waits on. Without one they are
+    /// junk, and it serves. So junk delays a start by one interval; who forges the answer too has
+    /// the virtual addresses by that already. A node that has verified one advert knows its key to be
+    /// right, and never hears of this input again.
     pub(super) fn unbelieved(&mut self, from: IpAddr, out: &mut Vec<Output>) {
         let wait_ns = master_down_ns(self.priority(), self.config.interval);
         let State::Backup(backup) = &mut self.state else {
@@ -177,9 +189,11 @@ impl Machine {
         };
         self.counters.contested += 1;
         backup.preemption = None;
-        backup.looked = false;
         backup.takeover = Takeover::MasterDown;
-        backup.down_ns = backup.down_ns.max(self.now_ns + wait_ns);
+        let since_ns = *backup.contested_ns.get_or_insert(self.now_ns);
+        if !backup.asks {
+            backup.down_ns = backup.down_ns.max(since_ns + wait_ns);
+        }
         out.push(Output::Notice(Notice::Contested { from }));
         if backup.why != WhyBackup::Contested {
             backup.why = WhyBackup::Contested;
@@ -187,5 +201,47 @@ impl Machine {
                 why: WhyBackup::Contested,
             });
         }
+    }
+
+    /// Whether a contested takeover is put off, to ask who has the virtual addresses.
+    pub(super) fn asks_before_contested(&mut self, out: &mut Vec<Output>) -> bool {
+        let gap_ns = probe_gap_ns(self.config.interval);
+        let State::Backup(backup) = &mut self.state else {
+            return false;
+        };
+        if backup.contested_ns.is_none() || backup.asks {
+            return false;
+        }
+        backup.asks = true;
+        backup.down_ns = self.now_ns + gap_ns;
+        out.push(Output::AskAddresses);
+        true
+    }
+
+    /// Another box answered for a virtual address, and no master was heard yet: its adverts may be
+    /// seconds apart, where our own are not. Once; a box that answers and never speaks is no master.
+    pub(super) fn claimed(&mut self, address: IpAddr, out: &mut Vec<Output>) {
+        let slower = self.config.interval.max(Interval::DEFAULT);
+        let wait_ns = master_down_ns(self.priority(), slower);
+        let (now_ns, has_leader) = (self.now_ns, self.leader.is_some());
+        let State::Backup(backup) = &mut self.state else {
+            return;
+        };
+        if backup.contested_ns.is_some() {
+            if std::mem::take(&mut backup.asks) {
+                (backup.contested_ns, backup.down_ns) = (Some(now_ns), now_ns + wait_ns);
+            }
+            return;
+        }
+        if has_leader || backup.has_waited || backup.why != WhyBackup::Started {
+            return;
+        }
+        backup.has_waited = true;
+        backup.down_ns = backup.down_ns.max(now_ns + wait_ns);
+        if let Some(preemption) = &mut backup.preemption {
+            preemption.not_before_ns = now_ns + wait_ns;
+            preemption.sync_by_ns = None;
+        }
+        out.push(Output::Notice(Notice::Answered { address }));
     }
 }

@@ -193,6 +193,8 @@ impl Machine {
         self.leader = Some(Leader::following(heard, None, self.now_ns));
         let wait_ns = master_down_ns(self.priority(), heard.interval);
         self.enter_backup(WhyBackup::Yielded, wait_ns);
+        // Its answer is what the clients are told: see the caller.
+        out.push(Output::AskAddresses);
     }
 
     /// We against the sender: greater when we stay. `None` when this family does not decide.
@@ -228,6 +230,8 @@ impl Machine {
             self.counters.foreign_claims += 1;
             out.push(Output::Notice(Notice::ForeignClaim { address }));
             self.request_announcement(Cause::Claim);
+        } else {
+            self.claimed(address, out);
         }
     }
 }

@@ -26,7 +26,7 @@ fn a_master_that_hears_a_lower_rival_after_silence_comes_back_as_a_node_that_sta
     let outputs = handle(&mut machine, back, heard(LOW, 100));
     assert_eq!(
         words(&outputs),
-        "release, backup Rejoined, advert 0, rejoined"
+        "release, backup Rejoined, advert 0, ask, rejoined"
     );
     // The other one goes on and is heard: flows first, then mastership.
     let outputs = handle(&mut machine, back + MS, heard(LOW, 100));
@@ -48,7 +48,7 @@ fn the_survivor_that_yields_to_a_master_that_was_away_serves_again_at_once() {
     let back = now + 10 * SECOND;
     let outputs = handle(&mut survivor, back, heard(HIGH, 200));
     assert!(
-        words(&outputs).ends_with("backup Yielded"),
+        words(&outputs).ends_with("backup Yielded, ask"),
         "{}",
         words(&outputs)
     );
@@ -113,7 +113,7 @@ fn a_master_that_hears_nobody_of_two_is_isolated_and_asks_for_the_vip_when_it_he
     let outputs = handle(&mut machine, back + MS, vip);
     assert_eq!(
         words(&outputs),
-        "release, backup Rejoined, advert 0, rejoined"
+        "release, backup Rejoined, advert 0, ask, rejoined"
     );
 }
 

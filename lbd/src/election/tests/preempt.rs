@@ -19,8 +19,49 @@ fn start_as_master_takes_over_as_soon_as_it_has_the_flows() {
             found: Found::Nothing,
         },
     );
-    assert_eq!(words(&start), "backup Started, sync");
-    assert!(words(&handle(&mut machine, MS, Input::SyncDone)).contains("master Preempted"));
+    assert_eq!(words(&start), "backup Started, ask, sync");
+    // Another box that has the virtual addresses would have answered by then.
+    assert_eq!(words(&handle(&mut machine, MS, Input::SyncDone)), "");
+    let due = machine.deadline_ns().unwrap();
+    assert!(due < 100 * MS);
+    assert!(words(&handle(&mut machine, due, Input::Timer)).contains("master Preempted"));
+}
+
+/// Our adverts every 100 ms, the master's every second.
+#[test]
+fn a_start_beside_a_master_that_speaks_seldom_waits_for_its_adverts() {
+    for start_as in [StartAs::Backup, StartAs::Master] {
+        let config = Config {
+            interval: Interval::from_centiseconds(10).unwrap(),
+            start_as,
+            ..ours()
+        };
+        let mut machine = started(config);
+        handle(&mut machine, MS, Input::SyncDone);
+        let vip = Input::RivalClaim {
+            address: "192.0.2.25".parse().unwrap(),
+        };
+        handle(&mut machine, 2 * MS, vip);
+        while let Some(at) = machine.deadline_ns().filter(|at| *at <= 950 * MS) {
+            handle(&mut machine, at, Input::Timer);
+        }
+        assert!(
+            !machine.is_master(),
+            "{start_as}: it would take over unheard"
+        );
+        handle(&mut machine, 950 * MS, heard(HIGH, 200));
+        assert!(machine.status().leader.is_some());
+        // A box that answers for the addresses and never speaks is waited for once.
+        let mut silent = started(config);
+        handle(&mut silent, 2 * MS, vip);
+        for second in 0..5 {
+            while let Some(at) = silent.deadline_ns().filter(|at| *at <= second * SECOND) {
+                handle(&mut silent, at, Input::Timer);
+            }
+            handle(&mut silent, second * SECOND + 3 * MS, vip);
+        }
+        assert!(silent.is_master(), "{start_as}");
+    }
 }
 
 #[test]
@@ -40,7 +81,7 @@ fn start_as_master_before_the_data_plane_is_there_is_not_forgotten() {
         },
     );
     let cured = handle(&mut machine, SECOND, Input::Health(Health::GOOD));
-    assert_eq!(words(&cured), "backup Started, sync");
+    assert_eq!(words(&cured), "backup Started, ask, sync");
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn a_losing_master_speaks_once_more_and_the_winner_announces_anew() {
     };
     let (mut loser, now) = master(loser);
     let outputs = handle(&mut loser, now + 10 * MS, heard(HIGH, 150));
-    assert_eq!(words(&outputs), "advert 100, release, backup Yielded");
+    assert_eq!(words(&outputs), "advert 100, release, backup Yielded, ask");
 }
 
 #[test]

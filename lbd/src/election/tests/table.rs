@@ -5,7 +5,7 @@ use super::*;
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table")]
 fn each_transition_is_as_the_table_says() {
-    let yields = "advert 150, release, backup Yielded";
+    let yields = "advert 150, release, backup Yielded, ask";
     let answers = "advert 150, hold";
     let vip: IpAddr = "192.0.2.25".parse().unwrap();
     let alive = Input::Alive {
@@ -18,7 +18,7 @@ fn each_transition_is_as_the_table_says() {
         found: Found::Nothing,
     };
     let rows: &[(&str, Input, &str, &str)] = &[
-        ("stopped", start, "backup Started", "backup"),
+        ("stopped", start, "backup Started, ask", "backup"),
         (
             "stopped",
             Input::Start {

@@ -12,6 +12,13 @@ const GROUP: IpAddr = IpAddr::V4(GROUP_V4);
 const SECOND: u64 = 1_000_000_000;
 const NOW: u64 = 0x6800_0000 * SECOND;
 
+fn moment(unix_ns: u64) -> Moment {
+    Moment {
+        unix_ns,
+        boot_ns: unix_ns - NOW + 3600 * SECOND,
+    }
+}
+
 fn key(id: u8) -> Key {
     Key::new(
         id,
@@ -51,7 +58,7 @@ fn hear(by: &mut Authenticator, payload: &[u8], unix_ns: u64) -> Result<(), Auth
         payload,
     };
     let parsed = Advert::parse(&received, 51).expect("a good packet");
-    by.verify(&received, &parsed, unix_ns)
+    by.verify(&received, &parsed, moment(unix_ns))
 }
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -94,7 +101,7 @@ fn the_vectors_of_the_draft_are_signed_and_verified_as_there() {
         assert_eq!(parsed.checksum, form);
         let unix_ns = NOW + SECOND / 2;
         let mut ours = authenticator(AuthMode::Enforce, &[1]);
-        assert_eq!(ours.verify(&received, &parsed, unix_ns), Ok(()));
+        assert_eq!(ours.verify(&received, &parsed, moment(unix_ns)), Ok(()));
 
         let mut bytes = Vec::new();
         parsed.advert.emit(&mut bytes);
@@ -186,6 +193,39 @@ fn a_replay_is_refused_and_so_is_a_late_advert() {
     );
 }
 
+/// One pair in 256 has one number: a roll-over that met such a pair was refused.
+#[test]
+fn two_keys_of_one_number_both_verify() {
+    let secret = |i: u32| {
+        let mut secret = [7; 32];
+        secret[..4].copy_from_slice(&i.to_be_bytes());
+        secret
+    };
+    let first = Key::of_cluster(&secret(0));
+    let other = (1..10_000)
+        .map(|i| Key::of_cluster(&secret(i)))
+        .find(|key| key.id == first.id)
+        .expect("one in 256 has the number");
+    assert_ne!(first, other);
+    let both = vec![first.clone(), other.clone()];
+    for signing in [first, other] {
+        let mut sender = Authenticator::new(AuthMode::Enforce, vec![signing], 5).unwrap();
+        let mut ours = Authenticator::new(AuthMode::Enforce, both.clone(), 5).unwrap();
+        let packet = signed(&mut sender, NOW);
+        assert_eq!(hear(&mut ours, &packet, NOW), Ok(()));
+    }
+}
+
+/// As `printf 'lbd adverts' | openssl dgst -sha256 -mac HMAC -macopt hexkey:0001..1f` says.
+#[test]
+fn the_key_of_adverts_is_what_the_documented_command_derives() {
+    let secret: [u8; 32] = std::array::from_fn(|i| u8::try_from(i).unwrap());
+    let derived = unhex("f30a5192f6a5510ba2a2057007cabd78be890ba40c40e628319d49643651fc36");
+    let expected = Key::new(Key::of_cluster(&secret).id, derived.try_into().unwrap());
+    assert_eq!(Key::of_cluster(&secret), expected);
+    assert_ne!(Key::of_cluster(&secret), Key::new(expected.id, secret));
+}
+
 #[test]
 fn a_clock_set_back_far_is_followed() {
     let mut sender = authenticator(AuthMode::Enforce, &[1]);
@@ -218,7 +258,7 @@ proptest! {
         let vrid = bytes[1];
         let Ok(parsed) = Advert::parse(&received, vrid) else { return Ok(()) };
         let mut ours = authenticator(AuthMode::Enforce, &[1]);
-        let verdict = ours.verify(&received, &parsed, NOW);
+        let verdict = ours.verify(&received, &parsed, moment(NOW));
         // The checksum's own bytes are not signed: changed there, the packet is whole again.
         prop_assert_eq!(verdict.is_ok(), CHECKSUM_FIELD.contains(&at));
     }

@@ -1,10 +1,10 @@
 //! What the sockets hold, and what of it is to be believed.
-use super::{PACKETS_A_TURN, Worker, unix_ns};
+use super::{PACKETS_A_TURN, Worker, now};
 use crate::daemon::advert::event::Notice;
 use crate::daemon::advert::wire::Packet;
 use crate::election::{Heard, Input};
 use crate::vrrp::announce::Claim;
-use crate::vrrp::{Advert, AuthMode, ChecksumForm, Parsed, Received, VrrpError};
+use crate::vrrp::{Advert, AuthError, AuthMode, ChecksumForm, Parsed, Received, VrrpError};
 
 impl Worker {
     /// Hands in what the sockets hold. False when there is more.
@@ -88,7 +88,7 @@ impl Worker {
             return true;
         };
         let from = received.source;
-        match authenticator.verify(received, parsed, unix_ns()) {
+        match authenticator.verify(received, parsed, now()) {
             Ok(()) => self.has_believed = true,
             Err(why) => {
                 self.counters.count_unbelieved(why);
@@ -98,7 +98,9 @@ impl Worker {
                     .authenticate
                     .as_ref()
                     .is_some_and(|auth| auth.mode == AuthMode::Enforce);
-                if enforces && !self.has_believed {
+                // What carries no trailer is not heard: anybody can send it.
+                let is_signed = !matches!(why, AuthError::Missing | AuthError::Replay);
+                if enforces && is_signed && !self.has_believed {
                     self.handle(Input::Unbelieved { from });
                 }
                 return false;
@@ -115,7 +117,7 @@ impl Worker {
         for listener in &self.listeners {
             let mut taken = 0;
             while let Ok(Some(claim)) = listener.next() {
-                claims.push(claim);
+                claims.extend(claim);
                 taken += 1;
                 if taken == PACKETS_A_TURN {
                     drained = false;
@@ -130,6 +132,7 @@ impl Worker {
             }
             if self.settings.virtual_addresses.contains(&address) {
                 self.handle(Input::RivalClaim { address });
+                self.relay(address, mac);
             } else if self.asked == Some(address) || self.settings.witnesses.contains(&address) {
                 self.handle(Input::Alive { address });
             }

@@ -1,11 +1,11 @@
 //! Adverts, announcements and questions.
 use std::net::IpAddr;
 
-use super::{Worker, unix_ns};
+use super::{Worker, boottime_ns, unix_ns};
 use crate::daemon::advert::event::Notice;
 use crate::daemon::advert::packet::Announcer;
 use crate::election::Families;
-use crate::units::Priority;
+use crate::units::{Mac, Priority};
 use crate::vrrp::advert::fill_checksum;
 use crate::vrrp::{Advert, Interval};
 
@@ -56,6 +56,19 @@ impl Worker {
         }
         for vip in self.settings.placed() {
             self.with_packets(|packets| packets.announce(&vip));
+        }
+    }
+
+    /// Says where a virtual address is that this node has yielded: the winner answered for it. Clients
+    /// keep our MAC otherwise, for as long as their caches do, where the winner's has not moved (a
+    /// router with a virtual MAC announces nothing then).
+    pub(super) fn relay(&mut self, address: IpAddr, mac: Mac) {
+        if self.machine.is_master() || !self.relays.allow(address, boottime_ns()) {
+            return;
+        }
+        let placed = self.settings.placed();
+        if let Some(vip) = placed.iter().find(|vip| vip.address == address) {
+            self.with_packets(|packets| packets.announce_at(vip, mac));
         }
     }
 

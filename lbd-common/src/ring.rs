@@ -21,6 +21,13 @@ pub const fn candidates(hash: u64) -> (u32, u32) {
     (first as u32, second as u32)
 }
 
+/// The slot behind another one; the first is behind the last.
+#[inline(always)]
+#[must_use]
+pub const fn next(slot: u32) -> u32 {
+    if slot + 1 < RING_SLOTS { slot + 1 } else { 0 }
+}
+
 /// The byte of a flow's hash that [`crate::weigh::first_is_lighter`] takes: the one that tells least of
 /// the candidates.
 #[inline(always)]
@@ -44,7 +51,7 @@ pub fn other(first: u32, second: u32, at: impl Fn(u32) -> Option<u32>) -> u32 {
         if id != of_first && id != Some(NO_BACKEND) {
             return slot;
         }
-        slot = if slot + 1 < RING_SLOTS { slot + 1 } else { 0 };
+        slot = next(slot);
     }
     second
 }

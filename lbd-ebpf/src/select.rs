@@ -7,7 +7,7 @@ use lbd_common::{
     event::kind as event_kind,
     flow::{self, flag::ADOPTED},
     maps::MAX_BACKENDS,
-    ring::{NO_BACKEND, RING_SLOTS, candidates, other, part_256ths},
+    ring::{NO_BACKEND, RING_SLOTS, candidates, next, other, part_256ths},
     weigh::{first_is_lighter, is_within_skew},
 };
 
@@ -297,7 +297,7 @@ extern "C" fn probe_ring(ring_index: u32, slot: u32) -> u64 {
                 why = UNRESOLVED;
             }
         }
-        slot = if slot + 1 < RING_SLOTS { slot + 1 } else { 0 };
+        slot = next(slot);
     }
     why
 }

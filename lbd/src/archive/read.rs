@@ -1,10 +1,10 @@
 //! Rows out of the tables.
-use std::{collections::HashMap, net::IpAddr, ops::Range};
+use std::{net::IpAddr, ops::Range};
 
 use rusqlite::{Connection, Result, params};
 
 use super::{Archive, ArchiveError};
-use crate::history::{Denied, Happened, Kept, KeptSample, NameId, Refusal, Reigned, Row, Sample};
+use crate::history::{Denied, Happened, Kept, NameId, Refusal, Reigned, Row, Sample};
 
 impl Archive {
     /// Every row of these minutes, of all nodes or of one, each kind in the order of minutes.
@@ -98,11 +98,8 @@ pub(super) fn rows(
     minutes: Range<u32>,
     node: Option<i64>,
 ) -> Result<Vec<Row>> {
-    let names: HashMap<i64, String> = connection
-        .prepare_cached("SELECT id, text FROM name")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_>>()?;
-    let name = |id: i64| names.get(&id).cloned().unwrap_or_default();
+    let names = Names::read(connection)?;
+    let name = |id: i64| names.text(id).to_owned();
     let mut found = Vec::new();
     let of = (&minutes, node);
     select(connection, "reign", of, |row| {
@@ -110,22 +107,7 @@ pub(super) fn rows(
         Ok(())
     })?;
     select(connection, "sample", of, |row| {
-        found.push(Row::Sample(Sample {
-            minute: row.get(0)?,
-            node: name(row.get(1)?),
-            since_unix_s: uint(row, 2)?,
-            backend: name(row.get(3)?),
-            seconds: row.get(4)?,
-            opened: uint(row, 5)?,
-            bytes: uint(row, 6)?,
-            sessions: row.get(7)?,
-            sessions_max: row.get(8)?,
-            sources: row.get(9)?,
-            queued: row.get(10)?,
-            weight_permille: row.get(11)?,
-            off_s: row.get(12)?,
-            reason: name(row.get(13)?),
-        }));
+        found.push(Row::Sample(sample(row, name)?));
         Ok(())
     })?;
     select(connection, "denied", of, |row| {
@@ -150,22 +132,7 @@ fn kept(connection: &Connection, minutes: &Range<u32>) -> Result<Kept> {
         Ok(())
     })?;
     select(connection, "sample", of, |row| {
-        kept.samples.push(KeptSample {
-            minute: row.get(0)?,
-            node: names.number(row.get(1)?),
-            since_unix_s: uint(row, 2)?,
-            backend: names.number(row.get(3)?),
-            seconds: row.get(4)?,
-            opened: uint(row, 5)?,
-            bytes: uint(row, 6)?,
-            sessions: row.get(7)?,
-            sessions_max: row.get(8)?,
-            sources: row.get(9)?,
-            queued: row.get(10)?,
-            weight_permille: row.get(11)?,
-            off_s: row.get(12)?,
-            reason: names.number(row.get(13)?),
-        });
+        kept.samples.push(sample(row, |id| names.number(id))?);
         Ok(())
     })?;
     select(connection, "denied", of, |row| {
@@ -251,6 +218,25 @@ fn reigned(row: &rusqlite::Row<'_>, name: impl Fn(i64) -> String) -> Result<Reig
         rate_limited: uint(row, 5)?,
         turned_away: uint(row, 6)?,
         reset: uint(row, 7)?,
+    })
+}
+
+fn sample<N>(row: &rusqlite::Row<'_>, name: impl Fn(i64) -> N) -> Result<Sample<N>> {
+    Ok(Sample {
+        minute: row.get(0)?,
+        node: name(row.get(1)?),
+        since_unix_s: uint(row, 2)?,
+        backend: name(row.get(3)?),
+        seconds: row.get(4)?,
+        opened: uint(row, 5)?,
+        bytes: uint(row, 6)?,
+        sessions: row.get(7)?,
+        sessions_max: row.get(8)?,
+        sources: row.get(9)?,
+        queued: row.get(10)?,
+        weight_permille: row.get(11)?,
+        off_s: row.get(12)?,
+        reason: name(row.get(13)?),
     })
 }
 

@@ -144,11 +144,6 @@ impl Link {
         is_flooded
     }
 
-    /// Counts a new datagram of the peer against what it may say.
-    pub(super) fn spend(&mut self, is_table: bool, now_ns: u64) {
-        self.bucket(is_table).take(now_ns);
-    }
-
     fn bucket(&mut self, is_table: bool) -> &mut Bucket {
         if is_table && self.table != Table::Complete {
             &mut self.table_bucket
@@ -157,17 +152,15 @@ impl Link {
         }
     }
 
-    /// Whether a datagram was not heard before. Takes no note of it.
-    pub(super) fn is_fresh(&self, epoch: Epoch, sequence: u64) -> bool {
-        match &self.heard {
-            Some((known, window)) if *known == epoch => window.lacks(sequence),
-            _ => !self.retired.contains(&epoch),
-        }
-    }
-
-    /// Takes note of a datagram that was meant for us. `None` when it was heard before; otherwise
-    /// whether it is the first of another life of the peer.
-    pub(super) fn accept(&mut self, epoch: Epoch, sequence: u64, now_ns: u64) -> Option<bool> {
+    /// Takes note of a datagram that was meant for us, and counts it against what the peer may say.
+    /// `None` when it was heard before; otherwise whether it is the first of another life of the peer.
+    pub(super) fn accept(
+        &mut self,
+        epoch: Epoch,
+        sequence: u64,
+        is_table: bool,
+        now_ns: u64,
+    ) -> Option<bool> {
         let is_new = match &mut self.heard {
             Some((known, window)) if *known == epoch => match window.accept(sequence) {
                 Seen::New => false,
@@ -176,6 +169,7 @@ impl Link {
             _ if self.retired.contains(&epoch) => return None,
             _ => true,
         };
+        self.bucket(is_table).take(now_ns);
         if is_new {
             if let Some((former, _)) = self.heard.replace((epoch, Window::starting(sequence))) {
                 self.retired.push_back(former);

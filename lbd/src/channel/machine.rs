@@ -159,9 +159,7 @@ impl Channel {
     /// This node has another configuration now: tells every peer.
     pub fn tell_edition(&mut self, edition: Option<Edition>, now_ns: u64) -> Vec<Output> {
         self.edition = edition;
-        (0..self.links.len())
-            .map(|index| self.hello(index, now_ns))
-            .collect()
+        self.hello_all(now_ns)
     }
 
     /// What was counted.
@@ -212,12 +210,8 @@ impl Channel {
             return self.introduce(index, &datagram, now_ns);
         }
         let link = &mut self.links[index];
-        if !link.is_fresh(datagram.epoch, datagram.sequence) {
-            return Err(Refused::Replayed);
-        }
-        link.spend(is_table, now_ns);
         let is_new = link
-            .accept(datagram.epoch, datagram.sequence, now_ns)
+            .accept(datagram.epoch, datagram.sequence, is_table, now_ns)
             .ok_or(Refused::Replayed)?;
         self.counters.datagrams_accepted += 1;
         let mut outputs = Vec::new();
@@ -409,9 +403,7 @@ impl Channel {
         for link in &mut self.links {
             link.table = Table::Wanted;
         }
-        (0..self.links.len())
-            .map(|index| self.hello(index, now_ns))
-            .collect()
+        self.hello_all(now_ns)
     }
 
     /// Whether every peer that can be asked has handed its full table over since [`Self::join`], or
@@ -452,8 +444,8 @@ impl Channel {
     /// Whether the peer that asked for the table still waits for it.
     #[must_use]
     pub fn is_told_table(&self, peer: SenderId) -> bool {
-        let mut links = self.links.iter();
-        links.any(|link| link.id == peer && link.is_told_table())
+        self.index(peer)
+            .is_some_and(|index| self.links[index].is_told_table())
     }
 
     /// Queues a place of the table for the peer that asked for it. Only what happened before it was
@@ -465,9 +457,10 @@ impl Channel {
         place: Place,
         records: &[FlowRecord],
     ) {
-        let Some(link) = self.links.iter_mut().find(|link| link.id == peer) else {
+        let Some(index) = self.index(peer) else {
             return;
         };
+        let link = &mut self.links[index];
         let part = Part::Table { first, last };
         link.queue_read(part, Some(place), None, records);
         self.counters.tables_sent += u64::from(last);
@@ -481,9 +474,10 @@ impl Channel {
         kept: &Kept,
         records: &[FlowRecord],
     ) {
-        let Some(link) = self.links.iter_mut().find(|link| link.id == peer) else {
+        let Some(index) = self.index(peer) else {
             return;
         };
+        let link = &mut self.links[index];
         // A place that was all but empty when it was told may fill many datagrams by now.
         if link.room_to_repeat() == 0 {
             return;
@@ -581,6 +575,12 @@ impl Channel {
     #[must_use]
     pub fn has_history(&self) -> bool {
         self.links.iter().any(Link::has_history_to_send)
+    }
+
+    fn hello_all(&mut self, now_ns: u64) -> Vec<Output> {
+        (0..self.links.len())
+            .map(|index| self.hello(index, now_ns))
+            .collect()
     }
 
     fn hello(&mut self, index: usize, now_ns: u64) -> Output {

@@ -54,13 +54,6 @@ impl Window {
         }
     }
 
-    /// Whether [`Self::accept`] would take a number.
-    #[must_use]
-    pub fn lacks(&self, sequence: u64) -> bool {
-        let run = || self.runs.range(..=sequence).next_back();
-        sequence > self.latest || run().is_some_and(|(_, last)| sequence <= *last)
-    }
-
     /// A missing number is missing no more; false when it was not.
     pub fn settle(&mut self, sequence: u64) -> bool {
         let run = self.runs.range(..=sequence).next_back();
@@ -159,7 +152,6 @@ mod tests {
             let (mut heard, mut latest) = (BTreeSet::from([0]), 0);
             for sequence in sequences {
                 let new = heard.insert(sequence);
-                prop_assert_eq!(window.lacks(sequence), new);
                 prop_assert_eq!(window.accept(sequence) == Seen::New, new);
                 latest = latest.max(sequence);
                 let missing: Vec<u64> = (0..latest).filter(|one| !heard.contains(one)).collect();

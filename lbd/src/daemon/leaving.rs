@@ -95,7 +95,12 @@ impl Conductor {
     /// learns to steer them; no new one goes there.
     pub(super) fn take_other_ways(&mut self, told: Vec<Endpoint>) {
         let told: BTreeSet<Endpoint> = told.into_iter().collect();
-        let mut known = self.leaving_of_boxes();
+        let endpoint_of = |(_, endpoint): (BackendId, Endpoint)| endpoint;
+        let mut known: BTreeMap<IpAddr, Vec<Endpoint>> = self
+            .leaving_of_boxes()
+            .into_iter()
+            .map(|(address, leaving)| (address, leaving.into_iter().map(endpoint_of).collect()))
+            .collect();
         let mut is_changed = false;
         for endpoint in told {
             let others = known.entry(endpoint.address).or_default();
@@ -104,10 +109,7 @@ impl Conductor {
             };
             // What a box has translated by others to itself is not its own to translate.
             let is_other = !member.local && member.endpoint != endpoint;
-            if !is_other
-                || others.len() >= OTHER_WAYS
-                || others.iter().any(|(_, it)| *it == endpoint)
-            {
+            if !is_other || others.len() >= OTHER_WAYS || others.contains(&endpoint) {
                 continue;
             }
             let mut reached = member.clone();
@@ -127,7 +129,7 @@ impl Conductor {
                     super::conductor::backend_spec(&reached, conductor.members.own_address());
                 Ok(conductor.plane.set_backend(reached.id, &spec)?)
             });
-            others.push((BackendId(u16::MAX), endpoint));
+            others.push(endpoint);
             info!(
                 "peers have sessions with {name} as {endpoint}: they are steered so until they end"
             );

@@ -20,8 +20,8 @@ pub struct NatBackend {
     pub port: Option<u16>,
 }
 
-/// The map's entries; of two backends before one port the first has it. Services beyond [`MAX_REPLY_SERVICES`] before one port are left out: the
-/// configuration has been refused before.
+/// The map's entries; of two backends before one port the first has it. Services beyond
+/// [`MAX_REPLY_SERVICES`] before one port are left out: the configuration has been refused before.
 pub(super) fn entries(nat: &[NatBackend], services: &[Service]) -> BTreeMap<ReplyKey, Reply> {
     let mut entries: BTreeMap<ReplyKey, Reply> = BTreeMap::new();
     for backend in nat {

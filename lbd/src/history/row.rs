@@ -38,17 +38,17 @@ pub struct Reigned {
     pub reset: u64,
 }
 
-/// What went to a backend in a minute of a reign.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Sample {
+/// What went to a backend in a minute of a reign. `N` is what stands for a name.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Sample<N = String> {
     /// The master.
-    pub node: String,
+    pub node: N,
     /// Which of its reigns.
     pub since_unix_s: u64,
     /// Minutes since 1970.
     pub minute: u32,
     /// The backend's name.
-    pub backend: String,
+    pub backend: N,
     /// How many of the minute's seconds this is about, 1 to 60.
     pub seconds: u8,
     /// Sessions that began.
@@ -68,7 +68,29 @@ pub struct Sample {
     /// For how many of the seconds it took no new sessions.
     pub off_s: u8,
     /// Why it was out of service, else why the weight was what it was, as a word: `normal`, `drained`.
-    pub reason: String,
+    pub reason: N,
+}
+
+impl<N> Sample<N> {
+    /// The same with something else for each name.
+    pub(super) fn with_names<M>(&self, name: impl Fn(&N) -> M) -> Sample<M> {
+        Sample {
+            node: name(&self.node),
+            since_unix_s: self.since_unix_s,
+            minute: self.minute,
+            backend: name(&self.backend),
+            seconds: self.seconds,
+            opened: self.opened,
+            bytes: self.bytes,
+            sessions: self.sessions,
+            sessions_max: self.sessions_max,
+            sources: self.sources,
+            queued: self.queued,
+            weight_permille: self.weight_permille,
+            off_s: self.off_s,
+            reason: name(&self.reason),
+        }
+    }
 }
 
 /// Why a source was denied.

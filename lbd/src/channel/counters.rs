@@ -66,6 +66,18 @@ counters! {
     flows_closed,
     /// Ends of flows that this node does not have, or has with another backend. Expected in small numbers.
     flows_close_unknown,
+    /// Flows whose backend's own kernel says that the session is open, once for each time it says so. Expected.
+    sessions_confirmed,
+    /// Flows that ended because their backend's own kernel has ended the session, or does not have it. Expected.
+    sessions_ended,
+    /// Words of a backend's kernel on sessions that no flow here is of: health checks, connections past the VIP, ends of flows that are gone. Expected.
+    sessions_unknown,
+    /// Words of a backend's kernel on sessions whose client is with another backend by now, which stay there. Expected in small numbers: clients use a port again.
+    sessions_elsewhere,
+    /// Words on a session by a node that is not its backend: ignored. Worry: two boxes have one address, or a peer is in wrong hands.
+    sessions_not_its_own,
+    /// Sessions that this box's own kernel has begun, is looked at to have, or has ended, as told to peers. Expected.
+    sessions_told,
 }
 
 #[cfg(test)]

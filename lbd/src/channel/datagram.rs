@@ -61,6 +61,7 @@ mod flag {
     pub(super) const LAST: u8 = 8;
     pub(super) const REPEATS: u8 = 16;
     pub(super) const EDITION: u8 = 32;
+    pub(super) const TELLS_SESSIONS: u8 = 64;
 }
 
 /// A node, by its name.
@@ -100,6 +101,8 @@ pub enum Body {
         want_table: bool,
         /// The configuration that I was given last; nothing where no version of it is kept.
         edition: Option<Edition>,
+        /// What my own kernel says of its sessions is in my stream and in my table.
+        tells_sessions: bool,
         /// Tell me again what these said.
         missing: Vec<Missing>,
     },
@@ -185,11 +188,13 @@ impl Datagram {
             Body::Hello {
                 want_table,
                 edition,
+                tells_sessions,
                 missing,
             } => {
                 let edition = u8::from(edition.is_some()) * flag::EDITION;
+                let tells = u8::from(*tells_sessions) * flag::TELLS_SESSIONS;
                 let flags = u8::from(*want_table) * flag::WANT_TABLE;
-                (kind::HELLO, flags | edition, missing.len())
+                (kind::HELLO, flags | edition | tells, missing.len())
             }
             Body::Flows {
                 part,
@@ -307,22 +312,25 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
     let sequence = u64::from_be_bytes(take(&mut message)?);
     let count = u16::from_be_bytes(take(&mut message)?);
     let body = match kind {
-        kind::HELLO if flags & !(flag::WANT_TABLE | flag::EDITION) == 0 => Body::Hello {
-            want_table: flags & flag::WANT_TABLE != 0,
-            edition: if flags & flag::EDITION == 0 {
-                None
-            } else {
-                Some(Edition::parse(&mut message)?)
-            },
-            missing: (0..count)
-                .map(|_| {
-                    Some(Missing {
-                        first: u64::from_be_bytes(take(&mut message)?),
-                        count: u32::from_be_bytes(take(&mut message)?),
+        kind::HELLO if flags & !(flag::WANT_TABLE | flag::EDITION | flag::TELLS_SESSIONS) == 0 => {
+            Body::Hello {
+                want_table: flags & flag::WANT_TABLE != 0,
+                tells_sessions: flags & flag::TELLS_SESSIONS != 0,
+                edition: if flags & flag::EDITION == 0 {
+                    None
+                } else {
+                    Some(Edition::parse(&mut message)?)
+                },
+                missing: (0..count)
+                    .map(|_| {
+                        Some(Missing {
+                            first: u64::from_be_bytes(take(&mut message)?),
+                            count: u32::from_be_bytes(take(&mut message)?),
+                        })
                     })
-                })
-                .collect::<Option<_>>()?,
-        },
+                    .collect::<Option<_>>()?,
+            }
+        }
         kind::FLOWS => {
             let repeats = if flags & flag::REPEATS == 0 {
                 None

@@ -13,11 +13,22 @@ const RECORDS: usize = 1 << 18;
 /// A datagram is told again so long after the last time at the earliest: the answer may be under way.
 const AGAIN_NS: u64 = 40_000_000;
 
-/// A place in the sender's tables: buckets from one up to another. Never on the wire.
+/// What a full table is made of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Table {
+    /// The IPv4 flows.
+    Flows4,
+    /// The IPv6 flows.
+    Flows6,
+    /// The sessions of the sender's own kernel.
+    Sessions,
+}
+
+/// A place in the sender's tables: buckets, or places, from one up to another. Never on the wire.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Place {
     /// In which table.
-    pub is_ipv6: bool,
+    pub of: Table,
     /// Its first bucket.
     pub from: usize,
     /// The bucket behind its last one.

@@ -68,6 +68,8 @@ pub(super) struct Link {
     pub(super) edition: Option<Edition>,
     /// It has said that its present life ends.
     pub(super) is_leaving: bool,
+    /// It tells of its own kernel's sessions, as it said last.
+    pub(super) tells_sessions: bool,
     pub(super) table: Table,
     pub(super) weights: Assembly,
     /// What it may say still: of a table that this node lacks, and else.
@@ -111,6 +113,7 @@ impl Link {
             answered_ns: None,
             edition: None,
             is_leaving: false,
+            tells_sessions: false,
             table: Table::Wanted,
             weights: Assembly::default(),
             table_bucket: Bucket::new(bucket::TABLE),
@@ -188,15 +191,27 @@ impl Link {
         Some(is_new)
     }
 
-    /// A batch of a table came.
-    pub(super) fn note_table(&mut self, sequence: u64, (first, last): (bool, bool), again: bool) {
-        let begins = Table::Coming { first, last: None };
-        let mut table = match self.table {
-            Table::Coming { .. } if first && !again => begins,
-            Table::Coming { .. } => self.table,
-            Table::Wanted => begins,
+    /// The peer has begun to tell of its sessions: the table that it told before is without them.
+    pub(super) fn note_tells_sessions(&mut self, tells_sessions: bool) {
+        if !std::mem::replace(&mut self.tells_sessions, tells_sessions) && tells_sessions {
+            self.table = Table::Wanted;
+        }
+    }
+
+    /// A batch of a table came. Returns whether a table begins to come by it.
+    pub(super) fn note_table(
+        &mut self,
+        sequence: u64,
+        (first, last): (bool, bool),
+        again: bool,
+    ) -> bool {
+        let fresh = Table::Coming { first, last: None };
+        let (mut table, begins) = match self.table {
+            Table::Coming { .. } if first && !again => (fresh, true),
+            Table::Coming { .. } => (self.table, false),
+            Table::Wanted => (fresh, true),
             // The peer tells it though nobody asked.
-            Table::Complete => return,
+            Table::Complete => return false,
         };
         if let Table::Coming {
             first: has_first,
@@ -209,6 +224,7 @@ impl Link {
             }
         }
         self.table = table;
+        begins
     }
 
     /// Whether the table has just become complete. One that ended without its beginning, which was given

@@ -37,6 +37,17 @@ pub enum Output {
         /// The whole of it.
         bytes: Vec<u8>,
     },
+    /// A full table of a peer begins to come.
+    Listing {
+        /// Whose.
+        peer: SocketAddr,
+    },
+    /// The table has come, and without a gap all that the peer told since: its sessions are those that it
+    /// has confirmed since [`Output::Listing`] and has not ended.
+    Listed {
+        /// Whose.
+        peer: SocketAddr,
+    },
     /// Flows of a peer, in their order.
     Learn {
         /// Whose.
@@ -94,6 +105,8 @@ pub struct PeerStatus {
     pub edition: Option<Edition>,
     /// It has said that it stops, and has not begun anew since.
     pub is_leaving: bool,
+    /// Whether it tells of its own kernel's sessions.
+    pub tells_sessions: bool,
     /// Datagrams refused because it sent more than a peer may.
     pub refused_flood: u64,
 }
@@ -112,6 +125,8 @@ pub struct Channel {
     edition: Option<Edition>,
     /// This node stops.
     is_leaving: bool,
+    /// Whether this node tells of its own kernel's sessions.
+    tells_sessions: bool,
     /// Whose turn it is in [`Self::next_flows`].
     turn: usize,
     joined_ns: u64,
@@ -132,6 +147,7 @@ impl Channel {
             first_sequence: 1,
             edition: None,
             is_leaving: false,
+            tells_sessions: false,
             turn: 0,
             joined_ns: now_ns,
             round: 0,
@@ -162,6 +178,17 @@ impl Channel {
         self.hello_all(now_ns)
     }
 
+    /// From now on this node tells of its own kernel's sessions, or no longer: every peer is told, and a
+    /// peer that has its table asks for it once more.
+    pub fn tell_sessions(&mut self, tells_sessions: bool, now_ns: u64) -> Vec<Output> {
+        if std::mem::replace(&mut self.tells_sessions, tells_sessions) == tells_sessions {
+            return Vec::new();
+        }
+        (0..self.links.len())
+            .map(|index| self.hello(index, now_ns))
+            .collect()
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -178,6 +205,7 @@ impl Channel {
             complete: link.table == Table::Complete,
             edition: link.edition,
             is_leaving: link.is_leaving,
+            tells_sessions: link.tells_sessions,
             refused_flood: link.refused_flood,
         };
         self.links.iter().map(status).collect()
@@ -219,9 +247,11 @@ impl Channel {
             Body::Hello {
                 want_table,
                 edition,
+                tells_sessions,
                 missing,
             } => {
                 link.edition = edition;
+                link.note_tells_sessions(tells_sessions);
                 if want_table && link.begin_table() {
                     outputs.push(Output::TableWanted { peer: link.id });
                 }
@@ -236,7 +266,11 @@ impl Channel {
                     self.counters.repaired += u64::from(link.settle(missed));
                 }
                 if let Part::Table { first, last } = part {
-                    link.note_table(datagram.sequence, (first, last), repeats.is_some());
+                    let ends = (first, last);
+                    if link.note_table(datagram.sequence, ends, repeats.is_some()) {
+                        let peer = link.address;
+                        outputs.push(Output::Listing { peer });
+                    }
                 }
                 if !records.is_empty() {
                     let peer = link.address;
@@ -258,7 +292,14 @@ impl Channel {
             }
             Body::Denials(denials) => outputs.push(Output::Denials(denials)),
         }
-        self.counters.tables_received += u64::from(self.links[index].completes());
+        let link = &mut self.links[index];
+        if link.completes() {
+            self.counters.tables_received += 1;
+            if link.tells_sessions {
+                let peer = link.address;
+                outputs.push(Output::Listed { peer });
+            }
+        }
         if is_new {
             outputs.push(self.hello(index, now_ns));
         }
@@ -339,7 +380,7 @@ impl Channel {
             .is_none_or(|answered| now_ns.saturating_sub(answered) >= ANSWER_NS);
         if is_due {
             link.answered_ns = Some(now_ns);
-            let hello = hello(false, self.edition, Vec::new());
+            let hello = self.hello_body(false, Vec::new());
             return Ok(vec![self.signed(
                 index,
                 Some(datagram.epoch),
@@ -357,7 +398,8 @@ impl Channel {
             let link = &mut self.links[index];
             self.counters.lost += link.give_up_if_vain(now_ns);
             if let Some(missing) = link.ask_if_due(now_ns) {
-                let (epoch, ask) = (link.epoch(), hello(false, self.edition, missing));
+                let epoch = link.epoch();
+                let ask = self.hello_body(false, missing);
                 outputs.push(self.signed(index, epoch, ask, Kept::Word));
             }
             let link = &mut self.links[index];
@@ -589,8 +631,17 @@ impl Channel {
         let epoch = link.epoch();
         let want_table = link.wants_table();
         self.counters.tables_asked += u64::from(want_table);
-        let body = hello(want_table, self.edition, Vec::new());
+        let body = self.hello_body(want_table, Vec::new());
         self.signed(index, epoch, body, Kept::Word)
+    }
+
+    fn hello_body(&self, want_table: bool, missing: Vec<Missing>) -> Body {
+        Body::Hello {
+            want_table,
+            edition: self.edition,
+            tells_sessions: self.tells_sessions,
+            missing,
+        }
     }
 
     fn signed(&mut self, index: usize, to_epoch: Option<Epoch>, body: Body, kept: Kept) -> Output {
@@ -609,14 +660,6 @@ impl Channel {
             to: link.address,
             bytes,
         }
-    }
-}
-
-fn hello(want_table: bool, edition: Option<Edition>, missing: Vec<Missing>) -> Body {
-    Body::Hello {
-        want_table,
-        edition,
-        missing,
     }
 }
 

@@ -8,7 +8,10 @@
 //! - *hello*, every second: who is there, which configuration it has, and whether a full table is wanted; at
 //!   once when datagrams are missing, with their numbers.
 //! - *flows*: sessions opened and closed, in the order in which they were; also a full table, and what
-//!   a missing datagram was about.
+//!   a missing datagram was about. What a director sees of a session is its client's half. Each box
+//!   adds its own half, of which it alone may speak: sessions that its kernel has begun
+//!   ([`Change::Confirmed`]), has ([`Change::Held`]) and has ended ([`Change::Ended`]). A full table ends with all that the sender's kernel has, so what
+//!   it does not list has ended, also where its end was told to nobody ([`Output::Listed`]).
 //! - *weights*: what the master decided; its backups write them into their own maps.
 //! - *orders*: operators' drains and weights; every node keeps them.
 //! - *history*: rows of [`crate::history`], and questions for those that a node lacks.
@@ -21,6 +24,13 @@
 //!
 //! What one peer may say is limited (`bucket`), far above what an lbd has to say. The keys are the cluster's,
 //! not a peer's: who has one may speak in any peer's name, and take that peer's share.
+//!
+//! # Nodes of different versions
+//! A datagram of another version is refused before its signature is looked at, counted, and said in the
+//! log; so nodes of different versions do not synchronise flows, and a cluster is upgraded box by box
+//! within minutes. Until then a box of the other version is to this one a backend that tells of no
+//! session, as is one whose kernel cannot tell (its hello says which): what is known of its sessions is
+//! their clients' half, with the shorter lives that go with it.
 //!
 //! # Why the table comes by UDP, not by TCP
 //! A table is bulk, and TCP is made for bulk: it paces, repeats and orders. But it repeats bytes, and
@@ -59,7 +69,7 @@ pub use datagram::{
 };
 pub use denials::{DenialRecord, Verdict};
 pub use edition::{Beside, Edition};
-pub use kept::{Kept, Place};
+pub use kept::{Kept, Place, Table};
 pub use keys::Keys;
 pub use machine::{Channel, Output, PeerStatus};
 pub use orders::{OrderRecord, Word};

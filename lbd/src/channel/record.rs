@@ -15,6 +15,13 @@ pub enum Change {
     Opened,
     /// Its client has ended it.
     Closed,
+    /// It has begun, by the word of the backend's own kernel: a box speaks of its own sockets, and no
+    /// other node does.
+    Confirmed,
+    /// The backend's own kernel has it, since whenever: in a full table, and now and then in the stream.
+    Held,
+    /// The backend's own kernel has ended it: likewise.
+    Ended,
     /// It is open, and was last heard so long ago: in a full table, and now and then in the stream, so
     /// that peers do not take a long session for an idle one.
     Alive {
@@ -58,7 +65,9 @@ mod bit {
     pub(super) const BACKEND_IPV6: u8 = 16;
     /// The session is translated: the port on the backend follows its address.
     pub(super) const TRANSLATED: u8 = 32;
-    pub(super) const ALL: u8 = CHANGE | SOURCE_IPV6 | VIP_IPV6 | BACKEND_IPV6 | TRANSLATED;
+    /// The change is the word of the backend's own kernel.
+    pub(super) const OWN: u8 = 64;
+    pub(super) const ALL: u8 = CHANGE | SOURCE_IPV6 | VIP_IPV6 | BACKEND_IPV6 | TRANSLATED | OWN;
 }
 
 mod change {
@@ -66,6 +75,14 @@ mod change {
     pub(super) const OPENED: u8 = 1;
     pub(super) const CLOSED: u8 = 2;
     pub(super) const ALIVE: u8 = 3;
+}
+
+impl Change {
+    /// Whether this is the word of the backend's own kernel, which that box alone may give.
+    #[must_use]
+    pub fn is_by_backend(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Held | Self::Ended)
+    }
 }
 
 impl FlowRecord {
@@ -87,6 +104,9 @@ impl FlowRecord {
             Change::Opened => change::OPENED,
             Change::Closed => change::CLOSED,
             Change::Alive { .. } => change::ALIVE,
+            Change::Confirmed => change::OPENED | bit::OWN,
+            Change::Held => change::OPENING | bit::OWN,
+            Change::Ended => change::CLOSED | bit::OWN,
         };
         for (is_set, bit) in [
             (self.source.is_ipv6(), bit::SOURCE_IPV6),
@@ -116,7 +136,12 @@ impl FlowRecord {
         if bits & !bit::ALL != 0 {
             return None;
         }
+        let is_own = bits & bit::OWN != 0;
         let change = match bits & bit::CHANGE {
+            change::OPENED if is_own => Change::Confirmed,
+            change::OPENING if is_own => Change::Held,
+            change::CLOSED if is_own => Change::Ended,
+            _ if is_own => return None,
             change::OPENING => Change::Opening,
             change::OPENED => Change::Opened,
             change::CLOSED => Change::Closed,

@@ -39,6 +39,7 @@ fn hello(want_table: bool) -> Body {
     Body::Hello {
         want_table,
         edition: None,
+        tells_sessions: false,
         missing: Vec::new(),
     }
 }
@@ -48,6 +49,9 @@ fn any_record() -> impl Strategy<Value = FlowRecord> {
         Just(Change::Opening),
         Just(Change::Opened),
         Just(Change::Closed),
+        Just(Change::Confirmed),
+        Just(Change::Held),
+        Just(Change::Ended),
         any::<u16>().prop_map(|age| Change::Alive { age }),
     ];
     let sockets = prop_oneof![
@@ -134,13 +138,17 @@ fn any_body() -> impl Strategy<Value = Body> {
         (
             any::<bool>(),
             any::<Option<(u64, u64)>>(),
+            any::<bool>(),
             proptest::collection::vec(missing, 0..64)
         )
-            .prop_map(|(want_table, edition, missing)| Body::Hello {
-                want_table,
-                edition: edition.map(|(number, digest)| Edition { number, digest }),
-                missing
-            }),
+            .prop_map(
+                |(want_table, edition, tells_sessions, missing)| Body::Hello {
+                    want_table,
+                    tells_sessions,
+                    edition: edition.map(|(number, digest)| Edition { number, digest }),
+                    missing
+                }
+            ),
         Just(Body::Gone),
         Just(Body::Leaving),
         (
@@ -299,7 +307,7 @@ impl Node {
                 for from in &ends {
                     let to = (from + 60).min(self.table.len());
                     let place = Place {
-                        is_ipv6: false,
+                        of: Table::Flows4,
                         from: *from,
                         to,
                     };
@@ -543,7 +551,7 @@ fn a_table_whose_beginning_was_given_up_is_asked_for_again_at_its_end() {
     let to = SenderId::of(NAMES[0]);
     let tell = |nodes: &mut [Node; 2], from: usize, ends| {
         let place = Place {
-            is_ipv6: false,
+            of: Table::Flows4,
             from,
             to: from + 60,
         };

@@ -118,6 +118,10 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
             }
         }
     }
+    if let Some(why) = &status.channel.own_sessions_off {
+        let line = format!("channel {why}");
+        text.push_str(&paint.tone(Tone::Warning, &wrapped(&line, 8)));
+    }
     if let Some(version) = status.config.version.as_ref().filter(|it| it.number > 0) {
         let Version { number, by, on, .. } = version;
         writeln!(text, "config  version {number}, by {by} on {on}")?;

@@ -189,6 +189,10 @@ pub struct ChannelStatus {
     pub off: Option<String>,
     /// The other nodes.
     pub peers: Vec<PeerStatus>,
+    /// Sessions that this box's own kernel has; nothing where it is not asked, or cannot tell.
+    pub own_sessions: Option<u64>,
+    /// Why this box cannot tell of its own sessions, where it should.
+    pub own_sessions_off: Option<String>,
     /// Its counters.
     pub counters: BTreeMap<String, u64>,
 }
@@ -212,6 +216,8 @@ pub struct PeerStatus {
     pub heard_s: Option<f64>,
     /// Whether this node has all of its flows.
     pub complete: bool,
+    /// Whether it tells of its own kernel's sessions: which have begun, and which have ended.
+    pub tells_sessions: bool,
     /// The version of the cluster's configuration that it was given last; nothing while it has not
     /// said so.
     pub config_version: Option<u64>,
@@ -332,9 +338,12 @@ pub(crate) mod tests {
                     address: SocketAddr::from(([192, 0, 2, 12], 9426)),
                     heard_s: Some(0.25),
                     complete: true,
+                    tells_sessions: true,
                     config_version: Some(0),
                     config: Some(ConfigBeside::Same),
                 }],
+                own_sessions: Some(12),
+                own_sessions_off: None,
                 counters: counters(&["bytes_sent"]),
             },
             history: HistoryStatus {

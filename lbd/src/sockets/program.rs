@@ -41,6 +41,9 @@ pub enum SocketsError {
     /// Which namespace this is is not known.
     #[error("/proc/thread-self/ns/net cannot be read: {0}")]
     NoNamespace(io::Error),
+    /// sock_diag did not say which sessions are open.
+    #[error("sock_diag did not say which sessions are open: {0}")]
+    Snapshot(io::Error),
     /// The kernel refused the program, or a map of it.
     #[error("the program at {TRACEPOINT} was refused: {0}")]
     Refused(String),

@@ -193,6 +193,7 @@ fn what_is_told_again_does_not_pile_up_and_comes_when_it_is_asked_for_again() {
             body: Body::Hello {
                 want_table: false,
                 edition: None,
+                tells_sessions: false,
                 missing: vec![Missing {
                     first: first + u64::from(has),
                     count: u32::from(count) - has,

@@ -45,7 +45,7 @@ impl Book {
     /// The endpoint of a peer's open session, if this node knows its box and not the endpoint.
     pub(super) fn other_way(&self, record: &FlowRecord) -> Option<Endpoint> {
         let endpoint = record.backend;
-        let is_other = record.change != Change::Closed
+        let is_other = !matches!(record.change, Change::Closed | Change::Ended)
             && self.vip_ids.contains_key(&record.vip)
             && self.boxes.contains(&endpoint.address)
             && !self.backend_ids.contains_key(&endpoint);
@@ -53,9 +53,46 @@ impl Book {
     }
 
     /// The ids of a peer's virtual address and backend; `None` when this node lacks one of them.
-    pub(super) fn ids(&self, record: &FlowRecord) -> Option<(u16, BackendId)> {
+    pub(super) fn ids_of(&self, record: &FlowRecord) -> Option<(u16, BackendId)> {
         let vip_id = self.vip_ids.get(&record.vip)?;
         Some((*vip_id, *self.backend_ids.get(&record.backend)?))
+    }
+
+    /// Whether a backend of this node is the box with that address.
+    pub(super) fn is_box(&self, backend: BackendId, address: IpAddr) -> bool {
+        let endpoint = self.backends.get(&backend);
+        endpoint.is_some_and(|endpoint| endpoint.address == address)
+    }
+
+    /// Every backend's id.
+    pub(super) fn ids(&self) -> impl Iterator<Item = BackendId> {
+        self.backends.keys().copied()
+    }
+
+    /// The ids of the ways to a box.
+    pub(super) fn ids_of_box(&self, address: IpAddr) -> impl Iterator<Item = BackendId> {
+        let backends = self.backends.iter();
+        backends.filter_map(move |(id, endpoint)| (endpoint.address == address).then_some(*id))
+    }
+
+    /// The id of a virtual address and port.
+    pub(super) fn vip_id(&self, vip: SocketAddr) -> Option<u16> {
+        self.vip_ids.get(&vip).copied()
+    }
+
+    /// The virtual address and port of an id.
+    pub(super) fn vip(&self, id: u16) -> Option<SocketAddr> {
+        self.vips.get(&id).copied()
+    }
+
+    /// The id of an endpoint.
+    pub(super) fn backend_id(&self, endpoint: Endpoint) -> Option<BackendId> {
+        self.backend_ids.get(&endpoint).copied()
+    }
+
+    /// Every virtual address and port.
+    pub(super) fn services(&self) -> impl Iterator<Item = SocketAddr> {
+        self.vip_ids.keys().copied()
     }
 
     /// What peers are told of an event.
@@ -127,9 +164,9 @@ mod tests {
             vip,
             backend,
         };
-        assert_eq!(before.ids(&record(old)), Some((3, BackendId(0))));
-        assert_eq!(before.ids(&record(new)), None);
-        assert_eq!(after.ids(&record(new)), Some((3, BackendId(1))));
+        assert_eq!(before.ids_of(&record(old)), Some((3, BackendId(0))));
+        assert_eq!(before.ids_of(&record(new)), None);
+        assert_eq!(after.ids_of(&record(new)), Some((3, BackendId(1))));
         assert_eq!(before.other_way(&record(new)), Some(new));
         assert_eq!(after.other_way(&record(new)), None);
         let elsewhere = Endpoint::of_virtual([192, 0, 2, 14].into());

@@ -3,14 +3,17 @@
 mod book;
 mod complaints;
 mod learn;
+mod own;
 mod refresh;
 mod thread;
 mod walk;
+mod word;
 
 use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
+    num::NonZeroU16,
     os::fd::AsRawFd as _,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
@@ -20,13 +23,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tracing::{error, info, warn};
 
 pub(super) use self::book::Book;
+use self::own::Home;
 use super::{
     advert::wake::Bell,
     status::{ChannelStatus, PeerStatus},
 };
 use crate::{
     channel::{self, BackendWeight, Counters, DenialRecord, Edition, Keys, OrderRecord, SenderId},
-    config::Config,
+    config::{Config, Forwarding},
     dataplane::{Events, FlowTables},
     history::{Message, Refusal},
     push::Version,
@@ -88,8 +92,13 @@ pub(super) struct Heard {
 /// What the conductor wants.
 #[derive(Debug)]
 enum Order {
-    /// The ids are these from now on, and idle flows are forgotten after so long.
-    Book { book: Box<Book>, idle_ns: u64 },
+    /// The ids are these from now on, this box's own sessions end there, and idle flows are forgotten
+    /// after so long.
+    Book {
+        book: Box<Book>,
+        home: Option<Home>,
+        idle_ns: u64,
+    },
     /// Begin.
     On {
         name: String,
@@ -149,6 +158,9 @@ impl Teller {
 /// What the thread knows, for people.
 #[derive(Clone, Debug, Default)]
 struct Snapshot {
+    /// Sessions of this box's own kernel.
+    own_sessions: Option<u64>,
+    own_sessions_off: Option<String>,
     counters: Counters,
     peers: Vec<channel::PeerStatus>,
 }
@@ -197,6 +209,7 @@ impl Outlet {
     pub(super) fn follow(&mut self, config: &Config, book: Book) {
         let idle = config.cluster.idle.established;
         self.order(Order::Book {
+            home: home(config, &book),
             book: Box::new(book),
             idle_ns: u64::try_from(idle.as_nanos()).unwrap_or(u64::MAX),
         });
@@ -375,6 +388,7 @@ impl Outlet {
                 std::time::Duration::from_nanos(now_ns.saturating_sub(heard)).as_secs_f64()
             }),
             complete: peer.complete,
+            tells_sessions: peer.tells_sessions,
             config_version: peer.edition.map(|edition| edition.number),
             config: peer
                 .edition
@@ -384,6 +398,8 @@ impl Outlet {
         ChannelStatus {
             off: self.off.clone(),
             peers: peers.collect(),
+            own_sessions: snapshot.own_sessions,
+            own_sessions_off: snapshot.own_sessions_off,
             counters,
         }
     }
@@ -399,6 +415,20 @@ impl Drop for Outlet {
             let _ = thread.join();
         }
     }
+}
+
+/// Where this box's own sessions end, if it is a backend.
+fn home(config: &Config, book: &Book) -> Option<Home> {
+    let own = config.own_backend()?;
+    Some(Home {
+        address: own.address,
+        // The only service's port is no other one for being written down.
+        port: own
+            .port
+            .filter(|port| own.forwarding == Forwarding::Nat && config.cluster.ports != [*port])
+            .and_then(NonZeroU16::new),
+        services: book.services().collect(),
+    })
 }
 
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {

@@ -20,17 +20,19 @@ use super::{
         advert::wake::{Bell, Timer, wait},
         clock,
     },
-    Event, Order, Snapshot,
+    Event, Home, Order, Snapshot,
     book::Book,
     complaints::Complaints,
     learn::{Told, learn},
+    own::Own,
     refresh::Refresh,
     walk::{self, Walk},
+    word::{self, Listings, Word},
 };
 use crate::{
-    channel::{Channel, Counters, Edition, Epoch, FlowRecord, Output},
-    dataplane::{EventKind, Events, FlowTables, seen},
-    flows::{Key4, Key6},
+    channel::{Channel, Counters, Edition, Epoch, FlowRecord, Output, PeerStatus},
+    dataplane::{EventKind, Events, FlowTables, Signs, seen},
+    flows::{FlowKey as _, Flows4, Flows6, Key4, Key6},
     history::Refusal,
     units::Endpoint,
 };
@@ -52,6 +54,8 @@ const EVENTS: usize = 4096;
 const DATAGRAMS: usize = 256;
 /// Before ordinary work, behind the election's.
 const NICE: libc::c_int = -15;
+/// A box that was not heard for so long says nothing of its sessions: three of its hellos are missing.
+const SPEAKS_NS: u64 = 3_500_000_000;
 /// Endpoints that the conductor is told of between two books.
 const OTHER_WAYS: usize = 1024;
 
@@ -64,6 +68,12 @@ pub(super) struct Worker {
     events: Option<Events>,
     tables: FlowTables,
     book: Book,
+    /// The sessions of this box's own kernel.
+    own: Own,
+    /// This box's address as a backend.
+    own_address: Option<IpAddr>,
+    /// Of peers whose tables are on their way.
+    listings: Listings,
     refresh: Refresh,
     on: Option<On>,
     /// The configuration that this node has.
@@ -110,6 +120,9 @@ impl Worker {
             events,
             tables,
             book: Book::default(),
+            own: Own::default(),
+            own_address: None,
+            listings: Listings::default(),
             refresh: Refresh::new(0),
             on: None,
             edition: None,
@@ -149,7 +162,8 @@ impl Worker {
         }
         let now_ns = clock::boottime_ns();
         if now_ns >= self.events_ns {
-            let some = self.tell_events(now_ns);
+            // The program's first: a flow that it opens is there when its backend's word comes.
+            let some = self.tell_events(now_ns) | self.tell_own(now_ns);
             self.events_ns = if some { now_ns + GATHER_NS } else { 0 };
         }
         self.send_flows(now_ns);
@@ -175,6 +189,7 @@ impl Worker {
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.timer.as_fd(), self.bell.as_fd()];
         if self.events_ns == 0 {
             fds.extend(self.events.as_ref().map(|events| events.as_fd()));
+            fds.extend(self.own.sockets().map(|sockets| sockets.as_fd()));
         }
         fds.extend(self.on.as_ref().map(|on| on.socket.as_fd()));
         wait(&fds)?;
@@ -186,20 +201,34 @@ impl Worker {
         let now_ns = clock::boottime_ns();
         let on = self.on.as_mut();
         let outputs = match (order, on) {
-            (Order::Book { book, idle_ns }, _) => {
+            (
+                Order::Book {
+                    book,
+                    home,
+                    idle_ns,
+                },
+                _,
+            ) => {
                 self.book = *book;
                 self.other_ways.clear();
                 self.refresh = Refresh::new(idle_ns);
+                self.serve_from(home, now_ns);
                 return;
             }
             (Order::Off, _) => {
                 self.on = None;
+                // Nobody says anything of other boxes' sessions any more.
+                self.book
+                    .ids()
+                    .for_each(|id| self.tables.signs().set_speaks(id, false));
+                self.note_own_sign();
                 return;
             }
             (Order::On { name, socket, keys }, _) => {
                 let mut channel = Channel::new(&name, new_epoch(), keys, now_ns);
                 // It has no peers yet whom to tell.
                 let _ = channel.tell_edition(self.edition, now_ns);
+                let _ = channel.tell_sessions(self.own.tells(), now_ns);
                 self.on = Some(On {
                     socket,
                     channel,
@@ -288,6 +317,91 @@ impl Worker {
         some
     }
 
+    /// This box's own sessions end there from now on.
+    fn serve_from(&mut self, home: Option<Home>, now_ns: u64) {
+        self.own_address = home.as_ref().map(|home| home.address);
+        let records = self.own.follow(home);
+        self.take_own(&records, now_ns);
+        if let Some(own) = self.own_address.filter(|_| self.own.tells()) {
+            // A flow of the time before this daemon has ended if the kernel has no session of it.
+            self.listings.begin(own);
+            for record in self.own.in_places(0, usize::MAX) {
+                self.listings.note(own, &record);
+            }
+            self.end_unlisted(own);
+        }
+        let tells = self.own.tells();
+        for id in self
+            .own_address
+            .into_iter()
+            .flat_map(|own| self.book.ids_of_box(own))
+        {
+            self.tables.signs().set_speaks(id, tells);
+        }
+        if let Some(on) = &mut self.on {
+            let hellos = on.channel.tell_sessions(tells, now_ns);
+            self.perform(hellos);
+        }
+    }
+
+    /// This box lives, and may tell of its own sessions.
+    fn note_own_sign(&self) {
+        let (signs, tells, now_ns) = (self.tables.signs(), self.own.tells(), clock::monotonic_ns());
+        for id in self
+            .own_address
+            .into_iter()
+            .flat_map(|own| self.book.ids_of_box(own))
+        {
+            signs.set_speaks(id, tells);
+            signs.heard(id, now_ns);
+        }
+    }
+
+    /// What this box's own kernel has told; whether it told anything.
+    fn tell_own(&mut self, now_ns: u64) -> bool {
+        let (records, some) = self.own.hear(EVENTS);
+        self.take_own(&records, now_ns);
+        some
+    }
+
+    /// Puts what this box's own kernel says into the tables, and tells the peers.
+    fn take_own(&mut self, records: &[FlowRecord], now_ns: u64) {
+        let Some(own) = self.own_address.filter(|_| !records.is_empty()) else {
+            return;
+        };
+        self.learned.sessions_told += records.len() as u64;
+        self.learn(own, records);
+        if let Some(on) = &mut self.on {
+            on.channel.queue(records, now_ns);
+        }
+    }
+
+    /// Ends what a box is said to have, and its own list does not have.
+    fn end_unlisted(&mut self, of: IpAddr) {
+        let Some(listed) = self.listings.complete(of) else {
+            return;
+        };
+        let (book, now_seen) = (&self.book, seen(clock::monotonic_ns()));
+        let is_its = |backend| book.is_box(backend, of);
+        let is_listed = |source, vip_id| {
+            let vip = book.vip(vip_id);
+            vip.is_none_or(|vip| listed.contains(&(source, vip)))
+        };
+        let (v4, v6) = (self.tables.v4(), self.tables.v6());
+        let ended = word::end_unlisted(
+            &v4,
+            is_its,
+            |key| is_listed(key.source(), key.vip_id()),
+            now_seen,
+        ) + word::end_unlisted(
+            &v6,
+            is_its,
+            |key| is_listed(key.source(), key.vip_id()),
+            now_seen,
+        );
+        self.learned.sessions_ended += ended;
+    }
+
     fn send_flows(&mut self, now_ns: u64) {
         let Some(on) = &mut self.on else {
             self.walks.clear();
@@ -307,7 +421,13 @@ impl Worker {
         while self.budget > 0 && (on.channel.has_flows() || !self.walks.is_empty()) {
             // A stream that never ends leaves every other datagram to those who join.
             if !on.channel.has_flows() || self.budget.is_multiple_of(2) {
-                on.walk(&mut self.walks, &self.tables, &self.book, now_seen);
+                on.walk(
+                    &mut self.walks,
+                    &self.tables,
+                    &self.own,
+                    &self.book,
+                    now_seen,
+                );
             }
             self.budget -= 1;
             if let Some(Output::Send { to, bytes }) = on.channel.next_flows() {
@@ -336,6 +456,9 @@ impl Worker {
 
     fn tick(&mut self, now_ns: u64) {
         self.refresh_peers(now_ns);
+        let found = self.own.check();
+        self.take_own(&found, now_ns);
+        self.note_own_sign();
         let Some(on) = &mut self.on else {
             return;
         };
@@ -350,6 +473,7 @@ impl Worker {
             on.is_joining = false;
         }
         let (peers, no_room) = (on.channel.peers(), self.learned.flows_no_room);
+        note_signs(self.tables.signs(), &self.book, &peers, now_ns);
         for told in on.complaints.floods(&peers, now_ns) {
             warn!("cluster channel: {told}");
         }
@@ -359,13 +483,21 @@ impl Worker {
         let mut counters = on.channel.counters();
         counters.send_failed = on.send_failed;
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Snapshot {
+            own_sessions: self.own.tells().then(|| self.own.open() as u64),
+            own_sessions_off: self.own.off().map(str::to_owned),
             counters: counters.with(&self.learned),
             peers,
         };
     }
 
     fn refresh_peers(&mut self, now_ns: u64) {
-        let (Some((part, of)), Some(on)) = (self.refresh.part(now_ns), &mut self.on) else {
+        let Some((part, of)) = self.refresh.part(now_ns) else {
+            return;
+        };
+        // A session that its own kernel has is not idle, however long it says nothing.
+        let held = self.own.part(part, of);
+        self.take_own(&held, now_ns);
+        let Some(on) = &mut self.on else {
             return;
         };
         let now_seen = seen(clock::monotonic_ns());
@@ -391,6 +523,8 @@ impl Worker {
                         on.send(to, &bytes);
                     }
                 }
+                Output::Listing { peer } => self.listings.begin(peer.ip()),
+                Output::Listed { peer } => self.end_unlisted(peer.ip()),
                 Output::Learn { peer, records } => self.learn(peer.ip(), &records),
                 Output::TableWanted { peer } => {
                     self.walks.retain(|walk| walk.peer != peer);
@@ -403,7 +537,7 @@ impl Worker {
                     kept,
                 } => {
                     let now_seen = seen(clock::monotonic_ns());
-                    let records = walk::again(&kept, &self.tables, &self.book, now_seen);
+                    let records = walk::again(&kept, &self.tables, &self.own, &self.book, now_seen);
                     if let Some(on) = &mut self.on {
                         on.channel.queue_again(peer, sequence, &kept, &records);
                     }
@@ -431,8 +565,18 @@ impl Worker {
         let now_seen = seen(clock::monotonic_ns());
         let (v4, v6) = (self.tables.v4(), self.tables.v6());
         let mut other_ways = Vec::new();
+        let from_peer = self.own_address != Some(peer);
         for record in records {
-            let Some((vip_id, backend)) = self.book.ids(record) else {
+            if record.change.is_by_backend() {
+                self.listings.note(peer, record);
+                let outcome = take_word(&self.book, &v4, &v6, peer, from_peer, record, now_seen);
+                match outcome {
+                    Some(outcome) => *outcome.counter(&mut self.learned) += 1,
+                    None => self.learned.sessions_not_its_own += 1,
+                }
+                continue;
+            }
+            let Some((vip_id, backend)) = self.book.ids_of(record) else {
                 self.learned.flows_unknown_target += 1;
                 let other_way = self.book.other_way(record);
                 let has_room = self.other_ways.len() < OTHER_WAYS;
@@ -485,6 +629,7 @@ impl On {
         &mut self,
         walks: &mut VecDeque<Walk>,
         tables: &FlowTables,
+        own: &Own,
         book: &Book,
         now_seen: u16,
     ) {
@@ -494,7 +639,7 @@ impl On {
         if !self.channel.is_told_table(walk.peer) {
             return;
         }
-        let step = walk.step(tables, book, now_seen);
+        let step = walk.step(tables, own, book, now_seen);
         let is_last = step.as_ref().is_some_and(|step| step.is_last);
         if let Some(step) = step {
             let ends = (step.is_first, step.is_last);
@@ -521,6 +666,65 @@ impl On {
                     warn!("cluster channel: {told}");
                 }
                 Vec::new()
+            }
+        }
+    }
+}
+
+/// A box's word on its own session; `None` when it is another's.
+fn take_word(
+    book: &Book,
+    v4: &Flows4<'_>,
+    v6: &Flows6<'_>,
+    peer: IpAddr,
+    from_peer: bool,
+    record: &FlowRecord,
+    now_seen: u16,
+) -> Option<word::Outcome> {
+    if record.backend.address != peer {
+        return None;
+    }
+    let Some(vip_id) = book.vip_id(record.vip) else {
+        return Some(word::Outcome::Unknown);
+    };
+    let backend = book.backend_id(record.backend);
+    let said = Word {
+        change: record.change,
+        backend: backend.filter(|_| !record.backend.is_translated()),
+        from_peer,
+    };
+    let port = record.source.port();
+    let is_its = |backend| book.is_box(backend, peer);
+    Some(match record.source.ip() {
+        IpAddr::V4(source) => {
+            let key = Key4 {
+                source,
+                port,
+                vip_id,
+            };
+            word::take(v4, key, said, is_its, now_seen)
+        }
+        IpAddr::V6(source) => {
+            let key = Key6 {
+                source,
+                port,
+                vip_id,
+            };
+            word::take(v6, key, said, is_its, now_seen)
+        }
+    })
+}
+
+/// Notes which boxes live, by what was heard of them, and whose word on their sessions counts.
+fn note_signs(signs: &Signs, book: &Book, peers: &[PeerStatus], now_ns: u64) {
+    let monotonic_ns = clock::monotonic_ns();
+    for peer in peers {
+        let silent_ns = peer.heard_ns.map(|heard| now_ns.saturating_sub(heard));
+        let speaks = peer.tells_sessions && silent_ns.is_some_and(|silent| silent < SPEAKS_NS);
+        for id in book.ids_of_box(peer.address.ip()) {
+            signs.set_speaks(id, speaks);
+            if let Some(silent_ns) = silent_ns {
+                signs.heard(id, monotonic_ns.saturating_sub(silent_ns));
             }
         }
     }

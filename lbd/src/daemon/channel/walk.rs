@@ -2,9 +2,9 @@
 //! peer has missed are by now.
 use std::net::IpAddr;
 
-use super::book::Book;
+use super::{book::Book, own::Own};
 use crate::{
-    channel::{Change, FlowRecord, Kept, Place, SenderId},
+    channel::{Change, FlowRecord, Kept, Place, SenderId, Table},
     dataplane::FlowTables,
     flows::{Flow, FlowKey, Flows, Key4, Key6},
 };
@@ -15,11 +15,12 @@ const ENOUGH6: usize = 20;
 /// Buckets looked at in one step: an empty table must not hold the thread up.
 const BUCKETS: usize = 8192;
 
-/// On its way through both tables for a peer.
+/// On its way through both tables for a peer, and then through the sessions of this box's own kernel: a
+/// flow whose end its peer does not know comes before the word that it has ended.
 #[derive(Debug)]
 pub(super) struct Walk {
     pub(super) peer: SenderId,
-    is_ipv6: bool,
+    of: Table,
     at: usize,
     has_begun: bool,
 }
@@ -37,28 +38,40 @@ impl Walk {
     pub(super) fn new(peer: SenderId) -> Self {
         Self {
             peer,
-            is_ipv6: false,
+            of: Table::Flows4,
             at: 0,
             has_begun: false,
         }
     }
 
     /// Goes on. `None`: there was nothing here, there may be more behind.
-    pub(super) fn step(&mut self, tables: &FlowTables, book: &Book, now_seen: u16) -> Option<Step> {
-        let from = self.at;
-        let (to, records, is_end) = if self.is_ipv6 {
-            some(&tables.v6(), from, ENOUGH6, |flow| {
+    pub(super) fn step(
+        &mut self,
+        tables: &FlowTables,
+        own: &Own,
+        book: &Book,
+        now_seen: u16,
+    ) -> Option<Step> {
+        let (of, from) = (self.of, self.at);
+        let (to, records, is_end) = match of {
+            Table::Flows4 => some(&tables.v4(), from, ENOUGH4, |flow| {
                 book.of_flow(flow, now_seen)
-            })
-        } else {
-            some(&tables.v4(), from, ENOUGH4, |flow| {
+            }),
+            Table::Flows6 => some(&tables.v6(), from, ENOUGH6, |flow| {
                 book.of_flow(flow, now_seen)
-            })
+            }),
+            Table::Sessions => {
+                let (to, is_end) = own.step(from);
+                (to, own.in_places(from, to), is_end)
+            }
         };
-        let is_ipv6 = self.is_ipv6;
-        let is_last = is_end && is_ipv6;
+        let is_last = is_end && of == Table::Sessions;
         if is_end {
-            (self.is_ipv6, self.at) = (true, 0);
+            let next = match of {
+                Table::Flows4 => Table::Flows6,
+                Table::Flows6 | Table::Sessions => Table::Sessions,
+            };
+            (self.of, self.at) = (next, 0);
         } else {
             self.at = to;
         }
@@ -67,7 +80,7 @@ impl Walk {
         }
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         Some(Step {
-            place: Place { is_ipv6, from, to },
+            place: Place { of, from, to },
             is_first,
             is_last,
             records,
@@ -101,6 +114,7 @@ fn some<K: FlowKey>(
 pub(super) fn again(
     kept: &Kept,
     tables: &FlowTables,
+    own: &Own,
     book: &Book,
     now_seen: u16,
 ) -> Vec<FlowRecord> {
@@ -108,18 +122,27 @@ pub(super) fn again(
         Kept::Word => Vec::new(),
         Kept::Stream(records) => records
             .iter()
-            .map(|record| present(record, tables, book, now_seen))
+            .map(|record| {
+                if record.change.is_by_backend() {
+                    own.present(record)
+                } else {
+                    present(record, tables, book, now_seen)
+                }
+            })
             .collect(),
-        Kept::Table(_, place) if place.is_ipv6 => tables
-            .v6()
-            .in_buckets(place.from, place.to)
-            .filter_map(|flow| book.of_flow(&flow, now_seen))
-            .collect(),
-        Kept::Table(_, place) => tables
-            .v4()
-            .in_buckets(place.from, place.to)
-            .filter_map(|flow| book.of_flow(&flow, now_seen))
-            .collect(),
+        Kept::Table(_, place) => match place.of {
+            Table::Flows4 => tables
+                .v4()
+                .in_buckets(place.from, place.to)
+                .filter_map(|flow| book.of_flow(&flow, now_seen))
+                .collect(),
+            Table::Flows6 => tables
+                .v6()
+                .in_buckets(place.from, place.to)
+                .filter_map(|flow| book.of_flow(&flow, now_seen))
+                .collect(),
+            Table::Sessions => own.in_places(place.from, place.to),
+        },
     }
 }
 
@@ -128,7 +151,7 @@ fn present(record: &FlowRecord, tables: &FlowTables, book: &Book, now_seen: u16)
         change: Change::Closed,
         ..*record
     };
-    let Some((vip_id, _)) = book.ids(record) else {
+    let Some((vip_id, _)) = book.ids_of(record) else {
         return ended;
     };
     let port = record.source.port();
@@ -237,13 +260,14 @@ mod tests {
             let mut walk = Walk::new(SenderId(1));
             let (mut told, mut firsts) = (Vec::new(), 0);
             loop {
-                let Some(step) = walk.step(&tables, &book(), 9) else {
+                let Some(step) = walk.step(&tables, &Own::default(), &book(), 9) else {
                     continue;
                 };
                 firsts += u32::from(step.is_first);
                 let again = again(
                     &Kept::Table(crate::channel::Part::Stream, step.place),
                     &tables,
+                    &Own::default(),
                     &book(),
                     9,
                 );
@@ -278,7 +302,13 @@ mod tests {
             record(4, Opened),
             record(5, Opened),
         ];
-        let told = again(&Kept::Stream(lost.to_vec()), &tables, &book(), 11);
+        let told = again(
+            &Kept::Stream(lost.to_vec()),
+            &tables,
+            &Own::default(),
+            &book(),
+            11,
+        );
         let expected = [
             record(1, Alive { age: 2 }),
             record(2, Closed),

@@ -19,7 +19,13 @@ use crate::{
 };
 
 /// The tests that run there: those that need the kernel and nothing else.
-const TESTS: [&str; 4] = ["xdp_steer", "xdp_admit", "xdp_icmp", "xdp_tunnel"];
+const TESTS: [&str; 5] = [
+    "xdp_steer",
+    "xdp_admit",
+    "xdp_icmp",
+    "xdp_tunnel",
+    "sock_events",
+];
 /// What they are called in a report.
 pub(crate) const TITLE: &str = "fixtures on an older kernel";
 /// An emulated machine on a busy host is slow; one that takes longer hangs.

@@ -39,6 +39,9 @@ pub const SOCK_EVENTS: &str = "SOCK_EVENTS";
 /// The ports whose sessions are told, by port in network byte order: a hash of `u32`, the value is not
 /// looked at.
 pub const SOCK_PORTS: &str = "SOCK_PORTS";
+/// A key of `SOCK_PORTS` that is no port: with it, sessions of every port are told, because one may be of a
+/// service that the box redirects.
+pub const TELL_ALL: u32 = u32::MAX;
 /// Events that found no room, per CPU: one `u64`.
 pub const SOCK_LOST: &str = "SOCK_LOST";
 

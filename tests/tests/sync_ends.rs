@@ -28,8 +28,13 @@ impl Server25 {
     /// On port 25 of every address. A session through a virtual address is greeted and kept; others, as
     /// of health checks, are let go.
     fn start(host: &Host) -> Self {
+        Self::on_port(host, 25)
+    }
+
+    /// Likewise on another port, where every session is kept.
+    fn on_port(host: &Host, port: u16) -> Self {
         let listener = host
-            .inside(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 25)))
+            .inside(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))
             .unwrap()
             .unwrap();
         let sessions: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
@@ -39,7 +44,7 @@ impl Server25 {
             while let Ok((mut stream, _)) = listener.accept() {
                 let _ = write!(stream, "220 {name} ESMTP\r\n");
                 let local = stream.local_addr().map(|local| local.ip().to_canonical());
-                if local.is_ok_and(is_vip) {
+                if port != 25 || local.is_ok_and(is_vip) {
                     kept.lock().unwrap().push(stream);
                 } else {
                     thread::spawn(move || answer(stream));
@@ -327,5 +332,50 @@ fn what_ended_while_a_daemon_was_away_has_ended_for_everybody() {
     cluster.start(other).unwrap();
     let left = wait_true(&lab, &cluster, "9 ended while another one was");
     assert_eq!(left.iter().sum::<u64>(), 60 - 5 - 9);
+    drop(sessions);
+}
+
+#[test]
+fn a_session_that_its_box_redirects_to_another_port_is_known_to_be_open_and_to_end() {
+    let name = "a_session_that_its_box_redirects_to_another_port_is_known_to_be_open_and_to_end";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let lab = Lab::new(&Spec::default()).unwrap();
+    let _servers: Vec<Server25> = lab.nodes.iter().map(Server25::start).collect();
+    // Every second box has its service in another place, as behind an nftables redirect.
+    let other = &lab.nodes[1];
+    let redirected = Server25::on_port(other, 2525);
+    let rules = format!(
+        "add table ip lbdtest; \
+         add chain ip lbdtest in {{ type nat hook prerouting priority -100; }}; \
+         add rule ip lbdtest in ip daddr {} tcp dport 25 redirect to :2525",
+        addresses::VIP4
+    );
+    other.output("nft", &[rules.as_str()]).unwrap();
+    let cluster = Cluster::started(&lab, settings()).unwrap();
+    let sessions = open(lab.client(), 60);
+    // Longer than what nobody has confirmed counts.
+    thread::sleep(Duration::from_secs(5));
+    let there = redirected.sessions.lock().unwrap().len() as u64;
+    println!("{there} of 60 are redirected");
+    assert!(there >= 5);
+    let known = |expected: u64| {
+        for node in 0..cluster.len() {
+            let sum = |cluster: &Cluster| load(cluster, node).into_values().sum::<u64>();
+            let deadline = Instant::now() + PATIENCE;
+            while sum(&cluster) != expected {
+                assert!(
+                    Instant::now() < deadline,
+                    "{}, not {expected}",
+                    sum(&cluster)
+                );
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+    };
+    known(60);
+    redirected.end(3, reset);
+    known(57);
     drop(sessions);
 }

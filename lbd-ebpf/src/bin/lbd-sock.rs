@@ -24,12 +24,13 @@ fn main() {
 mod program {
     use aya_ebpf::{
         Global,
+        bindings::BPF_RB_NO_WAKEUP,
         btf_maps::{HashMap, PerCpuArray, RingBuf},
         helpers::generated::bpf_skc_to_tcp_sock,
         macros::{btf_map, btf_tracepoint},
         programs::BtfTracePointContext,
     };
-    use lbd_common::sock::{SOCK_EVENT_BYTES, SOCK_PORT_ENTRIES, SockEvent, change};
+    use lbd_common::sock::{SOCK_EVENT_BYTES, SOCK_PORT_ENTRIES, SockEvent, TELL_ALL, change};
 
     /// `struct sock_common`, at the start of every socket: where the fields lie, in bytes.
     #[unsafe(no_mangle)]
@@ -115,7 +116,10 @@ mod program {
         // SAFETY: offsets of these fields in this kernel's structs; the verifier has checked them.
         let port_be: u16 = unsafe { field(socket, &INET_SPORT) };
         let key = port_be as u32;
-        SOCK_PORTS.get_ptr(&key)?;
+        let is_served = SOCK_PORTS.get_ptr(&key).is_some();
+        if !is_served && (change == change::LISTENER || SOCK_PORTS.get_ptr(&TELL_ALL).is_none()) {
+            return None;
+        }
         // SAFETY: as above. The namespace lives as long as its sockets.
         let inum: u32 = unsafe {
             let net: *const u8 = field(socket, &SKC_NET);
@@ -132,7 +136,9 @@ mod program {
             return None;
         };
         entry.write(event(socket, port_be, change, (ctx.arg(1), ctx.arg(2))));
-        entry.submit(0);
+        // A wake-up costs more than all the rest: microseconds, where this is an emulated machine's
+        // interrupt. The daemon looks by itself some fifty times a second.
+        entry.submit(BPF_RB_NO_WAKEUP as u64);
         Some(())
     }
 

@@ -96,6 +96,14 @@ impl FlowTables {
         }
     }
 
+    /// What is known of the flow of a client with a service.
+    pub fn lookup(&self, client: SocketAddr, vip_id: u16) -> Option<FlowWord> {
+        match client {
+            SocketAddr::V4(client) => self.v4().lookup(key4(client, vip_id)),
+            SocketAddr::V6(client) => self.v6().lookup(key6(client, vip_id)),
+        }
+    }
+
     /// The box of `backend` says that its socket of this session has ended.
     pub fn end(&self, client: SocketAddr, vip_id: u16, backend: BackendId, now_seen: u16) -> End {
         let id = backend.0;

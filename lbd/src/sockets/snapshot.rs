@@ -25,7 +25,8 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
 }
 
-/// Asks the kernel for every socket whose own port is one of these, in this thread's network namespace.
+/// Asks the kernel for every socket whose own port is one of these, in this thread's network namespace;
+/// 0 stands for every port.
 pub fn snapshot(ports: &BTreeSet<u16>) -> io::Result<Snapshot> {
     let mut found = Snapshot::default();
     for port in ports {
@@ -33,7 +34,7 @@ pub fn snapshot(ports: &BTreeSet<u16>) -> io::Result<Snapshot> {
             (AF_INET, SocketId::new_v4()),
             (AF_INET6, SocketId::new_v6()),
         ] {
-            // The kernel compares the port itself (`inet_diag_dump_icsk()` of net/ipv4/inet_diag.c).
+            // The kernel compares the port itself, and 0 with none (`inet_diag_dump_icsk()` of net/ipv4/inet_diag.c).
             socket_id.source_port = *port;
             let request = SockDiagMessage::InetRequest(InetRequest {
                 family,

@@ -1,6 +1,6 @@
 //! The sessions of this box's own kernel, as records for the peers and for this node's own table.
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
 };
@@ -13,6 +13,10 @@ use crate::{
     units::{Endpoint, Sockets as Bound},
 };
 
+/// Sessions on other ports that are kept in mind: more than a mail server has.
+const ELSEWHERE: usize = 1 << 16;
+/// For [`snapshot`].
+const EVERY_PORT: [u16; 1] = [0];
 /// Sessions that a step of a walk takes: of IPv4, and what one of IPv6 counts as.
 const STEP: usize = 65;
 const OF_IPV6: usize = 3;
@@ -72,6 +76,11 @@ impl Home {
         }
     }
 
+    /// Whether a session's own end is one that services have.
+    fn may_serve(&self, session: &Session) -> bool {
+        self.services.contains(&session.local) || self.ports().contains(&session.local.port())
+    }
+
     fn ports(&self) -> BTreeSet<u16> {
         let services = self.services.iter().map(SocketAddr::port);
         services.chain(self.port.map(NonZeroU16::get)).collect()
@@ -86,7 +95,23 @@ pub(super) struct Own {
     /// Why there is no program.
     off: Option<String>,
     open: OpenSessions,
+    /// Sessions on other ports, by client: one may be a service's that this box redirects (nftables), and
+    /// then a director knows its client.
+    elsewhere: HashMap<SocketAddr, Session>,
+    /// Those of them that are known to be a service's: which.
+    redirected: HashMap<Session, SocketAddr>,
     lost: u64,
+}
+
+/// What the program has told since the last time.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// For the peers and the own table.
+    pub(super) records: Vec<FlowRecord>,
+    /// Clients of new sessions on other ports.
+    pub(super) elsewhere: Vec<SocketAddr>,
+    /// It told anything.
+    pub(super) some: bool,
 }
 
 impl Own {
@@ -105,10 +130,6 @@ impl Own {
         self.open.len()
     }
 
-    pub(super) fn sockets(&self) -> Option<&Sockets> {
-        self.sockets.as_ref()
-    }
-
     /// Serves from here from now on; `None` on a box that is no backend. Returns what that changes.
     pub(super) fn follow(&mut self, home: Option<Home>) -> Vec<FlowRecord> {
         if self.home == home && (home.is_none() || self.sockets.is_some()) {
@@ -121,6 +142,7 @@ impl Own {
         }
         // Sessions of services that are served no more end for nobody.
         self.open = OpenSessions::default();
+        self.redirected = HashMap::new();
         self.look_again()
     }
 
@@ -135,7 +157,23 @@ impl Own {
                     info!("this box tells of its own sessions again");
                 }
                 self.lost = lost;
-                let (opened, ended) = self.open.replace(sessions);
+                let (mut services, mut others) = (HashSet::new(), HashMap::new());
+                let mut redirected = HashMap::new();
+                for session in sessions {
+                    if home.may_serve(&session) {
+                        services.insert(session);
+                    } else if let Some(vip) = self.redirected.get(&session) {
+                        redirected.insert(session, *vip);
+                        services.insert(Session {
+                            local: *vip,
+                            ..session
+                        });
+                    } else if others.len() < ELSEWHERE {
+                        others.insert(session.client, session);
+                    }
+                }
+                (self.elsewhere, self.redirected) = (others, redirected);
+                let (opened, ended) = self.open.replace(services);
                 let ended = ended.into_iter().map(|session| (session, Change::Ended));
                 let opened = opened.into_iter().map(|session| (session, Change::Held));
                 ended
@@ -157,42 +195,76 @@ impl Own {
     fn look(
         sockets: &mut Option<Sockets>,
         home: &Home,
-    ) -> Result<(std::collections::HashSet<Session>, u64), SocketsError> {
+    ) -> Result<(HashSet<Session>, u64), SocketsError> {
         let attached = match sockets.take() {
             Some(attached) => attached,
             None => Sockets::attach()?,
         };
         let attached = sockets.insert(attached);
-        attached.watch(&home.ports())?;
+        attached.watch(&home.ports(), true)?;
         let lost = attached.lost();
         // After a loss, what is in the buffer may begin a session whose end is not there.
         attached.by_ref().for_each(drop);
-        let found = snapshot(&home.ports()).map_err(SocketsError::Snapshot)?;
+        let found = snapshot(&EVERY_PORT.into()).map_err(SocketsError::Snapshot)?;
         Ok((found.sessions, lost))
     }
 
-    /// What the program has told since the last time, at most so much of it; and whether it told anything.
-    pub(super) fn hear(&mut self, most: usize) -> (Vec<FlowRecord>, bool) {
+    /// What the program has told since the last time, at most so much of it.
+    pub(super) fn hear(&mut self, most: usize) -> Heard {
+        let mut heard = Heard::default();
         let (Some(home), Some(sockets)) = (&self.home, &mut self.sockets) else {
-            return (Vec::new(), false);
+            return heard;
         };
-        let (mut records, mut some) = (Vec::new(), false);
         for event in sockets.take(most) {
-            some = true;
-            let (session, change) = match event {
-                Event::Opened(session) => {
+            heard.some = true;
+            match event {
+                Event::Opened(session) if home.may_serve(&session) => {
                     self.open.insert(session);
-                    (session, Change::Confirmed)
+                    heard
+                        .records
+                        .extend(home.records(session, Change::Confirmed));
+                }
+                Event::Opened(session) => {
+                    if self.elsewhere.len() < ELSEWHERE {
+                        self.elsewhere.insert(session.client, session);
+                        heard.elsewhere.push(session.client);
+                    }
                 }
                 Event::Ended(session) => {
+                    let service = self.redirected.remove(&session);
+                    if self.elsewhere.get(&session.client) == Some(&session) {
+                        self.elsewhere.remove(&session.client);
+                    }
+                    let local = service.unwrap_or(session.local);
+                    let session = Session { local, ..session };
                     self.open.remove(&session);
-                    (session, Change::Ended)
+                    heard.records.extend(home.records(session, Change::Ended));
                 }
-                Event::Listener(_) => continue,
-            };
-            records.extend(home.records(session, change));
+                Event::Listener(_) => {}
+            }
         }
-        (records, some)
+        heard
+    }
+
+    /// Whether this client has a session here on a port that is no service's.
+    pub(super) fn has_elsewhere(&self, client: SocketAddr) -> bool {
+        self.elsewhere.contains_key(&client)
+    }
+
+    /// The clients that have.
+    pub(super) fn all_elsewhere(&self) -> Vec<SocketAddr> {
+        self.elsewhere.keys().copied().collect()
+    }
+
+    /// A director has steered this client's session with a service to this box, which has it on another
+    /// port: it is that service's.
+    pub(super) fn claim(&mut self, client: SocketAddr, vip: SocketAddr) -> Option<FlowRecord> {
+        let session = self.elsewhere.remove(&client)?;
+        self.redirected.insert(session, vip);
+        let session = Session { client, local: vip };
+        self.open.insert(session);
+        let home = self.home.as_ref()?;
+        home.records(session, Change::Confirmed).next()
     }
 
     /// Looks for losses, now and then.
@@ -312,6 +384,24 @@ mod tests {
                 assert_eq!(home.session(record), session, "and back");
             }
         }
+    }
+
+    #[test]
+    fn a_session_that_is_redirected_to_another_port_is_its_services_until_it_ends() {
+        let mut own = Own {
+            home: Some(home(None)),
+            ..Own::default()
+        };
+        let (session, vip) = (session("192.0.2.11:2525"), "192.0.2.25:25".parse().unwrap());
+        assert!(!home(None).may_serve(&session));
+        own.elsewhere.insert(session.client, session);
+        assert_eq!(own.claim(([198, 51, 100, 8], 4000).into(), vip), None);
+        let record = own.claim(session.client, vip).unwrap();
+        assert_eq!((record.change, record.vip), (Change::Confirmed, vip));
+        assert!(!own.has_elsewhere(session.client));
+        assert_eq!(own.present(&record), record, "it is open");
+        assert_eq!(own.in_places(0, 9).len(), 1);
+        assert_eq!(own.claim(session.client, vip), None, "once");
     }
 
     #[test]

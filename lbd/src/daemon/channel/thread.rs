@@ -34,7 +34,7 @@ use crate::{
     dataplane::{EventKind, Events, FlowTables, Signs, seen},
     flows::{FlowKey as _, Flows4, Flows6, Key4, Key6},
     history::Refusal,
-    units::Endpoint,
+    units::{BackendId, Endpoint},
 };
 
 /// Datagrams of flows sent in one turn, and how often there is one: 28 Mbyte a second at most, which
@@ -189,7 +189,6 @@ impl Worker {
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.timer.as_fd(), self.bell.as_fd()];
         if self.events_ns == 0 {
             fds.extend(self.events.as_ref().map(|events| events.as_fd()));
-            fds.extend(self.own.sockets().map(|sockets| sockets.as_fd()));
         }
         fds.extend(self.on.as_ref().map(|on| on.socket.as_fd()));
         wait(&fds)?;
@@ -322,6 +321,7 @@ impl Worker {
         self.own_address = home.as_ref().map(|home| home.address);
         let records = self.own.follow(home);
         self.take_own(&records, now_ns);
+        self.claim_elsewhere(&self.own.all_elsewhere(), now_ns);
         if let Some(own) = self.own_address.filter(|_| self.own.tells()) {
             // A flow of the time before this daemon has ended if the kernel has no session of it.
             self.listings.begin(own);
@@ -359,9 +359,34 @@ impl Worker {
 
     /// What this box's own kernel has told; whether it told anything.
     fn tell_own(&mut self, now_ns: u64) -> bool {
-        let (records, some) = self.own.hear(EVENTS);
+        let heard = self.own.hear(EVENTS);
+        self.take_own(&heard.records, now_ns);
+        self.claim_elsewhere(&heard.elsewhere, now_ns);
+        heard.some
+    }
+
+    /// Takes sessions of these clients on other ports for those that directors have steered here.
+    fn claim_elsewhere(&mut self, clients: &[SocketAddr], now_ns: u64) {
+        let Some(own) = self.own_address.filter(|_| !clients.is_empty()) else {
+            return;
+        };
+        let services: Vec<(SocketAddr, u16)> = self
+            .book
+            .services()
+            .filter_map(|vip| Some((vip, self.book.vip_id(vip)?)))
+            .collect();
+        let mut records = Vec::new();
+        for client in clients {
+            let is_steered_here = |id| {
+                let known = self.tables.lookup(*client, id);
+                known.is_some_and(|known| self.book.is_box(BackendId(known.backend), own))
+            };
+            let service = services.iter().find(|(_, id)| is_steered_here(*id));
+            if let Some((vip, _)) = service {
+                records.extend(self.own.claim(*client, *vip));
+            }
+        }
         self.take_own(&records, now_ns);
-        some
     }
 
     /// Puts what this box's own kernel says into the tables, and tells the peers.
@@ -566,6 +591,7 @@ impl Worker {
         let (v4, v6) = (self.tables.v4(), self.tables.v6());
         let mut other_ways = Vec::new();
         let from_peer = self.own_address != Some(peer);
+        let mut elsewhere = Vec::new();
         for record in records {
             if record.change.is_by_backend() {
                 self.listings.note(peer, record);
@@ -575,6 +601,12 @@ impl Worker {
                     None => self.learned.sessions_not_its_own += 1,
                 }
                 continue;
+            }
+            // It was steered here, and its socket may be on another port.
+            if self.own_address == Some(record.backend.address)
+                && self.own.has_elsewhere(record.source)
+            {
+                elsewhere.push(record.source);
             }
             let Some((vip_id, backend)) = self.book.ids_of(record) else {
                 self.learned.flows_unknown_target += 1;
@@ -608,6 +640,7 @@ impl Worker {
                 }
             }
         }
+        self.claim_elsewhere(&elsewhere, clock::boottime_ns());
         if other_ways.is_empty() {
             return;
         }

@@ -43,3 +43,6 @@ pub mod sockets;
 pub mod daemon;
 
 pub mod commands;
+
+#[doc(hidden)]
+pub mod fuzzing;

@@ -1,4 +1,5 @@
 //! The project's own commands: `cargo xtask ...`.
+mod fuzz;
 mod interrupt;
 mod kernel;
 mod lab;
@@ -45,6 +46,14 @@ enum Command {
     Bench(Rest),
     /// Run every check and test: style, units, XDP, end to end. Without root the last two are skipped.
     Test,
+    /// Build the fuzz targets and run each for so long, from its committed corpus on.
+    Fuzz {
+        /// How long for each.
+        #[arg(long = "for", value_name = "TIME", default_value = "60s")]
+        length: String,
+        /// Only these.
+        targets: Vec<String>,
+    },
     /// Run the XDP fixtures on Debian's 6.1 kernel in an emulated machine.
     Kernel {
         /// A kernel image (vmlinuz) to take instead.
@@ -71,6 +80,7 @@ fn main() -> ExitCode {
         },
         Command::Bench(rest) => lab::bench(&rest.arguments).map(|()| true),
         Command::Test => test::run(),
+        Command::Fuzz { length, targets } => fuzz::run(&length, &targets),
         Command::Kernel { image } => kernel::run(image),
     };
     match result {

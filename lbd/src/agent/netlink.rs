@@ -35,19 +35,30 @@ where
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             length => length?.min(DATAGRAM_BYTES),
         };
-        let mut rest = &datagram[..length];
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<M>::deserialize(rest)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-            match message.payload {
-                NetlinkPayload::InnerMessage(answer) => each(answer),
-                NetlinkPayload::Done(_) => return Ok(()),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                _ => {}
-            }
-            // Messages are aligned to four bytes, the last one of a datagram need not be.
-            let step = (message.header.length as usize).next_multiple_of(4).max(16);
-            rest = rest.get(step..).unwrap_or_default();
+        if answers(&datagram[..length], &mut each)? {
+            return Ok(());
         }
     }
+}
+
+/// Reads the answers of one datagram. Whether they were the last.
+pub(crate) fn answers<M>(datagram: &[u8], each: &mut impl FnMut(M)) -> io::Result<bool>
+where
+    M: NetlinkDeserializable,
+{
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let message = NetlinkMessage::<M>::deserialize(rest)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+        match message.payload {
+            NetlinkPayload::InnerMessage(answer) => each(answer),
+            NetlinkPayload::Done(_) => return Ok(true),
+            NetlinkPayload::Error(error) => return Err(error.to_io()),
+            _ => {}
+        }
+        // Messages are aligned to four bytes, the last one of a datagram need not be.
+        let step = (message.header.length as usize).next_multiple_of(4).max(16);
+        rest = rest.get(step..).unwrap_or_default();
+    }
+    Ok(false)
 }

@@ -35,11 +35,11 @@ impl Keys {
     }
 
     /// The number of the key that signs.
-    pub(super) fn signing_number(&self) -> u8 {
+    pub(crate) fn signing_number(&self) -> u8 {
         self.keys[0].0
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
         let mut hmac = self.keys[0].1.clone();
         hmac.update(message);
         hmac.finalize().into_bytes().into()

@@ -96,3 +96,31 @@ fn the_agent_tells_a_mistake_a_failure_and_a_wrong_flag_apart() {
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(said["node"], "mx1", "{said}");
 }
+
+#[test]
+fn every_command_ends_quietly_when_nobody_reads_what_it_prints() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lbd.yaml");
+    fs::write(&file, GOOD).unwrap();
+    for arguments in [
+        &["check", "--file-only", "--print"][..],
+        &["completions", "bash"],
+        &["simulate"],
+        &["help"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(lbd_binary().unwrap());
+        command
+            .args(arguments)
+            .env("LBD_LOG", "error")
+            .stdout(writer);
+        if arguments[0] != "help" {
+            command.arg("--config").arg(&file);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("panic"), "{arguments:?}: {said}");
+        assert_ne!(output.status.code(), Some(101), "{arguments:?}: {said}");
+    }
+}

@@ -109,6 +109,7 @@ enum Command {
 /// Runs what the command line asked for and turns any error into its sentence and exit code.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
+    end_quietly_when_nobody_reads();
     let config = cli.config.as_path();
     let result = match cli.command {
         Command::Run => run::run(config),
@@ -149,6 +150,20 @@ pub fn run(cli: Cli) -> ExitCode {
             ExitCode::from(if invalid { INVALID_CONFIG } else { FAILED })
         }
     }
+}
+
+/// `lbd flows | head -1`: what is printed after the reader has gone is of no use to anybody. Only the
+/// standard output counts; a broken connection stays an error.
+fn end_quietly_when_nobody_reads() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or_default();
+        // As `print!` says it (std's `print_to`).
+        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        before(panic);
+    }));
 }
 
 /// The mistakes of a configuration file, a line each.

@@ -433,6 +433,20 @@ impl Checker<'_> {
                 "give at least one backend a weight",
             );
         }
+        let link_local = |ip: &IpAddr| match ip {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        let vips = self.cluster.virtual_addresses.iter().map(|vip| vip.address);
+        if let Some(vip) = vips.into_iter().find(link_local) {
+            warn(
+                "cluster.virtual_addresses",
+                format!(
+                    "{vip} is link-local: a backend that is not the master does not answer for it"
+                ),
+                "give an address of a network that is routed",
+            );
+        }
         self.open_to_the_segment(&mut warn);
         for (path, problem) in self.tunnels_from_unknown_addresses() {
             warn(

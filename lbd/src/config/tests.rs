@@ -244,6 +244,32 @@ fn a_pure_director_and_a_file_that_serves_nothing_are_warned_of() {
 }
 
 #[test]
+fn a_number_with_a_leading_zero_is_refused_with_what_to_write() {
+    let text = DESIGN.replace("virtual_router_id: 51", "virtual_router_id: 051");
+    let errors = Config::parse(&text, "lbd.yaml").unwrap_err();
+    assert!(
+        errors.len() == 1 && errors[0].hint.contains("write 51"),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn a_link_local_virtual_address_is_warned_of() {
+    for address in ["169.254.1.25/16", "\"fe80::25/64\""] {
+        let text = DESIGN.replace("192.0.2.25/24", address);
+        let paths: Vec<String> = parse(&text)
+            .warnings()
+            .iter()
+            .map(|w| w.path.clone())
+            .collect();
+        assert!(
+            paths.contains(&"cluster.virtual_addresses".to_owned()),
+            "{address}: {paths:?}"
+        );
+    }
+}
+
+#[test]
 fn every_choice_that_is_open_to_the_segment_is_warned_of() {
     let warned = |text: &str| -> Vec<String> {
         let config = parse(text);

@@ -30,6 +30,18 @@ where
                 format!("give a whole number from {low} to {high}"),
             ));
         }
+        // YAML 1.1 reads 051 as the octal 41, YAML 1.2 as 51: nobody knows what was meant.
+        if digits.len() > 1 && digits.starts_with('0') {
+            let plain = digits.trim_start_matches('0');
+            let plain = if plain.is_empty() { "0" } else { plain };
+            return Err(Complaint::new(
+                format!(
+                    "{} begins with a 0, which some read as octal",
+                    shortened(text)
+                ),
+                format!("write {plain}, if that is what you mean"),
+            ));
+        }
         let value = text.parse().ok().filter(|value| range.contains(value));
         value.ok_or_else(|| {
             let side = if text.starts_with('-') {

@@ -158,8 +158,14 @@ fn end_quietly_when_nobody_reads() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload_as_str().unwrap_or_default();
-        // As `print!` says it (std's `print_to`).
-        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+        // As `print!` (std's `print_to`) and clap_complete's `generate` say it.
+        let is_output = [
+            "failed printing to stdout",
+            "failed to write completion file",
+        ]
+        .iter()
+        .any(|start| message.starts_with(start));
+        if is_output && message.contains("Broken pipe") {
             std::process::exit(0);
         }
         before(panic);

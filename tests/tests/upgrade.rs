@@ -88,6 +88,10 @@ fn a_cluster_is_upgraded_box_by_box_and_takes_sessions_all_the_while() {
     for index in 0..cluster.len() {
         cluster.start(index).unwrap();
     }
+    cluster.wait_ready().unwrap();
+    cluster
+        .wait_status(0, "the best is the master", Status::is_master)
+        .unwrap();
     assert_eq!(holder(&cluster).unwrap(), 0);
     let client = lab.client();
     let mut sessions = open(client);

@@ -255,17 +255,13 @@ fn a_number_with_a_leading_zero_is_refused_with_what_to_write() {
 
 #[test]
 fn a_link_local_virtual_address_is_warned_of() {
-    for address in ["169.254.1.25/16", "\"fe80::25/64\""] {
-        let text = DESIGN.replace("192.0.2.25/24", address);
-        let paths: Vec<String> = parse(&text)
-            .warnings()
-            .iter()
-            .map(|w| w.path.clone())
-            .collect();
-        assert!(
-            paths.contains(&"cluster.virtual_addresses".to_owned()),
-            "{address}: {paths:?}"
-        );
+    for (address, link_local) in [
+        ("192.0.2.25/24", "169.254.1.25/16"),
+        ("2001:db8::25/64", "fe80::25/64"),
+    ] {
+        let config = parse(&DESIGN.replace(address, link_local));
+        let paths: Vec<&str> = config.warnings().iter().map(|w| w.path.as_str()).collect();
+        assert_eq!(paths, ["cluster.virtual_addresses"], "{link_local}");
     }
 }
 

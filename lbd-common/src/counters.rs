@@ -109,9 +109,9 @@ counters! {
     reset_denied ResetDenied,
     /// Sessions whose client answered. Expected: every session.
     flow_opened FlowOpened,
-    /// Sessions that the client ended by FIN or RST. Expected: nearly every session.
+    /// Sessions that the client, or a NAT backend, ended by FIN or RST. Expected: nearly every session.
     flow_closed FlowClosed,
-    /// Half-open, closing or expired flows whose place a new one took. Expected in a SYN flood only; otherwise the table is too small.
+    /// Flows whose place a new one took: ended, half-open, unproven, closing or expired ones. Expected in a flood only; otherwise the table is too small.
     flow_displaced FlowDisplaced,
     /// New flows that found no place and were steered by the ring alone. Worry: raise the table's size.
     flow_no_room FlowNoRoom,
@@ -145,6 +145,10 @@ counters! {
     drop_nat_twin DropNatTwin,
     /// Frames for NAT backends that found no place in the flow table, without which no reply can be translated back. Worry: raise the table's size; expected for a moment after a failover and in floods.
     drop_nat_no_flow DropNatNoFlow,
+    /// SYNs that came again while their backend gave no sign of life since they came first. Expected in small numbers; growth means that a backend's box is dead or cut off: `lbd status` names it.
+    syn_unanswered SynUnanswered,
+    /// Sessions that began with the other candidate because the first one gave no sign of life. Expected when a box dies.
+    syn_moved SynMoved,
     /// Flow events that found the ring buffer full. Worry: peers know less than they should; the daemon is too slow or dead.
     event_lost EventLost,
 }

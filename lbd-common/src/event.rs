@@ -15,6 +15,9 @@ pub mod kind {
     pub const DENIED: u8 = 5;
     /// A SYN above the rate that a source may open; likewise.
     pub const RATE_LIMITED: u8 = 6;
+    /// The session is proven: the backend has answered through this box, or its client went on for long
+    /// enough ([`crate::flow::PROVING_FRAMES`]).
+    pub const PROVEN: u8 = 7;
 }
 
 /// An entry of `EVENTS`.

@@ -26,6 +26,8 @@ pub(crate) struct ForVip<const K: usize> {
     pub(crate) hash: u64,
     /// Bits of [`tcp_flag`].
     pub(crate) flags: u8,
+    /// Whether it carries data.
+    pub(crate) has_payload: bool,
     /// The port of the VIP. Network byte order.
     pub(crate) port_be: u16,
 }
@@ -46,6 +48,25 @@ impl<const K: usize> ForVip<K> {
             key,
             hash,
             flags,
+            has_payload: false,
+            port_be: 0,
+        }
+    }
+
+    /// What it does, as a number that a function of its own can take.
+    #[inline(always)]
+    pub(crate) fn what(&self) -> u32 {
+        self.flags as u32 | (self.has_payload as u32) << 8
+    }
+
+    /// Stands for a segment of this key that does `what`.
+    #[inline(always)]
+    pub(crate) fn told(key: Key<K>, what: u32) -> Self {
+        Self {
+            key,
+            hash: 0,
+            flags: what as u8,
+            has_payload: what & 1 << 8 != 0,
             port_be: 0,
         }
     }
@@ -93,6 +114,7 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<Wanted<1>> {
         key,
         hash: V4::hash(&key),
         flags: tcp.flags(),
+        has_payload: has_payload(&tcp, &transport),
         port_be: tcp.destination_port_be(),
     }))
 }
@@ -122,6 +144,7 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<Wanted<3>> {
         key,
         hash: V6::hash(&key),
         flags: tcp.flags(),
+        has_payload: has_payload(&tcp, &transport),
         port_be: tcp.destination_port_be(),
     }))
 }
@@ -143,6 +166,11 @@ fn segment<'a>(
         return Err(Exit::Done(later::HANDED));
     }
     Ok((tcp, vip_id))
+}
+
+#[inline(always)]
+fn has_payload(tcp: &Tcp<'_>, transport: &parse::Transport) -> bool {
+    transport.offset + tcp.header_length() < transport.end
 }
 
 /// What is for a VIP and not TCP.

@@ -1,6 +1,6 @@
 //! The two clocks.
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns};
-use lbd_common::flow::SEEN_SHIFT;
+use lbd_common::flow::{FINE_SHIFT, SEEN_SHIFT};
 
 /// Jiffies from one look at the clock to the next, as a power of two: 64 ms to 640 ms.
 const KEPT_SHIFT: u32 = 6;
@@ -34,6 +34,27 @@ fn look(jiffies: u64) -> u16 {
     // SAFETY: as in `seen`; whichever CPU writes last wrote the truth.
     unsafe { (&raw mut LAST_LOOK).write_volatile(jiffies << 16 | seen as u64) };
     seen
+}
+
+/// The last look at the fine clock: its jiffies above the 20 bits that it showed.
+static mut LAST_FINE: u64 = 0;
+
+/// Now on the fine clock of 20 bits ([`FINE_SHIFT`]), whose upper 16 are `FlowWord::seen`. One look at
+/// the clock in a jiffy.
+#[inline(always)]
+pub(crate) fn fine() -> u32 {
+    const BITS: u32 = 20;
+    let last = &raw mut LAST_FINE;
+    // SAFETY: as in `seen`.
+    let (jiffies, then) = unsafe { (bpf_jiffies64(), last.read_volatile()) };
+    let fine = then.wrapping_sub(jiffies << BITS);
+    if fine >> BITS == 0 {
+        return fine as u32;
+    }
+    let fine = (coarse_ns() >> FINE_SHIFT) & ((1 << BITS) - 1);
+    // SAFETY: as in `look`.
+    unsafe { last.write_volatile(jiffies << BITS | fine) };
+    fine as u32
 }
 
 /// Now, in nanoseconds of `CLOCK_MONOTONIC`, as of the last tick.

@@ -3,19 +3,16 @@
 use lbd_common::{
     backend,
     counters::Reason,
-    event::kind,
     flow::{self, FlowWord, NOTED_UNITS, age, buckets, flag, is_kept, keep_order, state, tag},
 };
-use lbd_ebpf::parse::tcp_flag;
 
 use crate::{
     atomic,
     backend::{Target, count_in, count_out},
     classify::ForVip,
-    clock, event,
-    exit::{Exit, Stage, count},
+    clock,
+    exit::count,
     family::{Family, Key},
-    select::Routed,
 };
 
 /// A flow that the table knows.
@@ -25,6 +22,18 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// The flow whose word, which was read as `bits`, is at `at`: what a function of its own is told.
+    #[inline(always)]
+    pub(crate) fn at(at: *mut u64, bits: u64) -> Self {
+        Self { at, bits }
+    }
+
+    /// The inverse of [`Self::at`].
+    #[inline(always)]
+    pub(crate) fn place(&self) -> (*mut u64, u64) {
+        (self.at, self.bits)
+    }
+
     /// The id of its backend.
     #[inline(always)]
     pub(crate) fn backend(&self) -> u16 {
@@ -65,7 +74,7 @@ fn is_live(bits: u64, tag: u16) -> bool {
 }
 
 /// The backend of an open session that a frame without SYN, FIN and RST leaves as it is, as nearly
-/// every frame does. `None` for all others: they are for [`find`] and [`follow`].
+/// every frame does. `None` for all others: they are for [`find`] and [`crate::follow`].
 #[inline(always)]
 pub(crate) fn steady<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Option<Target> {
     const STATE_AND_TAG: u64 = 0xffff_00ff_0000;
@@ -138,93 +147,22 @@ unsafe fn holds<const K: usize>(start: *const u64, key: &Key<K>) -> bool {
     true
 }
 
-/// Follows a known flow, and notes what the frame does to it. `None`: a SYN that begins anew.
+/// Replaces the word of a known flow, and counts `LOAD` accordingly; false if a frame of the flow, or the
+/// sweep, was faster.
 #[inline(always)]
-pub(crate) fn follow<const K: usize, F: Family<K>>(
-    known: &Known,
-    frame: &ForVip<K>,
-) -> Stage<Option<Routed>> {
-    let word = FlowWord::from_bits(known.bits);
-    if word.state >= state::CLOSING && frame.is_syn() {
-        retire(known);
-        return Ok(None);
-    }
-    if word.state == state::DOOMED {
-        return Ok(Some(Routed::Reset(Reason::ResetDoomed)));
-    }
-    let Some(target) = Target::get(word.backend) else {
-        return Err(Exit::Drop(Reason::DropNoBackend));
-    };
-    if target.backend.state != backend::state::UP {
-        if target.backend.state == backend::state::UNRESOLVED {
-            return Err(Exit::Drop(Reason::DropUnresolved));
-        }
-        retire(known);
-        if frame.is_syn() {
-            return Ok(None);
-        }
-        return Ok(Some(Routed::Reset(Reason::ResetDead)));
-    }
-    let next = next_state(word.state, frame.flags);
-    let now = clock::seen();
-    if next != word.state || now.wrapping_sub(word.seen) >= NOTED_UNITS {
-        change::<K, F>(known, word, next, now, frame);
-    }
-    Ok(Some(Routed::To {
-        target,
-        opened: false,
-    }))
-}
-
-/// What a frame of the client makes of a flow's state.
-#[inline(always)]
-fn next_state(now: u8, flags: u8) -> u8 {
-    if flags & (tcp_flag::FIN | tcp_flag::RST) != 0 {
-        state::CLOSING
-    } else if now == state::HALF_OPEN && flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::ACK {
-        state::ESTABLISHED
-    } else {
-        now
-    }
-}
-
-#[inline(always)]
-fn change<const K: usize, F: Family<K>>(
-    known: &Known,
-    word: FlowWord,
-    next: u8,
-    now: u16,
-    frame: &ForVip<K>,
-) {
-    let closes = next != word.state && next == state::CLOSING;
-    let mut new = word;
-    new.state = next;
-    new.seen = now;
-    new.flags &= !flag::FROM_PEER;
-    if closes {
-        new.flags &= !flag::COUNTED;
-    }
+pub(crate) fn change(known: &Known, new: FlowWord) -> bool {
     // SAFETY: `at` is the flow word of a live slot.
     if !unsafe { atomic::compare_exchange(known.at, known.bits, new.to_bits()) } {
-        // Another frame of the flow, or the sweep, was faster. What it wrote is as good, save for a
-        // lost FIN, whose flow then ends by idleness.
-        return;
+        return false;
     }
-    if next == word.state {
-        return;
+    let old = known.word();
+    let (was_counted, is_counted) = (old.flags & flag::COUNTED, new.flags & flag::COUNTED);
+    if was_counted != 0 && is_counted == 0 {
+        count_out(old.backend);
+    } else if was_counted == 0 && is_counted != 0 {
+        count_in(new.backend);
     }
-    if closes {
-        if word.flags & flag::COUNTED != 0 {
-            count_out(word.backend);
-        }
-        event::emit::<K, F>(&frame.key, word.backend, kind::CLOSED);
-        if word.state == state::ESTABLISHED {
-            count(Reason::FlowClosed);
-        }
-    } else {
-        event::emit::<K, F>(&frame.key, word.backend, kind::OPENED);
-        count(Reason::FlowOpened);
-    }
+    true
 }
 
 /// Gives a flow to a backend as an open session that this box knows of itself; false if that changed
@@ -255,7 +193,7 @@ pub(crate) fn redirect(known: &Known, backend: u16) -> bool {
 
 /// Frees a known flow's slot.
 #[inline(always)]
-fn retire(known: &Known) {
+pub(crate) fn retire(known: &Known) {
     let word = FlowWord::from_bits(known.bits);
     // SAFETY: `at` is the flow word of a live slot.
     let won = unsafe { atomic::compare_exchange(known.at, known.bits, 0) };
@@ -352,7 +290,8 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
     flags: u8,
     idle_units: u32,
 ) -> bool {
-    let now = clock::seen();
+    let fine = clock::fine();
+    let now = (fine >> 4) as u16;
     let tag = tag(frame.hash);
     let (first, second) = buckets(frame.hash, F::mask());
     let (Some(first), Some(second)) = (F::bucket(first), F::bucket(second)) else {
@@ -372,13 +311,16 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
         // Another CPU has just put an open session there.
         return false;
     }
-    let word = FlowWord {
+    let mut word = FlowWord {
         backend,
         state,
         flags: flags | flag::COUNTED,
         tag,
         seen: now,
     };
+    if state == state::HALF_OPEN {
+        word = word.with_fine((fine & 0xf) as u8);
+    }
     let claim = FlowWord {
         state: state::CLAIMING,
         flags: 0,

@@ -17,7 +17,7 @@ use crate::{
     error,
     exit::{Exit, Stage},
     family::{Family, V4, V6, key4, key6},
-    flow,
+    flow, follow,
     maps::{BACKENDS, REPLIES},
     packet::Packet,
     rewrite::next_hop,
@@ -105,17 +105,19 @@ impl FlowName {
     }
 
     /// The service before a backend, other than `but`, through which the client has a session with
-    /// it.
+    /// it, and the state of its flow.
     #[inline(always)]
     pub(crate) fn service_of(
         self,
         reply: &'static Reply,
         but: u16,
-    ) -> Option<&'static ReplyService> {
+    ) -> Option<(&'static ReplyService, u8)> {
         let found = service_index(reply, self.high, self.low, self.rest, but as u32);
-        reply.services.get(found as usize)
+        let service = reply.services.get((found & 0xff) as usize)?;
+        Some((service, (found >> 8) as u8))
     }
 
+    /// The place of the service, and above its eight bits the flow's state.
     #[inline(always)]
     fn index_in(self, reply: &Reply, but: u16) -> usize {
         for (index, service) in reply.services.iter().enumerate() {
@@ -132,23 +134,23 @@ impl FlowName {
                 flow_word6(name.high, name.low, name.rest)
             });
             if word.state != state::FREE && word.backend as u32 == reply.backend {
-                return index;
+                return index | (word.state as usize) << 8;
             }
         }
         NO_SERVICE
     }
 
-    /// The client's flow with a service ends.
+    /// The backend has said of the client's flow with a service that it is open, or that it has ended.
     #[inline(always)]
-    pub(crate) fn close(self, vip_id: u16) {
+    pub(crate) fn said(self, vip_id: u16, ends: bool) {
         let name = self.of_service(vip_id);
-        close_flow(name.high, name.low, name.rest);
+        backend_said(name.high, name.low, name.rest, ends as u32);
     }
 }
 
 const NO_SERVICE: usize = MAX_REPLY_SERVICES;
 
-/// The place of a service in a [`Reply`]; [`NO_SERVICE`] if there is none. A function of its own: see
+/// See [`FlowName::index_in`]; [`NO_SERVICE`] if there is none. A function of its own: see
 /// [`flow_word4`].
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -183,30 +185,29 @@ extern "C" fn flow_word6(high: u64, low: u64, rest: u64) -> u64 {
     }
 }
 
-/// Ends a flow as the client's RST would.
+/// See [`FlowName::said`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn close_flow(high: u64, low: u64, rest: u64) -> u32 {
+extern "C" fn backend_said(high: u64, low: u64, rest: u64, ends: u32) -> u32 {
     if rest >> 32 != 0 {
-        end::<1, V4>(&frame4(high, rest));
+        note::<1, V4>(&frame4(high, rest), ends != 0);
     } else {
-        end::<3, V6>(&frame6(high, low, rest));
+        note::<3, V6>(&frame6(high, low, rest), ends != 0);
     }
     0
 }
 
 #[inline(always)]
-fn end<const K: usize, F: Family<K>>(frame: &ForVip<K>) {
+fn note<const K: usize, F: Family<K>>(frame: &ForVip<K>, ends: bool) {
     if let Some(known) = flow::find::<K, F>(frame) {
-        // What becomes of the frame is decided already.
-        let _ = flow::follow::<K, F>(&known, frame);
+        follow::said_by_backend::<K, F>(&known, frame, ends);
     }
 }
 
 #[inline(always)]
 fn frame4(high: u64, rest: u64) -> ForVip<1> {
     let key = key4(high as u32, rest as u16, (rest >> 16) as u16);
-    ForVip::named(key, V4::hash(&key), tcp_flag::RST)
+    ForVip::named(key, V4::hash(&key), tcp_flag::ACK)
 }
 
 #[inline(always)]
@@ -218,7 +219,7 @@ fn frame6(high: u64, low: u64, rest: u64) -> ForVip<3> {
         (low >> 32) as u32,
     ];
     let key = key6(source, rest as u16, (rest >> 16) as u16);
-    ForVip::named(key, V6::hash(&key), tcp_flag::RST)
+    ForVip::named(key, V6::hash(&key), tcp_flag::ACK)
 }
 
 /// Whether the client has a session with this `nat` backend from the same port, through another

@@ -13,13 +13,14 @@ use crate::{
     exit::{Exit, NOT_OURS, Stage, later},
     family::{Family, V4, V6},
     fast, flow,
+    follow::{Followed, follow},
     forward::forward,
     icmp, neighbour,
     packet::Packet,
     reply, reset,
     rewrite::rewrite,
     second,
-    select::{Routed, select},
+    select::{Routed, nobody, select},
     socket,
 };
 
@@ -90,12 +91,12 @@ fn route<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
 ) -> Stage<(Target, bool)> {
     let known = match flow::find::<K, F>(frame) {
-        Some(known) => flow::follow::<K, F>(&known, frame)?,
-        None => None,
+        Some(known) => follow::<K, F>(&known, frame)?,
+        None => Followed::Anew(nobody()),
     };
     let routed = match known {
-        Some(routed) => routed,
-        None => select::<K, F>(packet, frame)?,
+        Followed::Goes(routed) => routed,
+        Followed::Anew(but) => select::<K, F>(packet, frame, but)?,
     };
     match routed {
         Routed::To { target, opened } => {

@@ -10,20 +10,27 @@ use lbd_common::{
     counters::Reason,
     director::flag,
     event::kind,
+    flow::state,
+    node::mac_to_u64,
     reply::{ReplyKey, ReplyService},
 };
-use lbd_ebpf::parse::tcp_flag;
+use lbd_ebpf::{
+    frame::Frame,
+    parse::{self, Ipv4, Ipv6, Tcp, tcp_flag},
+};
 
 use crate::{
     admit, error, event,
     exit::{Exit, NOT_OURS, Stage, count, later},
     forward::forward,
+    maps::BACKENDS,
     nat::{FlowName, reply},
     packet::Packet,
     rate,
     rewrite::Hop,
     route::{Way, look_up},
-    translate::{Ends, Side, replace, segment},
+    sign,
+    translate::{Ends, Place, Side, replace, segment},
 };
 
 /// Whether no backend is `nat`, so that no frame is a reply.
@@ -72,14 +79,24 @@ const FAILED: Exit = Exit::Drop(Reason::DropRewriteFailed);
 
 #[inline(always)]
 fn back_to_client(packet: &mut Packet) -> Stage<u32> {
+    // First: LLVM would leave out its check after one for bytes further back, and the kernel then
+    // misses it.
+    let sender = parse::sender(packet).unwrap_or(0);
     let Some((place, ends)) = segment(packet) else {
         return Err(Exit::Done(NO_SEGMENT));
     };
-    let service = service(place.is_v4, &ends).ok_or(NOT_OURS)?;
+    let (service, backend, state) = service(place.is_v4, &ends).ok_or(NOT_OURS)?;
+    let is_its_own = is_from(sender, backend);
+    let has_payload = has_payload(packet, place);
     let ifindex = way(packet, place.is_v4, &ends, service)?;
-    // The backend has ended the session; its FIN waits for the client's.
-    if ends.flags & tcp_flag::RST != 0 {
-        client(place.is_v4, &ends).close(service.id);
+    if is_its_own {
+        let is_end = ends.flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
+        // Only payload: a handshake that was not completed answers with ACKs too (RFC 9293, section
+        // 3.10.7.4).
+        let is_news = is_end || has_payload && state == state::UNPROVEN;
+        if is_news && state < state::ENDED {
+            client(place.is_v4, &ends).said(service.id, is_end);
+        }
     }
     let (side, address, port_be) = (Side::Source, &service.address, service.port_be);
     replace(packet, place, side, address, port_be).ok_or(FAILED)?;
@@ -112,7 +129,7 @@ fn error_to_client(packet: &mut Packet) -> Stage<u32> {
         destination_port_be: sent.source_port_be,
         flags: 0,
     };
-    let service = service(place.is_v4, &ends).ok_or(NOT_OURS)?;
+    let (service, ..) = service(place.is_v4, &ends).ok_or(NOT_OURS)?;
     let ifindex = way(packet, place.is_v4, &ends, service)?;
     let (side, address, port_be) = (Side::Source, &service.address, service.port_be);
     error::replace(packet, place, side, address, port_be).ok_or(FAILED)?;
@@ -141,15 +158,47 @@ fn way(packet: &mut Packet, is_v4: bool, ends: &Ends, service: &ReplyService) ->
     }
 }
 
-/// The service through which the client has its session with the backend.
+/// The service through which the client has its session with the backend, the backend's id, and the
+/// state of the flow.
 #[inline(always)]
-fn service(is_v4: bool, ends: &Ends) -> Option<&'static ReplyService> {
+fn service(is_v4: bool, ends: &Ends) -> Option<(&'static ReplyService, u32, u8)> {
     let key = ReplyKey {
         address: ends.source,
         port_be: ends.source_port_be,
         family: if is_v4 { 4 } else { 6 },
     };
-    client(is_v4, ends).service_of(reply(&key)?, 0)
+    let reply = reply(&key)?;
+    let (service, state) = client(is_v4, ends).service_of(reply, 0)?;
+    Some((service, reply.backend, state))
+}
+
+/// Whether the frame comes from where frames to the backend go, and so is its own word: anybody can write
+/// its address. Such a frame is a sign of life, which is noted.
+#[inline(always)]
+fn is_from(sender: u64, id: u32) -> bool {
+    let Some(backend) = BACKENDS.get(id) else {
+        return false;
+    };
+    let is_its_own = sender == mac_to_u64(backend.mac);
+    if is_its_own && !sign::is_fresh(id as u16) {
+        sign::heard(id as u16);
+    }
+    is_its_own
+}
+
+/// Whether a segment carries data.
+#[inline(always)]
+fn has_payload(packet: &Packet, place: Place) -> bool {
+    let end = if place.is_v4 {
+        Ipv4::at(packet, place.network).map(|ip| place.network + ip.total_length())
+    } else {
+        Ipv6::at(packet, place.network).map(|ip| place.network + 40 + ip.payload_length())
+    };
+    let head = packet.window(place.transport).map(Tcp);
+    match (head, end) {
+        (Some(tcp), Some(end)) => place.transport + tcp.header_length() < end,
+        _ => false,
+    }
 }
 
 #[inline(always)]

@@ -22,7 +22,7 @@ use crate::{
     maps::RINGS,
     nat,
     packet::Packet,
-    rate, socket,
+    rate, sign, socket,
 };
 
 /// Ring slots that are looked at for a candidate that may take a session. The daemon leaves
@@ -44,11 +44,23 @@ pub(crate) enum Routed {
 
 type Ring = Array<u32, { RING_SLOTS as usize }>;
 
-/// Routes a frame without a flow.
+/// No backend's id.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
+/// [`NOBODY`], in a function of its own: to the verifier it is any number then, and it follows all new
+/// sessions once, whether they have a backend to avoid or not.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nobody() -> u32 {
+    core::hint::black_box(NOBODY)
+}
+
+/// Routes a frame without a flow; a new session goes to another backend than `but` where there is one.
 #[inline(always)]
 pub(crate) fn select<const K: usize, F: Family<K>>(
     packet: &Packet,
     frame: &ForVip<K>,
+    but: u32,
 ) -> Stage<Routed> {
     let admitted = match admit::<K, F>(frame)? {
         Verdict::In(admitted) => admitted,
@@ -56,7 +68,7 @@ pub(crate) fn select<const K: usize, F: Family<K>>(
     };
     let slots = slots::<K, F>(frame, admitted.director);
     if frame.is_syn() {
-        new_session::<K, F>(frame, &admitted, slots)
+        new_session::<K, F>(frame, &admitted, slots, but)
     } else {
         let target = owner(packet, admitted.director, slots)?;
         mid_flow::<K, F>(frame, admitted.director, target)
@@ -92,6 +104,7 @@ fn new_session<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
     admitted: &Admitted,
     (first, second): (u32, u32),
+    but: u32,
 ) -> Stage<Routed> {
     let director = admitted.director;
     if director.total_weight_permille == 0 {
@@ -111,8 +124,13 @@ fn new_session<const K: usize, F: Family<K>>(
     let second = candidate(director.ring_index, second);
     let target = match (first, second) {
         (Ok(first), Ok(second)) => {
-            let target = lighter(first, second, director, frame.hash);
-            if nat::has_twin::<K, F>(frame, target) {
+            // One is suspect where a whole stretch of the ring is its.
+            let target = match (sign::is_suspect(first.id), sign::is_suspect(second.id)) {
+                (true, false) => second,
+                (false, true) => first,
+                _ => lighter(first, second, director, frame.hash),
+            };
+            if target.id as u32 == but || nat::has_twin::<K, F>(frame, target) {
                 if target.id == first.id { second } else { first }
             } else {
                 target
@@ -121,6 +139,9 @@ fn new_session<const K: usize, F: Family<K>>(
         (Ok(one), Err(_)) | (Err(_), Ok(one)) => one,
         (Err(exit), Err(_)) => return Err(exit),
     };
+    if but != NOBODY && target.id as u32 != but {
+        count(Reason::SynMoved);
+    }
     new_flow::<K, F>(frame, director, target, first.unwrap_or(target))
 }
 
@@ -212,7 +233,7 @@ pub(crate) fn other_than_own(director: &Director, (first, second): (u32, u32)) -
 }
 
 /// The ring alone speaks for a frame in mid-session. So that the session stays there through the next
-/// ring, it becomes a flow.
+/// ring, it becomes a flow, while the daemon has it so: after a takeover, a start or a new ring.
 #[inline(always)]
 fn mid_flow<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
@@ -222,12 +243,12 @@ fn mid_flow<const K: usize, F: Family<K>>(
     if target.backend.state == state::UNRESOLVED {
         return Err(Exit::Drop(Reason::DropUnresolved));
     }
-    let established = flow::state::ESTABLISHED;
+    let unproven = flow::state::UNPROVEN;
     let needs_flow = nat::needs_flow(target);
     let becomes_flow = frame.is_data() || needs_flow && !frame.is_reset();
     if becomes_flow
         && rate::may_adopt(director.adopt_per_second)
-        && insert::<K, F>(frame, target.id, established, ADOPTED, director.idle_units)
+        && insert::<K, F>(frame, target.id, unproven, ADOPTED, director.idle_units)
     {
         event::emit::<K, F>(&frame.key, target.id, event_kind::OPENED);
         count(Reason::FlowAdopted);
@@ -285,21 +306,25 @@ extern "C" fn probe_ring(ring_index: u32, slot: u32) -> u64 {
         return NONE;
     };
     let mut why = NONE;
+    let mut suspect = NONE;
     let mut slot = slot;
     for _ in 0..PROBES {
         if let Some(target) = at(ring, slot)
             && weight(target.id as u32) != 0
         {
             if target.backend.state == state::UP {
-                return target.id as u64;
-            }
-            if target.backend.state == state::UNRESOLVED {
+                if !sign::is_suspect(target.id) {
+                    return target.id as u64;
+                }
+                suspect = target.id as u64;
+            } else if target.backend.state == state::UNRESOLVED {
                 why = UNRESOLVED;
             }
         }
         slot = next(slot);
     }
-    why
+    // All of them suspect: most likely it is this box that is cut off.
+    if suspect == NONE { why } else { suspect }
 }
 
 #[inline(always)]

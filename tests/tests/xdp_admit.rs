@@ -10,7 +10,7 @@ use lbd_common::{
 };
 use lbd_tests::xdp::{
     packet::{ACK, CLIENT4, CLIENT6, FIN, PSH, RST, SYN, VIP4, VIP6, v4, v6},
-    row::{Flow, Given, Out, check, half, open, row},
+    row::{Flow, Given, Out, check, half, open, row, unproven},
     world::{A, B, List, World},
 };
 
@@ -84,7 +84,7 @@ fn sessions_that_nobody_knows_are_adopted_within_a_rate() {
     let adopt = Given::Director(|director| director.adopt_per_second = 1);
     let adopted = Flow {
         flags: COUNTED | ADOPTED,
-        ..open(A)
+        ..unproven(A)
     };
     #[rustfmt::skip]
     let rows = [

@@ -21,7 +21,7 @@ use lbd_tests::{
             ACK, CLIENT_PORT, CLIENT4, CLIENT6, FIN, OUR_MAC, PORT, PSH, ROUTER_MAC, RST, SYN,
             Segment, VIP4, VIP6, v4, v6,
         },
-        row::{Flow, Given, Out, Row, check, closing, half, open, row},
+        row::{Flow, Given, Out, Row, check, closing, ended, half, open, row, unproven},
         world::{A, B, VIP_IDS, World, backend_mac},
     },
 };
@@ -104,7 +104,7 @@ fn the_vip_and_its_port_become_the_backends() {
     let ported = |segment| at_server(segment).to_port(SERVER_PORT);
     let adopted = Flow {
         flags: COUNTED | ADOPTED,
-        ..open(B)
+        ..unproven(B)
     };
     #[rustfmt::skip]
     let mut rows = vec![
@@ -112,7 +112,7 @@ fn the_vip_and_its_port_become_the_backends() {
         row("a SYN, IPv6", v6(SYN), [nat6, only_b], tx(&at_server(v6(SYN))), [], half(B)),
         row("a SYN to another port", v4(SYN), [port4, only_b], tx(&ported(v4(SYN))), [], half(B)),
         row("a SYN to another port, IPv6", v6(SYN), [port6, only_b], tx(&ported(v6(SYN))), [], half(B)),
-        row("the first ACK", v4(ACK), [nat4, on(half(B))], tx(&at_server(v4(ACK))), [C::FlowOpened], open(B)),
+        row("the first ACK", v4(ACK), [nat4, on(half(B))], tx(&at_server(v4(ACK))), [C::FlowOpened], unproven(B)),
         row("a FIN", v4(FIN | ACK), [nat4, on(open(B))], tx(&at_server(v4(FIN | ACK))), [C::FlowClosed], closing(B)),
         row("a RST", v6(RST), [port6, on(open(B))], tx(&ported(v6(RST))), [C::FlowClosed], closing(B)),
         row("in a flood: with a flow all the same", v4(SYN), [nat4, only_b, flood], tx(&at_server(v4(SYN))), [C::StatelessFlood], half(B)),
@@ -305,10 +305,16 @@ fn by_flow(host: &Host) -> Vec<Row> {
     let rows = vec![
         row("a SYN and ACK", from_server(back4(SYN | ACK)), [nat4, on(half(B))], to(back4(SYN | ACK)), [C::NatReply], half(B)),
         row("a SYN and ACK, IPv6", from_server(back6(SYN | ACK)), [nat6, on(half(B))], to(back6(SYN | ACK)), [C::NatReply], half(B)),
-        row("a FIN is no end", from_server(back4(FIN | ACK)), [nat4, on(open(B))], to(back4(FIN | ACK)), [C::NatReply], open(B)),
-        row("a RST is the end", from_server(back4(RST)), [nat4, on(open(B))], to(back4(RST)), [C::NatReply, C::FlowClosed], closing(B)),
-        row("a RST is the end, IPv6, of another port", ported(back6(RST | ACK)), [port6, on(open(B))], to(back6(RST | ACK)), [C::NatReply, C::FlowClosed], closing(B)),
-        row("a refused session", from_server(back4(RST | ACK)), [nat4, on(half(B))], to(back4(RST | ACK)), [C::NatReply], closing(B)),
+        row("payload proves the session", from_server(back4(ACK).payload(9)), [nat4, on(unproven(B))], to(back4(ACK).payload(9)), [C::NatReply], open(B)),
+        row("payload proves the session, IPv6", from_server(back6(ACK).payload(1)), [nat6, on(unproven(B))], to(back6(ACK).payload(1)), [C::NatReply], open(B)),
+        row("an ACK alone proves nothing", from_server(back4(ACK)), [nat4, on(unproven(B))], to(back4(ACK)), [C::NatReply], unproven(B)),
+        row("nor does payload of a stranger with the backend's address", back4(ACK).payload(9).from4(SERVER4).to_mac(OUR_MAC), [nat4, on(unproven(B))], to(back4(ACK).payload(9)), [C::NatReply], unproven(B)),
+        row("nor is its RST an end", back4(RST).from4(SERVER4).to_mac(OUR_MAC), [nat4, on(open(B))], to(back4(RST)), [C::NatReply], open(B)),
+        row("a FIN is the end, behind which the client's frames follow", from_server(back4(FIN | ACK)), [nat4, on(open(B))], to(back4(FIN | ACK)), [C::NatReply, C::FlowClosed], ended(B)),
+        row("a FIN after the client's", from_server(back4(FIN | ACK)), [nat4, on(closing(B))], to(back4(FIN | ACK)), [C::NatReply], ended(B)),
+        row("a RST is the end", from_server(back4(RST)), [nat4, on(open(B))], to(back4(RST)), [C::NatReply, C::FlowClosed], ended(B)),
+        row("a RST is the end, IPv6, of another port", ported(back6(RST | ACK)), [port6, on(open(B))], to(back6(RST | ACK)), [C::NatReply, C::FlowClosed], ended(B)),
+        row("a refused session", from_server(back4(RST | ACK)), [nat4, on(half(B))], to(back4(RST | ACK)), [C::NatReply], ended(B)),
         row("after the client's FIN", from_server(back4(ACK)), [nat4, on(closing(B))], to(back4(ACK)), [C::NatReply], closing(B)),
         row("on a node that is not the master", from_server(back4(ACK)), [nat4, on(open(B)), backup], to(back4(ACK)), [C::NatReply], open(B)),
         row("the second of two services", from_server(back4(ACK)), [Given::Do(two_to_b4), on(open(B))], to(back4(ACK)), [C::NatReply], open(B)),

@@ -23,7 +23,7 @@ use lbd_tests::{
             ACK, CLIENT_PORT, CLIENT4, CLIENT6, FIN, NODE_MAC, OUR_MAC, PORT, PSH, RST, SYN,
             Segment, VIP4, VIP6, marked, v4, v6,
         },
-        row::{Flow, Given, Out, Row, check, half, open, row},
+        row::{Flow, Given, Out, Row, check, half, open, row, unproven},
         tunnel::{in4, in6},
         world::{A, B, FAR, LOCAL, TUNNEL4, TUNNEL6, VIP_IDS, World, backend_mac, verdict},
     },
@@ -89,7 +89,7 @@ fn self_and(id: u16) -> Given {
 fn adopted(backend: u16) -> Flow {
     Flow {
         flags: COUNTED | ADOPTED,
-        ..open(backend)
+        ..unproven(backend)
     }
 }
 

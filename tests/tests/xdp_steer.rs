@@ -9,10 +9,13 @@ use lbd_common::{
 };
 use lbd_tests::xdp::{
     packet::{
-        ACK, FIN, NODE_MAC, OUR_MAC, PSH, ROUTER_MAC, RST, SYN, VIP4, VIP6, arp, ethernet,
+        ACK, FIN, NODE_MAC, OUR_MAC, PSH, ROUTER_MAC, RST, SYN, Segment, VIP4, VIP6, arp, ethernet,
         neighbour, v4, v6,
     },
-    row::{Flow, Given, Out, check, closing, doomed, half, open, row},
+    row::{
+        Flow, Given, Out, check, closing, doomed, ended, half, hung_up, open, row, uncounted,
+        unproven,
+    },
     world::{A, B, FAR, INGRESS, LOCAL, LOST, World},
 };
 
@@ -145,17 +148,19 @@ fn a_known_session_keeps_its_backend() {
         row("an ACK of an open session, IPv6", v6(ACK), [on(open(B))], Out::To(B), [], open(B)),
         row("data", v4(ACK | PSH).payload(500), [on(open(B))], Out::To(B), [], open(B)),
         row("data, IPv6 behind two tags", v6(ACK | PSH).tagged(&[7, 8]).payload(500), [on(open(B))], Out::To(B), [], open(B)),
-        row("the client's first ACK promotes", v4(ACK), [on(half(B))], Out::To(B), [C::FlowOpened], open(B)),
-        row("the client's first ACK promotes, IPv6", v6(ACK), [on(half(B))], Out::To(B), [C::FlowOpened], open(B)),
+        row("the client's first ACK is a claim", v4(ACK), [on(half(B))], Out::To(B), [C::FlowOpened], unproven(B)),
+        row("the client's first ACK is a claim, IPv6", v6(ACK), [on(half(B))], Out::To(B), [C::FlowOpened], unproven(B)),
         row("a SYN again, before the ACK", v4(SYN), [on(half(B))], Out::To(B), [], half(B)),
         row("a SYN on an open session", v4(SYN), [on(open(B))], Out::To(B), [], open(B)),
-        row("FIN closes", v4(FIN | ACK), [on(open(B))], Out::To(B), [C::FlowClosed], closing(B)),
-        row("RST closes", v4(RST), [on(open(B))], Out::To(B), [C::FlowClosed], closing(B)),
-        row("RST closes, IPv6", v6(RST | ACK), [on(open(B))], Out::To(B), [C::FlowClosed], closing(B)),
-        row("RST before the first ACK", v4(RST), [on(half(B))], Out::To(B), [], closing(B)),
+        row("FIN marks", v4(FIN | ACK), [on(open(B))], Out::To(B), [C::FlowClosed], closing(B)),
+        row("RST marks", v4(RST), [on(open(B))], Out::To(B), [C::FlowClosed], closing(B)),
+        row("RST marks, IPv6", v6(RST | ACK), [on(open(B))], Out::To(B), [C::FlowClosed], closing(B)),
+        row("RST before the first ACK", v4(RST), [on(half(B))], Out::To(B), [], hung_up(uncounted(half(B)))),
         row("frames after the FIN still follow", v4(ACK), [on(closing(B))], Out::To(B), [], closing(B)),
         row("a second FIN is not counted", v4(FIN | ACK), [on(closing(B))], Out::To(B), [], closing(B)),
-        row("a SYN after the FIN selects anew", v4(SYN), [on(closing(B))], Out::To(A), [], half(A)),
+        row("data takes the mark away", v4(ACK | PSH).payload(9), [on(closing(B))], Out::To(B), [], open(B)),
+        row("a SYN after the end selects anew", v4(SYN), [on(ended(B))], Out::To(A), [], half(A)),
+        row("frames after the end still follow", v4(FIN | ACK), [on(ended(B))], Out::To(B), [], ended(B)),
         row("a weight of 0 moves nobody", v4(ACK), [on(open(B)), Given::Weight(B, 0)], Out::To(B), [], open(B)),
         row("all weights 0 move nobody", v4(ACK), [on(open(B)), no_weights], Out::To(B), [], open(B)),
         row("another ring moves nobody", v4(ACK), [on(open(B)), Given::Candidates(A, A)], Out::To(B), [], open(B)),
@@ -208,6 +213,10 @@ fn only_the_leased_master_answers_for_the_vip() {
     check(&mut world, rows);
 }
 
+fn data(syn: &Segment) -> Vec<u8> {
+    syn.clone().flags(ACK | PSH).payload(20).bytes()
+}
+
 #[test]
 fn events_tell_of_sessions_once() {
     let Some(mut world) = World::load("events_tell_of_sessions_once") else {
@@ -222,6 +231,10 @@ fn events_tell_of_sessions_once() {
             (ack(ACK), 1, 1),
             (ack(ACK), 0, 1),
             (ack(ACK | PSH), 0, 1),
+            (data(&syn), 0, 1),
+            (data(&syn), 0, 1),
+            (data(&syn), 1, 1),
+            (data(&syn), 0, 1),
             (ack(FIN | ACK), 1, 0),
             (ack(FIN | ACK), 0, 0),
             (ack(RST), 0, 0),

@@ -36,21 +36,19 @@ pub const fn is_live(state: u8) -> bool {
 
 /// How long ago `seen` was, in its units. A clock that is a little behind the writer's sees the future,
 /// which is now; so is what is more than half of the counter's round away.
-///
-/// By arithmetic: a comparison would become a branch.
 #[inline(always)]
 #[must_use]
 pub const fn age(now_seen: u16, seen: u16) -> u16 {
-    let age = now_seen.wrapping_sub(seen).cast_signed();
-    (age & !(age >> 15)).cast_unsigned()
+    let age = now_seen.wrapping_sub(seen);
+    if age > u16::MAX / 2 { 0 } else { age }
 }
 
 /// How long ago `then` was, both on the fine clock of 20 bits ([`FINE_SHIFT`]); the future is now.
 #[inline(always)]
 #[must_use]
 pub const fn fine_age(now: u32, then: u32) -> u32 {
-    let age = (now << 12).wrapping_sub(then << 12).cast_signed() >> 12;
-    (age & !(age >> 31)).cast_unsigned()
+    let age = now.wrapping_sub(then) & 0xf_ffff;
+    if age > 0x7_ffff { 0 } else { age }
 }
 
 /// How readily a slot is given up, by its state, four bits each: lower is sooner, [`KEPT`] never.
@@ -78,8 +76,15 @@ const fn rank(state: u8, rank: u64) -> u64 {
 #[must_use]
 pub const fn keep_order(bits: u64, now_seen: u16) -> u64 {
     let rank = RANKS >> (4 * ((bits >> 16) & 7)) & 0xf;
-    rank << 16 | (0xffff - age(now_seen, (bits >> 48) as u16)) as u64
+    let age = now_seen
+        .wrapping_add(AHEAD)
+        .wrapping_sub((bits >> 48) as u16);
+    rank << 16 | (0xffff - age) as u64
 }
+
+/// What is so far in the future is younger than what is of now. No [`age`], which LLVM makes a branch of:
+/// one for each slot, and the kernel's verifier follows all of their combinations.
+const AHEAD: u16 = 64;
 
 /// Whether a slot of this [`keep_order`] is never given up to a new flow (but for one that has been idle
 /// for too long).

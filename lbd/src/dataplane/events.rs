@@ -17,6 +17,8 @@ pub enum EventKind {
     Opening,
     /// The client's first ACK was seen.
     Opened,
+    /// It is proven: the backend has answered through this box, or its client went on for long enough.
+    Proven,
     /// The client's FIN or RST was seen.
     Closed,
     /// A reply of a `nat` backend found no MAC on its way to the client; only the client's address
@@ -47,6 +49,7 @@ pub fn decode(event: &FlowEvent) -> Option<Event> {
         kind::OPENING => EventKind::Opening,
         kind::OPENED => EventKind::Opened,
         kind::CLOSED => EventKind::Closed,
+        kind::PROVEN => EventKind::Proven,
         kind::NO_NEIGHBOUR => EventKind::NoNeighbour,
         kind::DENIED => EventKind::Denied,
         kind::RATE_LIMITED => EventKind::RateLimited,

@@ -355,8 +355,8 @@ fn overdue(
         // Its client has said that it is over, and its box has not said that it began.
         state::UNPROVEN if speaks || word.flags & flag::CLIENT_ENDED != 0 => timeouts.unproven,
         state::UNPROVEN => timeouts.unproven_silent,
-        state::ESTABLISHED => timeouts.established,
-        state::CLOSING | state::ENDED => timeouts.ended,
+        state::ESTABLISHED | state::CLOSING => timeouts.established,
+        state::ENDED => timeouts.ended,
         state::DOOMED => timeouts.doomed,
         _ => return Some(&mut report.impossible),
     };

@@ -136,8 +136,7 @@ fn agrees_with_model<K: FlowKey + std::hash::Hash>(
                                 timeouts.unproven
                             }
                             state::UNPROVEN => timeouts.unproven_silent,
-                            state::ESTABLISHED => timeouts.established,
-                            state::CLOSING => timeouts.ended,
+                            state::ESTABLISHED | state::CLOSING => timeouts.established,
                             _ => timeouts.doomed,
                         }
                 });

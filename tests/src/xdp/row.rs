@@ -1,4 +1,6 @@
 //! A row of a fixture table.
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use lbd_common::{
     backend::state as backend_state,
@@ -70,13 +72,61 @@ pub fn open(backend: u16) -> Flow {
     }
 }
 
-/// A session that the client has ended.
+/// A session that the client says is open.
+#[must_use]
+pub fn unproven(backend: u16) -> Flow {
+    Flow {
+        backend,
+        state: state::UNPROVEN,
+        flags: flag::COUNTED,
+    }
+}
+
+/// An unproven session whose client has sent so many frames with payload.
+#[must_use]
+pub fn going_on(backend: u16, frames: u8) -> Flow {
+    let flow = unproven(backend);
+    Flow {
+        flags: flow.flags | frames << 4,
+        ..flow
+    }
+}
+
+/// The same flow, which does not count.
+#[must_use]
+pub fn uncounted(flow: Flow) -> Flow {
+    Flow {
+        flags: flow.flags & !flag::COUNTED,
+        ..flow
+    }
+}
+
+/// The same flow, whose client has sent FIN or RST, or somebody in its name.
+#[must_use]
+pub fn hung_up(flow: Flow) -> Flow {
+    Flow {
+        flags: flow.flags | flag::CLIENT_ENDED,
+        ..flow
+    }
+}
+
+/// A session that its backend has ended.
+#[must_use]
+pub fn ended(backend: u16) -> Flow {
+    Flow {
+        backend,
+        state: state::ENDED,
+        flags: 0,
+    }
+}
+
+/// An established session that its client seems to have ended.
 #[must_use]
 pub fn closing(backend: u16) -> Flow {
     Flow {
         backend,
         state: state::CLOSING,
-        flags: 0,
+        flags: flag::CLIENT_ENDED,
     }
 }
 
@@ -264,7 +314,12 @@ fn run(world: &mut World, row: &Row) -> Result<()> {
     let flow = flows.first().map(|word| Flow {
         backend: word.backend,
         state: word.state,
-        flags: word.flags,
+        // When a half-open flow began is no matter of the row.
+        flags: if word.state == state::HALF_OPEN {
+            word.with_fine(0).flags
+        } else {
+            word.flags
+        },
     });
     ensure!(
         flow == row.after,
@@ -335,6 +390,9 @@ fn expected(row: &Row, out: &[u8]) -> (u32, Vec<u8>) {
 fn give(world: &mut World, given: Given) -> Result<()> {
     match given {
         Given::Flow(flow) => {
+            if flow == half(flow.backend) {
+                return world.half_open(flow.backend, Duration::ZERO);
+            }
             if flow.flags & flag::COUNTED != 0 {
                 world.set_load(flow.backend, 1)?;
             }

@@ -18,6 +18,7 @@ use lbd_common::{
     node::{Node, mac_to_u64},
     rate::Rates,
     ring::RING_SLOTS,
+    sign::Sign,
     vip::Vip,
 };
 
@@ -222,6 +223,8 @@ impl World {
         for id in 0..8 {
             self.array::<u64>(maps::LOAD)?.set(id, 0, 0)?;
             self.array::<u32>(maps::WEIGHTS)?.set(id, 0, 0)?;
+            self.array::<Sign>(maps::SIGNS)?
+                .set(id, Sign::default(), 0)?;
             self.array::<Backend>(maps::BACKENDS)?
                 .set(id, Backend::default(), 0)?;
             self.per_cpu(maps::BACKEND_STATS, id, BackendStats::default())?;

@@ -100,6 +100,7 @@ impl Book {
         let change = match event.kind {
             EventKind::Opening => Change::Opening,
             EventKind::Opened => Change::Opened,
+            EventKind::Proven => Change::Alive { age: 0 },
             EventKind::Closed => Change::Closed,
             EventKind::NoNeighbour | EventKind::Denied | EventKind::RateLimited => return None,
         };
@@ -109,7 +110,8 @@ impl Book {
     /// What peers are told of a flow that is in the table.
     pub(super) fn of_flow<K: FlowKey>(&self, flow: &Flow<K>, now_seen: u16) -> Option<FlowRecord> {
         let change = match flow.word.state {
-            state::HALF_OPEN => Change::Opening,
+            // Its client's next frame makes it unproven there too.
+            state::HALF_OPEN | state::UNPROVEN => Change::Opening,
             state::ESTABLISHED => Change::Alive {
                 age: age(now_seen, flow.word.seen),
             },

@@ -65,9 +65,17 @@ fn open<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> 
         backend: told.backend.0,
         state: match told.change {
             Change::Opening => state::HALF_OPEN,
+            // The client's word, that the peer has seen.
+            Change::Opened => state::UNPROVEN,
             _ => state::ESTABLISHED,
         },
-        flags: flag::COUNTED | flag::FROM_PEER,
+        flags: flag::COUNTED
+            | flag::FROM_PEER
+            | match told.change {
+                // It began at the end of this unit at the latest: no SYN that comes again is early.
+                Change::Opening => 0xf << 4,
+                _ => 0,
+            },
     };
     let told_seen = match told.change {
         Change::Alive { age } => now_seen.wrapping_sub(age),
@@ -83,12 +91,17 @@ fn open<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> 
         let is_newer = age(now_seen, known.seen) > age(now_seen, told_seen) + NOTED_UNITS;
         let (changed, outcome) = if is_same(known, new) {
             // The word of a session that goes on: only the time is news.
+            let advances = new.state > known.state;
             let renewed = NewFlow {
                 state: known.state.max(new.state),
-                flags: known.flags,
+                flags: if advances {
+                    known.with_fine(0).flags | flag::COUNTED
+                } else {
+                    known.flags
+                },
                 ..new
             };
-            if !is_newer && renewed.state == known.state {
+            if !is_newer && !advances {
                 return Outcome::Known;
             }
             (renewed, Outcome::Known)
@@ -107,7 +120,7 @@ fn open<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> 
 
 /// Whether what is known is the flow that is told of.
 fn is_same(known: FlowWord, told: NewFlow) -> bool {
-    let is_open = matches!(known.state, state::HALF_OPEN | state::ESTABLISHED);
+    let is_open = (state::HALF_OPEN..=state::ESTABLISHED).contains(&known.state);
     is_open && known.backend == told.backend
 }
 
@@ -122,7 +135,7 @@ fn gives_way(known: FlowWord, told: Told, is_newer: bool) -> bool {
     let opened = told.change == Change::Opened;
     match known.state {
         state::DOOMED => false,
-        state::CLOSING => is_event || is_newer,
+        state::CLOSING | state::ENDED => is_event || is_newer,
         state::HALF_OPEN => opened || (is_event && only_told) || is_newer,
         _ => (is_event && only_told) || (opened && is_guess && told.by_backend) || is_newer,
     }
@@ -197,14 +210,23 @@ mod tests {
         let (word, counters) = tell(None, &[Change::Opening]);
         let word = word.unwrap();
         assert_eq!((word.backend, word.state), (2, state::HALF_OPEN));
-        assert_eq!(word.flags, flag::COUNTED | flag::FROM_PEER);
+        assert_eq!(word.with_fine(0).flags, flag::COUNTED | flag::FROM_PEER);
         assert_eq!((word.seen, counters.flows_inserted), (NOW, 1));
         let (word, counters) = tell(None, &[Change::Opening, Change::Opened]);
-        assert_eq!(word.unwrap().state, state::ESTABLISHED);
+        let word = word.unwrap();
+        assert_eq!(word.state, state::UNPROVEN, "a client's word");
+        assert_eq!(word.flags, flag::COUNTED | flag::FROM_PEER);
         assert_eq!((counters.flows_inserted, counters.flows_known), (1, 1));
-        let (word, counters) = tell(None, &[Change::Opened, Change::Closed]);
+        let proven = Change::Alive { age: 0 };
+        let (word, _) = tell(None, &[Change::Opening, Change::Opened, proven]);
+        assert_eq!(word.unwrap().state, state::ESTABLISHED);
+        let (word, counters) = tell(None, &[proven, Change::Closed]);
         assert_eq!(word.unwrap().state, state::CLOSING);
         assert_eq!(counters.flows_closed, 1);
+        let (word, _) = tell(None, &[Change::Opened, Change::Closed]);
+        let word = word.unwrap();
+        assert_eq!(word.state, state::UNPROVEN);
+        assert_eq!(word.flags & flag::COUNTED, 0);
     }
 
     #[test]

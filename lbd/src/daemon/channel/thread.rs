@@ -297,7 +297,10 @@ impl Worker {
                     EventKind::NoNeighbour => no_neighbour.push(source),
                     EventKind::Denied => denied.push((source, Refusal::Listed)),
                     EventKind::RateLimited => denied.push((source, Refusal::Rate)),
-                    EventKind::Opening | EventKind::Opened | EventKind::Closed => {}
+                    EventKind::Opening
+                    | EventKind::Opened
+                    | EventKind::Proven
+                    | EventKind::Closed => {}
                 }
             })
             .filter_map(|event| book.of_event(&event))

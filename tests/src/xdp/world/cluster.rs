@@ -270,7 +270,7 @@ impl World {
 }
 
 /// The clock of `OWN_SEEN`.
-fn monotonic_ns() -> u64 {
+pub(super) fn monotonic_ns() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

@@ -1,14 +1,47 @@
 //! Sessions that the table knows.
+use std::time::Duration;
+
 use anyhow::Result;
 use lbd_common::{
-    flow::{Bucket4, Bucket6, FlowWord, Slot4, Slot6, buckets, hash4, hash6, tag},
+    flow::{
+        Bucket4, Bucket6, FINE_SHIFT, FlowWord, Slot4, Slot6, buckets, flag, hash4, hash6, state,
+        tag,
+    },
     maps,
+    sign::Sign,
 };
 
+use super::cluster::monotonic_ns;
 use super::{BUCKETS, VIP_IDS, World, words};
 use crate::xdp::packet::{CLIENT_PORT, CLIENT4, CLIENT6};
 
 impl World {
+    /// What tells whether a backend's box lives: its last sign so long ago, or never, and the bits of
+    /// [`lbd_common::sign::flag`].
+    pub fn sign(&mut self, backend: u16, ago: Option<Duration>, flags: u32) -> Result<()> {
+        let sign = Sign {
+            last_ns: ago.map_or(0, |ago| monotonic_ns().saturating_sub(nanoseconds(ago))),
+            flags,
+            ..Sign::default()
+        };
+        let mut map = self.array::<Sign>(maps::SIGNS)?;
+        Ok(map.set(backend.into(), sign, 0)?)
+    }
+
+    /// SYNs that came again without a sign of this backend.
+    pub fn unanswered(&mut self, backend: u16) -> Result<u64> {
+        let map = self.array::<Sign>(maps::SIGNS)?;
+        Ok(map.get(&backend.into(), 0)?.unanswered)
+    }
+
+    /// Writes a half-open flow of the client, whose SYN came so long ago.
+    pub fn half_open(&mut self, backend: u16, ago: Duration) -> Result<()> {
+        self.set_load(backend, 1)?;
+        let fine = monotonic_ns().saturating_sub(nanoseconds(ago)) >> FINE_SHIFT;
+        let flags = flag::COUNTED | (fine as u8) << 4;
+        self.flow(backend, state::HALF_OPEN, flags, (fine >> 4) as u16)
+    }
+
     /// Writes a flow of the client, of both families: into its first bucket's last slot.
     pub fn flow(&mut self, backend: u16, state: u8, flags: u8, seen: u16) -> Result<()> {
         let word = |hash| FlowWord {
@@ -125,4 +158,8 @@ pub fn client_hash4() -> u64 {
 #[must_use]
 pub fn client_hash6() -> u64 {
     hash6(words(CLIENT6.octets()), CLIENT_PORT.to_be(), VIP_IDS[1])
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

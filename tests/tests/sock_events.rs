@@ -99,7 +99,7 @@ fn what_it_costs_is_told() {
         told += sockets.by_ref().count() as u64;
     }
     let after = run();
-    let (time, count) = (after.0 - before.0, after.1 - before.1);
+    let (time, count) = (after.0.saturating_sub(before.0), after.1 - before.1);
     println!(
         "{} ns a session: {count} changes of state of {SESSIONS} sessions, {} ns each",
         time.as_nanos() / u128::from(SESSIONS),

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// The crates with targets.
 const CRATES: [&str; 2] = ["lbd/fuzz", "lbd-ebpf/fuzz"];
 
-/// SanitizerCoverage as cargo-fuzz asks for it.
+/// `SanitizerCoverage` as cargo-fuzz asks for it.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
                      -Cllvm-args=-sanitizer-coverage-pc-table \

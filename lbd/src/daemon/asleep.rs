@@ -39,7 +39,7 @@ mod tests {
             "it slept before the start"
         );
         assert_eq!(asleep.look(101 * S, 91 * S - 1000), None);
-        assert_eq!(asleep.look(161 * S, 91 * S), Some(60 * S));
+        assert_eq!(asleep.look(161 * S, 91 * S - 1000), Some(60 * S));
         assert_eq!(asleep.look(162 * S, 92 * S), None);
         assert_eq!(
             asleep.look(400 * S, 330 * S),

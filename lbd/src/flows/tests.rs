@@ -78,6 +78,27 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// What a sweep leaves of the model.
+fn sweep_model<K>(model: &mut HashMap<K, (NewFlow, u16)>, now: u16) {
+    let timeouts = Timeouts::default();
+    model.retain(|_, (flow, seen)| {
+        now - *seen
+            <= match flow.state {
+                state::HALF_OPEN => timeouts.half_open,
+                state::UNPROVEN if flow.flags == flag::CLIENT_ENDED => timeouts.unproven,
+                state::UNPROVEN => timeouts.unproven_silent,
+                state::ESTABLISHED | state::CLOSING => timeouts.established,
+                _ => timeouts.doomed,
+            }
+    });
+    for (flow, seen) in model.values_mut() {
+        let is_claim = matches!(flow.state, state::HALF_OPEN | state::UNPROVEN);
+        if is_claim && now - *seen >= ON_ITS_WAY_UNITS {
+            flow.flags &= !flag::COUNTED;
+        }
+    }
+}
+
 /// Runs the actions on a table that is large enough to displace nothing, and on a map beside it.
 fn agrees_with_model<K: FlowKey + std::hash::Hash>(
     key: impl Fn(u32) -> K,
@@ -126,26 +147,8 @@ fn agrees_with_model<K: FlowKey + std::hash::Hash>(
             }
             Action::Pass(units) => now += units,
             Action::Sweep => {
-                let timeouts = Timeouts::default();
                 let before = model.len();
-                model.retain(|_, (flow, seen)| {
-                    now - *seen
-                        <= match flow.state {
-                            state::HALF_OPEN => timeouts.half_open,
-                            state::UNPROVEN if flow.flags == flag::CLIENT_ENDED => {
-                                timeouts.unproven
-                            }
-                            state::UNPROVEN => timeouts.unproven_silent,
-                            state::ESTABLISHED | state::CLOSING => timeouts.established,
-                            _ => timeouts.doomed,
-                        }
-                });
-                for (flow, seen) in model.values_mut() {
-                    let is_claim = matches!(flow.state, state::HALF_OPEN | state::UNPROVEN);
-                    if is_claim && now - *seen >= ON_ITS_WAY_UNITS {
-                        flow.flags &= !flag::COUNTED;
-                    }
-                }
+                sweep_model(&mut model, now);
                 let report = sweep_table(&flows, &load, now);
                 prop_assert_eq!(report.expired, (before - model.len()) as u64);
                 for id in 0..BACKENDS {

@@ -38,8 +38,10 @@ impl World {
     pub fn half_open(&mut self, backend: u16, ago: Duration) -> Result<()> {
         self.set_load(backend, 1)?;
         let fine = monotonic_ns().saturating_sub(nanoseconds(ago)) >> FINE_SHIFT;
-        let flags = flag::COUNTED | (fine as u8) << 4;
-        self.flow(backend, state::HALF_OPEN, flags, (fine >> 4) as u16)
+        let fraction = u8::try_from(fine & 0xf)?;
+        let seen = u16::try_from(fine >> 4 & 0xffff)?;
+        let flags = flag::COUNTED | fraction << 4;
+        self.flow(backend, state::HALF_OPEN, flags, seen)
     }
 
     /// Writes a flow of the client, of both families: into its first bucket's last slot.

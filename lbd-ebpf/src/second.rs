@@ -10,6 +10,10 @@
 //! The second one, once it has the session, says so to the other nodes' daemons: the director learns
 //! whose the session is, and its next frames come straight.
 //!
+//! A missing socket is no proof that the session is elsewhere: the service may redirect some sources to
+//! another port, or keep their sockets in a container. So a session whose SYN was handed to this box is noted
+//! in its flow table ([`begin`]), and stays here whatever the socket table shows ([`began_here`]).
+//!
 //! ICMP errors go up at once: which box has the session that one is about is not worth two lookups.
 use aya_ebpf::{
     bindings::{xdp_action, xdp_md},
@@ -18,9 +22,9 @@ use aya_ebpf::{
 use lbd_common::{
     backend::{mode, state},
     counters::Reason,
-    director::Director,
+    director::{Director, flag},
     event::kind,
-    flow::state as flow_state,
+    flow::{FlowWord, flag as flow_flag, state as flow_state},
 };
 use lbd_ebpf::mark;
 
@@ -28,13 +32,15 @@ use crate::{
     admit,
     backend::Target,
     classify::{ForVip, service, vip4, vip6},
-    event,
+    clock, event,
     exit::{Exit, Stage, count},
     family::{Family, V4, V6, key4, key6},
     flow,
     forward::forward,
+    lists::Listed,
     nat,
     packet::Packet,
+    rate,
     rewrite::{Hop, next_hop},
     select::{other_than_own, own_candidate, slots},
     socket,
@@ -47,10 +53,21 @@ use crate::{
 #[inline(always)]
 pub(crate) fn handed(ctx: *mut xdp_md, counts: bool) -> u32 {
     let found = socket::find_socket(ctx);
-    if found & socket::MARKED != 0 {
-        return last(ctx, found & socket::WHOSE);
+    if found & socket::BEGINS != 0 {
+        match begin(ctx, !counts as u32) {
+            DENIED => return Exit::Drop(Reason::DropDenied).finish(),
+            ODD_SOURCE => return Exit::Drop(Reason::DropOddSource).finish(),
+            _ => {}
+        }
     }
-    if found == socket::NOT_OWN {
+    let mut whose = found & socket::WHOSE;
+    if whose == socket::NOT_OWN && began_here(ctx) != 0 {
+        whose = KEPT;
+    }
+    if found & socket::MARKED != 0 {
+        return last(ctx, whose);
+    }
+    if whose == socket::NOT_OWN {
         let other = other_candidate(ctx);
         return match other {
             NOBODY => Exit::Pass(Reason::PassNoSession).finish(),
@@ -62,6 +79,109 @@ pub(crate) fn handed(ctx: *mut xdp_md, counts: bool) -> u32 {
         count(Reason::PassFromNode);
     }
     xdp_action::XDP_PASS
+}
+
+/// Of [`socket::WHOSE`], as this module has it: the session has no socket here, and it began here.
+const KEPT: u32 = 3;
+
+/// The session may begin.
+const BEGUN: u32 = 0;
+/// Its source is denied.
+const DENIED: u32 = 1;
+/// No client has its source.
+const ODD_SOURCE: u32 = 2;
+
+/// Notes that a session begins on this box, unless it may not.
+///
+/// Who put a packet into a tunnel is known by the outer source alone, which others can forge where the
+/// network lets them: so what comes out of one is judged as at the director. What comes from a box's
+/// MAC was judged there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn begin(ctx: *mut xdp_md, is_tunnelled: u32) -> u32 {
+    let packet = Packet::new(XdpContext::new(ctx));
+    let is_tunnelled = is_tunnelled != 0;
+    let Some((place, ends)) = segment(&packet) else {
+        return BEGUN;
+    };
+    let Some(director) = admit::director() else {
+        return BEGUN;
+    };
+    let judged = if place.is_v4 {
+        frame4(&ends).map(|frame| begin_flow::<1, V4>(&frame, director, is_tunnelled))
+    } else {
+        frame6(&ends).map(|frame| begin_flow::<3, V6>(&frame, director, is_tunnelled))
+    };
+    judged.unwrap_or(BEGUN)
+}
+
+#[inline(always)]
+fn begin_flow<const K: usize, F: Family<K>>(
+    frame: &ForVip<K>,
+    director: &Director,
+    is_tunnelled: bool,
+) -> u32 {
+    if is_tunnelled {
+        if F::is_odd_source(&frame.key) {
+            return ODD_SOURCE;
+        }
+        if director.flags & flag::LISTS != 0 && F::listed(&frame.key) == Listed::Denied {
+            return DENIED;
+        }
+    }
+    let is_flood = director.flags & flag::FLOOD != 0 || rate::is_flood(director.flood_per_second);
+    if !is_flood
+        && flow::find::<K, F>(frame).is_none()
+        && let Some(own) = own_candidate(director, slots::<K, F>(frame, director))
+    {
+        let state = flow_state::HALF_OPEN;
+        flow::insert::<K, F>(frame, own.id, state, 0, director.idle_units);
+    }
+    BEGUN
+}
+
+/// Whether the session began on this box, as its own flow table has it and no peer has said. It is noted
+/// that it goes on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn began_here(ctx: *mut xdp_md) -> u32 {
+    let packet = Packet::new(XdpContext::new(ctx));
+    let Some((place, ends)) = segment(&packet) else {
+        return 0;
+    };
+    let began = if place.is_v4 {
+        frame4(&ends).is_some_and(|frame| is_begun::<1, V4>(&frame))
+    } else {
+        frame6(&ends).is_some_and(|frame| is_begun::<3, V6>(&frame))
+    };
+    began as u32
+}
+
+#[inline(always)]
+fn is_begun<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> bool {
+    let Some(known) = flow::find::<K, F>(frame) else {
+        return false;
+    };
+    let word = known.word();
+    let is_told = word.flags & (flow_flag::FROM_PEER | flow_flag::ADOPTED) != 0;
+    if is_told || matches!(word.state, flow_state::ENDED | flow_state::DOOMED) {
+        return false;
+    }
+    if !Target::get(word.backend).is_some_and(Target::is_local) {
+        return false;
+    }
+    // No more than unproven: a stranger's SYN and ACK are handed here like a client's. Where the session has a
+    // socket that the kernel tells of, the daemon proves it.
+    if frame.is_data() && (word.state == flow_state::HALF_OPEN || !known.is_noted()) {
+        let seen = clock::seen();
+        let mut new = FlowWord { seen, ..word };
+        if word.state == flow_state::HALF_OPEN {
+            new.state = flow_state::UNPROVEN;
+            new.flags = flow_flag::COUNTED;
+        }
+        flow::change(&known, new);
+    }
+    true
 }
 
 /// A marked frame goes up without its mark.
@@ -86,7 +206,7 @@ fn last(ctx: *mut xdp_md, whose: u32) -> u32 {
 /// A function of its own, like those that follow: what they need of the stack does not add up.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn put_mark(ctx: *mut xdp_md, marked: u32) -> u32 {
+pub(crate) extern "C" fn put_mark(ctx: *mut xdp_md, marked: u32) -> u32 {
     let mut packet = Packet::new(XdpContext::new(ctx));
     let Some((place, _)) = segment(&packet) else {
         return 0;

@@ -39,6 +39,8 @@ pub(crate) const OWN: u32 = 1;
 pub(crate) const NOT_OWN: u32 = 2;
 /// Besides: the frame has the [`mark`].
 pub(crate) const MARKED: u32 = 4;
+/// Besides: the frame begins a session.
+pub(crate) const BEGINS: u32 = 8;
 
 /// Whose the session of a segment for a VIP is.
 #[inline(always)]
@@ -82,7 +84,9 @@ fn whose(packet: &Packet) -> Option<u32> {
     let tcp = Tcp(packet.window(place.transport)?);
     let marked = if mark::is_set(tcp.0) { MARKED } else { 0 };
     if tcp.flags() & tcp_flag::SYN != 0 {
-        return Some(UNKNOWN | marked);
+        let others = tcp_flag::ACK | tcp_flag::RST | tcp_flag::FIN;
+        let begins = tcp.flags() & others == 0;
+        return Some(UNKNOWN | marked | if begins { BEGINS } else { 0 });
     }
     let vip = if place.is_v4 {
         vip4(Ipv4::at(packet, place.network)?.destination())

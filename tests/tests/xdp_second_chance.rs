@@ -11,8 +11,12 @@ use anyhow::Result;
 use lbd_common::{
     backend::state::{DEAD, UNRESOLVED},
     counters::Reason as C,
+    director::flag::FLOOD,
     event::kind,
-    flow::flag::{ADOPTED, COUNTED, FROM_PEER},
+    flow::{
+        flag::{ADOPTED, COUNTED, FROM_PEER},
+        state::{ENDED, UNPROVEN},
+    },
 };
 use lbd_tests::{
     lab::{Lab, Spec},
@@ -86,6 +90,13 @@ fn self_and(id: u16) -> Given {
     Given::Candidates(LOCAL, id)
 }
 
+fn told(backend: u16) -> Flow {
+    Flow {
+        flags: COUNTED | FROM_PEER,
+        ..open(backend)
+    }
+}
+
 fn adopted(backend: u16) -> Flow {
     Flow {
         flags: COUNTED | ADOPTED,
@@ -154,7 +165,8 @@ fn second_chances() -> Vec<Row> {
         row("behind two tags, with IPv4 options", tagged.clone(), [TOLD, self_and(B)], on_to(B, &tagged), [C::SecondChance], None),
         row("a FIN", handed4(FIN | ACK), [TOLD, self_and(A)], on_to(A, &handed4(FIN | ACK)), [C::SecondChance], None),
         row("a RST", handed6(RST), [TOLD, self_and(A)], on_to(A, &handed6(RST)), [C::SecondChance], None),
-        row("a flow of this box's own says otherwise: it steers nobody's frames twice", data4.clone(), [TOLD, self_and(A), Given::Flow(open(B))], on_to(A, &data4), [C::SecondChance], open(B)),
+        row("a flow that a peer told of says otherwise: nobody's frames are steered twice", data4.clone(), [TOLD, self_and(A), Given::Flow(told(B))], on_to(A, &data4), [C::SecondChance], told(B)),
+        row("a flow of this box's own says otherwise, and it is not the master", data4.clone(), [TOLD, self_and(A), Given::Flow(open(B)), Given::Backup], on_to(A, &data4), [C::SecondChance], open(B)),
         row("on another interface", data4.clone(), [TOLD, self_and(FAR)], Out::Redirect(far), [C::SecondChance], None),
         row("through a tunnel", data4.clone(), [TOLD, self_and(TUNNEL4)], Out::Tx(tunnelled4), [C::SecondChance], None),
         row("through a tunnel, 6 in 4", data6.clone(), [TOLD, self_and(TUNNEL4)], Out::Tx(tunnelled6), [C::SecondChance], None),
@@ -165,7 +177,7 @@ fn second_chances() -> Vec<Row> {
         row("the other has died: nobody has the session", data4.clone(), [TOLD, self_and(A), Given::Is(A, DEAD)], Out::Pass, [C::PassNoSession], None),
         row("the other is this box, too", data4.clone(), [TOLD, self_and(LOCAL)], Out::Pass, [C::PassNoSession], None),
         row("the other is behind NAT, where a session needs its flow", data4.clone(), [TOLD, self_and(B), Given::Do(|world| world.nat(B, "10.0.0.11".parse()?, None, &[]))], Out::Pass, [C::PassNoSession], None),
-        row("a new session", handed4(SYN), [TOLD, self_and(A)], Out::Pass, [C::PassFromNode], None),
+        row("a new session", handed4(SYN), [TOLD, self_and(A), Given::Backup], Out::Pass, [C::PassFromNode], half(LOCAL)),
         row("a SYN with an ACK, which no client sends", handed6(SYN | ACK), [TOLD, self_and(A)], Out::Pass, [C::PassFromNode], None),
         row("an ICMP error", icmp4(3, 4).from_mac(NODE_MAC), [TOLD, self_and(A)], Out::Pass, [C::PassFromNode], None),
         row("an ICMPv6 error", icmp6(2, 0).from_mac(NODE_MAC), [TOLD, self_and(A)], Out::Pass, [C::PassFromNode], None),
@@ -426,4 +438,43 @@ fn a_director_keeps_in_mind_that_its_sessions_have_sockets() {
         Ok(())
     };
     lab.nodes[0].inside(work).unwrap().unwrap();
+}
+
+#[test]
+fn a_session_that_began_here_stays_whatever_the_sockets_say() {
+    let name = "a_session_that_began_here_stays_whatever_the_sockets_say";
+    if !lbd_tests::root_or_skip(name) {
+        return;
+    }
+    let lab = lab();
+    let (syn4, syn6, data4, data6) = (handed4(SYN), handed6(SYN), handed4(ACK), handed6(ACK));
+    let (backup, mine) = (Given::Backup, self_and(A));
+    let began = |flow| Given::Flow(flow);
+    let unproven = Flow {
+        state: UNPROVEN,
+        ..open(LOCAL)
+    };
+    let ended = Flow {
+        state: ENDED,
+        ..half(LOCAL)
+    };
+    let past = Out::PassChanged(data4.bytes());
+    #[rustfmt::skip]
+    let rows = vec![
+        row("it begins", syn4.clone(), [backup, mine], Out::Pass, [C::PassFromNode], half(LOCAL)),
+        row("it begins, IPv6, with the mark", marked(syn6.bytes()), [backup, mine], Out::PassChanged(syn6.bytes()), [C::PassFromNode], half(LOCAL)),
+        row("it begins, out of a tunnel", in4(v4(SYN).packet()), [backup, mine], Out::PassChanged(v4(SYN).bytes()), [C::Decapsulated], half(LOCAL)),
+        row("this box is no candidate: nothing to note", syn4.clone(), [backup], Out::Pass, [C::PassFromNode], None),
+        row("in a flood nothing is noted", syn4.clone(), [mine, Given::Director(|director| { director.role = 0; director.flags = FLOOD; })], Out::Pass, [C::PassFromNode], None),
+        row("it goes on, and no socket of it is here", data4.clone(), [backup, TOLD, mine, began(half(LOCAL))], Out::Pass, [C::PassFromNode], unproven),
+        row("it goes on, IPv6", data6.clone(), [backup, TOLD, mine, began(unproven)], Out::Pass, [C::PassFromNode], unproven),
+        row("it goes on, out of a tunnel", in4(v4(ACK).packet()), [backup, TOLD, mine, began(open(LOCAL))], Out::PassChanged(v4(ACK).bytes()), [C::Decapsulated], open(LOCAL)),
+        row("it goes on, after a second chance", marked(data4.bytes()), [backup, TOLD, mine, began(open(LOCAL))], past, [C::PassFromNode], open(LOCAL)),
+        row("it ends", handed4(FIN | ACK), [backup, TOLD, mine, began(open(LOCAL))], Out::Pass, [C::PassFromNode], open(LOCAL)),
+        row("it has ended", data4.clone(), [backup, TOLD, mine, began(ended)], on_to(A, &data4), [C::SecondChance], ended),
+        row("a peer says that it is here: no evidence", data4.clone(), [backup, TOLD, mine, began(told(LOCAL))], on_to(A, &data4), [C::SecondChance], told(LOCAL)),
+        row("the ring said that it is here: no evidence", data4.clone(), [backup, TOLD, mine, began(adopted(LOCAL))], on_to(A, &data4), [C::SecondChance], adopted(LOCAL)),
+    ];
+    let work = || check(&mut World::load(name).unwrap(), rows);
+    lab.nodes[0].inside(work).unwrap();
 }

@@ -1,13 +1,13 @@
 //! `forwarding: ipip`, packet by packet: into the tunnel, too long for it, and out of it.
 use std::collections::BTreeSet;
 
-use lbd_common::{backend::state::UNRESOLVED, counters::Reason as C};
+use lbd_common::{backend::state::UNRESOLVED, counters::Reason as C, director::flag};
 use lbd_tests::xdp::{
     icmp::{Icmp, icmp4, icmp6},
-    packet::{ACK, FIN, NODE_MAC, PSH, SYN, Segment, v4, v6},
+    packet::{ACK, CLIENT4, CLIENT6, FIN, NODE_MAC, PSH, SYN, Segment, VIP6, v4, v6},
     row::{Flow, Given, Out, check, closing, half, open, row, unproven},
     tunnel::{OWN4, OWN6, PEER4, PEER6, in4, in6},
-    world::{OTHER_INTERFACE, TUNNEL4, TUNNEL6, World, verdict},
+    world::{List, OTHER_INTERFACE, TUNNEL4, TUNNEL6, World, verdict},
 };
 
 fn on(flow: Flow) -> Given {
@@ -221,6 +221,36 @@ fn nothing_else_is_taken_out_of_a_tunnel() {
         row("an inner IPv4 header of 16 bytes", in4(syn.clone()).edit(34, &[0x44]), [], Out::Drop, [C::DropMalformed], None),
         row("a part of an inner packet", in4(syn.clone()).edit(40, &[0x20, 0]), [], Out::Drop, [C::DropFragment], None),
         row("a part of an inner IPv6 packet", in6(syn6).edit(60, &[44]), [], Out::Drop, [C::DropFragment], None),
+    ];
+    check(&mut world, rows);
+}
+
+#[test]
+fn the_lists_are_for_what_comes_out_of_a_tunnel_too() {
+    let Some(mut world) = World::load("the_lists_are_for_what_comes_out_of_a_tunnel_too") else {
+        return;
+    };
+    let listed = Given::Director(|director| {
+        director.role = 0;
+        director.flags = flag::LISTS;
+    });
+    let deny = Given::Do(|world| {
+        world.list(List::Deny, CLIENT4.into(), 24)?;
+        world.list(List::Deny, CLIENT6.into(), 48)
+    });
+    let allow = Given::Do(|world| world.list(List::Allow, CLIENT4.into(), 32));
+    let out = [C::Decapsulated];
+    let denied = [C::Decapsulated, C::DropDenied];
+    let odd = [C::Decapsulated, C::DropOddSource];
+    #[rustfmt::skip]
+    let rows = [
+        row("a denied source, 4 in 4", in4(v4(SYN).packet()), [listed, deny], Out::Drop, denied, None),
+        row("a denied source, 6 in 6", in6(v6(SYN).packet()), [listed, deny], Out::Drop, denied, None),
+        row("allowed within what is denied", in4(v4(SYN).packet()), [listed, deny, allow], Out::PassChanged(v4(SYN).bytes()), out, None),
+        row("not listed", in4(v4(SYN).packet()), [listed], Out::PassChanged(v4(SYN).bytes()), out, None),
+        row("in mid-session the lists ask nobody", in4(v4(ACK).packet()), [listed, deny], Out::PassChanged(v4(ACK).bytes()), out, None),
+        row("an odd source", in4(v4(SYN).from4([127, 0, 0, 1].into()).packet()), [listed], Out::Drop, odd, None),
+        row("an odd source, 6 in 4", in4(v6(SYN).from6(VIP6).packet()), [listed], Out::Drop, odd, None),
     ];
     check(&mut world, rows);
 }

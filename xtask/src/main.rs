@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask ...`.
 mod fuzz;
+mod fresh;
 mod interrupt;
 mod kernel;
 mod lab;
@@ -54,6 +55,15 @@ enum Command {
         /// Only these.
         targets: Vec<String>,
     },
+    /// Try both commands of the README on a minimal Debian that has nothing.
+    Fresh {
+        /// The release to try: 12 or 13. Both unless said.
+        #[arg(long)]
+        debian: Option<u8>,
+        /// One of the commands alone.
+        #[arg(long)]
+        only: Option<fresh::Which>,
+    },
     /// Run the XDP fixtures on Debian's 6.1 kernel in an emulated machine.
     Kernel {
         /// A kernel image (vmlinuz) to take instead.
@@ -81,6 +91,8 @@ fn main() -> ExitCode {
         Command::Bench(rest) => lab::bench(&rest.arguments).map(|()| true),
         Command::Test => test::run(),
         Command::Fuzz { length, targets } => fuzz::run(&length, &targets),
+    },
+        Command::Fresh { debian, only } => fresh::run(debian, only),
         Command::Kernel { image } => kernel::run(image),
     };
     match result {

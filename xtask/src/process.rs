@@ -55,6 +55,20 @@ pub(crate) fn quietly_within(
     )
 }
 
+/// Runs a program that cleans up: a signal that asks us to end does not stop it.
+pub(crate) fn always(program: &str, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(program)
+        .args(arguments)
+        .process_group(0)
+        .output()
+        .with_context(|| format!("cannot run `{program}`"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{program}` failed: {}: {}", output.status, said.trim());
+    }
+    Ok(())
+}
+
 /// Runs a command, hands each line that it prints to `each`, and returns its status. A signal that
 /// asks us to end stops it with everything it started, and is the error; so is the limit.
 pub(crate) fn run(

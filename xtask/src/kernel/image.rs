@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
+use crate::{process, setup};
 
 /// The packages that have it, as apt's pattern.
 pub(super) const PACKAGE_PATTERN: &str = "linux-image-6.1.0-*-cloud-amd64";
@@ -26,14 +26,51 @@ pub(super) fn downloaded() -> Result<PathBuf> {
     if let Some(image) = unpacked(&folder) {
         return Ok(image);
     }
-    let package = newest()?;
+    // Debian 12's own apt knows it; another release's is told of Debian 12, in files of this command's.
+    let (package, options) = match newest(&[]) {
+        Ok(package) => (package, Vec::new()),
+        Err(error) => {
+            let options = options_of_debian_12(&folder).map_err(|_| error)?;
+            (newest(&options)?, options)
+        }
+    };
     eprintln!("kernel: downloading {package}");
-    let script = "set -e; cd \"$1\"; rm -rf half *.deb; apt-get -q download \"$2\"; \
-                  dpkg-deb -x \"$2\"_*.deb half; mv half/boot boot; rm -rf half *.deb";
+    let script = "set -e; cd \"$1\"; package=$2; shift 2; rm -rf half *.deb; \
+                  apt-get -q \"$@\" download \"$package\"; \
+                  dpkg-deb -x \"$package\"_*.deb half; mv half/boot boot; rm -rf half *.deb";
     let at = folder.to_string_lossy();
-    process::quietly("sh", &["-c", script, "download", &at, &package], &[])
-        .with_context(|| format!("cannot fetch {package}"))?;
+    let mut arguments = vec!["-c", script, "download", &at, &package];
+    arguments.extend(options.iter().map(String::as_str));
+    process::quietly("sh", &arguments, &[]).with_context(|| format!("cannot fetch {package}"))?;
     unpacked(&folder).with_context(|| format!("{package} has no boot/vmlinuz-*"))
+}
+
+/// What apt is told so that it knows Debian 12's packages and no others, with its lists in `folder`.
+fn options_of_debian_12(folder: &Path) -> Result<Vec<String>> {
+    let apt = folder.join("apt");
+    fs::create_dir_all(apt.join("lists/partial"))?;
+    let mirror = setup::mirror();
+    let signed = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
+    let sources = format!(
+        "deb {signed} {mirror} bookworm main\ndeb {signed} {mirror}-security bookworm-security main\n"
+    );
+    fs::write(apt.join("sources.list"), sources)?;
+    let at = apt.display();
+    let options: Vec<String> = [
+        format!("Dir::Etc::sourcelist={at}/sources.list"),
+        "Dir::Etc::sourceparts=/dev/null".to_owned(),
+        format!("Dir::State::lists={at}/lists"),
+        "Dir::Cache::pkgcache=".to_owned(),
+        "Dir::Cache::srcpkgcache=".to_owned(),
+    ]
+    .into_iter()
+    .flat_map(|option| ["-o".to_owned(), option])
+    .collect();
+    let mut arguments = vec!["-q", "update"];
+    arguments.extend(options.iter().map(String::as_str));
+    process::quietly("apt-get", &arguments, &[])
+        .context("cannot fetch Debian 12's package lists")?;
+    Ok(options)
 }
 
 fn unpacked(folder: &Path) -> Option<PathBuf> {
@@ -47,8 +84,9 @@ fn unpacked(folder: &Path) -> Option<PathBuf> {
     images.map(|entry| entry.path()).max()
 }
 
-fn newest() -> Result<String> {
+fn newest(options: &[String]) -> Result<String> {
     let output = Command::new("apt-cache")
+        .args(options)
         .args([
             "search",
             "--names-only",

@@ -1,7 +1,7 @@
 //! The table itself.
 use super::{
     Program,
-    Set::{self, Bench, Kernel, Lab, Named, Style, Test},
+    Set::{self, Bench, Fresh, Kernel, Lab, Named, Style, Test},
     Source::{self, Aside, Base, Box, Cargo, Component, Found, Package, Rust},
 };
 
@@ -35,35 +35,35 @@ pub const TABLE: &[Program] = &[
         "ip",
         Package("iproute2"),
         "network namespaces and addresses",
-        &[Lab, Bench, Test],
+        &[Lab, Bench, Test, Fresh],
         NONE,
     ),
     row(
         "nsenter",
         Package("util-linux"),
         "commands inside a namespace",
-        &[Lab, Bench, Test],
+        &[Lab, Bench, Test, Fresh],
         NONE,
     ),
     row(
         "unshare",
         Package("util-linux"),
         "boxes with processes of their own",
-        &[Test],
+        &[Test, Fresh],
         NONE,
     ),
     row(
         "mount",
         Package("mount"),
         "the BPF file system",
-        &[Lab, Bench, Test],
+        &[Lab, Bench, Test, Fresh],
         NONE,
     ),
     row(
         "umount",
         Package("mount"),
         "the BPF file system",
-        &[Test],
+        &[Test, Fresh],
         NONE,
     ),
     row(
@@ -188,6 +188,15 @@ pub const TABLE: &[Program] = &[
         &[Kernel],
         &[Test],
     ),
+    // A minimal Debian to try both commands on.
+    row(
+        "mmdebstrap",
+        Package("mmdebstrap"),
+        "a minimal Debian",
+        &[Fresh],
+        NONE,
+    ),
+    row("git", Package("git"), "the tracked files", &[Fresh], NONE),
     // The Rust toolchain.
     row("cargo", Rust, "builds", NONE, NONE),
     row("rustc", Rust, "the eBPF compiler", NONE, NONE),
@@ -219,6 +228,7 @@ pub const TABLE: &[Program] = &[
     base("bash", "scripts of a person's"),
     base("env", "starts the CI script"),
     base("apt-cache", "what can be installed"),
+    base("apt-config", "how downloads go"),
     base("apt-get", "installs"),
     base("debconf-set-selections", "answers what a package would ask"),
     base("dpkg", "installs a package"),

@@ -8,6 +8,8 @@ use crate::{is_root, process};
 
 /// Services that begin to run when their package is installed; the tests want their programs only.
 const SERVICES: [&str; 2] = ["postfix", "keepalived"];
+/// Where Debian is fetched from when this machine does not say.
+const MIRROR: &str = "http://deb.debian.org/debian";
 const ENVIRONMENT: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("LC_ALL", "C")];
 /// What Debian asks before it starts a service of a new package (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -137,6 +139,22 @@ fn update() -> Result<()> {
     process::quietly("apt-get", &["update", "-q"], &ENVIRONMENT)
 }
 
+/// This machine's own mirror: the first of apt's sources that is one of Debian's archive.
+pub(crate) fn mirror() -> String {
+    let output = Command::new("apt-get")
+        .args(["indextargets", "--format", "$(SITE)"])
+        .output();
+    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let said = said.unwrap_or_default();
+    mirror_of(&said).unwrap_or(MIRROR).to_owned()
+}
+
+fn mirror_of(sites: &str) -> Option<&str> {
+    let sites = sites.lines().map(|site| site.trim_end_matches('/'));
+    let mut sites = sites.filter(|site| site.ends_with("/debian"));
+    sites.find(|site| site.starts_with("http"))
+}
+
 /// What apt would do.
 fn simulated(packages: &[&str]) -> Result<String> {
     let mut command = Command::new("apt-get");
@@ -220,5 +238,13 @@ mod tests {
             not_installed("qemu-system-x86", plan, installed),
             ["libfdt1=1.6.1-4", "qemu-system-x86=1:7.2"]
         );
+    }
+
+    #[test]
+    fn the_mirror_is_the_archive_and_no_other_one() {
+        let sites = "http://deb.debian.org/debian-security\nhttps://deb.nodesource.com/node_20.x\n\
+                     http://mirror.example/debian/\nhttp://deb.debian.org/debian\n";
+        assert_eq!(mirror_of(sites), Some("http://mirror.example/debian"));
+        assert_eq!(mirror_of("http://deb.debian.org/debian-security\n"), None);
     }
 }

@@ -8,6 +8,7 @@ mod rust;
 use std::{env, path::PathBuf, thread::JoinHandle};
 
 use anyhow::{Context, Result, bail};
+pub(crate) use apt::mirror;
 pub(crate) use aside::path as path_with_unpacked;
 use needs::{Found, Missing, packages};
 use xtask::{

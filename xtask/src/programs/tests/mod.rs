@@ -170,6 +170,7 @@ fn a_program_that_is_not_in_the_table_is_found_however_it_is_started() {
         r#"Command::new("sh").arg("-c").arg("for a in 1 2; do tcpdump $a; done")"#,
         "const CLEAN: &str = r#\"\ncase $x in a) tcpdump ;; esac\n\"#; Command::new(\"sh\").args([\"-c\", CLEAN, \"lab\"])",
         "const C: &str = \"echo a | tcpdump\"; let script = format!(\"read x\\n{C}\"); Command::new(\"sh\").args([\"-c\", &script])",
+        r#"let s = "a | tcpdump"; let list = vec!["-c", s]; quietly("sh", &list, &[])"#,
         r#"let s = "set -e; x=$(tcpdump -i)"; Command::new("sh").args(["-c", s])"#,
     ] {
         let faults = faults(path, text);

@@ -236,7 +236,8 @@ pub(super) fn starts(source: &str) -> BTreeSet<Start> {
         {
             of_a_list(&tokens, at + 3, &mut found);
             at + 3
-        } else if follows(&tokens, at, &["quietly", "("]) {
+        } else if follows(&tokens, at, &["quietly", "("]) || follows(&tokens, at, &["always", "("])
+        {
             at + 2
         } else if follows(&tokens, at, &["quietly_within", "("]) {
             at + 2 + argument(&tokens, at + 2).0.len() + 1
@@ -264,8 +265,9 @@ pub(super) fn starts(source: &str) -> BTreeSet<Start> {
             other => {
                 let is_new = follows(&tokens, at, &["Command", ":", ":", "new", "("]);
                 let is_command = follows(&tokens, at, &[".", "command", "("]) && alone;
-                let is_quiet =
-                    is(tokens.get(at), "quietly") || is(tokens.get(at), "quietly_within");
+                let is_quiet = is(tokens.get(at), "quietly")
+                    || is(tokens.get(at), "always")
+                    || is(tokens.get(at), "quietly_within");
                 if (is_new || is_command || is_quiet) && !declared(&tokens, at) {
                     found.insert(Start::By(written(other)));
                 }
@@ -369,20 +371,32 @@ fn is_program(word: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
 }
 
-/// The script after `-c`.
+/// The script after `-c`, in the arguments or in a list of them that was made before.
 fn script(tokens: &[Token], from: usize, found: &mut BTreeSet<Start>) {
-    let flag = (from..tokens.len().min(from + 60))
-        .find(|nth| tokens[*nth] == Token::Text("-c".to_owned()));
-    let Some(flag) = flag else { return };
-    let next = (flag + 1..tokens.len()).find(|nth| match &tokens[*nth] {
-        Token::Text(_) => true,
-        Token::Word(word) => word != "arg",
-        Token::Sign(_) => false,
-    });
-    let Some(next) = next else { return };
-    let mut scripts = match &tokens[next] {
-        Token::Text(text) => vec![text.clone()],
-        _ => strings(tokens, &tokens[next..=next], next),
+    let near = &tokens[from..tokens.len().min(from + 60)];
+    let listed = match near {
+        [Token::Sign(','), Token::Sign('&'), Token::Word(list), ..] => meaning(tokens, list, from),
+        _ => &[],
+    };
+    let after_flag = |tokens: &[Token]| {
+        let flag = tokens
+            .iter()
+            .position(|token| *token == Token::Text("-c".to_owned()))?;
+        let mut rest = tokens[flag + 1..].iter();
+        rest.find(|token| match token {
+            Token::Text(_) => true,
+            Token::Word(word) => word != "arg",
+            Token::Sign(_) => false,
+        })
+        .cloned()
+    };
+    let Some(next_token) = after_flag(listed).or_else(|| after_flag(near)) else {
+        return;
+    };
+    let next = from;
+    let mut scripts = match next_token {
+        Token::Text(text) => vec![text],
+        word => strings(tokens, &[word], next),
     };
     // `{CONSTANT}` in a format.
     for nth in 0..scripts.len() {

@@ -74,6 +74,13 @@ pub const TABLE: &[Program] = &[
         NONE,
     ),
     row(
+        "bridge",
+        Package("iproute2"),
+        "what the switch knows of its hosts",
+        &[Lab, Bench, Test],
+        NONE,
+    ),
+    row(
         "ss",
         Package("iproute2"),
         "the sockets of a host",

@@ -1,6 +1,6 @@
 //! The project's own commands: `cargo xtask ...`.
-mod fuzz;
 mod fresh;
+mod fuzz;
 mod interrupt;
 mod kernel;
 mod lab;
@@ -91,7 +91,6 @@ fn main() -> ExitCode {
         Command::Bench(rest) => lab::bench(&rest.arguments).map(|()| true),
         Command::Test => test::run(),
         Command::Fuzz { length, targets } => fuzz::run(&length, &targets),
-    },
         Command::Fresh { debian, only } => fresh::run(debian, only),
         Command::Kernel { image } => kernel::run(image),
     };

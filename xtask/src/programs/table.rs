@@ -203,7 +203,13 @@ pub const TABLE: &[Program] = &[
         &[Fresh],
         NONE,
     ),
-    row("git", Package("git"), "the tracked files", &[Fresh], NONE),
+    row(
+        "git",
+        Package("git"),
+        "tracked files, and an earlier commit's",
+        &[Fresh],
+        &[Named],
+    ),
     // The Rust toolchain.
     row("cargo", Rust, "builds", NONE, NONE),
     row("rustc", Rust, "the eBPF compiler", NONE, NONE),

@@ -6,9 +6,4 @@
     reason = "a call that is not inlined is a BPF-to-BPF call on the hot path"
 )]
 
-pub mod checksum;
-pub mod frame;
-pub mod header;
-pub mod mark;
-pub mod parse;
-pub mod quote;
+pub mod wire;

@@ -1,5 +1,5 @@
 //! Checksums that are changed by what changed, against those that are computed anew.
-use lbd_ebpf::{
+use lbd_ebpf::wire::{
     checksum::Sum,
     frame::{put_u16, u16_at, u32_at},
     mark,

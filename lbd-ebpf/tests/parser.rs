@@ -1,6 +1,6 @@
 //! The parser, on the host: any bytes, and agreement with another parser.
 use etherparse::{NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
-use lbd_ebpf::{
+use lbd_ebpf::wire::{
     checksum::Sum,
     frame::Frame,
     parse::{Arp, Ipv4, Ipv6, Tcp, Transport, Unusable, ethertype, link, solicited},

@@ -1,7 +1,7 @@
 //! What ICMP errors quote and what headers are written, on the host: any bytes, and agreement with
 //! another library.
 use etherparse::{IpNumber, Ipv4Extensions, Ipv4Header, Ipv6Header, PacketBuilder};
-use lbd_ebpf::{
+use lbd_ebpf::wire::{
     checksum::Sum,
     header::{Header, put_ipv4, put_ipv6},
     parse::{Transport, protocol},

@@ -8,7 +8,7 @@ use std::{
 };
 
 use lbd::{
-    daemon::health::{Change, Checkers, Event, Probe, Target},
+    daemon::steering::health::{Change, Checkers, Event, Probe, Target},
     policy::HealthState::{self, Down, Full, NotServing, Up},
     smtp::{Envelope, Settings},
 };

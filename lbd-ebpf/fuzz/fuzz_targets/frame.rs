@@ -1,6 +1,6 @@
 //! Any bytes as a frame: what the parser finds lies inside it.
 #![no_main]
-use lbd_ebpf::parse::{Arp, Ipv4, Ipv6, Tcp, ethertype, link, solicited};
+use lbd_ebpf::wire::parse::{Arp, Ipv4, Ipv6, Tcp, ethertype, link, solicited};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|frame: &[u8]| {

@@ -26,8 +26,8 @@ mod program {
         floor::{FLOOR_BUCKETS, FLOOR_LRU, FLOOR_RING, Walk},
         flow::{Bucket4, buckets, hash4, tag},
     };
-    use lbd_ebpf::checksum::Sum;
-    use lbd_ebpf::frame::{put_u16, put_u32, u16_at, u32_at};
+    use lbd_ebpf::wire::checksum::Sum;
+    use lbd_ebpf::wire::frame::{put_u16, put_u32, u16_at, u32_at};
 
     /// Ethernet, IPv4 and TCP without options.
     const HEADERS: usize = 54;

@@ -2,9 +2,7 @@
 #![no_main]
 use std::fmt::Debug;
 
-use lbd::daemon::{
-    access::AccessRequest, control::OperatorRequest, flow_query::FlowQuery, push::PushRequest,
-};
+use lbd::daemon::{operator::{access::AccessRequest, control::OperatorRequest, flow_query::FlowQuery}, cluster::push::PushRequest};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{from_slice, to_vec};
 

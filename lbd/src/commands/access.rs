@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::duration,
-    daemon::access::{AccessRequest, AccessStatus, SourceStatus, parse_network},
+    daemon::operator::access::{AccessRequest, AccessStatus, SourceStatus, parse_network},
 };
 
 /// Arguments of `lbd access`.
@@ -165,7 +165,7 @@ fn judged(source: &SourceStatus, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::access::DenialStatus;
+    use crate::daemon::operator::access::DenialStatus;
 
     #[test]
     fn lists_are_told_by_their_size_and_denials_by_hand_one_by_one() {

@@ -13,8 +13,8 @@ use super::client;
 use crate::{
     config::duration::{Shown, parse},
     daemon::{
-        control::{OperatorRequest, Order, Then},
-        status::{BackendStatus, Status},
+        observe::status::{BackendStatus, Status},
+        operator::control::{OperatorRequest, Order, Then},
     },
 };
 

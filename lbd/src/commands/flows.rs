@@ -7,7 +7,7 @@ use super::{
     client,
     table::{self, Column, Paint, Side, Tone, titles},
 };
-use crate::daemon::flow_query::{FlowList, FlowQuery, FlowState, MOST};
+use crate::daemon::operator::flow_query::{FlowList, FlowQuery, FlowState, MOST};
 
 /// Flags of `lbd flows`.
 #[derive(Debug, clap::Args)]
@@ -99,7 +99,7 @@ fn render(list: &FlowList, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::flow_query::{FlowStatus, SourceCount};
+    use crate::daemon::operator::flow_query::{FlowStatus, SourceCount};
 
     #[test]
     fn flows_and_sources_fit_their_columns() {

@@ -14,7 +14,7 @@ use super::{
     table::{self, Column, Paint, Side, Tone, titles, wrapped},
 };
 use crate::{
-    daemon::push::{
+    daemon::cluster::push::{
         Order, PeerReport, PeerStanding, Progress, PushReport, PushRequest, StandingReport,
     },
     push::{Difference, Version},

@@ -7,7 +7,7 @@ use std::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    daemon::{self, push::Store},
+    daemon::{self, cluster::push::Store},
     dataplane, plain,
 };
 

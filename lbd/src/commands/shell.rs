@@ -10,14 +10,19 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use super::Cli;
-use crate::daemon::{
-    access::AccessStatus,
-    chronicle::{Happening, History},
-    flow_query::FlowList,
-    push::{PushReport, StandingReport},
-    status::Status,
+use crate::{
+    daemon::{
+        cluster::push::{PushReport, StandingReport},
+        observe::{
+            chronicle::{Happening, History},
+            status::Status,
+        },
+        operator::{access::AccessStatus, flow_query::FlowList},
+    },
+    policy::explain::Explanation,
+    report::Report,
+    simulate,
 };
-use crate::{policy::explain::Explanation, report::Report, simulate};
 
 /// Arguments of `lbd completions`.
 #[derive(Debug, clap::Args)]

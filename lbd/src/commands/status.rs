@@ -10,8 +10,8 @@ use super::{
 use crate::{
     config::duration::Shown,
     daemon::{
-        control::Then,
-        status::{BackendStatus, ConfigBeside, DrainStatus, Status},
+        observe::status::{BackendStatus, ConfigBeside, DrainStatus, Status},
+        operator::control::Then,
     },
     push::Version,
 };
@@ -216,7 +216,7 @@ fn drain(drain: Option<DrainStatus>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{commands::table::WIDTH, daemon::status::tests::small};
+    use crate::{commands::table::WIDTH, daemon::observe::status::tests::small};
 
     #[test]
     fn no_line_is_wider_than_a_terminal() {

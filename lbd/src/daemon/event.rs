@@ -1,5 +1,9 @@
 //! Everything that may happen to the conductor.
-use super::{advert, channel, control, health, poll};
+use super::{
+    cluster::{advert, channel},
+    operator::control,
+    steering::{health, poll},
+};
 use crate::host::HostEvent;
 
 /// Sent by the tasks, handled one after another by the conductor.

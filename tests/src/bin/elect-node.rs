@@ -11,7 +11,9 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use lbd::{
     config::Config,
-    daemon::advert::{AdvertThread, Command, Event, Interface, InterfaceVips, NoLease, Settings},
+    daemon::cluster::advert::{
+        AdvertThread, Command, Event, Interface, InterfaceVips, NoLease, Settings,
+    },
     election::{Found, Health},
     host::{VipSocket, gateways, links::Links},
 };

@@ -24,7 +24,7 @@ use super::{client, table::Paint};
 use crate::{
     archive::{self, Archive},
     config::Config,
-    daemon::status::Status,
+    daemon::observe::status::Status,
     history::{begin_of, minute_of},
     report::{self, Day, Report},
 };

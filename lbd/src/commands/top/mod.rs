@@ -16,13 +16,15 @@ use anyhow::bail;
 use hyper::Method;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
-use self::state::{Input, Key, Output, Top};
 use super::client;
 use crate::daemon::{
-    chronicle::{Happening, History},
-    control::OperatorRequest,
-    status::Status,
+    observe::{
+        chronicle::{Happening, History},
+        status::Status,
+    },
+    operator::control::OperatorRequest,
 };
+use state::{Input, Key, Output, Top};
 
 /// Arguments of `lbd top`.
 #[derive(Debug, clap::Args)]

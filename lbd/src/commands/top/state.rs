@@ -5,9 +5,11 @@ use std::{
 };
 
 use crate::daemon::{
-    chronicle::{Happening, History},
-    control::{OperatorRequest, Order, Then},
-    status::{BackendStatus, Status},
+    observe::{
+        chronicle::{Happening, History},
+        status::{BackendStatus, Status},
+    },
+    operator::control::{OperatorRequest, Order, Then},
 };
 
 /// Without a deadline: whoever wants one says so to `lbd drain`.

@@ -8,12 +8,14 @@ use super::{
     view,
 };
 use crate::daemon::{
-    chronicle::{BackendHistory, Happening, History, Kind},
-    control::Order,
-    status::{
-        Status,
-        tests::{backend, small},
+    observe::{
+        chronicle::{BackendHistory, Happening, History, Kind},
+        status::{
+            Status,
+            tests::{backend, small},
+        },
     },
+    operator::control::Order,
 };
 
 fn two_sites() -> Status {
@@ -68,7 +70,7 @@ fn backends_stand_under_their_sites_with_figures_reasons_and_events() {
     let mut behind = later.channel.peers[0].clone();
     behind.name = "mx3".to_owned();
     behind.config_version = Some(4);
-    behind.config = Some(crate::daemon::status::ConfigBeside::Behind);
+    behind.config = Some(crate::daemon::observe::status::ConfigBeside::Behind);
     later.channel.peers.push(behind);
     top.update(Duration::from_secs(15), seen(later));
     let lines = screen(&top, 120, 24);

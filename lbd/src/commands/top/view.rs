@@ -13,7 +13,7 @@ use crate::{
         table::{age, cut},
         time,
     },
-    daemon::status::{BackendStatus, Status},
+    daemon::observe::status::{BackendStatus, Status},
 };
 
 /// Columns of the trend.

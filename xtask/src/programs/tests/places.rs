@@ -56,7 +56,7 @@ const VARIABLES: &[(&str, &str, &[&str])] = &[
         &[],
     ),
     // An operator's own command, from the configuration.
-    ("lbd/src/daemon/poll/command.rs", "program", &[]),
+    ("lbd/src/daemon/steering/poll/command.rs", "program", &[]),
     ("lbd/src/commands/report/mail.rs", "sendmail", &["sendmail"]),
     // The callers are read instead, and a person's own command is theirs.
     ("tests/src/bin/lbd-lab/by_hand.rs", "&args.command", &[]),

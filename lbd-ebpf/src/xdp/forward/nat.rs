@@ -1,0 +1,275 @@
+//! `forwarding: nat`, towards the backend: the VIP and its port become the backend's own.
+//!
+//! The client's address stays, because the mail server judges it. So the replies go to the client's
+//! address, and pass the director only because it is the backends' gateway: see [`super::reply`].
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use lbd_common::{
+    backend::{Backend, mode},
+    counters::Reason,
+    flow::{FlowWord, state},
+    reply::{MAX_REPLY_SERVICES, Reply, ReplyKey, ReplyService},
+};
+use lbd_ebpf::wire::parse::tcp_flag;
+
+use super::{
+    error,
+    rewrite::next_hop,
+    translate::{Side, replace, segment},
+};
+use crate::xdp::{
+    exit::{Exit, Stage},
+    family::{Family, V4, V6, key4, key6},
+    packet::Packet,
+    path::{classify::ForVip, flow, follow},
+    tables::{
+        backend::Target,
+        maps::{BACKENDS, REPLIES},
+    },
+};
+
+/// Addresses a segment for the VIP to the backend.
+///
+/// A function of its own, that parses the frame anew: the kernel verifies it once, and the path of
+/// the other modes stays short.
+#[inline(always)]
+pub(crate) fn to_backend(packet: &Packet, target: Target) -> Stage<()> {
+    if translate_to_backend(packet.context().ctx, target.id as u32) == 0 {
+        return Err(Exit::Drop(Reason::DropRewriteFailed));
+    }
+    Ok(())
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn translate_to_backend(ctx: *mut xdp_md, id: u32) -> u32 {
+    let mut packet = Packet::new(XdpContext::new(ctx));
+    let done = BACKENDS
+        .get(id)
+        .and_then(|backend| towards(&mut packet, backend));
+    done.is_some() as u32
+}
+
+/// The MACs first: LLVM would leave out their check after one for bytes further back, and the kernel
+/// then misses it.
+#[inline(always)]
+fn towards(packet: &mut Packet, backend: &Backend) -> Option<()> {
+    next_hop(packet, backend).ok()?;
+    let Some((place, _)) = segment(packet) else {
+        return error_towards(packet, backend);
+    };
+    if place.is_v4 != (backend.family == 4) {
+        return None;
+    }
+    let (side, address, port_be) = (Side::Destination, &backend.address, backend.port_be);
+    replace(packet, place, side, address, port_be)
+}
+
+/// An ICMP error about what the backend has sent.
+#[inline(always)]
+fn error_towards(packet: &mut Packet, backend: &Backend) -> Option<()> {
+    let (place, _) = error::quoted(packet)?;
+    if place.is_v4 != (backend.family == 4) {
+        return None;
+    }
+    let (side, address, port_be) = (Side::Destination, &backend.address, backend.port_be);
+    error::replace(packet, place, side, address, port_be)
+}
+
+/// Whether sessions with the backend cannot do without a flow.
+#[inline(always)]
+pub(crate) fn needs_flow(target: Target) -> bool {
+    target.backend.mode == mode::NAT
+}
+
+/// A client's address and port and a VIP id, as numbers that a function of its own can take.
+#[derive(Clone, Copy)]
+pub(crate) struct FlowName {
+    high: u64,
+    low: u64,
+    rest: u64,
+}
+
+impl FlowName {
+    #[inline(always)]
+    pub(crate) fn new(is_v4: bool, address: [u32; 4], port_be: u16, vip_id: u16) -> Self {
+        Self {
+            high: address[0] as u64 | (address[1] as u64) << 32,
+            low: address[2] as u64 | (address[3] as u64) << 32,
+            rest: port_be as u64 | (vip_id as u64) << 16 | (is_v4 as u64) << 32,
+        }
+    }
+
+    #[inline(always)]
+    fn of_service(self, vip_id: u16) -> Self {
+        Self {
+            rest: self.rest & !0xffff_0000 | (vip_id as u64) << 16,
+            ..self
+        }
+    }
+
+    /// The service before a backend, other than `but`, through which the client has a session with
+    /// it, and the state of its flow.
+    #[inline(always)]
+    pub(crate) fn service_of(
+        self,
+        reply: &'static Reply,
+        but: u16,
+    ) -> Option<(&'static ReplyService, u8)> {
+        let found = service_index(reply, self.high, self.low, self.rest, but as u32);
+        let service = reply.services.get((found & 0xff) as usize)?;
+        Some((service, (found >> 8) as u8))
+    }
+
+    /// The place of the service, and above its eight bits the flow's state.
+    #[inline(always)]
+    fn index_in(self, reply: &Reply, but: u16) -> usize {
+        for (index, service) in reply.services.iter().enumerate() {
+            if service.id == 0 {
+                return NO_SERVICE;
+            }
+            if service.id == but {
+                continue;
+            }
+            let name = self.of_service(service.id);
+            let word = FlowWord::from_bits(if name.rest >> 32 != 0 {
+                flow_word4(name.high, name.rest)
+            } else {
+                flow_word6(name.high, name.low, name.rest)
+            });
+            if word.state != state::FREE && word.backend as u32 == reply.backend {
+                return index | (word.state as usize) << 8;
+            }
+        }
+        NO_SERVICE
+    }
+
+    /// The backend has said of the client's flow with a service that it is open, or that it has ended.
+    #[inline(always)]
+    pub(crate) fn said(self, vip_id: u16, ends: bool) {
+        let name = self.of_service(vip_id);
+        backend_said(name.high, name.low, name.rest, ends as u32);
+    }
+}
+
+const NO_SERVICE: usize = MAX_REPLY_SERVICES;
+
+/// See [`FlowName::index_in`]; [`NO_SERVICE`] if there is none. A function of its own: see
+/// [`flow_word4`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn service_index(reply: *const Reply, high: u64, low: u64, rest: u64, but: u32) -> u64 {
+    // SAFETY: the kernel checks that callers pass an entry of the map, or nothing.
+    let Some(reply) = (unsafe { reply.as_ref() }) else {
+        return NO_SERVICE as u64;
+    };
+    FlowName { high, low, rest }.index_in(reply, but as u16) as u64
+}
+
+/// The word of a flow; of state `FREE` if there is none.
+///
+/// A function of its own, with numbers only going in and out, because the kernel verifies such a
+/// function once and not for each service that is tried.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_word4(high: u64, rest: u64) -> u64 {
+    match flow::find::<1, V4>(&frame4(high, rest)) {
+        Some(known) => known.word().to_bits(),
+        None => 0,
+    }
+}
+
+/// Likewise for IPv6. Two functions, so that neither needs more of the stack than its family does.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flow_word6(high: u64, low: u64, rest: u64) -> u64 {
+    match flow::find::<3, V6>(&frame6(high, low, rest)) {
+        Some(known) => known.word().to_bits(),
+        None => 0,
+    }
+}
+
+/// See [`FlowName::said`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn backend_said(high: u64, low: u64, rest: u64, ends: u32) -> u32 {
+    if rest >> 32 != 0 {
+        note::<1, V4>(&frame4(high, rest), ends != 0);
+    } else {
+        note::<3, V6>(&frame6(high, low, rest), ends != 0);
+    }
+    0
+}
+
+#[inline(always)]
+fn note<const K: usize, F: Family<K>>(frame: &ForVip<K>, ends: bool) {
+    if let Some(known) = flow::find::<K, F>(frame) {
+        follow::said_by_backend::<K, F>(&known, frame, ends);
+    }
+}
+
+#[inline(always)]
+fn frame4(high: u64, rest: u64) -> ForVip<1> {
+    let key = key4(high as u32, rest as u16, (rest >> 16) as u16);
+    ForVip::named(key, V4::hash(&key), tcp_flag::ACK)
+}
+
+#[inline(always)]
+fn frame6(high: u64, low: u64, rest: u64) -> ForVip<3> {
+    let source = [
+        high as u32,
+        (high >> 32) as u32,
+        low as u32,
+        (low >> 32) as u32,
+    ];
+    let key = key6(source, rest as u16, (rest >> 16) as u16);
+    ForVip::named(key, V6::hash(&key), tcp_flag::ACK)
+}
+
+/// Whether the client has a session with this `nat` backend from the same port, through another
+/// service: at the backend both would be the same connection.
+#[inline(always)]
+pub(crate) fn has_twin<const K: usize, F: Family<K>>(frame: &ForVip<K>, target: Target) -> bool {
+    if !needs_flow(target) {
+        return false;
+    }
+    let (source, port_be, vip_id) = F::parts(&frame.key);
+    let name = FlowName::new(F::NUMBER == 4, source, port_be, vip_id);
+    let rest = name.rest | (frame.port_be as u64) << 48;
+    nat_twin(name.high, name.low, rest, target.id as u32) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn nat_twin(high: u64, low: u64, rest: u64, id: u32) -> u32 {
+    let Some(backend) = BACKENDS.get(id) else {
+        return 0;
+    };
+    let kept = backend.port_be == 0;
+    let key = ReplyKey {
+        address: backend.address,
+        port_be: if kept {
+            (rest >> 48) as u16
+        } else {
+            backend.port_be
+        },
+        family: backend.family,
+    };
+    let Some(reply) = reply(&key) else {
+        return 0;
+    };
+    let name = FlowName {
+        high,
+        low,
+        rest: rest & 0xffff_ffff_ffff,
+    };
+    // Not by `service_index`, whose frame would be one too many on older kernels' stack.
+    (name.index_in(reply, (rest >> 16) as u16) != NO_SERVICE) as u32
+}
+
+/// The services before a backend's address and port.
+#[inline(always)]
+pub(crate) fn reply(key: &ReplyKey) -> Option<&'static Reply> {
+    // SAFETY: an entry that the daemon replaces meanwhile is freed after this program has ended
+    // (kernel/bpf/hashtab.c waits for RCU), and its fields are read once each.
+    unsafe { REPLIES.get(key) }
+}

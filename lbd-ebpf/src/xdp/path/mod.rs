@@ -1,0 +1,15 @@
+//! The way of a frame, in its order: the fast path, classify, flow, admit, select; and frames that another box steered here.
+pub(crate) mod addressee;
+pub(crate) mod admit;
+pub(crate) mod classify;
+pub(crate) mod concerns;
+pub(crate) mod fast;
+pub(crate) mod flow;
+pub(crate) mod follow;
+pub(crate) mod icmp;
+pub(crate) mod lists;
+pub(crate) mod rate;
+pub(crate) mod second;
+pub(crate) mod select;
+pub(crate) mod socket;
+pub(crate) mod source;

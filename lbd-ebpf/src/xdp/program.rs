@@ -1,0 +1,114 @@
+//! The chain.
+use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
+use lbd_common::counters::Reason;
+use lbd_ebpf::wire::{
+    frame::Frame,
+    parse::{self, ethertype},
+};
+
+use super::{
+    answer::{neighbour, reset},
+    exit::{Exit, NOT_OURS, Stage, later},
+    family::{Family, V4, V6},
+    forward::{reply, rewrite::rewrite, send::forward},
+    packet::Packet,
+    path::{
+        addressee::{self, Addressee},
+        classify::{self, ForVip, Wanted},
+        fast, flow,
+        follow::{Followed, follow},
+        icmp, second,
+        select::{Routed, nobody, select},
+        socket,
+    },
+    tables::backend::Target,
+};
+
+/// The program that lbd attaches.
+#[xdp]
+#[inline(always)]
+pub(crate) fn lbd(ctx: XdpContext) -> u32 {
+    let ctx_of_chain = ctx.ctx;
+    fast::decide(&mut Packet::new(ctx)).unwrap_or_else(|| whole(ctx_of_chain))
+}
+
+/// The chain, and what it leaves to functions that need as much stack as it does.
+#[inline(always)]
+fn whole(ctx: *mut xdp_md) -> u32 {
+    match chain(ctx) {
+        later::REPLY => reply::translate(ctx),
+        later::HANDED => second::handed(ctx, true),
+        later::TAKEN_OUT => second::handed(ctx, false),
+        action => action,
+    }
+}
+
+/// Every stage, for frames that [`fast`] leaves.
+///
+/// A function of its own, so that the short way keeps nothing on the stack for it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chain(ctx: *mut xdp_md) -> u32 {
+    let mut packet = Packet::new(XdpContext::new(ctx));
+    match decide(&mut packet) {
+        Ok(action) => action,
+        Err(exit) => exit.finish(),
+    }
+}
+
+#[inline(always)]
+fn decide(packet: &mut Packet) -> Stage<u32> {
+    let Some(link) = parse::link(packet) else {
+        return Err(Exit::Pass(Reason::PassMalformed));
+    };
+    match addressee::of(packet) {
+        Addressee::Own => {}
+        Addressee::Group => return Err(neighbour::asked(packet, &link)),
+        Addressee::Other => return Err(Exit::Pass(Reason::PassOtherMac)),
+    }
+    let (target, opened) = match link.ethertype {
+        ethertype::IPV4 => match classify::ipv4(packet, &link)? {
+            Wanted::Segment(frame) => route::<1, V4>(packet, &frame)?,
+            Wanted::Message => (icmp::owner(packet)?, false),
+        },
+        ethertype::IPV6 => match classify::ipv6(packet, &link)? {
+            Wanted::Segment(frame) => route::<3, V6>(packet, &frame)?,
+            Wanted::Message => (icmp::owner(packet)?, false),
+        },
+        ethertype::ARP => return Err(neighbour::arp(packet, &link)),
+        _ => return Err(NOT_OURS),
+    };
+    let bytes = packet.len();
+    let hop = rewrite(packet, target)?;
+    target.count(bytes, opened);
+    forward(packet, hop)
+}
+
+/// From a segment for a VIP to its backend, and whether it opens a session there.
+#[inline(always)]
+fn route<const K: usize, F: Family<K>>(
+    packet: &Packet,
+    frame: &ForVip<K>,
+) -> Stage<(Target, bool)> {
+    let known = match flow::find::<K, F>(frame) {
+        Some(known) => follow::<K, F>(&known, frame)?,
+        None => Followed::Anew(nobody()),
+    };
+    let routed = match known {
+        Followed::Goes(routed) => routed,
+        Followed::Anew(but) => select::<K, F>(packet, frame, but)?,
+    };
+    match routed {
+        Routed::To { target, opened } => {
+            if target.is_local() {
+                socket::note::<K, F>(packet, frame);
+            }
+            Ok((target, opened))
+        }
+        Routed::Reset(reason) => Err(reset::answer(packet, reason)),
+    }
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

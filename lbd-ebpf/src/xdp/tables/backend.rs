@@ -1,0 +1,76 @@
+//! Backends by id.
+use lbd_common::backend::{Backend, mode};
+
+use super::{
+    atomic,
+    maps::{BACKEND_STATS, BACKENDS, LOAD, WEIGHTS},
+};
+
+/// A backend that a frame goes to.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) id: u16,
+    pub(crate) backend: &'static Backend,
+}
+
+impl Target {
+    /// The backend of this id, in whatever state.
+    #[inline(always)]
+    pub(crate) fn get(id: u16) -> Option<Self> {
+        let backend = BACKENDS.get(id as u32)?;
+        Some(Self { id, backend })
+    }
+
+    /// Whether it is this box.
+    #[inline(always)]
+    pub(crate) fn is_local(self) -> bool {
+        self.backend.mode == mode::LOCAL
+    }
+
+    /// Counts a frame of `bytes`, and a connection if it opened one.
+    #[inline(always)]
+    pub(crate) fn count(self, bytes: usize, opened: bool) {
+        if let Some(stats) = BACKEND_STATS.get_ptr_mut(self.id as u32) {
+            // SAFETY: the entry is this CPU's own, and nothing else holds a reference to it.
+            unsafe {
+                (*stats).packets += 1;
+                (*stats).bytes += bytes as u64;
+                if opened {
+                    (*stats).connections += 1;
+                }
+            }
+        }
+    }
+}
+
+/// The effective weight in permille.
+#[inline(always)]
+pub(crate) fn weight(id: u32) -> u32 {
+    WEIGHTS.get(id).copied().unwrap_or(0)
+}
+
+/// Live connections.
+#[inline(always)]
+pub(crate) fn load(id: u32) -> u64 {
+    LOAD.get(id).copied().unwrap_or(0)
+}
+
+/// Counts a flow in.
+#[inline(always)]
+pub(crate) fn count_in(id: u16) {
+    change_load(id, 1);
+}
+
+/// Counts a flow out.
+#[inline(always)]
+pub(crate) fn count_out(id: u16) {
+    change_load(id, u64::MAX);
+}
+
+#[inline(always)]
+fn change_load(id: u16, by: u64) {
+    if let Some(load) = LOAD.get_ptr_mut(id as u32) {
+        // SAFETY: a live, aligned map value.
+        unsafe { atomic::add(load, by) };
+    }
+}

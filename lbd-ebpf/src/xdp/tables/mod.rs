@@ -1,0 +1,7 @@
+//! What the program reads and writes: maps, backends, events, clocks.
+pub(crate) mod atomic;
+pub(crate) mod backend;
+pub(crate) mod clock;
+pub(crate) mod event;
+pub(crate) mod maps;
+pub(crate) mod sign;

@@ -1,0 +1,218 @@
+//! Joining the election, and taking down what its thread tells.
+use std::net::IpAddr;
+
+use anyhow::{Context as _, bail};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::advert::{
+    self, AdvertThread, Command, Interface, InterfaceVips, LeaseControl, Placed, Settings,
+};
+use crate::{
+    config::{ClusterKeys, Config},
+    daemon::{clock, conductor::Conductor, event::Event, observe::chronicle::Kind},
+    dataplane::LeaseHandle,
+    election::{Found, Health, Leader, Takeover},
+    host::{self, VipSocket, links::Links, vip::Held},
+    vrrp::Key,
+};
+
+impl LeaseControl for LeaseHandle {
+    fn hold(&self, until_ns: u64) {
+        Self::hold(self, until_ns);
+    }
+
+    fn release(&self) {
+        Self::release(self);
+    }
+}
+
+impl Conductor {
+    /// Starts the election's thread; it tells the conductor through `sender`.
+    pub(in crate::daemon) fn join_election(
+        &mut self,
+        sender: &mpsc::Sender<Event>,
+    ) -> anyhow::Result<()> {
+        let settings = settings(&self.config)?;
+        let mut socket = VipSocket::open()?;
+        let found = self.found(&mut socket, &settings)?;
+        let vips = InterfaceVips::new(socket);
+        let sender = sender.clone();
+        let tell = move |event| {
+            // The thread must not wait. A conductor that is 1,000 events behind finds the role by
+            // `reconcile_role`; the lease is the data plane's own.
+            let _ = sender.try_send(Event::Election(event));
+        };
+        let thread = AdvertThread::spawn(
+            settings,
+            self.joint_health(),
+            found,
+            Box::new(self.plane.lease()),
+            Box::new(vips),
+            tell,
+        )
+        .context("the election's thread did not start")?;
+        self.election.joined(thread);
+        Ok(())
+    }
+
+    /// Tells the election's thread what a new configuration wants of it.
+    pub(in crate::daemon) fn reconfigure_election(&mut self) -> anyhow::Result<()> {
+        let settings = settings(&self.config)?;
+        self.election.tell(Command::Reconfigure(Box::new(settings)));
+        Ok(())
+    }
+
+    /// What an earlier daemon left of the VIP: a lease that still runs is adopted, an address
+    /// without one is handed over. An address that the operator has configured for good tells
+    /// nothing of an earlier daemon, and is neither adopted nor removed: as long as the data plane
+    /// is attached it answers for nothing without a lease, but without lbd it would.
+    fn found(&self, socket: &mut VipSocket, settings: &Settings) -> anyhow::Result<Found> {
+        let (leases, permanent): (Vec<_>, Vec<_>) = socket
+            .held(&settings.virtual_addresses)?
+            .into_iter()
+            .partition(Held::is_lease);
+        for held in permanent {
+            warn!(
+                "virtual address {} is configured for good on interface {}: remove it from the \
+                 box's network configuration, or two boxes answer for it whenever lbd does not run",
+                held.address.address, held.ifindex
+            );
+        }
+        if leases.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        let held = self.plane.lease().lease_until_ns() > clock::boottime_ns();
+        Ok(if held {
+            Found::LeaseHeld
+        } else {
+            Found::LeaseOver
+        })
+    }
+
+    /// Without a data plane that can receive, a box must not be master.
+    fn joint_health(&self) -> Health {
+        Health {
+            data_plane: self.is_attached,
+            link: self.links_usable.values().all(|usable| *usable),
+            backends: self.members.any_healthy(),
+        }
+    }
+
+    /// Something that counts for mastership may have changed.
+    pub(in crate::daemon) fn tell_election_of_health(&mut self) {
+        let health = self.joint_health();
+        if let Some(said) = self.election.tell_health(health) {
+            warn!("{said}");
+        }
+    }
+
+    /// Tells the election which masters hold leases: those that the channel hears.
+    pub(in crate::daemon) fn tell_election_of_peers(&mut self, now_ns: u64) {
+        let peers = self.channel.live(now_ns);
+        self.election.tell_leased(peers);
+    }
+
+    /// The queue of events had no room for a change of the role: takes it from the thread's own view. To be
+    /// called once a second; an event that is on its way has come by the second time.
+    pub(in crate::daemon) fn reconcile_role(&mut self) {
+        if let Some(missed) = self.election.missed() {
+            warn!("an event of the election found no room: taking the role as it is");
+            self.elected(missed);
+        }
+    }
+
+    pub(in crate::daemon) fn elected(&mut self, event: advert::Event) {
+        let now_ns = clock::boottime_ns();
+        match event {
+            advert::Event::BecameMaster { why } => {
+                info!("master: {why}");
+                self.note(Kind::Role, None, format!("master: {why}"));
+                self.election.become_master(why.to_string(), now_ns);
+                self.weigher.hold_ring(now_ns);
+                let is_gone = matches!(why, Takeover::MasterDown | Takeover::MasterGone);
+                self.doubt_verdicts(is_gone, now_ns);
+                self.weigh(now_ns);
+            }
+            advert::Event::BecameBackup { why, leader } => {
+                info!("backup: {why}");
+                self.note(Kind::Role, None, format!("backup: {why}"));
+                self.election.become_backup(leader, why.to_string(), now_ns);
+                self.weigh(now_ns);
+            }
+            advert::Event::LeaderChanged(leader) => {
+                let is_new = |leader: &Leader| !self.election.is_leader(leader.address);
+                if let Some(leader) = leader.filter(is_new) {
+                    let said = format!(
+                        "the master is {} with priority {}",
+                        leader.address, leader.priority.0
+                    );
+                    info!("{said}");
+                    self.note(Kind::Role, None, said);
+                }
+                self.election.led_by(leader);
+            }
+            advert::Event::WantSync { leader } => {
+                // Without a channel there is nobody to ask, and of a master that is no node of the
+                // channel (keepalived) there are no flows.
+                // A pure director's adverts may come from another address than its channel's.
+                let has_directors = !self.config.cluster.directors.is_empty();
+                let may_know = leader.is_none_or(|leader| {
+                    let addresses = [Some(leader.address), leader.other_address];
+                    let is_peer = |address| self.channel.is_peer(address);
+                    has_directors || addresses.into_iter().flatten().any(is_peer)
+                });
+                if !may_know || !self.channel.join() {
+                    self.election.tell(Command::SyncDone);
+                }
+            }
+            advert::Event::Isolated => {
+                let said = "this box is cut off: it hears neither a node nor a gateway";
+                self.note(Kind::Role, None, said.to_owned());
+                self.election.isolate(true, now_ns);
+            }
+            advert::Event::Rejoined => {
+                let said = "this box was cut off or paused and hears others again";
+                self.note(Kind::Role, None, said.to_owned());
+                self.election.isolate(false, now_ns);
+                self.doubt_verdicts(false, now_ns);
+            }
+            advert::Event::Notice(notice) => warn!("{notice}"),
+        }
+    }
+}
+
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let name = &config.node.interfaces[0];
+    let links = Links::read()?;
+    let link = links.named(name)?;
+    let vips: Vec<IpAddr> = config
+        .cluster
+        .virtual_addresses
+        .iter()
+        .map(|vip| vip.address)
+        .collect();
+    let Some(interface) = Interface::of(link, &vips, &config.cluster.unicast_peers) else {
+        bail!("{name} has no MAC address: adverts and the VIP need an Ethernet interface");
+    };
+    let ifindex = interface.ifindex;
+    let gateways = host::gateways(ifindex)?;
+    let mut settings = Settings::of(config, interface, keys(config));
+    settings.witnesses.extend(gateways);
+    let placed = settings.virtual_addresses.iter().filter_map(|&address| {
+        let link = links.facing(address, &config.node.interfaces)?;
+        Some(Placed {
+            address,
+            ifindex: link.ifindex,
+            mac: link.mac?,
+        })
+    });
+    settings.elsewhere = placed.filter(|vip| vip.ifindex != ifindex).collect();
+    Ok(settings)
+}
+
+/// The keys of adverts; the first signs. Two may have one number: all are tried.
+fn keys(config: &Config) -> Vec<Key> {
+    let secrets = config.keys().into_iter().flat_map(ClusterKeys::verifying);
+    secrets.map(Key::of_cluster).collect()
+}

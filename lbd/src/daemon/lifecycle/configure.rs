@@ -1,0 +1,270 @@
+//! Taking over a configuration: at the start, and live when the file was edited.
+use std::net::IpAddr;
+
+use tracing::{info, warn};
+
+use crate::{
+    config::{Cluster, Config, ConfigError},
+    daemon::{
+        clock,
+        cluster::{channel, push},
+        conductor::Conductor,
+        observe::chronicle::Kind,
+        steering::{members, tunnel},
+    },
+    dataplane::{NatBackend, VipSpec},
+    host::{links::Links, routing::Family, vip},
+    push::Version,
+};
+
+impl Conductor {
+    /// The file was edited: takes it over, or keeps the running configuration and says why.
+    pub(in crate::daemon) fn reload(&mut self) {
+        let new = match read(&self.config_path, &self.config) {
+            Ok(new) => new,
+            Err(Refused { whole, refused }) => {
+                if self.config_refused.as_ref() != Some(&refused) {
+                    warn!(
+                        "the edited configuration is refused, the one before it runs on:\n{whole}"
+                    );
+                    self.note(
+                        Kind::Config,
+                        None,
+                        format!("an edit was refused: {refused}"),
+                    );
+                }
+                self.config_refused = Some(refused);
+                return;
+            }
+        };
+        self.config_refused = None;
+        if new == self.config {
+            return;
+        }
+        let old = std::mem::replace(&mut self.config, new);
+        match self.configure(Some(&old.cluster)) {
+            Ok(()) => {
+                self.log_failure("the election", Conductor::reconfigure_election);
+                self.config_loaded_unix_s = clock::unix_s();
+                info!("the edited configuration runs");
+                self.note(Kind::Config, None, "the edited configuration runs");
+            }
+            Err(error) => {
+                let refused = format!("{error:#}");
+                warn!(
+                    "the edited configuration could not be taken over, back to the one before: {refused}"
+                );
+                let new = std::mem::replace(&mut self.config, old);
+                self.config_refused = Some(refused);
+                self.log_failure("going back", |conductor| {
+                    conductor.configure(Some(&new.cluster))
+                });
+            }
+        }
+    }
+
+    /// Who this node is to a peer that pushes.
+    pub(in crate::daemon) fn identity(&self) -> Option<push::Identity> {
+        let own = self.config.node.channel?;
+        Some(push::Identity {
+            name: channel::own_name(&self.config, own),
+            keys: self.config.keys()?.clone(),
+        })
+    }
+
+    /// What a push needs to know of this node.
+    pub(in crate::daemon) fn ground(&self) -> push::Ground {
+        push::Ground {
+            running: self.config.clone(),
+            path: self.config_path.clone(),
+            refused: self.config_refused.clone(),
+            not_master: (!self.election.is_master()).then(|| {
+                let master = self.master_name();
+                let master = master.map_or("no master is known".to_owned(), |name| {
+                    format!("{name} is: push there")
+                });
+                format!("this node is not the master; {master}")
+            }),
+        }
+    }
+
+    /// A pushed configuration is in place. Why it does not run, if so.
+    pub(in crate::daemon) fn take_over(&mut self, what: &push::TakeOver) -> Option<String> {
+        let version = &what.version;
+        let Version { number, by, on, .. } = version;
+        let from = what
+            .from
+            .as_ref()
+            .map_or(String::new(), |from| format!(", from {from}"));
+        let said = format!("version {number} by {by} on {on} is in place{from}");
+        info!("{said}");
+        self.note(Kind::Config, None, said);
+        self.follow_version(Some(version.clone()));
+        if what.changed {
+            self.reload();
+        }
+        self.config_refused.clone()
+    }
+
+    /// This node was given this version.
+    pub(in crate::daemon) fn follow_version(&mut self, version: Option<Version>) {
+        self.channel.tell_version(version.as_ref());
+        self.version = version;
+    }
+
+    /// Brings members, maps and tasks in line with `self.config`; `before` is what they are in line
+    /// with now.
+    pub(in crate::daemon) fn configure(&mut self, before: Option<&Cluster>) -> anyhow::Result<()> {
+        self.known.follow(&self.config);
+        let endpoints = members::endpoints(&self.config.node.name, &self.config.cluster);
+        let known = self.plane.backend_ids();
+        let has_new = endpoints
+            .iter()
+            .any(|endpoint| known.get(*endpoint).is_none());
+        let ids = self.plane.allocate_backend_ids(&endpoints)?;
+        let gone = self
+            .members
+            .configure(&self.config.node.name, &self.config.cluster, &ids);
+        let members = &self.members;
+        self.weigher.leaving.add(gone, 0);
+        self.weigher
+            .leaving
+            .keep(|id| members.iter().any(|member| member.id == id));
+        if before.is_none() {
+            self.adopt()?;
+        }
+        self.take_orders();
+        let members: Vec<_> = self.members.iter().cloned().collect();
+        for member in &members {
+            let spec = crate::daemon::conductor::backend_spec(member, self.members.own_address());
+            self.plane.set_backend(member.id, &spec)?;
+        }
+        if let Some(ends) = tunnel::ends(&self.members, &self.config.cluster) {
+            self.plane.set_tunnel_ends(&ends)?;
+        }
+        self.admit()?;
+        self.plane.set_nodes(&self.members.node_macs())?;
+        self.hold_virtual_addresses(before)?;
+        self.plane.set_vips(&vip_specs(&self.config.cluster))?;
+        self.take_replies()?;
+        self.weigher.reconfigure(self.config.cluster.stats.interval);
+        self.outlets.follow(&self.config, &self.config_path);
+        self.follow_ids();
+        if has_new && before.is_some() {
+            // A peer that was faster has told of sessions at endpoints that had no id here.
+            self.channel.ask_for_tables();
+        }
+        self.historian.follow(&self.config);
+        Ok(())
+    }
+
+    /// Tells the channel which ids there are.
+    pub(in crate::daemon) fn follow_ids(&mut self) {
+        let book = channel::Book::new(&self.plane.services(), self.plane.backend_ids());
+        self.channel.follow(&self.config, book);
+    }
+
+    /// Makes the box the gateway that the replies of `nat` backends pass, also of those that have
+    /// sessions of the time when they were `nat`.
+    pub(in crate::daemon) fn take_replies(&mut self) -> anyhow::Result<()> {
+        let leaving = self.leaving_of_boxes().into_values().flatten();
+        let leaving = leaving.filter_map(|(id, endpoint)| members::nat_backend(id, endpoint));
+        let nat: Vec<NatBackend> = self.members.nat_backends().chain(leaving).collect();
+        for (family, is_family) in [
+            (Family::V4, IpAddr::is_ipv4 as fn(&IpAddr) -> bool),
+            (Family::V6, IpAddr::is_ipv6),
+        ] {
+            if nat.iter().any(|backend| is_family(&backend.address)) {
+                self.host.be_gateway(&self.config.node.interfaces, family)?;
+            }
+        }
+        self.plane.set_replies(&nat)?;
+        Ok(())
+    }
+
+    /// A box that is no backend any more has served its last session.
+    pub(in crate::daemon) fn let_go_of_virtual_addresses(&mut self) {
+        if self.members.local().is_some() || !self.holds_virtual_addresses {
+            return;
+        }
+        self.holds_virtual_addresses = false;
+        for vip in addresses(&self.config.cluster) {
+            self.log_failure("a virtual address on the loopback", |conductor| {
+                Ok(conductor.host.drop_vip(vip)?)
+            });
+        }
+    }
+
+    /// A box that serves the VIP from its own stack has it on its loopback, silently.
+    fn hold_virtual_addresses(&mut self, before: Option<&Cluster>) -> anyhow::Result<()> {
+        let wanted = addresses(&self.config.cluster);
+        if self.members.local().is_some() {
+            self.host.suppress_arp(&self.config.node.interfaces)?;
+            self.holds_virtual_addresses = true;
+            for vip in &wanted {
+                self.host.hold_vip(*vip)?;
+            }
+        }
+        let links = Links::read()?;
+        let interfaces = &self.config.node.interfaces;
+        for address in &wanted {
+            if let Some(link) = links.facing(*address, interfaces) {
+                self.host.make(&vip::change(*address, &link.name))?;
+            }
+        }
+        for vip in before.map(addresses).unwrap_or_default() {
+            if !wanted.contains(&vip) {
+                self.host.drop_vip(vip)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn addresses(cluster: &Cluster) -> Vec<IpAddr> {
+    cluster
+        .virtual_addresses
+        .iter()
+        .map(|vip| vip.address)
+        .collect()
+}
+
+fn vip_specs(cluster: &Cluster) -> Vec<VipSpec> {
+    let specs = addresses(cluster).into_iter().map(|address| VipSpec {
+        address,
+        ports: cluster.ports.clone(),
+    });
+    specs.collect()
+}
+
+/// Why an edited file is not taken over, for a person.
+struct Refused {
+    /// With the lines that are wrong: for the log, which only those who administer the box may read.
+    whole: String,
+    /// Without them: for the status, which strangers may ask for.
+    refused: String,
+}
+
+/// Reads the edited file.
+fn read(path: &std::path::Path, running: &Config) -> Result<Config, Refused> {
+    let new = Config::load(path).map_err(|mistakes| {
+        let without: Vec<ConfigError> = mistakes.iter().map(ConfigError::without_line).collect();
+        Refused {
+            whole: sentences(&mistakes),
+            refused: sentences(&without),
+        }
+    })?;
+    new.fits_after(running).map_err(|refused| Refused {
+        whole: refused.clone(),
+        refused,
+    })?;
+    Ok(new)
+}
+
+fn sentences(mistakes: &[ConfigError]) -> String {
+    mistakes
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}

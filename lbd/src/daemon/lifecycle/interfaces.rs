@@ -1,0 +1,117 @@
+//! The interfaces: whether they can send and receive, and whether the program is on them.
+use tracing::{info, warn};
+
+use super::start::load_options;
+use crate::{
+    daemon::{clock, conductor::Conductor, observe::chronicle::Kind},
+    host::links::{LinkChange, Links},
+};
+
+impl Conductor {
+    /// How the interfaces are now; from then on [`Self::link`] hears of changes. Frames may be
+    /// redirected between them.
+    pub(in crate::daemon) fn look_at_links(&mut self) -> anyhow::Result<()> {
+        let links = Links::read()?;
+        let mut devices = Vec::new();
+        for (name, usable) in &mut self.links_usable {
+            let link = links.named(name)?;
+            *usable = link.is_usable();
+            devices.push(link.ifindex);
+        }
+        self.plane.set_devices(&devices)?;
+        let own = links.own_macs(&self.config.node.interfaces);
+        self.plane.set_own_macs(&own)?;
+        Ok(())
+    }
+
+    /// Frames come for the MAC that an interface has now: a bond's changes with its active port, a cloud's
+    /// with the network card. The virtual addresses are announced with it.
+    fn receive_on(&mut self) {
+        self.log_failure("the MACs of node.interfaces", |conductor| {
+            let own = Links::read()?.own_macs(&conductor.config.node.interfaces);
+            if conductor.plane.set_own_macs(&own)? {
+                info!("frames for this box are now addressed to other MACs");
+                conductor.reconfigure_election()?;
+            }
+            Ok(())
+        });
+    }
+
+    pub(in crate::daemon) fn link(&mut self, change: &LinkChange) {
+        self.receive_on();
+        let (name, usable) = match change {
+            LinkChange::Now(link) => (&link.name, link.is_usable()),
+            LinkChange::Gone { name, .. } => (name, false),
+        };
+        let Some(known) = self.links_usable.get_mut(name) else {
+            return;
+        };
+        if *known != usable {
+            *known = usable;
+            let said = format!("{name} is {}", if usable { "up" } else { "down" });
+            if usable {
+                info!("{said}");
+            } else {
+                warn!("{said}");
+            }
+            let name = name.clone();
+            self.note(Kind::Link, Some(&name), said);
+            self.look_at_attachment();
+            self.tell_election_of_health();
+        }
+    }
+
+    /// After a suspend the program may be attached in name only: it is taken off, and attached anew.
+    pub(in crate::daemon) fn look_at_suspend(&mut self, now_ns: u64) {
+        let Some(slept_ns) = self.asleep.look(now_ns, clock::monotonic_ns()) else {
+            return;
+        };
+        warn!(
+            "the machine was suspended for {} s: the XDP program is attached anew",
+            slept_ns / 1_000_000_000
+        );
+        self.log_failure("detaching the XDP program", |conductor| {
+            Ok(conductor.plane.take_off()?)
+        });
+        self.doubt_verdicts(false, now_ns);
+    }
+
+    /// Somebody may have detached the program, or an interface was made anew: without it this box
+    /// must not be master, and it is attached again.
+    pub(in crate::daemon) fn look_at_attachment(&mut self) {
+        let mut present = self.config.node.interfaces.iter().filter(|name| {
+            // One that is gone or down is the link's fault, and nothing can be attached to it.
+            self.links_usable.get(*name) == Some(&true)
+        });
+        let is_attached = present.all(|name| self.plane.is_attached(name));
+        if is_attached == self.is_attached && is_attached {
+            return;
+        }
+        if self.is_attached {
+            warn!("the XDP program is no longer attached to each of node.interfaces");
+        }
+        self.is_attached = is_attached;
+        self.tell_election_of_health();
+        if is_attached {
+            return;
+        }
+        let refused = self.attach_again().err().map(|error| format!("{error:#}"));
+        if let Some(why) = refused.as_ref().filter(|_| refused != self.attach_refused) {
+            warn!("the XDP program cannot be attached again, trying each second: {why}");
+        }
+        self.attach_refused = refused;
+    }
+
+    fn attach_again(&mut self) -> anyhow::Result<()> {
+        self.plane.attach_again(&load_options(&self.config))?;
+        // An interface that was made anew has another number, and none of our settings.
+        self.look_at_links()?;
+        let cluster = self.config.cluster.clone();
+        self.configure(Some(&cluster))?;
+        self.reconfigure_election()?;
+        self.is_attached = true;
+        info!("the XDP program is attached again");
+        self.tell_election_of_health();
+        Ok(())
+    }
+}

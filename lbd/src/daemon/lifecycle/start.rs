@@ -1,0 +1,325 @@
+//! From a configuration to a running daemon, and from there back to the box as it was.
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tracing::{info, warn};
+
+use super::listeners::Listeners;
+use crate::{
+    agent::{Agent, AgentConfig},
+    config::{self, Config, StartAs},
+    daemon::{
+        cluster::{
+            channel,
+            election_view::ElectionView,
+            push::{Post, Store},
+        },
+        conductor::Conductor,
+        event::Event,
+        observe::history::{self, Historian},
+        operator::{denials::Denials, orders::Orders},
+        steering::outlets::Outlets,
+    },
+    dataplane::{DataPlane, LoadOptions, XdpChoice},
+    host::{self, Change, Host, Recovered, Undone},
+    trust::Trusted,
+};
+
+/// How often the conductor looks whether something is due.
+const TICK: Duration = Duration::from_millis(50);
+/// Events that may wait for the conductor; beyond, the tasks that send them wait.
+const EVENTS: usize = 1024;
+
+/// How a daemon ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// SIGTERM, SIGINT: the box is left as it was found.
+    Stop,
+    /// SIGUSR2: program, maps and addresses stay for the daemon that follows.
+    HandOver,
+}
+
+/// Runs until a signal ends it.
+///
+/// `store`: the versions of `node.state_dir`, or why there are none to keep.
+pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the async runtime did not start")?;
+    // Before anything is changed: a daemon that runs already answers here.
+    let listeners = runtime.block_on(Listeners::bind(&config))?;
+    let agent = Agent::new(AgentConfig::from(&config));
+    let state_dir = config.node.state_dir.display();
+    Trusted::of_this_process()
+        .check(&config.node.state_dir)
+        .map_err(|why| anyhow!("node.state_dir {state_dir} is not safe: {why}"))?;
+    let orders = Orders::load(&config.node.state_dir)?;
+    let denials = Denials::load(&config.node.state_dir)?;
+    let (host, recovered) = Host::open(&journal(&config))?;
+    warn_of(&recovered);
+    let mut plane = DataPlane::load(&load_options(&config))?;
+
+    let (sender, events) = mpsc::channel(EVENTS);
+    let outlets = Outlets::start(runtime.handle(), &config, &sender, agent.clone())?;
+    let told = sender.clone();
+    let (hand, ordered) = history::Hand::new();
+    let keeper = hand.clone();
+    let tell = move |event| match history::pass_on(&keeper, event) {
+        Some(event) => told.try_send(Event::Channel(event)).is_ok(),
+        None => true,
+    };
+    let channel = channel::Outlet::start(plane.events(), plane.flows(), tell)
+        .context("the cluster channel's thread did not start")?;
+    let peers = channel
+        .teller()
+        .context("the cluster channel's thread has ended")?;
+    let historian = Historian::start(&config, (hand, ordered), peers)
+        .context("the history's thread did not start")?;
+    let post = Post::new(store, path, &config.node.name, sender.clone());
+    let mut conductor = Conductor::new(
+        path,
+        config,
+        (orders, denials),
+        plane,
+        host,
+        outlets,
+        (channel, historian),
+    );
+    conductor.follow_version(post.version());
+    if let Err(error) = conductor.begin(&sender) {
+        conductor.leave(End::Stop, || true)?;
+        return Err(error);
+    }
+    let (conductor, end) = conduct(
+        &runtime,
+        (listeners, agent, post),
+        conductor,
+        &sender,
+        events,
+    )?;
+    let is_urgent = second_signal(&runtime);
+    conductor.leave(end, is_urgent)
+}
+
+/// `lbd cleanup`: undoes what a daemon that runs no more has left. Says what it did.
+pub fn cleanup(config: &Config) -> anyhow::Result<Vec<String>> {
+    let mut done = Vec::new();
+    let (links, pins) = DataPlane::cleanup(&config.node.pin_dir)?;
+    if links + pins > 0 {
+        let pin_dir = config.node.pin_dir.display();
+        done.push(format!(
+            "{pin_dir}: removed {links} XDP links and {pins} other pins"
+        ));
+    }
+    let (undone, recovered) = host::cleanup(&journal(config))?;
+    warn_of(&recovered);
+    for (change, outcome) in &undone.settled {
+        done.push(format!("{change}: {outcome}"));
+    }
+    failures(&undone)?;
+    if done.is_empty() {
+        done.push("nothing to clean up".to_owned());
+    }
+    Ok(done)
+}
+
+/// Starts the conductor's thread and everything that feeds it; returns when a signal came.
+fn conduct(
+    runtime: &tokio::runtime::Runtime,
+    (listeners, agent, post): (Listeners, Agent, Arc<Post>),
+    conductor: Conductor,
+    sender: &mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+) -> anyhow::Result<(Conductor, End)> {
+    let (node, known) = (&conductor.config.node, &conductor.known);
+    listeners.serve(runtime.handle(), sender, agent, &post, node, known);
+    runtime.spawn(tick(sender.clone()));
+    let thread = thread::Builder::new()
+        .name("conductor".to_owned())
+        .spawn(move || conductor.run(events))
+        .context("the conductor's thread did not start")?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let end = runtime.block_on(async {
+        let end = tokio::select! {
+            end = wait_for_signal(sender) => end?,
+            // The conductor is gone without having been told: it panicked.
+            () = sender.closed() => End::Stop,
+        };
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        let _ = sender.send(Event::Stop).await;
+        anyhow::Ok(end)
+    })?;
+    let conductor = thread.join().map_err(|_| {
+        anyhow!("the conductor stopped by a mistake of lbd; `lbd cleanup` undoes what it left")
+    })?;
+    Ok((conductor, end))
+}
+
+impl Conductor {
+    /// Lists and makes the changes to the box, fills the maps, then joins the election.
+    fn begin(&mut self, sender: &mpsc::Sender<Event>) -> anyhow::Result<()> {
+        self.host.make(&Change::Pin {
+            path: self.config.node.pin_dir.clone(),
+        })?;
+        self.host.make(&Change::File {
+            path: self.config.node.control.clone(),
+        })?;
+        self.look_at_links()?;
+        self.configure(None)?;
+        let undone = self.host.undo_unclaimed();
+        for (change, outcome) in &undone.settled {
+            info!("left by an earlier lbd, {outcome}: {change}");
+        }
+        failures(&undone)?;
+        if self.config.node.start_as == StartAs::Backend {
+            let why = "this box stands for no election, as start_as says";
+            info!("backup: {why}");
+            let now_ns = crate::daemon::clock::boottime_ns();
+            self.election.become_backup(None, why.to_owned(), now_ns);
+            return Ok(());
+        }
+        self.join_election(sender)
+    }
+
+    /// Ends the election first, so that another box takes over at once, then everything else.
+    fn leave(mut self, end: End, is_urgent: impl Fn() -> bool) -> anyhow::Result<()> {
+        if end == End::Stop {
+            let now_ns = crate::daemon::clock::boottime_ns();
+            let starting = ElectionView::starting(now_ns);
+            std::mem::replace(&mut self.election, starting).stop();
+            self.say_farewell(is_urgent);
+        }
+        let Self {
+            election,
+            outlets,
+            channel,
+            plane,
+            host,
+            historian,
+            ..
+        } = self;
+        if end == End::HandOver {
+            election.hand_over();
+            historian.stop();
+            info!("handed over: the XDP program, its maps and the addresses stay");
+            return Ok(());
+        }
+        historian.stop();
+        drop((outlets, channel));
+        plane.detach()?;
+        failures(&host.undo_all())
+    }
+}
+
+fn failures(undone: &Undone) -> anyhow::Result<()> {
+    if undone.is_complete() {
+        return Ok(());
+    }
+    let failed: Vec<String> = undone
+        .failed
+        .iter()
+        .map(|(change, error)| format!("{change}: {error}"))
+        .collect();
+    Err(anyhow!(
+        "not everything was undone, `lbd cleanup` tries again: {}",
+        failed.join("; ")
+    ))
+}
+
+/// The changes are void after a reboot, and so is /run.
+pub(in crate::daemon) fn journal(config: &Config) -> PathBuf {
+    config.node.control.with_extension("journal")
+}
+
+pub(in crate::daemon) fn load_options(config: &Config) -> LoadOptions {
+    let node = &config.node;
+    LoadOptions {
+        pin_dir: node.pin_dir.clone(),
+        interfaces: node.interfaces.clone(),
+        xdp: match node.xdp {
+            config::Xdp::Auto => XdpChoice::Auto,
+            config::Xdp::Native => XdpChoice::Native,
+            config::Xdp::Generic => XdpChoice::Generic,
+        },
+        flows4_buckets: node.buckets4(),
+        flows6_buckets: node.buckets6(),
+    }
+}
+
+fn warn_of(recovered: &Recovered) {
+    if !recovered.changes.is_empty() {
+        info!(
+            "an earlier lbd left {} changes, which are taken over or undone",
+            recovered.changes.len()
+        );
+    }
+    if let Some((path, count)) = &recovered.of_another_namespace {
+        warn!(
+            "{count} changes of an lbd in another network namespace were put aside in {}",
+            path.display()
+        );
+    }
+    if recovered.damaged_lines > 0 {
+        warn!(
+            "{} lines of the journal of changes could not be read",
+            recovered.damaged_lines
+        );
+    }
+}
+
+/// Whether a signal has come since: who sends a second one waits for no session.
+fn second_signal(runtime: &tokio::runtime::Runtime) -> impl Fn() -> bool + use<> {
+    let (told, tells) = tokio::sync::watch::channel(false);
+    runtime.spawn(async move {
+        let kinds = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        );
+        let (Ok(mut terminate), Ok(mut interrupt)) = kinds else {
+            return;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.send_replace(true);
+    });
+    move || *tells.borrow()
+}
+
+async fn tick(sender: mpsc::Sender<Event>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        if sender.send(Event::Tick).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn wait_for_signal(sender: &mpsc::Sender<Event>) -> std::io::Result<End> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut hand_over = signal(SignalKind::user_defined2())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(End::Stop),
+            _ = interrupt.recv() => return Ok(End::Stop),
+            _ = hand_over.recv() => return Ok(End::HandOver),
+            _ = hang_up.recv() => drop(sender.send(Event::ConfigEdited).await),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The shell of the history: what the conductor sees goes through the recorder to a thread, which
+//! writes it into `node.state_dir` and tells the peers.
+//!
+//! Nothing waits for that thread: what it has no time for is counted and not kept.
+mod counters;
+mod thread;
+
+use std::{
+    io,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+};
+
+use tracing::error;
+
+pub use self::counters::Counters;
+use super::status::HistoryStatus;
+use crate::{
+    archive::{self, Bounds},
+    channel::SenderId,
+    config::Config,
+    daemon::{
+        clock,
+        cluster::channel::{self, Teller},
+        conductor::Conductor,
+    },
+    history::{BackendNow, Message, Now, Recorder, Refusal, Row, Totals},
+};
+use lbd_common::counters::Reason;
+
+/// Orders that may wait for the thread: those of a peer that sends a day, while the disk is slow.
+const WAITING: usize = 4096;
+
+/// What the thread is to do.
+#[derive(Debug)]
+pub(in crate::daemon) enum Order {
+    /// Keep these rows of this node, and tell the peers.
+    Record(Vec<Row>),
+    /// A peer says something.
+    Heard { peer: SenderId, message: Message },
+    /// A peer was heard for the first time in its present life.
+    PeerJoined,
+    /// Other bounds.
+    Bounds(Bounds),
+    /// Nothing more: the last order.
+    End,
+}
+
+/// Hands orders to the thread, from any thread; never waits.
+#[derive(Clone, Debug)]
+pub(in crate::daemon) struct Hand {
+    orders: mpsc::SyncSender<Order>,
+    overrun: Arc<AtomicU64>,
+}
+
+impl Hand {
+    /// The hand, and what the thread is to be started with.
+    pub(in crate::daemon) fn new() -> (Self, mpsc::Receiver<Order>) {
+        let (orders, ordered) = mpsc::sync_channel(WAITING);
+        let hand = Self {
+            orders,
+            overrun: Arc::default(),
+        };
+        (hand, ordered)
+    }
+
+    pub(in crate::daemon) fn give(&self, order: Order) {
+        if self.orders.try_send(order).is_err() {
+            self.overrun.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What the thread knows, for people.
+#[derive(Clone, Debug, Default)]
+struct Snapshot {
+    counters: Counters,
+    problem: Option<String>,
+    used_bytes: u64,
+    span: Option<(u32, u32)>,
+}
+
+/// The conductor's side.
+#[derive(Debug)]
+pub(in crate::daemon) struct Historian {
+    recorder: Recorder,
+    looked_unix_s: u64,
+    hand: Option<Hand>,
+    snapshot: Arc<Mutex<Snapshot>>,
+    thread: Option<JoinHandle<()>>,
+    file: String,
+}
+
+fn bounds(config: &Config) -> Bounds {
+    let history = &config.node.history;
+    Bounds {
+        keep: history.keep,
+        most_bytes: u64::from(history.megabytes) << 20,
+    }
+}
+
+impl Historian {
+    /// Starts the thread, which opens the file; a file that cannot be opened stops nothing.
+    pub(in crate::daemon) fn start(
+        config: &Config,
+        (hand, ordered): (Hand, mpsc::Receiver<Order>),
+        peers: Teller,
+    ) -> io::Result<Self> {
+        let path = config.node.state_dir.join(archive::FILE);
+        let snapshot = Arc::default();
+        let file = path.display().to_string();
+        let node = &config.node.name;
+        let thread = thread::Keeper::new(node, path, bounds(config), peers, Arc::clone(&snapshot))
+            .spawn(ordered)?;
+        Ok(Self {
+            recorder: Recorder::new(node),
+            looked_unix_s: 0,
+            hand: Some(hand),
+            snapshot,
+            thread: Some(thread),
+            file,
+        })
+    }
+
+    fn give(&self, rows: Vec<Row>) {
+        if let Some(hand) = self.hand.as_ref().filter(|_| !rows.is_empty()) {
+            hand.give(Order::Record(rows));
+        }
+    }
+
+    pub(in crate::daemon) fn happened(
+        &mut self,
+        unix_s: u64,
+        kind: &str,
+        subject: Option<&str>,
+        text: &str,
+        as_master: bool,
+    ) {
+        self.recorder
+            .happened(unix_s, kind, subject, text, as_master);
+    }
+
+    /// The program denied these.
+    pub(in crate::daemon) fn denied(&mut self, sources: &[(IpAddr, Refusal)]) {
+        for (source, refusal) in sources {
+            self.recorder.denied(*source, *refusal);
+        }
+    }
+
+    /// A configuration's bounds from now on.
+    pub(in crate::daemon) fn follow(&self, config: &Config) {
+        if let Some(hand) = &self.hand {
+            hand.give(Order::Bounds(bounds(config)));
+        }
+    }
+
+    /// A peer has begun to talk.
+    pub(in crate::daemon) fn peer_joined(&self) {
+        if let Some(hand) = &self.hand {
+            hand.give(Order::PeerJoined);
+        }
+    }
+
+    /// As `lbd status` shows it.
+    pub(in crate::daemon) fn status(&self) -> HistoryStatus {
+        let snapshot = self.snapshot.lock();
+        let snapshot = snapshot.unwrap_or_else(PoisonError::into_inner).clone();
+        let overrun = self
+            .hand
+            .as_ref()
+            .map_or(0, |hand| hand.overrun.load(Ordering::Relaxed));
+        let counters = Counters {
+            overrun,
+            ..snapshot.counters
+        };
+        let span =
+            |pick: fn((u32, u32)) -> u32| snapshot.span.map(pick).map(crate::history::begin_of);
+        HistoryStatus {
+            file: self.file.clone(),
+            problem: snapshot.problem,
+            used_bytes: snapshot.used_bytes,
+            oldest_unix_s: span(|(oldest, _)| oldest),
+            latest_unix_s: span(|(_, latest)| latest),
+            counters: counters
+                .iter()
+                .map(|(name, count, _)| (name.to_owned(), count))
+                .collect(),
+        }
+    }
+
+    /// Keeps what the last minute has so far, and ends the thread.
+    pub(in crate::daemon) fn stop(mut self) {
+        let rows = self.recorder.end();
+        self.give(rows);
+        // The channel's thread, which lives longer, has a hand too: nobody waits for the last one to go.
+        if let Some(hand) = self.hand.take() {
+            let _ = hand.orders.send(Order::End);
+        }
+        let ended = self.thread.take().map(JoinHandle::join);
+        if let Some(Err(_)) = ended {
+            error!("the history thread stopped by a mistake of lbd; its last rows are not kept");
+        }
+    }
+}
+
+impl Conductor {
+    /// Looks at everything once a second, for the history.
+    pub(in crate::daemon) fn look_for_history(&mut self) {
+        let unix_s = clock::unix_s();
+        if self.historian.looked_unix_s == unix_s {
+            return;
+        }
+        self.historian.looked_unix_s = unix_s;
+        let now = self.now(unix_s);
+        let rows = self.historian.recorder.look(&now);
+        self.historian.give(rows);
+    }
+
+    fn now(&self, unix_s: u64) -> Now {
+        let counters = self.plane.counters().unwrap_or_default();
+        let steered: std::collections::HashMap<_, _> = self
+            .plane
+            .backend_stats()
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        let backend = |member: &crate::daemon::steering::members::Member| {
+            let decision = self.weigher.decision(member.id);
+            let steered = steered.get(&member.id).copied().unwrap_or_default();
+            let answered = member.answered.as_ref();
+            BackendNow {
+                name: member.name.clone(),
+                sessions: member.live.sessions,
+                sources: member.live.unique_sources.unwrap_or(0),
+                queued: answered.and_then(|(sample, _)| sample.queued),
+                weight_permille: decision.map_or(0, |decision| decision.weight.0),
+                accepting: decision.is_some_and(|decision| decision.accepting),
+                reason: decision.map_or_else(String::new, |decision| decision.reason.kind()),
+                opened: steered.connections,
+                bytes: steered.bytes,
+            }
+        };
+        Now {
+            unix_s,
+            is_master: self.election.is_master(),
+            backends: self.members.iter().map(backend).collect(),
+            totals: Totals {
+                denied: counters.get(Reason::DropDenied) + counters.get(Reason::ResetDenied),
+                rate_limited: counters.get(Reason::DropRateLimited),
+                turned_away: counters.get(Reason::ResetNoWeight)
+                    + counters.get(Reason::DropNoBackend),
+                reset: counters.get(Reason::ResetDead),
+            },
+        }
+    }
+}
+
+/// A peer's word on history goes to the thread and not through the conductor.
+pub(in crate::daemon) fn pass_on(hand: &Hand, event: channel::Event) -> Option<channel::Event> {
+    match event {
+        channel::Event::History { peer, message } => {
+            hand.give(Order::Heard { peer, message });
+            None
+        }
+        other => Some(other),
+    }
+}
+
+/// Each counter's name and its sentence.
+pub(in crate::daemon) fn terms() -> Vec<(&'static str, &'static str)> {
+    Counters::default()
+        .iter()
+        .map(|(name, _, sentence)| (name, sentence))
+        .collect()
+}

@@ -1,0 +1,223 @@
+//! The state as `lbd status` shows it.
+use std::collections::BTreeMap;
+
+use super::status::{
+    BackendStatus, ConfigStatus, DrainStatus, ElectionStatus, InterfaceStatus, ReportedStatus,
+    Status, SteeredStatus, VirtualAddressStatus,
+};
+use crate::{
+    daemon::{
+        clock,
+        conductor::Conductor,
+        operator::{control::Then, flow_query::FlowView},
+        steering::members::Member,
+    },
+    dataplane::seen,
+    policy::Override,
+    units::BackendId,
+};
+use lbd_common::{backend::BackendStats, counters::Reason};
+
+impl Conductor {
+    /// Everything, as of now.
+    pub(in crate::daemon) fn status(&self) -> Status {
+        let now_ns = clock::boottime_ns();
+        let node = &self.config.node;
+        let cluster = &self.config.cluster;
+        let master = self.election.is_master();
+        let loads: BTreeMap<BackendId, u64> = self.plane.loads().into_iter().collect();
+        let leaving = self.leaving_of_boxes();
+        let steered: BTreeMap<BackendId, BackendStats> = self
+            .plane
+            .backend_stats()
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        Status {
+            node: node.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: seconds_since(self.started_ns, now_ns),
+            role: if master { "master" } else { "backup" }.to_owned(),
+            master: self.master_name(),
+            election: ElectionStatus {
+                virtual_router_id: cluster.virtual_router_id,
+                priority: node.priority.0,
+                advertised_priority: self
+                    .election
+                    .effective_priority()
+                    .unwrap_or(node.priority)
+                    .0,
+                reason: self.election.reason().to_owned(),
+                since_s: seconds_since(self.election.since_ns(), now_ns),
+                times_master: self.election.times_master(),
+                isolated: self.election.is_isolated(),
+                rejoined_s: self
+                    .election
+                    .rejoined_ns()
+                    .map(|at| now_ns.saturating_sub(at) / 1_000_000_000),
+                warnings: self.election.warnings(),
+            },
+            virtual_addresses: cluster
+                .virtual_addresses
+                .iter()
+                .map(|vip| VirtualAddressStatus {
+                    address: vip.address,
+                    ports: cluster.ports.clone(),
+                    held: master,
+                })
+                .collect(),
+            interfaces: self.interfaces(),
+            backends: self
+                .members
+                .iter()
+                .map(|member| {
+                    let load = |id: &BackendId| loads.get(id).copied().unwrap_or(0);
+                    let leaving = leaving.get(&member.address).into_iter().flatten();
+                    let leaving: u64 = leaving.map(|(id, _)| load(id)).sum();
+                    let live = (load(&member.id) + leaving, leaving);
+                    let steered = steered.get(&member.id).copied().unwrap_or_default();
+                    self.backend(member, live, steered, now_ns)
+                })
+                .collect(),
+            counters: self.counters(),
+            election_counters: self.election.counters(),
+            channel: self.channel.status(now_ns),
+            history: self.historian.status(),
+            config: ConfigStatus {
+                path: self.config_path.display().to_string(),
+                loaded_unix_s: self.config_loaded_unix_s,
+                refused: self.config_refused.clone(),
+                version: self.version.clone(),
+            },
+        }
+    }
+
+    /// The flow tables with the names of what is in them.
+    pub(in crate::daemon) fn flow_view(&self) -> FlowView {
+        let leaving = self.leaving_of_boxes();
+        FlowView {
+            tables: self.plane.flows(),
+            backends: self
+                .members
+                .iter()
+                .flat_map(|member| {
+                    let others = leaving.get(&member.address).into_iter().flatten();
+                    let ids = others.map(|(id, _)| id.0).chain([member.id.0]);
+                    ids.map(|id| (id, member.name.clone())).collect::<Vec<_>>()
+                })
+                .collect(),
+            services: self.plane.services(),
+            now_seen: seen(clock::monotonic_ns()),
+        }
+    }
+
+    pub(in crate::daemon) fn master_name(&self) -> Option<String> {
+        if self.election.is_master() {
+            return Some(self.config.node.name.clone());
+        }
+        let named = self
+            .members
+            .iter()
+            .find(|member| self.election.is_leader(member.address));
+        match named {
+            Some(member) => Some(member.name.clone()),
+            None => self
+                .election
+                .leader_address()
+                .map(|address| address.to_string()),
+        }
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceStatus> {
+        let interfaces = self
+            .config
+            .node
+            .interfaces
+            .iter()
+            .map(|name| InterfaceStatus {
+                name: name.clone(),
+                xdp_mode: self
+                    .plane
+                    .mode(name)
+                    .map_or_else(|| "none".to_owned(), |mode| mode.to_string()),
+                up: self.links_usable.get(name).copied().unwrap_or(false),
+            });
+        interfaces.collect()
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let counters = self.plane.counters().unwrap_or_default();
+        Reason::ALL
+            .iter()
+            .map(|reason| (reason.name().to_owned(), counters.get(*reason)))
+            .collect()
+    }
+
+    fn drain(&self, backend: &str) -> Option<DrainStatus> {
+        let drain = self.orders.drain(backend)?;
+        Some(DrainStatus {
+            left_s: drain.until_unix_s?.saturating_sub(clock::unix_s()),
+            then: if drain.then_reset {
+                Then::Reset
+            } else {
+                Then::Keep
+            },
+        })
+    }
+
+    fn backend(
+        &self,
+        member: &Member,
+        (live, leaving): (u64, u64),
+        steered: BackendStats,
+        now_ns: u64,
+    ) -> BackendStatus {
+        let decision = self.weigher.decision(member.id);
+        BackendStatus {
+            name: member.name.clone(),
+            site: member.site.clone(),
+            id: member.id.0,
+            address: member.address,
+            mac: member.hop.map(|hop| hop.mac.to_string()),
+            health: member.health.state.name().to_owned(),
+            health_reason: member.health_reason.clone(),
+            weight: member.weight.0,
+            weight_permille: decision.map_or(0, |decision| decision.weight.0),
+            accepting: decision.is_some_and(|decision| decision.accepting),
+            reason: decision.map_or_else(String::new, |decision| decision.reason.to_string()),
+            reason_kind: decision.map_or_else(String::new, |decision| decision.reason.kind()),
+            operator: member.order.map(|order| match order {
+                Override::Drain => "drain".to_owned(),
+                Override::Weight(weight) => format!("weight {}", weight.0),
+            }),
+            drain: self.drain(&member.name),
+            sessions: live,
+            leaving_sessions: leaving,
+            unique_sources: member.live.unique_sources.unwrap_or(0),
+            shut_offs: member.shut_offs.clone(),
+            poll_error: member.poll_error.clone(),
+            poll_failures: member.poll_failures,
+            reported: member
+                .answered
+                .as_ref()
+                .map(|(sample, at_ns)| ReportedStatus {
+                    age_s: std::time::Duration::from_nanos(now_ns.saturating_sub(*at_ns))
+                        .as_secs_f64(),
+                    queued: sample.queued,
+                    deferred: sample.deferred,
+                    sessions: sample.sessions,
+                    unique_ips: sample.unique_ips,
+                    not_accepted: sample.not_accepted,
+                }),
+            steered: SteeredStatus {
+                packets: steered.packets,
+                bytes: steered.bytes,
+                sessions: steered.connections,
+            },
+        }
+    }
+}
+
+fn seconds_since(then_ns: u64, now_ns: u64) -> u64 {
+    now_ns.saturating_sub(then_ns) / 1_000_000_000
+}

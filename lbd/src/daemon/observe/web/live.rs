@@ -1,0 +1,96 @@
+//! `/api/live`: the state each second as server-sent events, for the page.
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{
+        IntoResponse as _, Response,
+        sse::{self, Sse},
+    },
+};
+use futures_util::{Stream, stream};
+use serde::Serialize;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::{Interval, MissedTickBehavior},
+};
+
+use super::Web;
+use crate::{
+    daemon::{
+        clock,
+        event::Event,
+        observe::{chronicle::Happening, status::Status},
+        operator::control::{self, Request},
+    },
+    plain,
+};
+
+/// Only the last happenings: the page itself is to stay small.
+pub(super) const FROM_THE_LAST: usize = 100;
+/// Between two states.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What each event carries.
+#[derive(Debug, Serialize)]
+pub(super) struct Live {
+    unix_s: u64,
+    status: Box<Status>,
+    /// All that are remembered in the first, then the new ones.
+    events: Vec<Happening>,
+}
+
+struct Watcher {
+    conductor: mpsc::Sender<Event>,
+    ticks: Interval,
+    last_id: u64,
+    _place: OwnedSemaphorePermit,
+}
+
+pub(super) async fn live(State(web): State<Web>) -> Response {
+    let Ok(place) = Arc::clone(&web.streams).try_acquire_owned() else {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "as many pages as may be are open already; close one\n",
+        )
+            .into_response();
+    };
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let watcher = Watcher {
+        conductor: web.conductor,
+        ticks,
+        last_id: 0,
+        _place: place,
+    };
+    Sse::new(states(watcher)).into_response()
+}
+
+/// The state as it is now, with the last so many happenings; `None` when the daemon is stopping.
+pub(super) async fn look(conductor: &mpsc::Sender<Event>, last: usize) -> Option<Live> {
+    let mut live = look_after(conductor, 0).await?;
+    let old = live.events.len().saturating_sub(last);
+    live.events.drain(..old);
+    Some(live)
+}
+
+async fn look_after(conductor: &mpsc::Sender<Event>, id: u64) -> Option<Live> {
+    Some(Live {
+        status: control::ask(conductor, Request::Status).await?,
+        events: control::ask(conductor, |reply| Request::Events(id, reply)).await?,
+        unix_s: clock::unix_s(),
+    })
+}
+
+/// Ends when the daemon does. A page that does not read holds one state, not more.
+fn states(watcher: Watcher) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+    stream::unfold(watcher, |mut watcher| async move {
+        watcher.ticks.tick().await;
+        let live = look_after(&watcher.conductor, watcher.last_id).await?;
+        watcher.last_id = live.events.last().map_or(watcher.last_id, |last| last.id);
+        let text = plain::lines(serde_json::to_string(&live).ok()?);
+        let event = sse::Event::default().event("state").data(text);
+        Some((Ok(event), watcher))
+    })
+}

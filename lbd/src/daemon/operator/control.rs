@@ -1,0 +1,341 @@
+//! The control socket: HTTP on a Unix socket that only its owner may open.
+//!
+//! `GET /status`, `/explain`, `/access`, `/events`, `/history`, `/push`; `POST /operator`, `/access`,
+//! `/push`, `/flows` (a question, whose filters are a body). Each request is handed to the conductor, which
+//! owns the state, and waits for its answer.
+use std::{fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, DefaultBodyLimit, Query, State, connect_info::Connected},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+    serve::IncomingStream,
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
+};
+
+use super::{
+    access::{AccessRequest, AccessStatus},
+    flow_query::{FlowQuery, FlowView},
+};
+use crate::{
+    daemon::{
+        cluster::push::{self, Post, PushRequest},
+        event::Event,
+        observe::{
+            chronicle::{Happening, History},
+            status::Status,
+            web,
+        },
+    },
+    trust::Trusted,
+};
+
+/// What a person asks of the daemon.
+#[derive(Debug)]
+pub(in crate::daemon) enum Request {
+    /// The state as plain data.
+    Status(oneshot::Sender<Box<Status>>),
+    /// The last decisions with their figures, on all backends or on the named one.
+    Explain(Option<String>, oneshot::Sender<Result<Explained, String>>),
+    /// An operator's word on a backend; the answer is a sentence.
+    Operator(OperatorRequest, oneshot::Sender<Result<String, String>>),
+    /// Who may open sessions, and whether this source may.
+    Access(Option<IpAddr>, oneshot::Sender<AccessStatus>),
+    /// A denial, or the end of one; the answer is a sentence.
+    ChangeAccess(AccessRequest, oneshot::Sender<Result<String, String>>),
+    /// The flow tables, to be walked elsewhere.
+    Flows(oneshot::Sender<FlowView>),
+    /// What happened after the event of this id.
+    Events(u64, oneshot::Sender<Vec<Happening>>),
+    /// The backends' figures over the last hour.
+    History(oneshot::Sender<History>),
+    /// Who this node is to a peer that pushes.
+    Identity(oneshot::Sender<Option<push::Identity>>),
+    /// What a push needs to know.
+    Ground(oneshot::Sender<Box<push::Ground>>),
+    /// Read the configuration file again; the answer is why it is refused, if so.
+    Reload(oneshot::Sender<Option<String>>),
+    /// A pushed configuration is in place; the answer is why it does not run, if so.
+    TakeOver(Box<push::TakeOver>, oneshot::Sender<Option<String>>),
+}
+
+/// The policy's last decisions.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Explained {
+    /// As a person would say it.
+    pub text: String,
+    /// The same, with the numbers.
+    pub decisions: serde_json::Value,
+}
+
+/// An operator's word on a backend.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorRequest {
+    /// The backend's name.
+    pub backend: String,
+    /// What it is to do.
+    pub order: Order,
+}
+
+/// What becomes of the sessions that are open when a drain has lasted long enough.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Deserialize,
+    Eq,
+    PartialEq,
+    Serialize,
+    clap::ValueEnum,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// They stay until they end by themselves.
+    #[default]
+    Keep,
+    /// They are reset, so that their senders try again elsewhere at once.
+    Reset,
+}
+
+/// What an operator may order.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// No new sessions.
+    Drain {
+        /// How long the open ones may go on, in seconds; as long as they like without it.
+        timeout_s: Option<u64>,
+        /// What becomes of those that are open then.
+        then: Then,
+    },
+    /// This weight, whatever the policy says.
+    Weight(u16),
+    /// What the policy says.
+    Release,
+}
+
+/// Opens the socket: mode 0600, in a folder that is made if need be. A socket left by a dead daemon
+/// is replaced; one that answers is a daemon that runs.
+///
+/// Where others may put a socket of their own in its place, there is none.
+pub(in crate::daemon) async fn bind(path: &Path) -> io::Result<UnixListener> {
+    let safe = || {
+        let checked = Trusted::of_this_process().check(path);
+        checked.map_err(|why| io::Error::other(format!("it is not safe there: {why}")))
+    };
+    safe()?;
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            format!("another lbd answers at {}; stop it first", path.display()),
+        ));
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    safe()?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers events until the task is dropped.
+pub(in crate::daemon) async fn serve(
+    listener: UnixListener,
+    events: mpsc::Sender<Event>,
+    post: Arc<Post>,
+) -> io::Result<()> {
+    let router = router(events).merge(pushes(post));
+    let router = router.layer(DefaultBodyLimit::max(4096));
+    axum::serve(
+        listener,
+        router.into_make_service_with_connect_info::<Asker>(),
+    )
+    .await
+}
+
+/// Who asks, as the kernel says.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    uid: Option<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Asker {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let peer = stream.io().peer_cred();
+        Self {
+            uid: peer.ok().map(|peer| peer.uid()),
+        }
+    }
+}
+
+/// Pushes take longer than the conductor may: they have tasks of their own.
+fn pushes(post: Arc<Post>) -> Router {
+    Router::new()
+        .route("/push", get(standings).post(push))
+        .with_state(post)
+}
+
+async fn standings(State(post): State<Arc<Post>>) -> Response {
+    said(push::standings(&post).await)
+}
+
+async fn push(
+    State(post): State<Arc<Post>>,
+    ConnectInfo(asker): ConnectInfo<Asker>,
+    Json(request): Json<PushRequest>,
+) -> Response {
+    let by = push::who(asker.uid, request.sudo_user.as_deref());
+    // A person who stops waiting stops nothing: it goes on to its end.
+    let pushed = tokio::spawn(async move { push::push(&post, request, by).await });
+    match pushed.await {
+        Ok(pushed) => said(pushed),
+        Err(_) => stopping(),
+    }
+}
+
+fn said<T: Serialize>(answer: Result<T, String>) -> Response {
+    match answer {
+        Ok(done) => web::json(&done),
+        Err(refused) => (StatusCode::CONFLICT, refused).into_response(),
+    }
+}
+
+fn router(events: mpsc::Sender<Event>) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/explain", get(explain))
+        .route("/operator", post(operator))
+        .route("/access", get(access).post(change_access))
+        .route("/flows", post(flows))
+        .route("/events", get(events_after))
+        .route("/history", get(history))
+        .with_state(events)
+}
+
+async fn status(State(events): State<mpsc::Sender<Event>>) -> Response {
+    match ask(&events, Request::Status).await {
+        Some(status) => web::json(&status),
+        None => stopping(),
+    }
+}
+
+/// `?backend=mx1`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    backend: Option<String>,
+}
+
+async fn explain(
+    State(events): State<mpsc::Sender<Event>>,
+    Query(which): Query<Which>,
+) -> Response {
+    match ask(&events, |reply| Request::Explain(which.backend, reply)).await {
+        Some(Ok(explained)) => web::json(&explained),
+        Some(Err(refused)) => (StatusCode::NOT_FOUND, refused).into_response(),
+        None => stopping(),
+    }
+}
+
+async fn operator(
+    State(events): State<mpsc::Sender<Event>>,
+    Json(order): Json<OperatorRequest>,
+) -> Response {
+    match ask(&events, |reply| Request::Operator(order, reply)).await {
+        Some(Ok(done)) => web::json(&done),
+        Some(Err(refused)) => (StatusCode::CONFLICT, refused).into_response(),
+        None => stopping(),
+    }
+}
+
+/// `?source=198.51.100.7`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whose {
+    source: Option<IpAddr>,
+}
+
+async fn access(State(events): State<mpsc::Sender<Event>>, Query(whose): Query<Whose>) -> Response {
+    match ask(&events, |reply| Request::Access(whose.source, reply)).await {
+        Some(access) => web::json(&access),
+        None => stopping(),
+    }
+}
+
+async fn change_access(
+    State(events): State<mpsc::Sender<Event>>,
+    Json(change): Json<AccessRequest>,
+) -> Response {
+    match ask(&events, |reply| Request::ChangeAccess(change, reply)).await {
+        Some(Ok(done)) => web::json(&done),
+        Some(Err(refused)) => (StatusCode::CONFLICT, refused).into_response(),
+        None => stopping(),
+    }
+}
+
+async fn flows(
+    State(events): State<mpsc::Sender<Event>>,
+    Json(query): Json<FlowQuery>,
+) -> Response {
+    let Some(view) = ask(&events, Request::Flows).await else {
+        return stopping();
+    };
+    // Milliseconds of one core for a million flows: neither the conductor nor the async threads wait.
+    match tokio::task::spawn_blocking(move || view.list(&query)).await {
+        Ok(Ok(list)) => web::json(&list),
+        Ok(Err(refused)) => (StatusCode::BAD_REQUEST, refused).into_response(),
+        Err(_) => stopping(),
+    }
+}
+
+/// `?after=17`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn events_after(
+    State(events): State<mpsc::Sender<Event>>,
+    Query(After { after }): Query<After>,
+) -> Response {
+    match ask(&events, |reply| Request::Events(after, reply)).await {
+        Some(happenings) => web::json(&happenings),
+        None => stopping(),
+    }
+}
+
+async fn history(State(events): State<mpsc::Sender<Event>>) -> Response {
+    match ask(&events, Request::History).await {
+        Some(history) => web::json(&history),
+        None => stopping(),
+    }
+}
+
+pub(in crate::daemon) async fn ask<T>(
+    events: &mpsc::Sender<Event>,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    events.send(Event::Request(request(reply))).await.ok()?;
+    answer.await.ok()
+}
+
+fn stopping() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping").into_response()
+}

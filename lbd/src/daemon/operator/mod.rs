@@ -1,0 +1,7 @@
+//! What people ask and order: the control socket, weight overrides, drains, denials and queries.
+pub mod access;
+pub(in crate::daemon) mod command;
+pub mod control;
+pub(in crate::daemon) mod denials;
+pub mod flow_query;
+pub(in crate::daemon) mod orders;

@@ -1,0 +1,75 @@
+//! Who may open sessions: the configuration's lists and limits, in the maps.
+use lbd_common::flow::state;
+use tracing::info;
+
+use crate::{
+    config::{Affinity, Config, OnDeny},
+    daemon::{clock, conductor::Conductor},
+    dataplane::{Limits, seen},
+};
+
+/// Mid-session frames without a flow that may become one, each second on each CPU: enough to learn
+/// a failover's sessions in seconds, too few for a flood of ACKs to fill the table.
+const ADOPT_PER_SECOND: u32 = 5_000;
+/// SYNs a second on one CPU from which on choices are stateless: far above what mail needs, far
+/// below what fills the table before its half-open flows expire.
+const FLOOD_PER_SECOND: u32 = 20_000;
+
+impl Conductor {
+    /// Puts lists and limits into the maps, and ends the open sessions of newly denied sources.
+    /// Returns how many sessions that were.
+    pub(in crate::daemon) fn admit(&mut self) -> anyhow::Result<u64> {
+        let lists = self.access_lists();
+        self.plane.set_limits(&limits(&self.config));
+        self.plane.set_access(&lists)?;
+        if lists.deny.is_empty() {
+            return Ok(0);
+        }
+        let judge = lists.judge();
+        let now_seen = seen(clock::monotonic_ns());
+        let ended = self.plane.flows().doom(now_seen, |client, word| {
+            word.state != state::CLOSING && judge.denies(client.ip())
+        });
+        if ended > 0 {
+            info!("{ended} open sessions of denied sources end with their next frame");
+        }
+        Ok(ended)
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let cluster = &config.cluster;
+    Limits {
+        new_per_second: cluster.access.new_per_second.unwrap_or(0),
+        flood_per_second: FLOOD_PER_SECOND,
+        adopt_per_second: ADOPT_PER_SECOND,
+        idle_s: u32::try_from(cluster.idle.established.as_secs()).unwrap_or(u32::MAX),
+        affinity_skew_permille: match cluster.selection.affinity {
+            Affinity::Off => None,
+            Affinity::Source => Some(permille(cluster.selection.max_skew)),
+        },
+        reset_denied: cluster.access.on_deny == OnDeny::Reset,
+    }
+}
+
+/// A part as thousandths; the configuration keeps it between 0 and a small number.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped before"
+)]
+fn permille(part: f64) -> u32 {
+    (part * 1000.0).round().clamp(0.0, 1_000_000.0) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_become_thousandths_and_nonsense_stays_in_bounds() {
+        for (part, expected) in [(0.0, 0), (0.25, 250), (1.0, 1000), (-1.0, 0), (f64::NAN, 0)] {
+            assert_eq!(permille(part), expected, "{part}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! How many of a backend's sessions ended, and how long they lasted. Pure.
+//!
+//! Nobody has to remember when each session began: over a while, the mean lifetime is the mean
+//! number of open sessions divided by the rate at which they end (Little's law). Both are at hand:
+//! `LOAD` is read ten times a second, and `BACKEND_STATS` counts the sessions that began.
+use std::collections::HashMap;
+
+use crate::{daemon::conductor::Conductor, units::BackendId};
+
+/// A tenth of a second tells a session that fails at once from one that delivers a message.
+const EVERY_NS: u64 = 100_000_000;
+
+/// A backend's sessions since the last step of the policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::daemon) struct Turnover {
+    /// When `open` was read; 0 before the first time.
+    read_ns: u64,
+    open: u64,
+    /// Open sessions times nanoseconds since the last step.
+    session_ns: u128,
+    /// At the last step; `None` before the first.
+    before: Option<Before>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    open: u64,
+    steered: Steered,
+}
+
+/// All that ever went to a backend.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::daemon) struct Steered {
+    /// Sessions that began.
+    pub(in crate::daemon) begun: u64,
+    /// Bytes of frames.
+    pub(in crate::daemon) bytes: u64,
+}
+
+/// What [`Turnover::step`] found.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(in crate::daemon) struct Ended {
+    /// Sessions that ended since the last step.
+    pub(in crate::daemon) sessions: u64,
+    /// Their mean lifetime; 0 when none ended.
+    pub(in crate::daemon) mean_lifetime_ns: u64,
+    /// What their clients sent, as a mean, with all headers.
+    pub(in crate::daemon) mean_bytes: u64,
+}
+
+impl Turnover {
+    /// Takes in how many sessions are open now.
+    pub(in crate::daemon) fn read(&mut self, now_ns: u64, open: u64) {
+        if self.read_ns != 0 {
+            let passed_ns = now_ns.saturating_sub(self.read_ns);
+            // Between two readings it moved from one to the other: their mean.
+            let twice = u128::from(self.open) + u128::from(open);
+            self.session_ns += twice * u128::from(passed_ns) / 2;
+        }
+        self.read_ns = now_ns;
+        self.open = open;
+    }
+
+    /// Ends a step, at the last reading.
+    pub(in crate::daemon) fn step(&mut self, steered: Steered) -> Ended {
+        let before = self.before.replace(Before {
+            open: self.open,
+            steered,
+        });
+        let session_ns = std::mem::take(&mut self.session_ns);
+        let Some(before) = before else {
+            return Ended::default();
+        };
+        // Where other nodes' sessions come by the channel, more are open than began here.
+        let began = steered.begun.saturating_sub(before.steered.begun);
+        let bytes = steered.bytes.saturating_sub(before.steered.bytes);
+        let sessions = (began + before.open).saturating_sub(self.open);
+        let lifetime_ns = session_ns.checked_div(u128::from(sessions)).unwrap_or(0);
+        Ended {
+            sessions,
+            mean_lifetime_ns: u64::try_from(lifetime_ns).unwrap_or(u64::MAX),
+            mean_bytes: bytes.checked_div(sessions).unwrap_or(0),
+        }
+    }
+}
+
+impl Conductor {
+    /// Reads how many sessions each backend has open, when it is time.
+    pub(in crate::daemon) fn read_loads_if_due(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.loads_read_ns) >= EVERY_NS {
+            self.read_loads(now_ns);
+        }
+    }
+
+    fn read_loads(&mut self, now_ns: u64) {
+        self.loads_read_ns = now_ns;
+        let loads: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
+        for member in self.members.iter_mut() {
+            let open = loads.get(&member.id).copied().unwrap_or(0);
+            member.turnover.read(now_ns, open);
+        }
+    }
+
+    /// Tells each backend's live figures which sessions ended since the last time.
+    pub(in crate::daemon) fn count_ended(&mut self, now_ns: u64) {
+        self.read_loads(now_ns);
+        let Ok(stats) = self.plane.backend_stats() else {
+            // A step without them is a step in which none ended.
+            return;
+        };
+        let stats: HashMap<BackendId, _> = stats.into_iter().collect();
+        for member in self.members.iter_mut() {
+            let steered = stats.get(&member.id).map(|stats| Steered {
+                begun: stats.connections,
+                bytes: stats.bytes,
+            });
+            let ended = member.turnover.step(steered.unwrap_or_default());
+            member.live.completed = ended.sessions;
+            member.live.mean_lifetime_ns = ended.mean_lifetime_ns;
+            member.live.mean_bytes = ended.mean_bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn begun(begun: u64) -> Steered {
+        Steered {
+            begun,
+            bytes: begun * 1000,
+        }
+    }
+
+    #[test]
+    fn a_steady_load_gives_the_lifetime_that_makes_it() {
+        // (begin a second, lifetime in ms), read four times a second for 10 s.
+        for (rate, lifetime_ms) in [(100, 50), (20, 500), (40, 4_000)] {
+            let open = rate * lifetime_ms / 1000;
+            let mut turnover = Turnover::default();
+            turnover.read(S, open);
+            turnover.step(begun(7));
+            for quarter in 1..=40 {
+                turnover.read(S + quarter * S / 4, open);
+            }
+            let ended = turnover.step(begun(7 + rate * 10));
+            assert_eq!(ended.sessions, rate * 10);
+            assert_eq!(ended.mean_lifetime_ns, lifetime_ms * 1_000_000);
+            assert_eq!(ended.mean_bytes, 1000);
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_before_the_second_step() {
+        let mut turnover = Turnover::default();
+        turnover.read(S, 5);
+        assert_eq!(turnover.step(begun(1_000_000)), Ended::default());
+        turnover.read(2 * S, 5);
+        assert_eq!(turnover.step(begun(1_000_000)), Ended::default());
+    }
+
+    #[test]
+    fn sessions_that_end_without_a_new_one_count() {
+        let mut turnover = Turnover::default();
+        turnover.read(S, 10);
+        turnover.step(begun(0));
+        turnover.read(3 * S, 0);
+        let ended = turnover.step(begun(0));
+        assert_eq!(ended.sessions, 10);
+        assert_eq!(ended.mean_lifetime_ns, S);
+    }
+
+    proptest! {
+        /// Each session lives its own time; the mean comes out whatever the mix.
+        #[test]
+        fn the_mean_of_any_lifetimes_comes_out(
+            sessions in prop::collection::vec((0..900u64, 1..100u64), 1..200),
+        ) {
+            // Times in units of 10 ms; all begin and end within the step, which is read every unit.
+            let mut turnover = Turnover::default();
+            let unit = S / 100;
+            turnover.read(unit, 0);
+            turnover.step(begun(0));
+            for at in 1..=1000u64 {
+                let open = sessions.iter().filter(|(begin, life)| (*begin..begin + life).contains(&at));
+                turnover.read(unit + at * unit, open.count() as u64);
+            }
+            let ended = turnover.step(begun(sessions.len() as u64));
+            prop_assert_eq!(ended.sessions, sessions.len() as u64);
+            let mean = sessions.iter().map(|(_, life)| life * unit).sum::<u64>() / ended.sessions;
+            prop_assert!(ended.mean_lifetime_ns.abs_diff(mean) <= unit, "{ended:?} {mean}");
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! One round of the policy: look at everything, decide, and put weights and ring into the maps.
+//!
+//! Between two rounds an operator's order is obeyed at once, by the figures of the last round: it is
+//! no round of its own, or somebody who orders often would make the policy forget faster.
+use std::{collections::HashMap, net::IpAddr, time::Duration};
+
+use tracing::info;
+
+use super::{
+    leaving::Leaving,
+    led::{self, Led, Whose},
+    members::{self, Member, nanoseconds},
+};
+use crate::{
+    channel::BackendWeight,
+    config::Mode,
+    daemon::{clock, conductor::Conductor, observe::chronicle::Kind, operator::control::Explained},
+    policy::{self, Input, Output, Policy, Reason},
+    table::{self, Entry, Ring},
+    units::{BackendId, WeightPermille},
+};
+
+/// At least so long after the maps were written they are written again, however much happens.
+const HURRY_NS: u64 = 50_000_000;
+/// How long a new master keeps the former one's ring. A master whose daemon died steers until its lease
+/// ends and tells nobody of those sessions: they are found by the ring that named their boxes.
+const HELD_NS: u64 = 3_000_000_000;
+/// How often the master repeats its weights: a datagram may be lost.
+const TELL_NS: u64 = 1_000_000_000;
+
+/// The policy with its schedule, and what it decided last.
+#[derive(Debug)]
+pub(in crate::daemon) struct Weigher {
+    policy: Policy,
+    interval_ns: u64,
+    last_ns: u64,
+    due_ns: u64,
+    /// When orders were obeyed last, and whether there are more.
+    obeyed_ns: u64,
+    has_orders: bool,
+    /// With this node's own decisions.
+    last: Option<(Input, Output)>,
+    /// What is in the maps, which may be the master's.
+    shown: Output,
+    led: Option<Led>,
+    told_ns: u64,
+    /// The weights that the live ring was built from, in the configuration's order; `None` when
+    /// other backends are to be in it.
+    ring: Option<Vec<WeightPermille>>,
+    /// Until then the ring stays, as long as the same backends take sessions.
+    held_until_ns: u64,
+    pub(in crate::daemon) leaving: Leaving,
+}
+
+impl Weigher {
+    /// Due at once.
+    pub(in crate::daemon) fn new(interval: Duration) -> Self {
+        Self {
+            policy: Policy::new(),
+            interval_ns: nanoseconds(interval),
+            last_ns: 0,
+            due_ns: 0,
+            obeyed_ns: 0,
+            has_orders: false,
+            last: None,
+            shown: Output::default(),
+            led: None,
+            told_ns: 0,
+            ring: None,
+            held_until_ns: 0,
+            leaving: Leaving::default(),
+        }
+    }
+
+    pub(in crate::daemon) fn is_due(&self, now_ns: u64) -> bool {
+        now_ns >= self.due_ns
+    }
+
+    /// Something happened that the next round should not wait for: it is due soon, and once for all
+    /// of a thousand such things.
+    pub(in crate::daemon) fn hurry(&mut self) {
+        self.due_ns = self.due_ns.min(self.last_ns + HURRY_NS);
+    }
+
+    /// There are orders that the maps do not follow yet.
+    pub(in crate::daemon) fn note_orders(&mut self) {
+        self.has_orders = true;
+    }
+
+    /// Whether orders may be obeyed now: a thousand of them cost no more than some.
+    pub(in crate::daemon) fn may_obey(&self, now_ns: u64) -> bool {
+        now_ns >= self.obeyed_ns + HURRY_NS
+    }
+
+    /// When the last round was.
+    pub(in crate::daemon) fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+
+    /// A new interval, or backends that came or went: the next round is due at once, with a new ring.
+    pub(in crate::daemon) fn reconfigure(&mut self, interval: Duration) {
+        self.interval_ns = nanoseconds(interval);
+        self.due_ns = 0;
+        self.ring = None;
+    }
+
+    /// Follows these weights for a while.
+    pub(in crate::daemon) fn follow(&mut self, led: Led) {
+        self.led = Some(led);
+    }
+
+    /// This node is the master from now on.
+    pub(in crate::daemon) fn hold_ring(&mut self, now_ns: u64) {
+        self.held_until_ns = now_ns + HELD_NS;
+    }
+
+    /// Whether the live ring is no longer that of these weights.
+    fn is_stale(&self, in_order: &[WeightPermille], is_led: bool, now_ns: u64) -> bool {
+        let Some(built) = &self.ring else {
+            return true;
+        };
+        if is_led {
+            return built != in_order;
+        }
+        let is_held = now_ns < self.held_until_ns && table::lets_the_same(built, in_order);
+        !is_held && table::worth_rebuilding(built, in_order)
+    }
+
+    /// There are figures of this node's own.
+    pub(in crate::daemon) fn forget_former(&mut self) {
+        self.led.take_if(|led| led.whose == Whose::Former);
+    }
+
+    /// The last decision on a backend.
+    pub(in crate::daemon) fn decision(&self, id: BackendId) -> Option<&policy::Decision> {
+        self.shown.decision(id)
+    }
+
+    /// The last decisions on all backends, or on one.
+    pub(in crate::daemon) fn explained(&self, backend: Option<&str>) -> Explained {
+        let Some((input, _)) = &self.last else {
+            return Explained::default();
+        };
+        let output = &self.shown;
+        Explained {
+            text: policy::explain::text(input, output, backend),
+            // Plain data with text keys always becomes JSON.
+            decisions: serde_json::to_value(policy::explain::explanation(input, output, backend))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl Conductor {
+    /// One round.
+    pub(in crate::daemon) fn weigh(&mut self, now_ns: u64) {
+        self.count_ended(now_ns);
+        let input = self.policy_input(now_ns);
+        let output = self.weigher.policy.step(&input);
+        self.weigher.last = Some((input, output));
+        self.weigher.has_orders = false;
+        self.put_into_maps(now_ns);
+        self.weigher.last_ns = now_ns;
+        // The last answer of a round of polls starts the next round of the policy; a poll that
+        // hangs must not hold it up for long.
+        let interval_ns = self.weigher.interval_ns;
+        self.weigher.due_ns = now_ns
+            + if self.members.any_polled() {
+                interval_ns * 3 / 2
+            } else {
+                interval_ns
+            };
+    }
+
+    /// The policy's input as of now.
+    pub(in crate::daemon) fn policy_input_now(&self) -> Input {
+        self.policy_input(clock::boottime_ns())
+    }
+
+    fn policy_input(&self, now_ns: u64) -> Input {
+        Input {
+            now_ns,
+            settings: members::policy_settings(&self.config.cluster),
+            mode: self.policy_mode(),
+            sites: self.members.sites(&self.config.cluster, now_ns),
+        }
+    }
+
+    /// Puts orders into the maps, between two rounds.
+    pub(in crate::daemon) fn obey(&mut self, now_ns: u64) {
+        let input = self.policy_input(now_ns);
+        let output = self.weigher.policy.preview(&input);
+        self.weigher.last = Some((input, output));
+        self.weigher.obeyed_ns = now_ns;
+        self.weigher.has_orders = false;
+        self.put_into_maps(now_ns);
+    }
+
+    /// Puts the orders of other nodes into the maps.
+    pub(in crate::daemon) fn obey_if_due(&mut self, now_ns: u64) {
+        if self.weigher.has_orders && self.weigher.may_obey(now_ns) {
+            self.obey(now_ns);
+        }
+    }
+
+    /// The own decisions, or those that are to be followed.
+    fn put_into_maps(&mut self, now_ns: u64) {
+        let Some((_, own)) = &self.weigher.last else {
+            return;
+        };
+        let mut output = own.clone();
+        let is_master = self.election.is_master();
+        let led = self.weigher.led.take();
+        let led = led.filter(|led| led.counts(is_master, now_ns));
+        if let Some(led) = &led {
+            let members = &self.members;
+            let address = |id| Some(members.iter().find(|member| member.id == id)?.address);
+            led.lead(&mut output, address);
+        }
+        self.log_changes(&output);
+        self.apply(&output, led.as_ref(), now_ns);
+        self.weigher.shown = output;
+        self.weigher.led = led;
+        if is_master {
+            self.tell_weights(now_ns);
+        }
+    }
+
+    /// What a peer that takes itself for the master has decided: it counts if this node thinks so too.
+    pub(in crate::daemon) fn told_weights(&mut self, of: IpAddr, weights: Vec<BackendWeight>) {
+        let has_leader = !self.election.is_master() && self.election.leader_address().is_some();
+        let peers = self.channel.addresses();
+        if !has_leader || !led::may_lead(of, &peers, |address| self.election.is_leader(address)) {
+            return;
+        }
+        let now_ns = clock::boottime_ns();
+        let led = Led::new(Whose::Master, now_ns + led::TOLD_NS, weights);
+        self.weigher.follow(led);
+        self.put_into_maps(now_ns);
+    }
+
+    /// Tells the backups, again every second.
+    pub(in crate::daemon) fn tell_weights_if_due(&mut self, now_ns: u64) {
+        if self.election.is_master() && now_ns >= self.weigher.told_ns + TELL_NS {
+            self.tell_weights(now_ns);
+        }
+    }
+
+    pub(in crate::daemon) fn tell_weights(&mut self, now_ns: u64) {
+        self.weigher.told_ns = now_ns;
+        let Some(in_ring) = &self.weigher.ring else {
+            return;
+        };
+        let weights = self
+            .members
+            .iter()
+            .zip(in_ring)
+            .filter_map(|(member, in_ring)| {
+                Some(BackendWeight {
+                    backend: member.address,
+                    weight: self.weigher.decision(member.id)?.weight,
+                    in_ring: *in_ring,
+                })
+            });
+        self.channel.tell_weights(weights.collect());
+    }
+
+    fn policy_mode(&self) -> policy::Mode {
+        match self.config.cluster.mode {
+            Mode::ActiveActive => policy::Mode::ActiveActive,
+            Mode::ActivePassive => policy::Mode::ActivePassive {
+                master: self.master_backend(),
+            },
+        }
+    }
+
+    /// The backend that is the master's own box.
+    fn master_backend(&self) -> Option<BackendId> {
+        if self.election.is_master() {
+            return self.members.local().map(|member| member.id);
+        }
+        let master = self
+            .members
+            .iter()
+            .find(|member| self.election.is_leader(member.address))?;
+        Some(master.id)
+    }
+
+    /// Weights at once, the ring only when it would differ by more than noise, or from the master's.
+    fn apply(&mut self, output: &Output, led: Option<&Led>, now_ns: u64) {
+        let weights: Vec<(BackendId, WeightPermille)> = output
+            .decisions()
+            .map(|decision| (decision.id, decision.weight))
+            .collect();
+        self.log_failure("writing the weights", |conductor| {
+            Ok(conductor.plane.set_weights(&weights)?)
+        });
+        let by_id: HashMap<BackendId, WeightPermille> = weights.into_iter().collect();
+        // A suspicion may pass in a moment. The program skips who has no weight, so the ring, which
+        // also names the box of a session that no table knows, can stay.
+        let suspect = |id| {
+            let decision = output.decision(id);
+            decision.is_some_and(|decision| matches!(decision.reason, Reason::Suspect { .. }))
+        };
+        let built = self.weigher.ring.as_deref().unwrap_or_default();
+        let in_ring = |(index, member): (usize, &Member)| {
+            led.and_then(|led| led.in_ring(member.address))
+                .or_else(|| built.get(index).copied().filter(|_| suspect(member.id)))
+                .or_else(|| by_id.get(&member.id).copied())
+                .unwrap_or_default()
+        };
+        let members = self.members.iter().enumerate();
+        let in_order: Vec<WeightPermille> = members.map(in_ring).collect();
+        if self.weigher.is_stale(&in_order, led.is_some(), now_ns) {
+            let ring = self.build_ring(&in_order);
+            self.log_failure("swapping the ring", |conductor| {
+                conductor.plane.swap_ring(ring.slots())?;
+                conductor.weigher.ring = Some(in_order);
+                Ok(())
+            });
+        }
+        self.forget_gone(now_ns);
+    }
+
+    /// By the backends' addresses, which are the same on every node; ids need not be.
+    fn build_ring(&self, weights: &[WeightPermille]) -> Ring {
+        let identities: Vec<String> = self
+            .members
+            .iter()
+            .map(|member| member.address.to_string())
+            .collect();
+        let entries: Vec<Entry<'_>> = self
+            .members
+            .iter()
+            .zip(&identities)
+            .zip(weights)
+            .map(|((member, identity), weight)| Entry {
+                identity: identity.as_bytes(),
+                weight: *weight,
+                value: u32::from(member.id.0),
+            })
+            .collect();
+        Ring::build(&entries)
+    }
+
+    /// A line for each backend that starts or stops to take sessions.
+    fn log_changes(&mut self, output: &Output) {
+        for decision in output.decisions() {
+            let before = self
+                .weigher
+                .decision(decision.id)
+                .map(|before| before.accepting);
+            if before == Some(decision.accepting) {
+                continue;
+            }
+            let Some(member) = self.members.by_id(decision.id) else {
+                continue;
+            };
+            let name = member.name.clone();
+            let (kind, said) = if decision.accepting {
+                let said = format!("{name} takes sessions: {}", decision.reason);
+                (Kind::Return, said)
+            } else {
+                *member.shut_offs.entry(decision.reason.kind()).or_default() += 1;
+                let said = format!("{name} takes no new sessions: {}", decision.reason);
+                (Kind::ShutOff, said)
+            };
+            info!("{said}");
+            self.note(kind, Some(&name), said);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_master_keeps_the_former_ones_ring_for_a_while() {
+        let weights = |weights: [u32; 3]| weights.map(WeightPermille).to_vec();
+        let told = weights([1000, 1000, 1000]);
+        let mut weigher = Weigher::new(Duration::from_secs(10));
+        assert!(weigher.is_stale(&told, false, 0), "there is no ring");
+        weigher.ring = Some(told.clone());
+        let own = weights([1000, 1000, 300]);
+        assert!(weigher.is_stale(&own, false, 0));
+        weigher.hold_ring(0);
+        assert!(!weigher.is_stale(&own, false, HELD_NS - 1));
+        assert!(weigher.is_stale(&own, false, HELD_NS));
+        let without_one = weights([1000, 1000, 0]);
+        assert!(weigher.is_stale(&without_one, false, 1), "one is drained");
+        assert!(weigher.is_stale(&own, true, 1), "it is what another says");
+        assert!(!weigher.is_stale(&told, true, 1));
+    }
+}

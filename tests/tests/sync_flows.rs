@@ -31,9 +31,7 @@ fn held_sessions_outlive_their_master_and_its_return() {
     for index in (0..cluster.len()).filter(|index| *index != first) {
         let known = "the master's flows arrived";
         cluster
-            .wait_status(index, known, |status| {
-                status.channel.counters["flows_inserted"] >= SESSIONS as u64
-            })
+            .wait_status(index, known, |status| status.sessions() >= SESSIONS as u64)
             .unwrap();
     }
     cluster.kill(first);
@@ -85,7 +83,7 @@ fn a_node_with_a_wrong_key_inserts_nothing_and_counts_it() {
         .collect();
     cluster
         .wait_status(friend, "the master's flows arrived", |status| {
-            status.channel.counters["flows_inserted"] >= SESSIONS as u64
+            status.sessions() >= SESSIONS as u64
         })
         .unwrap();
     cluster.start(stranger).unwrap();

@@ -120,6 +120,12 @@ impl Status {
         self.backends.iter().find(|backend| backend.name == name)
     }
 
+    /// Live sessions in this node's flow table.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        self.backends.iter().map(|backend| backend.sessions).sum()
+    }
+
     /// Whether this node is the master.
     #[must_use]
     pub fn is_master(&self) -> bool {

@@ -132,7 +132,8 @@ proptest! {
         handle(&mut machine, now, Input::ConfigChanged(ours()));
         handle(&mut machine, now, Input::Health(Health::GOOD));
         handle(&mut machine, now, Input::Start { found: Found::Nothing });
-        let end = now + 4 * Interval::MAX.ns() + 2 * master_down_ns(OURS, Interval::DEFAULT) + 5 * SECOND;
+        // A start beside a master that is gone waits for as long as that one's interval said.
+        let end = now + 8 * Interval::MAX.ns() + 2 * master_down_ns(OURS, Interval::DEFAULT) + 5 * SECOND;
         while let Some(deadline) = machine.deadline_ns().filter(|at| *at <= end) {
             handle(&mut machine, deadline, Input::Timer);
             if machine.is_master() {

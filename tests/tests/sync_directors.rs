@@ -12,11 +12,11 @@ use lbd_tests::{
 const SESSIONS: usize = 60;
 const DIRECTORS: [usize; 2] = [0, 1];
 
-/// Whether a node has heard of so many sessions that it did not know.
+/// Waits until so many sessions are in a node's table.
 fn knows(cluster: &Cluster, node: usize, sessions: usize) {
     cluster
         .wait_status(node, "the master's flows arrived", |status| {
-            status.channel.counters["flows_inserted"] >= sessions as u64
+            status.sessions() >= sessions as u64
         })
         .unwrap();
 }

@@ -63,7 +63,7 @@ impl OwnFiles {
             Disk::Usual => String::new(),
             Disk::ReadOnly => "mount -o remount,bind,ro \"$ETC\"\n".to_owned(),
             Disk::SmallState(kib) => {
-                format!("mount -t tmpfs -o size={kib}k tmpfs \"$NODE/state\"\n")
+                format!("mount -t tmpfs -o size={kib}k,mode=0700 tmpfs \"$NODE/state\"\n")
             }
         };
         Ok(fs::write(self.lab.join(node).join("disk"), text)?)

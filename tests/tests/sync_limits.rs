@@ -76,10 +76,7 @@ impl Return {
     }
 }
 
-// It takes over 20 ms after its start, without the table. Open: whether the lists of sessions that boxes tell of
-// their own count as the table, or the test's filter no longer holds up what it should.
 #[test]
-#[ignore = "fails since boxes tell of their own sessions: see the comment above"]
 fn a_better_node_does_not_take_over_while_the_table_is_held_up() {
     let name = "a_better_node_does_not_take_over_while_the_table_is_held_up";
     let Some(_turn) = lbd_tests::turn(name) else {

@@ -230,7 +230,7 @@ impl Conductor {
     pub(in crate::daemon) fn told_weights(&mut self, of: IpAddr, weights: Vec<BackendWeight>) {
         let has_leader = !self.election.is_master() && self.election.leader_address().is_some();
         let peers = self.channel.addresses();
-        if !has_leader || !led::may_lead(of, &peers, |address| self.election.is_leader(address)) {
+        if !has_leader || !led::may_lead(of, peers, |address| self.election.is_leader(address)) {
             return;
         }
         let now_ns = clock::boottime_ns();

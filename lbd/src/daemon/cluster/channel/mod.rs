@@ -172,6 +172,8 @@ pub(in crate::daemon) struct Outlet {
     snapshot: Arc<Mutex<Snapshot>>,
     /// Why there is no channel.
     off: Option<String>,
+    /// The peers of the configuration, also before the thread has told of them.
+    addresses: Vec<IpAddr>,
     /// The configuration that this node has.
     edition: Option<Edition>,
 }
@@ -199,6 +201,7 @@ impl Outlet {
             thread: Some(thread),
             snapshot,
             off: Some("not started yet".to_owned()),
+            addresses: Vec::new(),
             edition: None,
         })
     }
@@ -242,6 +245,7 @@ impl Outlet {
             }
         }
         let peers = peers(config, address);
+        self.addresses = peers.iter().map(|(_, peer)| peer.ip()).collect();
         self.order(Order::Configure { keys, peers });
     }
 
@@ -249,6 +253,7 @@ impl Outlet {
         if self.off.as_ref() != Some(&why) {
             warn!("{why}");
             self.off = Some(why);
+            self.addresses.clear();
             self.order(Order::Off);
         }
     }
@@ -275,16 +280,15 @@ impl Outlet {
         self.order(Order::Leave);
     }
 
-    /// Whether an address is one of the peers'.
+    /// Whether an address is one of the peers'. What is configured tells, not what the thread has told
+    /// so far: a node that starts is asked this before the thread's first word.
     pub(in crate::daemon) fn is_peer(&self, address: IpAddr) -> bool {
-        let peers = self.peers();
-        peers.iter().any(|peer| peer.address.ip() == address)
+        self.addresses.contains(&address)
     }
 
     /// Where every peer is told of flows.
-    pub(in crate::daemon) fn addresses(&self) -> Vec<IpAddr> {
-        let peers = self.peers().into_iter();
-        peers.map(|peer| peer.address.ip()).collect()
+    pub(in crate::daemon) fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
     }
 
     /// When each peer was last heard.

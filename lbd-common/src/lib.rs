@@ -13,7 +13,6 @@
 )]
 
 pub mod backend;
-pub mod concerns;
 pub mod counters;
 pub mod director;
 pub mod event;
@@ -24,6 +23,7 @@ pub mod maps;
 pub mod node;
 #[cfg(feature = "user")]
 mod pod;
+pub mod prefilter;
 pub mod rate;
 pub mod reply;
 pub mod ring;

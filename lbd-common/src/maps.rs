@@ -2,8 +2,8 @@
 
 /// [`crate::vip::Vip`] by [`crate::hash`] slot; memory-mappable.
 pub const VIPS: &str = "VIPS";
-/// One [`crate::concerns::Concerns`]: a variable of the object, pinned under this name.
-pub const CONCERNS: &str = "CONCERNS";
+/// One [`crate::prefilter::Prefilter`]: a variable of the object, pinned under this name.
+pub const PREFILTER: &str = "PREFILTER";
 /// One [`crate::director::Director`]; memory-mappable, so that a lease is renewed without a system call.
 pub const DIRECTOR: &str = "DIRECTOR";
 /// [`crate::node::Node`] by [`crate::hash`] slot; memory-mappable.

@@ -1,6 +1,6 @@
 //! Lets aya copy these types into and out of maps.
 use crate::{
-    backend, concerns, counters, director, event, floor, flow, node, rate, reply, sign, sock,
+    backend, counters, director, event, floor, flow, node, prefilter, rate, reply, sign, sock,
     tunnel, vip,
 };
 
@@ -17,7 +17,7 @@ macro_rules! pod {
 pod!(
     backend::Backend,
     backend::BackendStats,
-    concerns::Concerns,
+    prefilter::Prefilter,
     counters::Counters,
     director::Director,
     event::FlowEvent,

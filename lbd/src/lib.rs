@@ -9,9 +9,9 @@
 //!
 //! A module imports from those above it in this list, never back.
 
+mod connection_limit;
 mod counters;
 mod markup;
-mod places;
 mod plain;
 mod trust;
 pub mod units;

@@ -22,10 +22,10 @@ use lbd::{
     units::{BackendId, Endpoint, Mac, WeightPermille},
 };
 use lbd_common::{
-    concerns::Concerns,
     director::Director,
     flow::{flag, state},
-    maps::{CONCERNS, DIRECTOR, LOAD, VIPS},
+    maps::{DIRECTOR, LOAD, PREFILTER, VIPS},
+    prefilter::Prefilter,
     ring::RING_SLOTS,
 };
 use lbd_tests::{
@@ -132,10 +132,10 @@ impl Rig {
     }
 }
 
-/// `CONCERNS`, as a running program reads it.
-fn concerns(rig: &Rig) -> Result<Concerns> {
-    let data = MapData::from_pin(rig.bpffs.pin_dir().join(CONCERNS))?;
-    let map: Array<MapData, Concerns> = Map::from_map_data(data)?.try_into()?;
+/// `PREFILTER`, as a running program reads it.
+fn prefilter(rig: &Rig) -> Result<Prefilter> {
+    let data = MapData::from_pin(rig.bpffs.pin_dir().join(PREFILTER))?;
+    let map: Array<MapData, Prefilter> = Map::from_map_data(data)?.try_into()?;
     Ok(map.get(&0, 0)?)
 }
 
@@ -148,7 +148,7 @@ fn the_running_program_overlooks_no_frame_while_another_is_loaded() -> Result<()
     let mut plane = rig.load()?;
     plane.set_vips(&vips())?;
     plane.set_own_macs(&[(3, Mac([2, 0, 0, 0, 0, 1]))])?;
-    let before = concerns(&rig)?;
+    let before = prefilter(&rig)?;
     ensure!(before.bits != [0; 256], "it overlooks all");
     ensure!(before.macs[3] != 0, "it takes what is addressed to others");
     drop(plane);
@@ -156,7 +156,7 @@ fn the_running_program_overlooks_no_frame_while_another_is_loaded() -> Result<()
     let (watched, plane) = thread::scope(|scope| {
         let watch = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                ensure!(concerns(&rig)? == before, "frames were overlooked");
+                ensure!(prefilter(&rig)? == before, "frames were overlooked");
             }
             Ok(())
         });

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::maps::{Array, Map, MapData};
-use lbd_common::{concerns::Concerns, maps};
+use lbd_common::{maps, prefilter::Prefilter};
 use lbd_tests::{
     cluster::{Cluster, Settings},
     lab::{Host, Lab, Spec, addresses},
@@ -99,12 +99,12 @@ fn frames_that_the_switch_floods_hurt_no_session() {
         .sum();
     // The same with programs that do not know their own MACs, as the control.
     for node in 0..cluster.len() {
-        let data = MapData::from_pin(cluster.pin_dir(node).join(maps::CONCERNS)).unwrap();
-        let mut map: Array<MapData, Concerns> =
+        let data = MapData::from_pin(cluster.pin_dir(node).join(maps::PREFILTER)).unwrap();
+        let mut map: Array<MapData, Prefilter> =
             Map::from_map_data(data).unwrap().try_into().unwrap();
         let before = map.get(&0, 0).unwrap();
-        let blind = Concerns {
-            macs: Concerns::NONE.macs,
+        let blind = Prefilter {
+            macs: Prefilter::NONE.macs,
             ..before
         };
         map.set(0, blind, 0).unwrap();

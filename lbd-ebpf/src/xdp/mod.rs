@@ -6,7 +6,7 @@
 //!             v  anything else
 //!           program: path::classify --> path::flow, follow --> path::admit --> path::select
 //!             |        |                                                          |
-//!             |        | from another box: path::second                           v
+//!             |        | from another box: path::second_chance                           v
 //!             |        | a nat backend's reply: forward::reply        forward::rewrite (dsr, nat, ipip)
 //!             v        v                                                          |
 //!           answer: reset, too_big, neighbour                              forward::forward

@@ -17,7 +17,7 @@ use super::{
         classify::{self, ForVip, Wanted},
         fast, flow,
         follow::{Followed, follow},
-        icmp, second,
+        icmp, second_chance,
         select::{Routed, nobody, select},
         socket,
     },
@@ -37,8 +37,8 @@ pub(crate) fn lbd(ctx: XdpContext) -> u32 {
 fn whole(ctx: *mut xdp_md) -> u32 {
     match chain(ctx) {
         later::REPLY => reply::translate(ctx),
-        later::HANDED => second::handed(ctx, true),
-        later::TAKEN_OUT => second::handed(ctx, false),
+        later::HANDED => second_chance::handed(ctx, true),
+        later::TAKEN_OUT => second_chance::handed(ctx, false),
         action => action,
     }
 }

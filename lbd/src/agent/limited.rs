@@ -10,22 +10,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 
-use crate::places::{Door, Seat};
+use crate::connection_limit::{ConnectionLimit, Permit};
 
 /// The life of a connection: a slow client may not hold its place.
 const LIFE: Duration = Duration::from_secs(10);
 
-/// Accepts whom [`Door`] has a place for.
+/// Accepts whom [`ConnectionLimit`] has a place for.
 #[derive(Debug)]
 pub(super) struct Limited {
     listener: TcpListener,
-    door: Door,
+    limit: ConnectionLimit,
 }
 
 impl Limited {
     pub(super) fn new(listener: TcpListener) -> Self {
-        let door = Door::default();
-        Self { listener, door }
+        let limit = ConnectionLimit::default();
+        Self { listener, limit }
     }
 
     /// The next connection. Errors of single connections are passed over; when the process has no
@@ -36,14 +36,14 @@ impl Limited {
                 Ok((stream, peer)) => {
                     // The agent knows no cluster: only the box itself is no stranger.
                     let is_known = peer.ip().to_canonical().is_loopback();
-                    let Some(seat) = self.door.enter(peer.ip(), is_known) else {
+                    let Some(permit) = self.limit.enter(peer.ip(), is_known) else {
                         tracing::debug!("no place is left for {}", peer.ip());
                         continue;
                     };
                     let connection = Connection {
                         stream,
                         end: Box::pin(tokio::time::sleep(LIFE)),
-                        seat,
+                        permit,
                     };
                     return (connection, peer);
                 }
@@ -74,13 +74,13 @@ impl axum::serve::Listener for Limited {
 pub(super) struct Connection {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
-    seat: Seat,
+    permit: Permit,
 }
 
 impl Connection {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let is_over = self.end.as_mut().poll(context).is_ready();
-        if is_over || Pin::new(&mut self.seat.lost).poll(context).is_ready() {
+        if is_over || Pin::new(&mut self.permit.lost).poll(context).is_ready() {
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())

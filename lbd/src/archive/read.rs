@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::Range};
 use rusqlite::{Connection, Result, params};
 
 use super::{Archive, ArchiveError};
-use crate::history::{Denied, Happened, Kept, NameId, Refusal, Reigned, Row, Sample};
+use crate::history::{Denied, Happened, NameId, Refusal, Reigned, Row, RowStore, Sample};
 
 impl Archive {
     /// Every row of these minutes, of all nodes or of one, each kind in the order of minutes.
@@ -28,7 +28,7 @@ impl Archive {
     }
 
     /// Every row of these minutes of all nodes, each kind in the order of minutes: for a report.
-    pub fn kept(&self, minutes: &Range<u32>) -> std::result::Result<Kept, ArchiveError> {
+    pub fn kept(&self, minutes: &Range<u32>) -> std::result::Result<RowStore, ArchiveError> {
         self.ask(|connection| {
             // One state of the file for all tables, whatever is written meanwhile.
             let transaction = connection.unchecked_transaction()?;
@@ -122,11 +122,11 @@ pub(super) fn rows(
 }
 
 /// Likewise of all nodes, with names as numbers.
-fn kept(connection: &Connection, minutes: &Range<u32>) -> Result<Kept> {
+fn kept(connection: &Connection, minutes: &Range<u32>) -> Result<RowStore> {
     let names = Names::read(connection)?;
     let name = |id: i64| names.text(id).to_owned();
     let of = (minutes, None);
-    let mut kept = Kept::default();
+    let mut kept = RowStore::default();
     select(connection, "reign", of, |row| {
         kept.reigned.push(reigned(row, name)?);
         Ok(())

@@ -273,14 +273,14 @@ impl Datagram {
 
 /// What an unverified datagram claims, so that more of a flood costs no HMAC.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Claim {
+pub(super) struct Unverified {
     pub(super) sender: SenderId,
     pub(super) to_epoch: Option<Epoch>,
     /// It is part of a full table.
     pub(super) is_table: bool,
 }
 
-impl Claim {
+impl Unverified {
     /// `None` where there is no header of this version.
     pub(super) fn read(mut bytes: &[u8]) -> Option<Self> {
         let [version, kind, flags, _key] = take(&mut bytes)?;

@@ -5,8 +5,8 @@ use super::{
     bucket::{self, Bucket},
     datagram::{Body, Epoch, FLOW_BYTES, MOST_MISSING, Missing, SenderId},
     edition::Edition,
-    kept::{Again, History, Kept, Place},
     record::{FlowRecord, Part},
+    retransmit::{Again, Content, Place, RetransmitBuffer},
     weights::Assembly,
     window::{Seen, Window},
 };
@@ -84,7 +84,7 @@ pub(super) struct Link {
     /// later may overtake it.
     batches: VecDeque<Batch>,
     stream: VecDeque<FlowRecord>,
-    sent: History,
+    sent: RetransmitBuffer,
     /// It is being told the table.
     is_told_table: bool,
 }
@@ -124,7 +124,7 @@ impl Link {
             history: VecDeque::new(),
             batches: VecDeque::new(),
             stream: VecDeque::new(),
-            sent: History::default(),
+            sent: RetransmitBuffer::default(),
             is_told_table: false,
         }
     }
@@ -315,7 +315,7 @@ impl Link {
     }
 
     /// The next sequence number, of a datagram that says this.
-    pub(super) fn take_sequence(&mut self, kept: Kept) -> u64 {
+    pub(super) fn take_sequence(&mut self, kept: Content) -> u64 {
         let sequence = self.skip_sequence();
         self.sent.push(sequence, kept);
         sequence
@@ -332,7 +332,7 @@ impl Link {
         sequence
     }
 
-    /// What a datagram was about: see [`History::again`].
+    /// What a datagram was about: see [`RetransmitBuffer::again`].
     pub(super) fn again(&mut self, sequence: u64, now_ns: u64) -> Again {
         self.sent.again(sequence, now_ns)
     }
@@ -439,7 +439,7 @@ impl Link {
     }
 
     /// What to send next, and what to keep of it.
-    pub(super) fn next_flows(&mut self) -> Option<(Body, Kept)> {
+    pub(super) fn next_flows(&mut self) -> Option<(Body, Content)> {
         if let Some(batch) = self.batches.pop_front() {
             let Batch {
                 part,
@@ -448,8 +448,8 @@ impl Link {
                 records,
             } = batch;
             let kept = match place {
-                Some(place) => Kept::Table(part, place),
-                None => Kept::Stream(records.clone()),
+                Some(place) => Content::Table(part, place),
+                None => Content::Stream(records.clone()),
             };
             let body = Body::Flows {
                 part,
@@ -468,7 +468,7 @@ impl Link {
             repeats: None,
             records: records.clone(),
         };
-        Some((body, Kept::Stream(records)))
+        Some((body, Content::Stream(records)))
     }
 }
 

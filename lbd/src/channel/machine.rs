@@ -3,14 +3,14 @@ use std::net::SocketAddr;
 
 use super::{
     counters::Counters,
-    datagram::{Body, Claim, Datagram, Epoch, Missing, RECORD_BYTES, Refused, SenderId},
+    datagram::{Body, Datagram, Epoch, Missing, RECORD_BYTES, Refused, SenderId, Unverified},
     denials::DenialRecord,
     edition::Edition,
-    kept::{Again, Kept, Place},
     keys::Keys,
     link::{Link, Table},
     orders::OrderRecord,
     record::{FlowRecord, Part},
+    retransmit::{Again, Content, Place},
     weights::{BACKEND_BYTES, BackendWeight, HEAD_BYTES, Weights},
 };
 use crate::history::Message;
@@ -86,7 +86,7 @@ pub enum Output {
         /// The datagram that the peer has missed.
         sequence: u64,
         /// What it was about.
-        kept: Kept,
+        kept: Content,
     },
 }
 
@@ -318,7 +318,7 @@ impl Channel {
     /// So while a peer sends what it may, nothing in its name is refused here. Above the limit this refuses
     /// what it would refuse after the HMAC, by the same fields, and also what is forged.
     fn refuse_flood(&mut self, bytes: &[u8], now_ns: u64) -> Result<bool, Refused> {
-        let Some(claim) = Claim::read(bytes) else {
+        let Some(claim) = Unverified::read(bytes) else {
             return Ok(false);
         };
         let index = self.index(claim.sender);
@@ -351,11 +351,13 @@ impl Channel {
             match link.again(sequence, now_ns) {
                 Again::Gone => {
                     let epoch = link.epoch();
-                    outputs.push(self.signed(index, epoch, Body::Gone, Kept::Word));
+                    outputs.push(self.signed(index, epoch, Body::Gone, Content::Word));
                     return;
                 }
                 Again::Told => continue,
-                Again::Tell(Kept::Word) => link.queue_read(Part::Stream, None, Some(sequence), &[]),
+                Again::Tell(Content::Word) => {
+                    link.queue_read(Part::Stream, None, Some(sequence), &[]);
+                }
                 Again::Tell(kept) => outputs.push(Output::Again {
                     peer: link.id,
                     sequence,
@@ -385,7 +387,7 @@ impl Channel {
                 index,
                 Some(datagram.epoch),
                 hello,
-                Kept::Word,
+                Content::Word,
             )]);
         }
         Err(Refused::OtherEpoch)
@@ -400,7 +402,7 @@ impl Channel {
             if let Some(missing) = link.ask_if_due(now_ns) {
                 let epoch = link.epoch();
                 let ask = self.hello_body(false, missing);
-                outputs.push(self.signed(index, epoch, ask, Kept::Word));
+                outputs.push(self.signed(index, epoch, ask, Content::Word));
             }
             let link = &mut self.links[index];
             let is_due = link
@@ -431,7 +433,7 @@ impl Channel {
 
     fn leaving(&mut self, index: usize) -> Option<Output> {
         let epoch = self.links[index].epoch().filter(|_| self.is_leaving)?;
-        Some(self.signed(index, Some(epoch), Body::Leaving, Kept::Word))
+        Some(self.signed(index, Some(epoch), Body::Leaving, Content::Word))
     }
 
     /// Asks every peer for its full table.
@@ -513,7 +515,7 @@ impl Channel {
         &mut self,
         peer: SenderId,
         sequence: u64,
-        kept: &Kept,
+        kept: &Content,
         records: &[FlowRecord],
     ) {
         let Some(index) = self.index(peer) else {
@@ -525,8 +527,8 @@ impl Channel {
             return;
         }
         let (part, place) = match kept {
-            Kept::Word | Kept::Stream(_) => (Part::Stream, None),
-            Kept::Table(part, place) => (*part, Some(*place)),
+            Content::Word | Content::Stream(_) => (Part::Stream, None),
+            Content::Table(part, place) => (*part, Some(*place)),
         };
         link.queue_read(part, place, Some(sequence), records);
         self.counters.repeated += 1;
@@ -566,7 +568,7 @@ impl Channel {
             if self.links[index].is_live(now_ns) {
                 let epoch = self.links[index].epoch();
                 for body in bodies {
-                    outputs.push(self.signed(index, epoch, body.clone(), Kept::Word));
+                    outputs.push(self.signed(index, epoch, body.clone(), Content::Word));
                 }
             }
         }
@@ -610,7 +612,7 @@ impl Channel {
         let index = self.links.iter().position(waits)?;
         let message = self.links[index].next_history()?;
         let epoch = self.links[index].epoch();
-        Some(self.signed(index, epoch, Body::History(message), Kept::Word))
+        Some(self.signed(index, epoch, Body::History(message), Content::Word))
     }
 
     /// Whether messages about history wait to be sent.
@@ -632,7 +634,7 @@ impl Channel {
         let want_table = link.wants_table();
         self.counters.tables_asked += u64::from(want_table);
         let body = self.hello_body(want_table, Vec::new());
-        self.signed(index, epoch, body, Kept::Word)
+        self.signed(index, epoch, body, Content::Word)
     }
 
     fn hello_body(&self, want_table: bool, missing: Vec<Missing>) -> Body {
@@ -644,7 +646,13 @@ impl Channel {
         }
     }
 
-    fn signed(&mut self, index: usize, to_epoch: Option<Epoch>, body: Body, kept: Kept) -> Output {
+    fn signed(
+        &mut self,
+        index: usize,
+        to_epoch: Option<Epoch>,
+        body: Body,
+        kept: Content,
+    ) -> Output {
         let link = &mut self.links[index];
         let datagram = Datagram {
             sender: self.id,

@@ -18,7 +18,7 @@
 //! - *denials*: sources that operators denied by hand; every node keeps them too.
 //!
 //! Sequence numbers show a replay, which is refused, and a gap. What was lost is asked for by its
-//! numbers, and told again *as it is by then* ([`Kept`]): a flow that was opened in the lost datagram and
+//! numbers, and told again *as it is by then* ([`Content`]): a flow that was opened in the lost datagram and
 //! has ended since is told to have ended. What the sender no longer remembers, because it was more than
 //! it can keep or more than it could tell, makes the other ask for the table.
 //!
@@ -52,12 +52,12 @@ mod counters;
 mod datagram;
 mod denials;
 mod edition;
-mod kept;
 mod keys;
 mod link;
 mod machine;
 mod orders;
 mod record;
+mod retransmit;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -69,10 +69,10 @@ pub use datagram::{
 };
 pub use denials::{DenialRecord, Verdict};
 pub use edition::{Beside, Edition};
-pub use kept::{Kept, Place, Table};
 pub use keys::Keys;
 pub use machine::{Channel, Output, PeerStatus};
 pub use orders::{OrderRecord, Word};
 pub use record::{Change, FlowRecord, Part};
+pub use retransmit::{Content, Place, Table};
 pub use weights::{BackendWeight, Weights};
 pub use window::{Seen, Window};

@@ -322,9 +322,11 @@ impl Node {
                 kept,
             } => {
                 let records: Vec<FlowRecord> = match &kept {
-                    Kept::Word => Vec::new(),
-                    Kept::Stream(records) => records.iter().map(|one| self.present(one)).collect(),
-                    Kept::Table(_, place) => self.table[place.from..place.to].to_vec(),
+                    Content::Word => Vec::new(),
+                    Content::Stream(records) => {
+                        records.iter().map(|one| self.present(one)).collect()
+                    }
+                    Content::Table(_, place) => self.table[place.from..place.to].to_vec(),
                 };
                 self.channel.queue_again(peer, sequence, &kept, &records);
             }

@@ -14,7 +14,7 @@ use crate::{
     daemon::{
         cluster::push::{PushReport, StandingReport},
         observe::{
-            chronicle::{Happening, History},
+            recent::{Happening, History},
             status::Status,
         },
         operator::{access::AccessStatus, flow_query::FlowList},

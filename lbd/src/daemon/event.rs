@@ -1,4 +1,4 @@
-//! Everything that may happen to the conductor.
+//! Everything that may happen to the event loop.
 use super::{
     cluster::{advert, channel},
     operator::control,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::host::HostEvent;
 
-/// Sent by the tasks, handled one after another by the conductor.
+/// Sent by the tasks, handled one after another by the event loop.
 #[derive(Debug)]
 pub(super) enum Event {
     /// Time passed: see [`TICK`](super::TICK).

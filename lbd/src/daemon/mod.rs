@@ -10,21 +10,21 @@
 //!
 //! | thread or task | where | owns |
 //! |---|---|---|
-//! | conductor thread | [`conductor`] | the state and the maps |
+//! | event loop thread | [`event_loop`] | the state and the maps |
 //! | advert thread | [`cluster::advert`] | the election's machine and sockets, the lease |
 //! | history's thread | [`observe::history`] | the file of the history, what peers lack of it |
 //! | cluster channel's thread | `cluster::channel` | its socket, the program's events, the state of each peer |
 //! | pollers and health checks | [`steering::poll`], [`steering::health`] | a connection each |
 //! | control socket | [`operator::control`] | its listener |
-//! | `node.channel` over TCP: stats for peers, pushes | `cluster::door`, [`cluster::push`] | its listener, the versions |
+//! | `node.channel` over TCP: stats for peers, pushes | `cluster::channel_tcp`, [`cluster::push`] | its listener, the versions |
 //! | ticker, signals, file watcher | `lifecycle::start`, `lifecycle::reload` | nothing |
 //!
-//! Everything that happens reaches the conductor as an [`event`], one after another.
+//! Everything that happens reaches the event loop as an [`event`], one after another.
 
 mod clock;
 pub mod cluster;
-mod conductor;
 mod event;
+mod event_loop;
 mod lifecycle;
 pub mod observe;
 pub mod operator;

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 
 use aya::maps::{MapError, MapInfo};
 use aya_obj::{EbpfSectionKind, Object, ParseError};
-use lbd_common::maps::{CONCERNS, RINGS};
+use lbd_common::maps::{PREFILTER, RINGS};
 
-use super::concerns;
+use super::prefilter;
 
 /// What two maps must agree in so that one can stand for the other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,8 +72,8 @@ pub(super) struct Layouts {
 
 /// What a map of the object is pinned as.
 fn pinned_name(in_object: &str) -> &str {
-    if in_object == concerns::SECTION {
-        CONCERNS
+    if in_object == prefilter::SECTION {
+        PREFILTER
     } else {
         in_object
     }
@@ -81,8 +81,8 @@ fn pinned_name(in_object: &str) -> &str {
 
 /// What the object calls the map that is pinned so.
 pub(super) fn name_in_object(pinned: &str) -> &str {
-    if pinned == CONCERNS {
-        concerns::SECTION
+    if pinned == PREFILTER {
+        prefilter::SECTION
     } else {
         pinned
     }
@@ -98,7 +98,7 @@ pub(super) fn of_object(object: &[u8], max_entries: &[(&str, u32)]) -> Result<La
         .filter(|(name, map)| {
             let kind = map.section_kind();
             matches!(kind, EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps)
-                || *name == concerns::SECTION
+                || *name == prefilter::SECTION
         })
         .map(|(name, map)| {
             let name = pinned_name(name);

@@ -8,9 +8,9 @@ use aya::{
 };
 use lbd_common::{
     ABI_VERSION,
-    concerns::Concerns,
     director::Director,
-    maps::{CONCERNS, DIRECTOR, FLOWS4, FLOWS6},
+    maps::{DIRECTOR, FLOWS4, FLOWS6, PREFILTER},
+    prefilter::Prefilter,
 };
 use tracing::warn;
 
@@ -65,12 +65,12 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
     let former = resize::set_aside(&pins, &layouts.maps, &mut undo)?;
 
     let masks = sizes.map(|(_, buckets)| buckets - 1);
-    let concerns = running_concerns(&pins)?;
+    let prefilter = running_prefilter(&pins)?;
     let mut loader = EbpfLoader::new();
     loader
         .override_global("FLOWS4_MASK", &masks[0], true)
         .override_global("FLOWS6_MASK", &masks[1], true)
-        .override_global("CONCERNS", &concerns, true);
+        .override_global("PREFILTER", &prefilter, true);
     for (map, entries) in sizes {
         loader.map_max_entries(map, entries);
     }
@@ -98,13 +98,13 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
 /// What the running program looks at. The loader writes a variable's first value also into a map that
 /// is there already: were that nothing, the running program would pass every frame until this load is
 /// done, and this box's stack would reset the sessions of the others.
-fn running_concerns(pins: &PinDir) -> Result<Concerns> {
-    let path = pins.map(CONCERNS);
+fn running_prefilter(pins: &PinDir) -> Result<Prefilter> {
+    let path = pins.map(PREFILTER);
     if !path.exists() {
-        return Ok(Concerns::NONE);
+        return Ok(Prefilter::NONE);
     }
     let map = bpf::open_pin(&path).map_err(|source| pin_error("opening", &path, source))?;
-    let entries = bpf::lookup::<Concerns>(map.as_fd(), 0_u32, 1)
+    let entries = bpf::lookup::<Prefilter>(map.as_fd(), 0_u32, 1)
         .map_err(|source| pin_error("reading", &path, source))?;
     Ok(entries[0])
 }

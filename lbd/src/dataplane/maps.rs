@@ -12,20 +12,20 @@ use aya::{
 };
 use lbd_common::{
     backend::Backend,
-    concerns::Concerns,
     director::{Director, flag},
     maps::{
-        BACKEND_STATS, BACKENDS, CONCERNS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6,
-        LOAD, MAX_BACKENDS, NODE_SLOTS, NODES, REPLIES, RINGS, SIGNS, TUNNEL_SLOTS, TUNNELS,
+        BACKEND_STATS, BACKENDS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6, LOAD,
+        MAX_BACKENDS, NODE_SLOTS, NODES, PREFILTER, REPLIES, RINGS, SIGNS, TUNNEL_SLOTS, TUNNELS,
         VIP_SLOTS, VIPS, WEIGHTS,
     },
     node::Node,
+    prefilter::Prefilter,
     tunnel::TunnelEnd,
     vip::Vip,
 };
 
 use super::{
-    bpf, concerns,
+    bpf,
     error::{DataPlaneError, Result},
     events::Events,
     flow_tables::FlowTables,
@@ -34,6 +34,7 @@ use super::{
     nodes,
     pins::PinDir,
     plain::Plain,
+    prefilter,
     rings::Rings,
     signs::Signs,
     spec::LoadOptions,
@@ -121,7 +122,7 @@ pub(super) struct Opened {
 #[derive(Debug)]
 pub(super) struct Maps {
     pub(super) vips: MmapArray<Vip>,
-    pub(super) concerns: CallMap,
+    pub(super) prefilter: CallMap,
     pub(super) director: MmapArray<Director>,
     pub(super) nodes: MmapArray<Node>,
     pub(super) tunnels: MmapArray<TunnelEnd>,
@@ -155,7 +156,7 @@ impl Maps {
         let signs = Signs::new(mapped(pins, SIGNS, MAX_BACKENDS)?);
         let maps = Self {
             vips: mapped(pins, VIPS, VIP_SLOTS)?,
-            concerns: CallMap::open(pins, CONCERNS)?,
+            prefilter: CallMap::open(pins, PREFILTER)?,
             director: mapped(pins, DIRECTOR, 1)?,
             nodes: mapped(pins, NODES, NODE_SLOTS)?,
             tunnels: mapped(pins, TUNNELS, TUNNEL_SLOTS)?,
@@ -195,20 +196,20 @@ impl Maps {
             .chain(coming);
         let nodes = nodes::all(&self.nodes).chain(coming_nodes);
         let nat = self.director.get(0).flags & flag::NAT != 0;
-        let macs = self.concerns.get::<Concerns>(0_u32)?.macs;
-        self.concerns
-            .set(0_u32, &concerns::of(addresses, nodes, nat, macs))
+        let macs = self.prefilter.get::<Prefilter>(0_u32)?.macs;
+        self.prefilter
+            .set(0_u32, &prefilter::of(addresses, nodes, nat, macs))
     }
 
     /// Takes exactly these MACs as those that frames for this box are addressed to.
     /// False if nothing changed.
     pub(super) fn receive(&self, own: &[(u32, Mac)]) -> Result<bool> {
-        let now: Concerns = self.concerns.get(0_u32)?;
-        let macs = concerns::own_macs(own);
+        let now: Prefilter = self.prefilter.get(0_u32)?;
+        let macs = prefilter::own_macs(own);
         if macs == now.macs {
             return Ok(false);
         }
-        self.concerns.set(0_u32, &Concerns { macs, ..now })?;
+        self.prefilter.set(0_u32, &Prefilter { macs, ..now })?;
         Ok(true)
     }
 

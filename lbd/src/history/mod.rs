@@ -6,19 +6,19 @@
 //! seconds it covers) says which of two versions is the later one. So sets of rows can be joined in any
 //! order, by anybody, as often as one likes: nodes compare a digest for each hour, then for each minute
 //! of those that differ, and ask for the minutes ([`sync`]).
-mod kept;
 mod message;
 mod recorder;
 mod row;
+mod row_store;
 pub mod sync;
 mod wire;
 
-pub use kept::{Kept, KeptSample, NameId};
 #[cfg(test)]
 pub(crate) use message::tests::any_message;
 pub use message::{Message, parts};
 pub use recorder::{BackendNow, Now, Recorder, Totals};
 pub use row::{Denied, Happened, Refusal, Reigned, Row, Sample};
+pub use row_store::{NameId, RowStore, StoredSample};
 
 /// Minutes of an hour.
 pub const HOUR: u32 = 60;

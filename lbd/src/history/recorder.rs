@@ -1,4 +1,4 @@
-//! From what the conductor sees each second to rows.
+//! From what the event loop sees each second to rows.
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,

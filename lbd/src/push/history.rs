@@ -18,7 +18,7 @@ pub struct History {
 
 /// A history with one version more, and what it no longer needs.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Kept {
+pub struct Retained {
     /// With the version.
     pub history: History,
     /// The pieces that were in the one before, and are in this one no more.
@@ -77,7 +77,7 @@ impl History {
     /// With one version more, or with another one of the same number in its place, and without what
     /// is beyond the bounds.
     #[must_use]
-    pub fn with(&self, record: Record) -> Kept {
+    pub fn with(&self, record: Record) -> Retained {
         let mut records = self.records.clone();
         records.retain(|known| known.version.number < record.version.number);
         records.push(record);
@@ -86,7 +86,7 @@ impl History {
         }
         let history = Self { records };
         let needed = history.pieces();
-        Kept {
+        Retained {
             unneeded: self.pieces().difference(&needed).copied().collect(),
             history,
         }

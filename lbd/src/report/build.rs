@@ -9,7 +9,7 @@ use super::{
     Span, Total, TwoMasters, shut_off::shut_offs, worst::worst,
 };
 use crate::history::{
-    Denied, Happened, Kept, KeptSample, NameId, Refusal, Reigned, begin_of, minute_of,
+    Denied, Happened, NameId, Refusal, Reigned, RowStore, StoredSample, begin_of, minute_of,
 };
 
 /// Of the figures for plots.
@@ -41,7 +41,7 @@ impl MinuteSum {
 }
 
 /// The day's rows in the order of time.
-fn of_day(mut rows: Kept, day: &Day) -> Kept {
+fn of_day(mut rows: RowStore, day: &Day) -> RowStore {
     rows.reigned.retain(|row| day.has(begin_of(row.minute)));
     rows.samples.retain(|row| day.has(begin_of(row.minute)));
     rows.denied.retain(|row| day.has(begin_of(row.minute)));
@@ -65,7 +65,7 @@ fn of_day(mut rows: Kept, day: &Day) -> Kept {
 
 /// The report of a day from its rows, in any order; `None` when no master has left any.
 #[must_use]
-pub fn build(rows: Kept, day: &Day, made_on: &str, now_unix_s: u64) -> Option<Report> {
+pub fn build(rows: RowStore, day: &Day, made_on: &str, now_unix_s: u64) -> Option<Report> {
     let rows = of_day(rows, day);
     if rows.reigned.is_empty() {
         return None;
@@ -105,7 +105,7 @@ pub fn build(rows: Kept, day: &Day, made_on: &str, now_unix_s: u64) -> Option<Re
 }
 
 /// A place for each name. Names that no backend has are few: nodes, reasons.
-fn for_each_name<T: Clone + Default>(rows: &Kept) -> Vec<T> {
+fn for_each_name<T: Clone + Default>(rows: &RowStore) -> Vec<T> {
     vec![T::default(); rows.names.len()]
 }
 
@@ -113,7 +113,7 @@ fn place(name: NameId) -> usize {
     usize::try_from(name).unwrap_or(usize::MAX)
 }
 
-fn minutes(rows: &Kept) -> BTreeMap<u32, MinuteSum> {
+fn minutes(rows: &RowStore) -> BTreeMap<u32, MinuteSum> {
     let mut minutes: BTreeMap<u32, MinuteSum> = BTreeMap::new();
     for row in &rows.reigned {
         let sum = minutes.entry(row.minute).or_default();
@@ -145,7 +145,7 @@ fn minutes(rows: &Kept) -> BTreeMap<u32, MinuteSum> {
     minutes
 }
 
-fn total(rows: &Kept, minutes: &BTreeMap<u32, MinuteSum>) -> Total {
+fn total(rows: &RowStore, minutes: &BTreeMap<u32, MinuteSum>) -> Total {
     let mut total = Total::default();
     for (minute, sum) in minutes {
         total.sessions += sum.sessions;
@@ -170,7 +170,7 @@ struct Sums {
     weight_s: u64,
 }
 
-fn backends(rows: &Kept) -> Vec<BackendDay> {
+fn backends(rows: &RowStore) -> Vec<BackendDay> {
     let mut by_name: Vec<Option<Sums>> = for_each_name(rows);
     for sample in &rows.samples {
         let Some(sums) = by_name.get_mut(place(sample.backend)) else {
@@ -216,7 +216,7 @@ fn percent(part: u64, whole: u64) -> f64 {
     ratio(part.saturating_mul(100), whole)
 }
 
-fn hours(rows: &Kept, minutes: &BTreeMap<u32, MinuteSum>, day: &Day) -> Vec<Hour> {
+fn hours(rows: &RowStore, minutes: &BTreeMap<u32, MinuteSum>, day: &Day) -> Vec<Hour> {
     let count = (day.end_unix_s - day.begin_unix_s).div_ceil(3600);
     // Of each hour every name's sessions and weight.
     let none: Vec<(u64, u64)> = for_each_name(rows);
@@ -262,7 +262,7 @@ fn hours(rows: &Kept, minutes: &BTreeMap<u32, MinuteSum>, day: &Day) -> Vec<Hour
     begins.zip(shares).map(hour).collect()
 }
 
-fn masters(rows: &Kept, day: &Day) -> Vec<Reign> {
+fn masters(rows: &RowStore, day: &Day) -> Vec<Reign> {
     let mut reigns: BTreeMap<(u64, &str), Reign> = BTreeMap::new();
     for row in &rows.reigned {
         let begin = begin_of(row.minute);
@@ -279,7 +279,7 @@ fn masters(rows: &Kept, day: &Day) -> Vec<Reign> {
             });
         reign.to_unix_s = reign.to_unix_s.max(to.min(begin + 60));
     }
-    let whose = |sample: &KeptSample| (sample.since_unix_s, sample.node);
+    let whose = |sample: &StoredSample| (sample.since_unix_s, sample.node);
     for samples in rows.samples.chunk_by(|a, b| whose(a) == whose(b)) {
         let (since, node) = whose(&samples[0]);
         if let Some(reign) = reigns.get_mut(&(since, rows.name(node))) {
@@ -397,7 +397,7 @@ fn events(happened: &[Happened]) -> (Vec<Event>, u64) {
     )
 }
 
-fn series(rows: &Kept, backends: &[BackendDay], day: &Day) -> Series {
+fn series(rows: &RowStore, backends: &[BackendDay], day: &Day) -> Series {
     let steps = (day.end_unix_s - day.begin_unix_s).div_ceil(STEP_S);
     let length = usize::try_from(steps).unwrap_or(0);
     let empty = |backend: &BackendDay| BackendSeries {

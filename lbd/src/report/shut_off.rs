@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 
 use super::ShutOff;
-use crate::history::{Happened, Kept, NameId, begin_of, minute_of};
+use crate::history::{Happened, NameId, RowStore, begin_of, minute_of};
 
 /// A minute, for how many seconds of it no new session was taken, and the last reason.
 type OffMinute = (u32, u64, NameId);
 
 /// Spans from rows in the order of time.
-pub(super) fn shut_offs(rows: &Kept) -> Vec<ShutOff> {
+pub(super) fn shut_offs(rows: &RowStore) -> Vec<ShutOff> {
     let mut by_backend: BTreeMap<NameId, Vec<OffMinute>> = BTreeMap::new();
     for sample in rows.samples.iter().filter(|sample| sample.off_s > 0) {
         let minutes = by_backend.entry(sample.backend).or_default();

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use jiff::{civil::date, tz::TimeZone};
 
 use super::{Day, Report, build};
-use crate::history::{Denied, Happened, Kept, Refusal, Reigned, Row, Sample, begin_of, minute_of};
+use crate::history::{
+    Denied, Happened, Refusal, Reigned, Row, RowStore, Sample, begin_of, minute_of,
+};
 
 /// Saturday 2026-11-21 in Central Europe.
 fn saturday() -> Day {
@@ -106,7 +108,7 @@ impl Story {
 pub(crate) fn made_up() -> (Report, Day) {
     let (rows, day) = made_up_rows();
     let made = day.end_unix_s + 600;
-    (build(Kept::of(&rows), &day, "mx2", made).unwrap(), day)
+    (build(RowStore::of(&rows), &day, "mx2", made).unwrap(), day)
 }
 
 fn made_up_rows() -> (Vec<Row>, Day) {
@@ -184,7 +186,7 @@ pub(crate) fn recorded() -> (Report, Day) {
     let (rows, day) = (recorded_rows(), Day::of(date(2026, 11, 22), &TimeZone::UTC));
     let (day, last) = (day.unwrap(), rows.iter().map(Row::minute).max().unwrap());
     let made = begin_of(last + 1);
-    (build(Kept::of(&rows), &day, "mx1", made).unwrap(), day)
+    (build(RowStore::of(&rows), &day, "mx1", made).unwrap(), day)
 }
 
 fn recorded_rows() -> Vec<Row> {
@@ -205,7 +207,7 @@ pub(crate) fn quiet() -> (Report, Day) {
     story.reign("mx1", day.begin_unix_s - 60, day.end_unix_s + 60);
     let made = day.end_unix_s + 600;
     (
-        build(Kept::of(&story.rows), &day, "mx1", made).unwrap(),
+        build(RowStore::of(&story.rows), &day, "mx1", made).unwrap(),
         day,
     )
 }
@@ -229,7 +231,7 @@ fn sums_are_those_of_the_days_rows_in_any_order_and_number() {
     let plotted: u64 = plotted.flatten().sum();
     assert_eq!([by_backend, by_master, by_hour, plotted], [sessions; 4]);
     rows.reverse();
-    let again = build(Kept::of(&rows), &day, "mx2", day.end_unix_s + 600).unwrap();
+    let again = build(RowStore::of(&rows), &day, "mx2", day.end_unix_s + 600).unwrap();
     assert_eq!(again, report);
 }
 
@@ -268,7 +270,7 @@ fn a_recorded_day_adds_up_whoever_asks() {
     );
     let mut reversed = rows;
     reversed.reverse();
-    let again = build(Kept::of(&reversed), &day, "mx1", report.made_unix_s);
+    let again = build(RowStore::of(&reversed), &day, "mx1", report.made_unix_s);
     assert!(again.unwrap() == report, "it depends on the rows' order");
 }
 
@@ -354,7 +356,7 @@ fn what_nobody_told_of_is_a_gap_and_a_day_that_lasts_ends_now() {
     };
     let (from, to) = (story.at(6, 0), story.at(9, 0));
     story.reign("mx1", from, to);
-    let report = build(Kept::of(&story.rows), &day, "mx1", to + 3600).unwrap();
+    let report = build(RowStore::of(&story.rows), &day, "mx1", to + 3600).unwrap();
     let gaps: Vec<(u64, u64)> = report
         .gaps
         .iter()
@@ -367,7 +369,7 @@ fn what_nobody_told_of_is_a_gap_and_a_day_that_lasts_ends_now() {
         .collect();
     assert_eq!(gaps, [(0, 6 * 3600), (9 * 3600, 10 * 3600)]);
     assert_eq!(report.covered_s, 3 * 3600);
-    assert_eq!(build(Kept::of(&[]), &day, "mx1", to), None);
+    assert_eq!(build(RowStore::of(&[]), &day, "mx1", to), None);
 }
 
 #[test]
@@ -380,7 +382,7 @@ fn a_day_of_25_hours_has_25_and_loses_nothing() {
         has_shut_off: true,
     };
     story.reign("mx1", day.begin_unix_s, day.end_unix_s);
-    let report = build(Kept::of(&story.rows), &day, "mx1", day.end_unix_s).unwrap();
+    let report = build(RowStore::of(&story.rows), &day, "mx1", day.end_unix_s).unwrap();
     assert_eq!(report.hours.len(), 25);
     assert_eq!(report.covered_s, 25 * 3600);
     assert_eq!(report.series.times_unix_s.len(), 150);

@@ -2,14 +2,14 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{WorstMinute, build::MinuteSum};
-use crate::history::{Kept, begin_of};
+use crate::history::{RowStore, begin_of};
 
 /// How many are shown.
 const SHOWN: usize = 10;
 
 /// The worst first: a session that is lost is worse than a backend that is out, and that is worse than
 /// mail that waits. A minute of which nothing of this is true is not bad.
-pub(super) fn worst(rows: &Kept, minutes: &BTreeMap<u32, MinuteSum>) -> Vec<WorstMinute> {
+pub(super) fn worst(rows: &RowStore, minutes: &BTreeMap<u32, MinuteSum>) -> Vec<WorstMinute> {
     let mut bad: Vec<(u32, &MinuteSum)> = minutes
         .iter()
         .map(|(minute, sum)| (*minute, sum))

@@ -95,7 +95,7 @@ pub(super) fn ethernet(frame: &mut Vec<u8>, destination: Mac, source: Mac, ether
 
 /// Somebody said on the wire that an address is theirs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Claim {
+pub struct AddressClaim {
     /// The claimed address.
     pub address: IpAddr,
     /// Who has it, they say.
@@ -106,7 +106,7 @@ pub struct Claim {
 /// any ARP packet, the target of a neighbour advertisement. Anything else, and anything broken, is
 /// `None`; ARP probes (RFC 5227) claim nothing.
 #[must_use]
-pub fn parse_claim(frame: &[u8]) -> Option<Claim> {
+pub fn parse_claim(frame: &[u8]) -> Option<AddressClaim> {
     let (ethernet, packet) = frame.split_at_checked(ETHERNET_BYTES)?;
     match [ethernet[12], ethernet[13]] {
         ETHERTYPE_ARP => parse_arp(packet),
@@ -115,7 +115,7 @@ pub fn parse_claim(frame: &[u8]) -> Option<Claim> {
     }
 }
 
-fn parse_arp(packet: &[u8]) -> Option<Claim> {
+fn parse_arp(packet: &[u8]) -> Option<AddressClaim> {
     let packet: &[u8; 28] = packet.first_chunk()?;
     if packet[..6] != ARP_HEAD {
         return None;
@@ -125,13 +125,13 @@ fn parse_arp(packet: &[u8]) -> Option<Claim> {
     if address.is_unspecified() {
         return None;
     }
-    Some(Claim {
+    Some(AddressClaim {
         address: address.into(),
         mac,
     })
 }
 
-fn parse_na(packet: &[u8], sender: Mac) -> Option<Claim> {
+fn parse_na(packet: &[u8], sender: Mac) -> Option<AddressClaim> {
     let (header, rest) = packet.split_first_chunk::<IPV6_BYTES>()?;
     // Hop limit 255: it comes from this link (RFC 4861, 7.1.2).
     if header[0] >> 4 != 6 || header[6] != NEXT_HEADER_ICMPV6 || header[7] != 255 {
@@ -158,7 +158,7 @@ fn parse_na(packet: &[u8], sender: Mac) -> Option<Claim> {
     }
     let address = Ipv6Addr::from(*icmp[8..].first_chunk::<16>()?);
     let mac = target_link_layer(&icmp[24..]).unwrap_or(sender);
-    Some(Claim {
+    Some(AddressClaim {
         address: address.into(),
         mac,
     })
@@ -200,7 +200,7 @@ mod tests {
         fn what_is_announced_reads_as_a_claim(address in addresses(), mac in any::<[u8; 6]>()) {
             let mac = Mac(mac);
             let claim = parse_claim(&announcement(address, mac));
-            prop_assert_eq!(claim, Some(Claim { address, mac }));
+            prop_assert_eq!(claim, Some(AddressClaim { address, mac }));
         }
 
         #[test]
@@ -234,7 +234,7 @@ mod tests {
             let claim = parse_claim(&frame);
             assert_eq!(
                 claim,
-                Some(Claim {
+                Some(AddressClaim {
                     address,
                     mac: winner
                 })

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use lbd::{
     units::Mac,
     vrrp::{
-        announce::{Claim, parse_claim},
+        announce::{AddressClaim, parse_claim},
         question::question,
     },
 };
@@ -86,7 +86,7 @@ impl Asker {
 fn hear(packets: &Packets, own: Mac, vips: &[IpAddr], to: &mut Vec<Answered>) -> io::Result<()> {
     let mut buffer = [MaybeUninit::uninit(); 256];
     while let Some(frame) = packets.next(&mut buffer)? {
-        if let Some(Claim { address, mac }) = parse_claim(frame)
+        if let Some(AddressClaim { address, mac }) = parse_claim(frame)
             && mac != own
             && vips.contains(&address)
         {

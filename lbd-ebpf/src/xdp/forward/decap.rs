@@ -1,5 +1,5 @@
 //! Takes a frame that another box of the cluster has put into a tunnel out of it, so that a backend
-//! needs no tunnel in the kernel. It was steered already: see [`crate::xdp::path::second`].
+//! needs no tunnel in the kernel. It was steered already: see [`crate::xdp::path::second_chance`].
 //!
 //! Everything else in a tunnel (a tunnel of the operator's between the same boxes, parts of an outer
 //! packet, which lbd never sends) leaves as it came. Who may put something into the tunnel is known by

@@ -11,12 +11,12 @@
 //! of a bond receive for the bond. Multicast and broadcast only ask: see [`crate::xdp::answer::neighbour`]. The
 //! kernel takes no TCP from them either (`tcp_v4_rcv` wants `PACKET_HOST`).
 use lbd_common::{
-    concerns::{arrival, mac_slot},
     hash::MAX_PROBE,
+    prefilter::{arrival, mac_slot},
 };
 use lbd_ebpf::wire::frame::{Frame, u16_at, u32_at};
 
-use super::concerns;
+use super::prefilter;
 use crate::xdp::packet::Packet;
 
 /// Whom a frame is addressed to.
@@ -34,7 +34,8 @@ pub(crate) enum Addressee {
 #[inline(always)]
 pub(crate) fn is_own_at_once(packet: &Packet) -> bool {
     let ifindex = packet.context().ingress_ifindex() as u32;
-    mac(packet).is_some_and(|mac| concerns::own_arrival(mac_slot(ifindex)) == arrival(mac, ifindex))
+    mac(packet)
+        .is_some_and(|mac| prefilter::own_arrival(mac_slot(ifindex)) == arrival(mac, ifindex))
 }
 
 /// Whom the frame is addressed to.
@@ -50,7 +51,7 @@ pub(crate) fn of(packet: &Packet) -> Addressee {
     let wanted = arrival(mac, ifindex);
     let mut is_known = false;
     for distance in 0..MAX_PROBE {
-        let own = concerns::own_arrival(mac_slot(ifindex + distance));
+        let own = prefilter::own_arrival(mac_slot(ifindex + distance));
         if own == wanted {
             return Addressee::Own;
         }

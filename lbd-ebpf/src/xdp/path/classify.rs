@@ -1,14 +1,14 @@
 //! Whom a frame is for, and who sent it.
 use lbd_common::{
-    concerns::NODE,
     counters::Reason,
     hash::{MAX_PROBE, slot_mac, slot_u32, slot_v6},
     maps::{NODE_SLOTS, VIP_SLOTS},
+    prefilter::NODE,
     vip::{MAX_PORTS, Vip},
 };
 use lbd_ebpf::wire::parse::{self, Ipv4, Ipv6, Link, Tcp, Unusable, protocol, tcp_flag};
 
-use super::concerns;
+use super::prefilter;
 use crate::xdp::{
     answer::neighbour,
     exit::{Exit, Stage, later},
@@ -238,7 +238,7 @@ pub(crate) fn service(vip: &Vip, port_be: u16) -> Option<u16> {
 /// Whether a MAC belongs to a box of the cluster.
 #[inline(always)]
 pub(crate) fn is_node(mac: u64) -> bool {
-    if !concerns::is_possible((mac >> 40) as u8, NODE) {
+    if !prefilter::is_possible((mac >> 40) as u8, NODE) {
         return false;
     }
     let home = slot_mac(mac, NODE_SLOTS);

@@ -8,7 +8,7 @@
 use aya_ebpf::bindings::xdp_action;
 use lbd_common::{
     backend::mode,
-    concerns::{IPV4, IPV6},
+    prefilter::{IPV4, IPV6},
 };
 use lbd_ebpf::wire::{
     frame::{Frame, u16_at, u32_at, words_at},
@@ -18,7 +18,7 @@ use lbd_ebpf::wire::{
 use super::{
     addressee,
     classify::{ForVip, is_node, service, vip4, vip6},
-    concerns, flow,
+    flow, prefilter,
 };
 use crate::xdp::{
     exit::Exit,
@@ -51,7 +51,7 @@ pub(crate) fn decide(packet: &mut Packet) -> Option<u32> {
 #[inline(always)]
 fn ipv4(packet: &mut Packet) -> Option<u32> {
     let head: &[u8; HEADERS4] = packet.window(0)?;
-    if !concerns::is_possible(head[LINK + 19], IPV4) {
+    if !prefilter::is_possible(head[LINK + 19], IPV4) {
         return Some(xdp_action::XDP_PASS);
     }
     let vip = vip4(u32_at(head, LINK + 16))?;
@@ -76,7 +76,7 @@ fn ipv4(packet: &mut Packet) -> Option<u32> {
 fn ipv6(packet: &mut Packet) -> Option<u32> {
     let head: &[u8; HEADERS6] = packet.window(0)?;
     // A question for a VIP's MAC may have any destination.
-    if !concerns::is_possible(head[LINK + 39], IPV6) && head[LINK + 6] != protocol::ICMPV6 {
+    if !prefilter::is_possible(head[LINK + 39], IPV6) && head[LINK + 6] != protocol::ICMPV6 {
         return Some(xdp_action::XDP_PASS);
     }
     let vip = vip6(words_at(head, LINK + 24))?;

@@ -2,14 +2,14 @@
 pub(crate) mod addressee;
 pub(crate) mod admit;
 pub(crate) mod classify;
-pub(crate) mod concerns;
 pub(crate) mod fast;
 pub(crate) mod flow;
 pub(crate) mod follow;
 pub(crate) mod icmp;
 pub(crate) mod lists;
+pub(crate) mod prefilter;
 pub(crate) mod rate;
-pub(crate) mod second;
+pub(crate) mod second_chance;
 pub(crate) mod select;
 pub(crate) mod socket;
 pub(crate) mod source;

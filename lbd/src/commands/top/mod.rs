@@ -19,7 +19,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use super::client;
 use crate::daemon::{
     observe::{
-        chronicle::{Happening, History},
+        recent::{Happening, History},
         status::Status,
     },
     operator::control::OperatorRequest,

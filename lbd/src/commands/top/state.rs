@@ -6,7 +6,7 @@ use std::{
 
 use crate::daemon::{
     observe::{
-        chronicle::{Happening, History},
+        recent::{Happening, History},
         status::{BackendStatus, Status},
     },
     operator::control::{OperatorRequest, Order, Then},

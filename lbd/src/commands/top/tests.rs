@@ -9,7 +9,7 @@ use super::{
 };
 use crate::daemon::{
     observe::{
-        chronicle::{BackendHistory, Happening, History, Kind},
+        recent::{BackendHistory, Happening, History, Kind},
         status::{
             Status,
             tests::{backend, small},

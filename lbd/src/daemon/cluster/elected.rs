@@ -10,7 +10,7 @@ use super::advert::{
 };
 use crate::{
     config::{ClusterKeys, Config},
-    daemon::{clock, conductor::Conductor, event::Event, observe::chronicle::Kind},
+    daemon::{clock, event::Event, event_loop::EventLoop, observe::recent::Kind},
     dataplane::LeaseHandle,
     election::{Found, Health, Leader, Takeover},
     host::{self, VipSocket, links::Links, vip::Held},
@@ -27,8 +27,8 @@ impl LeaseControl for LeaseHandle {
     }
 }
 
-impl Conductor {
-    /// Starts the election's thread; it tells the conductor through `sender`.
+impl EventLoop {
+    /// Starts the election's thread; it tells the event loop through `sender`.
     pub(in crate::daemon) fn join_election(
         &mut self,
         sender: &mpsc::Sender<Event>,
@@ -39,7 +39,7 @@ impl Conductor {
         let vips = InterfaceVips::new(socket);
         let sender = sender.clone();
         let tell = move |event| {
-            // The thread must not wait. A conductor that is 1,000 events behind finds the role by
+            // The thread must not wait. An event loop that is 1,000 events behind finds the role by
             // `reconcile_role`; the lease is the data plane's own.
             let _ = sender.try_send(Event::Election(event));
         };

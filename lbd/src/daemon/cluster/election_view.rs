@@ -1,4 +1,4 @@
-//! The conductor's side of the election: its thread, and what that told last.
+//! The event loop's side of the election: its thread, and what that told last.
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::advert::{self, AdvertThread, Command};

@@ -15,9 +15,9 @@ use crate::{
     channel::BackendWeight,
     daemon::{
         clock,
-        conductor::Conductor,
+        event_loop::EventLoop,
         steering::{
-            led::{Led, Whose},
+            followed_weights::{FollowedWeights, Whose},
             members::nanoseconds,
         },
     },
@@ -27,7 +27,7 @@ use crate::{
     units::{BackendId, Mac, WeightPermille},
 };
 
-impl Conductor {
+impl EventLoop {
     /// Gives each member the hop and the health that its entry in the maps has, and retires the
     /// backends that the configuration no longer names.
     pub(in crate::daemon) fn adopt(&mut self) -> anyhow::Result<()> {
@@ -73,7 +73,7 @@ impl Conductor {
     }
 }
 
-impl Conductor {
+impl EventLoop {
     /// Goes on with the weights that are in the map, until there are figures or a round of polls has
     /// brought none.
     fn adopt_weights(&mut self) {
@@ -92,8 +92,8 @@ impl Conductor {
         });
         let interval = nanoseconds(self.config.cluster.stats.interval);
         let until_ns = clock::boottime_ns() + interval * 2;
-        let led = Led::new(Whose::Former, until_ns, found.collect());
-        self.weigher.follow(led);
+        let followed = FollowedWeights::new(Whose::Former, until_ns, found.collect());
+        self.weigher.follow(followed);
     }
 }
 

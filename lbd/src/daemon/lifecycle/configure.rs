@@ -8,8 +8,8 @@ use crate::{
     daemon::{
         clock,
         cluster::{channel, push},
-        conductor::Conductor,
-        observe::chronicle::Kind,
+        event_loop::EventLoop,
+        observe::recent::Kind,
         steering::{members, tunnel},
     },
     dataplane::{NatBackend, VipSpec},
@@ -17,7 +17,7 @@ use crate::{
     push::Version,
 };
 
-impl Conductor {
+impl EventLoop {
     /// The file was edited: takes it over, or keeps the running configuration and says why.
     pub(in crate::daemon) fn reload(&mut self) {
         let new = match read(&self.config_path, &self.config) {
@@ -44,7 +44,7 @@ impl Conductor {
         let old = std::mem::replace(&mut self.config, new);
         match self.configure(Some(&old.cluster)) {
             Ok(()) => {
-                self.log_failure("the election", Conductor::reconfigure_election);
+                self.log_failure("the election", EventLoop::reconfigure_election);
                 self.config_loaded_unix_s = clock::unix_s();
                 info!("the edited configuration runs");
                 self.note(Kind::Config, None, "the edited configuration runs");
@@ -56,8 +56,8 @@ impl Conductor {
                 );
                 let new = std::mem::replace(&mut self.config, old);
                 self.config_refused = Some(refused);
-                self.log_failure("going back", |conductor| {
-                    conductor.configure(Some(&new.cluster))
+                self.log_failure("going back", |event_loop| {
+                    event_loop.configure(Some(&new.cluster))
                 });
             }
         }
@@ -73,8 +73,8 @@ impl Conductor {
     }
 
     /// What a push needs to know of this node.
-    pub(in crate::daemon) fn ground(&self) -> push::Ground {
-        push::Ground {
+    pub(in crate::daemon) fn context(&self) -> push::PushContext {
+        push::PushContext {
             running: self.config.clone(),
             path: self.config_path.clone(),
             refused: self.config_refused.clone(),
@@ -136,7 +136,7 @@ impl Conductor {
         self.take_orders();
         let members: Vec<_> = self.members.iter().cloned().collect();
         for member in &members {
-            let spec = crate::daemon::conductor::backend_spec(member, self.members.own_address());
+            let spec = crate::daemon::event_loop::backend_spec(member, self.members.own_address());
             self.plane.set_backend(member.id, &spec)?;
         }
         if let Some(ends) = tunnel::ends(&self.members, &self.config.cluster) {
@@ -148,7 +148,7 @@ impl Conductor {
         self.plane.set_vips(&vip_specs(&self.config.cluster))?;
         self.take_replies()?;
         self.weigher.reconfigure(self.config.cluster.stats.interval);
-        self.outlets.follow(&self.config, &self.config_path);
+        self.backend_tasks.follow(&self.config, &self.config_path);
         self.follow_ids();
         if has_new && before.is_some() {
             // A peer that was faster has told of sessions at endpoints that had no id here.
@@ -160,8 +160,8 @@ impl Conductor {
 
     /// Tells the channel which ids there are.
     pub(in crate::daemon) fn follow_ids(&mut self) {
-        let book = channel::Book::new(&self.plane.services(), self.plane.backend_ids());
-        self.channel.follow(&self.config, book);
+        let id_map = channel::IdMap::new(&self.plane.services(), self.plane.backend_ids());
+        self.channel.follow(&self.config, id_map);
     }
 
     /// Makes the box the gateway that the replies of `nat` backends pass, also of those that have
@@ -189,8 +189,8 @@ impl Conductor {
         }
         self.holds_virtual_addresses = false;
         for vip in addresses(&self.config.cluster) {
-            self.log_failure("a virtual address on the loopback", |conductor| {
-                Ok(conductor.host.drop_vip(vip)?)
+            self.log_failure("a virtual address on the loopback", |event_loop| {
+                Ok(event_loop.host.drop_vip(vip)?)
             });
         }
     }

@@ -3,11 +3,11 @@ use tracing::{info, warn};
 
 use super::start::load_options;
 use crate::{
-    daemon::{clock, conductor::Conductor, observe::chronicle::Kind},
+    daemon::{clock, event_loop::EventLoop, observe::recent::Kind},
     host::links::{LinkChange, Links},
 };
 
-impl Conductor {
+impl EventLoop {
     /// How the interfaces are now; from then on [`Self::link`] hears of changes. Frames may be
     /// redirected between them.
     pub(in crate::daemon) fn look_at_links(&mut self) -> anyhow::Result<()> {
@@ -27,11 +27,11 @@ impl Conductor {
     /// Frames come for the MAC that an interface has now: a bond's changes with its active port, a cloud's
     /// with the network card. The virtual addresses are announced with it.
     fn receive_on(&mut self) {
-        self.log_failure("the MACs of node.interfaces", |conductor| {
-            let own = Links::read()?.own_macs(&conductor.config.node.interfaces);
-            if conductor.plane.set_own_macs(&own)? {
+        self.log_failure("the MACs of node.interfaces", |event_loop| {
+            let own = Links::read()?.own_macs(&event_loop.config.node.interfaces);
+            if event_loop.plane.set_own_macs(&own)? {
                 info!("frames for this box are now addressed to other MACs");
-                conductor.reconfigure_election()?;
+                event_loop.reconfigure_election()?;
             }
             Ok(())
         });
@@ -63,15 +63,15 @@ impl Conductor {
 
     /// After a suspend the program may be attached in name only: it is taken off, and attached anew.
     pub(in crate::daemon) fn look_at_suspend(&mut self, now_ns: u64) {
-        let Some(slept_ns) = self.asleep.look(now_ns, clock::monotonic_ns()) else {
+        let Some(slept_ns) = self.suspended.look(now_ns, clock::monotonic_ns()) else {
             return;
         };
         warn!(
             "the machine was suspended for {} s: the XDP program is attached anew",
             slept_ns / 1_000_000_000
         );
-        self.log_failure("detaching the XDP program", |conductor| {
-            Ok(conductor.plane.take_off()?)
+        self.log_failure("detaching the XDP program", |event_loop| {
+            Ok(event_loop.plane.take_off()?)
         });
         self.doubt_verdicts(false, now_ns);
     }

@@ -13,7 +13,7 @@ use crate::{
     agent::{self, Agent},
     config::{Config, Node},
     daemon::{
-        cluster::{door, known::Known, push::Post},
+        cluster::{channel_tcp, known::Known, push::Post},
         event::Event,
         observe::web,
         operator::control,
@@ -73,7 +73,7 @@ impl Listeners {
         }
         if let Some(channel) = self.channel {
             let (stats, post) = (agent::router(agent), Arc::clone(post));
-            runtime.spawn(door::serve(channel, stats, post, known.clone()));
+            runtime.spawn(channel_tcp::serve(channel, stats, post, known.clone()));
         }
     }
 }

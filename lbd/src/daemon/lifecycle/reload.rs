@@ -15,7 +15,7 @@ use crate::{config::Config, daemon::event::Event};
 /// An editor writes in several steps, and a script writes list after list: look once they are done.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Tells the conductor of edits as long as it lives.
+/// Tells the event loop of edits as long as it lives.
 #[derive(Debug)]
 pub(in crate::daemon) struct Edits {
     edited: mpsc::Sender<()>,

@@ -23,20 +23,20 @@ use crate::{
             election_view::ElectionView,
             push::{Post, Store},
         },
-        conductor::Conductor,
         event::Event,
+        event_loop::EventLoop,
         observe::history::{self, Historian},
         operator::{denials::Denials, orders::Orders},
-        steering::outlets::Outlets,
+        steering::backend_tasks::BackendTasks,
     },
     dataplane::{DataPlane, LoadOptions, XdpChoice},
     host::{self, Change, Host, Recovered, Undone},
     trust::Trusted,
 };
 
-/// How often the conductor looks whether something is due.
+/// How often the event loop looks whether something is due.
 const TICK: Duration = Duration::from_millis(50);
-/// Events that may wait for the conductor; beyond, the tasks that send them wait.
+/// Events that may wait for the event loop; beyond, the tasks that send them wait.
 const EVENTS: usize = 1024;
 
 /// How a daemon ends.
@@ -71,7 +71,7 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
     let mut plane = DataPlane::load(&load_options(&config))?;
 
     let (sender, events) = mpsc::channel(EVENTS);
-    let outlets = Outlets::start(runtime.handle(), &config, &sender, agent.clone())?;
+    let backend_tasks = BackendTasks::start(runtime.handle(), &config, &sender, agent.clone())?;
     let told = sender.clone();
     let (hand, ordered) = history::Hand::new();
     let keeper = hand.clone();
@@ -79,7 +79,7 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
         Some(event) => told.try_send(Event::Channel(event)).is_ok(),
         None => true,
     };
-    let channel = channel::Outlet::start(plane.events(), plane.flows(), tell)
+    let channel = channel::ChannelHandle::start(plane.events(), plane.flows(), tell)
         .context("the cluster channel's thread did not start")?;
     let peers = channel
         .teller()
@@ -87,29 +87,29 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
     let historian = Historian::start(&config, (hand, ordered), peers)
         .context("the history's thread did not start")?;
     let post = Post::new(store, path, &config.node.name, sender.clone());
-    let mut conductor = Conductor::new(
+    let mut event_loop = EventLoop::new(
         path,
         config,
         (orders, denials),
         plane,
         host,
-        outlets,
+        backend_tasks,
         (channel, historian),
     );
-    conductor.follow_version(post.version());
-    if let Err(error) = conductor.begin(&sender) {
-        conductor.leave(End::Stop, || true)?;
+    event_loop.follow_version(post.version());
+    if let Err(error) = event_loop.begin(&sender) {
+        event_loop.leave(End::Stop, || true)?;
         return Err(error);
     }
-    let (conductor, end) = conduct(
+    let (event_loop, end) = conduct(
         &runtime,
         (listeners, agent, post),
-        conductor,
+        event_loop,
         &sender,
         events,
     )?;
     let is_urgent = second_signal(&runtime);
-    conductor.leave(end, is_urgent)
+    event_loop.leave(end, is_urgent)
 }
 
 /// `lbd cleanup`: undoes what a daemon that runs no more has left. Says what it did.
@@ -134,39 +134,41 @@ pub fn cleanup(config: &Config) -> anyhow::Result<Vec<String>> {
     Ok(done)
 }
 
-/// Starts the conductor's thread and everything that feeds it; returns when a signal came.
+/// Starts the event loop's thread and everything that feeds it; returns when a signal came.
 fn conduct(
     runtime: &tokio::runtime::Runtime,
     (listeners, agent, post): (Listeners, Agent, Arc<Post>),
-    conductor: Conductor,
+    event_loop: EventLoop,
     sender: &mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
-) -> anyhow::Result<(Conductor, End)> {
-    let (node, known) = (&conductor.config.node, &conductor.known);
+) -> anyhow::Result<(EventLoop, End)> {
+    let (node, known) = (&event_loop.config.node, &event_loop.known);
     listeners.serve(runtime.handle(), sender, agent, &post, node, known);
     runtime.spawn(tick(sender.clone()));
     let thread = thread::Builder::new()
-        .name("conductor".to_owned())
-        .spawn(move || conductor.run(events))
-        .context("the conductor's thread did not start")?;
+        .name("lbd-event-loop".to_owned())
+        .spawn(move || event_loop.run(events))
+        .context("the event loop's thread did not start")?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let end = runtime.block_on(async {
         let end = tokio::select! {
             end = wait_for_signal(sender) => end?,
-            // The conductor is gone without having been told: it panicked.
+            // The event loop is gone without having been told: it panicked.
             () = sender.closed() => End::Stop,
         };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         let _ = sender.send(Event::Stop).await;
         anyhow::Ok(end)
     })?;
-    let conductor = thread.join().map_err(|_| {
-        anyhow!("the conductor stopped by a mistake of lbd; `lbd cleanup` undoes what it left")
+    let event_loop = thread.join().map_err(|_| {
+        anyhow!(
+            "the event loop panicked, which is a bug in lbd; run `lbd cleanup` to undo what it left"
+        )
     })?;
-    Ok((conductor, end))
+    Ok((event_loop, end))
 }
 
-impl Conductor {
+impl EventLoop {
     /// Lists and makes the changes to the box, fills the maps, then joins the election.
     fn begin(&mut self, sender: &mpsc::Sender<Event>) -> anyhow::Result<()> {
         self.host.make(&Change::Pin {
@@ -202,7 +204,7 @@ impl Conductor {
         }
         let Self {
             election,
-            outlets,
+            backend_tasks,
             channel,
             plane,
             host,
@@ -216,7 +218,7 @@ impl Conductor {
             return Ok(());
         }
         historian.stop();
-        drop((outlets, channel));
+        drop((backend_tasks, channel));
         plane.detach()?;
         failures(&host.undo_all())
     }

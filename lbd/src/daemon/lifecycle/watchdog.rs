@@ -1,4 +1,4 @@
-//! Tells systemd that the conductor lives: one that hangs is started anew.
+//! Tells systemd that the event loop lives: one that hangs is started anew.
 use sd_notify::NotifyState;
 
 /// When the next word is due.

@@ -1,8 +1,8 @@
 //! What people see: status, metrics, history and the web pages.
-pub mod chronicle;
-pub mod glossary;
+pub mod counter_help;
 pub mod history;
 pub(in crate::daemon) mod metrics;
+pub mod recent;
 pub(in crate::daemon) mod record;
 pub(in crate::daemon) mod report;
 pub mod status;

@@ -1,8 +1,8 @@
-//! The conductor's side of the chronicle.
-use super::chronicle::{Figures, Kind};
-use crate::daemon::{clock, conductor::Conductor};
+//! The event loop's side of recent history.
+use super::recent::{Figures, Kind};
+use crate::daemon::{clock, event_loop::EventLoop};
 
-impl Conductor {
+impl EventLoop {
     /// Notes what happened, for people who look later.
     pub(in crate::daemon) fn note(
         &mut self,
@@ -15,13 +15,13 @@ impl Conductor {
         let as_master = self.election.is_master();
         self.historian
             .happened(now, kind.name(), subject, &text, as_master);
-        self.chronicle.events.note(now, kind, subject, text);
+        self.recent.events.note(now, kind, subject, text);
     }
 
     /// Takes a point of every backend's figures when it is time.
     pub(in crate::daemon) fn record_if_due(&mut self) {
         let now = clock::unix_s();
-        if !self.chronicle.points.is_due(now) {
+        if !self.recent.points.is_due(now) {
             return;
         }
         let figures = self.members.iter().map(|member| {
@@ -40,6 +40,6 @@ impl Conductor {
         });
         let figures = figures.collect();
         let master = self.election.is_master();
-        self.chronicle.points.add(now, master, figures);
+        self.recent.points.add(now, master, figures);
     }
 }

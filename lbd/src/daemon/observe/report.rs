@@ -8,7 +8,7 @@ use super::status::{
 use crate::{
     daemon::{
         clock,
-        conductor::Conductor,
+        event_loop::EventLoop,
         operator::{control::Then, flow_query::FlowView},
         steering::members::Member,
     },
@@ -18,7 +18,7 @@ use crate::{
 };
 use lbd_common::{backend::BackendStats, counters::Reason};
 
-impl Conductor {
+impl EventLoop {
     /// Everything, as of now.
     pub(in crate::daemon) fn status(&self) -> Status {
         let now_ns = clock::boottime_ns();

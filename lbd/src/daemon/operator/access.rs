@@ -9,7 +9,7 @@ use super::denials::{self, Denial};
 use crate::{
     channel::DenialRecord,
     config::{Access, Network, duration::Shown},
-    daemon::{clock, conductor::Conductor, observe::chronicle::Kind},
+    daemon::{clock, event_loop::EventLoop, observe::recent::Kind},
     dataplane::AccessLists,
 };
 
@@ -85,7 +85,7 @@ pub fn parse_network(text: &str) -> Result<Network, String> {
         .map_err(|error| format!("\"{text}\" is no address and no network: {error}"))
 }
 
-impl Conductor {
+impl EventLoop {
     /// Every list as it is to be in the maps: the configuration's, and the denials by hand.
     pub(in crate::daemon) fn access_lists(&self) -> AccessLists {
         AccessLists {
@@ -243,8 +243,8 @@ impl Conductor {
         );
         info!("operator, {said}");
         self.note(Kind::Operator, None, said);
-        self.log_failure("the access lists", |conductor| {
-            conductor.admit().map(|_| ())
+        self.log_failure("the access lists", |event_loop| {
+            event_loop.admit().map(|_| ())
         });
     }
 
@@ -261,8 +261,8 @@ impl Conductor {
                     "denied no longer, the time is over: {}",
                     names.into_iter().collect::<Vec<_>>().join(", ")
                 );
-                self.log_failure("the access lists", |conductor| {
-                    conductor.admit().map(|_| ())
+                self.log_failure("the access lists", |event_loop| {
+                    event_loop.admit().map(|_| ())
                 });
             }
             Err(error) => warn!("denials that are over could not be taken out: {error}"),

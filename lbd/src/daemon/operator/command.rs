@@ -7,7 +7,7 @@ use super::control::{Explained, OperatorRequest, Order, Then};
 use crate::{
     channel::{OrderRecord, Word},
     config::duration::Shown,
-    daemon::{clock, conductor::Conductor, observe::chronicle::Kind},
+    daemon::{clock, event_loop::EventLoop, observe::recent::Kind},
     dataplane::seen,
     units::{BackendId, Endpoint, Weight},
 };
@@ -19,7 +19,7 @@ pub(in crate::daemon) struct Ordered {
     pub(in crate::daemon) reply: oneshot::Sender<Result<String, String>>,
 }
 
-impl Conductor {
+impl EventLoop {
     /// Does what was ordered since the last time, in one write to the disk and one to the maps, and
     /// says what was done or why not.
     pub(in crate::daemon) fn operate_if_due(&mut self, now_ns: u64) {

@@ -1,7 +1,7 @@
 //! The control socket: HTTP on a Unix socket that only its owner may open.
 //!
 //! `GET /status`, `/explain`, `/access`, `/events`, `/history`, `/push`; `POST /operator`, `/access`,
-//! `/push`, `/flows` (a question, whose filters are a body). Each request is handed to the conductor, which
+//! `/push`, `/flows` (a question, whose filters are a body). Each request is handed to the event loop, which
 //! owns the state, and waits for its answer.
 use std::{fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
@@ -28,7 +28,7 @@ use crate::{
         cluster::push::{self, Post, PushRequest},
         event::Event,
         observe::{
-            chronicle::{Happening, History},
+            recent::{Happening, History},
             status::Status,
             web,
         },
@@ -58,7 +58,7 @@ pub(in crate::daemon) enum Request {
     /// Who this node is to a peer that pushes.
     Identity(oneshot::Sender<Option<push::Identity>>),
     /// What a push needs to know.
-    Ground(oneshot::Sender<Box<push::Ground>>),
+    PushContext(oneshot::Sender<Box<push::PushContext>>),
     /// Read the configuration file again; the answer is why it is refused, if so.
     Reload(oneshot::Sender<Option<String>>),
     /// A pushed configuration is in place; the answer is why it does not run, if so.
@@ -182,7 +182,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for Asker {
     }
 }
 
-/// Pushes take longer than the conductor may: they have tasks of their own.
+/// Pushes take longer than the event loop may: they have tasks of their own.
 fn pushes(post: Arc<Post>) -> Router {
     Router::new()
         .route("/push", get(standings).post(push))
@@ -294,7 +294,7 @@ async fn flows(
     let Some(view) = ask(&events, Request::Flows).await else {
         return stopping();
     };
-    // Milliseconds of one core for a million flows: neither the conductor nor the async threads wait.
+    // Milliseconds of one core for a million flows: neither the event loop nor the async threads wait.
     match tokio::task::spawn_blocking(move || view.list(&query)).await {
         Ok(Ok(list)) => web::json(&list),
         Ok(Err(refused)) => (StatusCode::BAD_REQUEST, refused).into_response(),

@@ -27,7 +27,7 @@ const REMEMBERED_S: u64 = 30 * 86_400;
 #[derive(Debug)]
 pub(in crate::daemon) struct Denials {
     file: PathBuf,
-    by_network: BTreeMap<Network, Kept>,
+    by_network: BTreeMap<Network, Stamped>,
     /// The last that [`Self::next_part`] told.
     told: Option<Network>,
 }
@@ -42,13 +42,13 @@ pub(in crate::daemon) struct Denial {
 
 /// A word on a network, and which of two is the later one: nanoseconds since 1970, or more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Kept {
+struct Stamped {
     version: u64,
     /// `None`: it was taken back.
     denial: Option<Denial>,
 }
 
-impl Kept {
+impl Stamped {
     fn is_over(self, now_unix_s: u64) -> bool {
         let end = match self.denial {
             Some(denial) => denial.until_unix_s,
@@ -71,7 +71,7 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(network: Network, kept: Kept) -> Self {
+    fn of(network: Network, kept: Stamped) -> Self {
         Self {
             network: network.to_string(),
             version: kept.version,
@@ -81,8 +81,8 @@ impl Entry {
         }
     }
 
-    fn kept(&self) -> Kept {
-        Kept {
+    fn kept(&self) -> Stamped {
+        Stamped {
             version: self.version,
             denial: (!self.released).then_some(Denial {
                 since_unix_s: self.since_unix_s,
@@ -166,7 +166,7 @@ impl Denials {
         now_unix_ns: u64,
     ) -> io::Result<DenialRecord> {
         let before = self.by_network.get(&network).map_or(0, |kept| kept.version);
-        let kept = Kept {
+        let kept = Stamped {
             version: now_unix_ns.max(before + 1),
             denial,
         };
@@ -188,7 +188,7 @@ impl Denials {
             let DenialRecord {
                 network, version, ..
             } = record;
-            let kept = Kept {
+            let kept = Stamped {
                 version,
                 denial: match record.verdict {
                     Verdict::Released => None,
@@ -257,7 +257,7 @@ impl Denials {
     }
 
     /// Writes aside and renames, so that a crash leaves the old file or the new one.
-    fn keep(&mut self, changed: BTreeMap<Network, Kept>) -> io::Result<()> {
+    fn keep(&mut self, changed: BTreeMap<Network, Stamped>) -> io::Result<()> {
         if let Some(folder) = self.file.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -278,7 +278,7 @@ impl Denials {
     }
 }
 
-fn record(network: Network, kept: Kept) -> DenialRecord {
+fn record(network: Network, kept: Stamped) -> DenialRecord {
     DenialRecord {
         network,
         version: kept.version,

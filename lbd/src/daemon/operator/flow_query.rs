@@ -1,4 +1,4 @@
-//! `lbd flows`: which sessions are in the flow table. A walk over shared memory, off the conductor.
+//! `lbd flows`: which sessions are in the flow table. A walk over shared memory, off the event loop.
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},

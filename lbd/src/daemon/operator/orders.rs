@@ -19,12 +19,12 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::daemon) struct Orders {
     file: PathBuf,
-    by_backend: BTreeMap<String, Kept>,
+    by_backend: BTreeMap<String, Stamped>,
 }
 
 /// An order, and which of two is the later one.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-struct Kept {
+struct Stamped {
     version: u64,
     order: Word,
 }
@@ -91,7 +91,7 @@ impl Orders {
         for (backend, order) in orders {
             let before = changed.get(*backend).map_or(0, |kept| kept.version);
             let (version, order) = (now_unix_ns.max(before + 1), *order);
-            changed.insert((*backend).to_owned(), Kept { version, order });
+            changed.insert((*backend).to_owned(), Stamped { version, order });
         }
         self.replace(changed)
     }
@@ -108,7 +108,7 @@ impl Orders {
             if known.is_none_or(|known| known.order != record.word) {
                 names.push(record.backend.clone());
             }
-            let kept = Kept {
+            let kept = Stamped {
                 version: record.version,
                 order: record.word,
             };
@@ -122,7 +122,7 @@ impl Orders {
 
     /// All of them, for peers.
     pub(in crate::daemon) fn records(&self) -> Vec<OrderRecord> {
-        let record = |(backend, kept): (&String, &Kept)| OrderRecord {
+        let record = |(backend, kept): (&String, &Stamped)| OrderRecord {
             backend: backend.clone(),
             version: kept.version,
             word: kept.order,
@@ -130,14 +130,14 @@ impl Orders {
         self.by_backend.iter().map(record).collect()
     }
 
-    fn replace(&mut self, changed: BTreeMap<String, Kept>) -> io::Result<()> {
+    fn replace(&mut self, changed: BTreeMap<String, Stamped>) -> io::Result<()> {
         self.write(&changed)?;
         self.by_backend = changed;
         Ok(())
     }
 
     /// Writes aside and renames, so that a crash leaves the old file or the new one.
-    fn write(&self, orders: &BTreeMap<String, Kept>) -> io::Result<()> {
+    fn write(&self, orders: &BTreeMap<String, Stamped>) -> io::Result<()> {
         if let Some(folder) = self.file.parent() {
             fs::create_dir_all(folder)?;
         }

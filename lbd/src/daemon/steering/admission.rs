@@ -4,7 +4,7 @@ use tracing::info;
 
 use crate::{
     config::{Affinity, Config, OnDeny},
-    daemon::{clock, conductor::Conductor},
+    daemon::{clock, event_loop::EventLoop},
     dataplane::{Limits, seen},
 };
 
@@ -15,7 +15,7 @@ const ADOPT_PER_SECOND: u32 = 5_000;
 /// below what fills the table before its half-open flows expire.
 const FLOOD_PER_SECOND: u32 = 20_000;
 
-impl Conductor {
+impl EventLoop {
     /// Puts lists and limits into the maps, and ends the open sessions of newly denied sources.
     /// Returns how many sessions that were.
     pub(in crate::daemon) fn admit(&mut self) -> anyhow::Result<u64> {

@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::{
     config::Forwarding,
-    daemon::{clock, conductor::Conductor},
+    daemon::{clock, event_loop::EventLoop},
     units::{BackendId, Endpoint},
 };
 
@@ -62,7 +62,7 @@ impl Leaving {
     }
 }
 
-impl Conductor {
+impl EventLoop {
     /// The endpoints that are to go, by their box's address.
     pub(in crate::daemon) fn leaving_of_boxes(
         &self,
@@ -90,8 +90,8 @@ impl Conductor {
             if let Some(endpoint) = self.plane.backend_ids().endpoint(id) {
                 info!("the last session with {endpoint} has ended; it is forgotten");
             }
-            self.log_failure("removing a backend", |conductor| {
-                Ok(conductor.plane.remove_backend(id)?)
+            self.log_failure("removing a backend", |event_loop| {
+                Ok(event_loop.plane.remove_backend(id)?)
             });
         }
     }
@@ -126,16 +126,16 @@ impl Conductor {
                 Forwarding::Dsr
             };
             let name = reached.name.clone();
-            self.log_failure(&name, |conductor| {
-                let ids = conductor.plane.allocate_backend_ids(&[endpoint])?;
+            self.log_failure(&name, |event_loop| {
+                let ids = event_loop.plane.allocate_backend_ids(&[endpoint])?;
                 reached.id = ids[&endpoint];
                 let until_ns = clock::boottime_ns() + WAIT_NS;
-                conductor.weigher.leaving.add([reached.id], until_ns);
-                let spec = crate::daemon::conductor::backend_spec(
+                event_loop.weigher.leaving.add([reached.id], until_ns);
+                let spec = crate::daemon::event_loop::backend_spec(
                     &reached,
-                    conductor.members.own_address(),
+                    event_loop.members.own_address(),
                 );
-                Ok(conductor.plane.set_backend(reached.id, &spec)?)
+                Ok(event_loop.plane.set_backend(reached.id, &spec)?)
             });
             others.push(endpoint);
             info!(
@@ -144,7 +144,7 @@ impl Conductor {
             is_changed = true;
         }
         if is_changed {
-            self.log_failure("replies", Conductor::take_replies);
+            self.log_failure("replies", EventLoop::take_replies);
             self.follow_ids();
         }
         self.channel.other_ways_taken(is_changed);

@@ -1,7 +1,7 @@
 //! What the daemon knows of each backend, and how the cores see it. Pure.
 use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU16};
 
-use super::{suspicion::Suspicion, turnover::Turnover};
+use super::{session_lifetimes::SessionLifetimes, suspicion::Suspicion};
 use crate::{
     config::{self, Cluster, Forwarding},
     dataplane::NatBackend,
@@ -49,7 +49,7 @@ pub(in crate::daemon) struct Member {
     pub(in crate::daemon) order: Option<Override>,
     pub(in crate::daemon) live: Live,
     /// How fast its sessions end.
-    pub(in crate::daemon) turnover: Turnover,
+    pub(in crate::daemon) lifetimes: SessionLifetimes,
 }
 
 /// What the checks have found of a backend.
@@ -93,7 +93,7 @@ impl Members {
             let id = ids.get(&endpoint).copied().unwrap_or(member.id);
             if member.id != id {
                 // What was counted before is another id's.
-                member.turnover = Turnover::default();
+                member.lifetimes = SessionLifetimes::default();
             }
             (member.id, member.endpoint) = (id, endpoint);
             member.site.clone_from(&site.name);
@@ -234,7 +234,7 @@ impl Member {
             shut_offs: BTreeMap::new(),
             order: None,
             live: Live::default(),
-            turnover: Turnover::default(),
+            lifetimes: SessionLifetimes::default(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The conductor's side of suspicion, and of verdicts that may be this box's own fault.
+//! The event loop's side of suspicion, and of verdicts that may be this box's own fault.
 use tracing::{info, warn};
 
 use super::{
@@ -6,7 +6,7 @@ use super::{
     members::{self, Member},
 };
 use crate::{
-    daemon::{clock, cluster::channel, conductor::Conductor, observe::chronicle::Kind},
+    daemon::{clock, cluster::channel, event_loop::EventLoop, observe::recent::Kind},
     policy::{HealthState, Sign, Suspect},
     units::BackendId,
 };
@@ -24,14 +24,14 @@ pub(in crate::daemon) struct Doubts {
     check_at_fault: bool,
 }
 
-impl Conductor {
+impl EventLoop {
     /// Takes in what the channel and the program have heard, when it is time.
     pub(in crate::daemon) fn look_for_signs(&mut self, now_ns: u64) {
         let peers = self.channel.heard();
         if let Some(last) = peers.iter().map(|peer| peer.at_ns).max()
             && last > 0
         {
-            self.outlets.outside().note(last);
+            self.backend_tasks.outside().note(last);
         }
         self.look_at_frames(now_ns);
         let (signs, monotonic_ns) = (self.plane.signs(), clock::monotonic_ns());
@@ -76,7 +76,7 @@ impl Conductor {
         }
         self.suspects_changed(&changed, now_ns);
         for name in asked {
-            self.outlets.ask(&name);
+            self.backend_tasks.ask(&name);
         }
     }
 
@@ -89,7 +89,7 @@ impl Conductor {
         let stats = self.plane.backend_stats().unwrap_or_default();
         let steered = stats.iter().map(|(_, stats)| stats.packets).sum();
         if std::mem::replace(&mut self.doubts.steered, steered) < steered {
-            self.outlets.outside().note(now_ns);
+            self.backend_tasks.outside().note(now_ns);
         }
     }
 
@@ -150,7 +150,7 @@ impl Conductor {
         // First the maps: each new session counts.
         self.obey(now_ns);
         for name in asked {
-            self.outlets.ask(&name);
+            self.backend_tasks.ask(&name);
         }
     }
 
@@ -158,7 +158,7 @@ impl Conductor {
     /// have found out of itself: a death has to be seen anew before it resets a session. And the box whose
     /// adverts have stopped is suspect, unless a word of its own came after them.
     pub(in crate::daemon) fn doubt_verdicts(&mut self, is_master_gone: bool, now_ns: u64) {
-        self.outlets.doubt();
+        self.backend_tasks.doubt();
         let mut doubtful = Vec::new();
         for member in self.members.iter_mut() {
             if !member.local && member.checked.state == HealthState::Down {

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::{
     config::Idle,
-    daemon::{clock, conductor::Conductor},
+    daemon::{clock, event_loop::EventLoop},
     dataplane::seen,
     flows::{Sweeper, Timeouts},
 };
@@ -22,7 +22,7 @@ pub(in crate::daemon) struct Sweep {
     due_ns: u64,
 }
 
-impl Conductor {
+impl EventLoop {
     /// Sweeps when a second has passed since the last time.
     pub(in crate::daemon) fn sweep_if_due(&mut self, now_ns: u64) {
         if now_ns < self.sweep.due_ns {

@@ -7,14 +7,14 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 use tracing::info;
 
 use super::{
+    followed_weights::{self, FollowedWeights, Whose},
     leaving::Leaving,
-    led::{self, Led, Whose},
     members::{self, Member, nanoseconds},
 };
 use crate::{
     channel::BackendWeight,
     config::Mode,
-    daemon::{clock, conductor::Conductor, observe::chronicle::Kind, operator::control::Explained},
+    daemon::{clock, event_loop::EventLoop, observe::recent::Kind, operator::control::Explained},
     policy::{self, Input, Output, Policy, Reason},
     table::{self, Entry, Ring},
     units::{BackendId, WeightPermille},
@@ -42,7 +42,7 @@ pub(in crate::daemon) struct Weigher {
     last: Option<(Input, Output)>,
     /// What is in the maps, which may be the master's.
     shown: Output,
-    led: Option<Led>,
+    followed: Option<FollowedWeights>,
     told_ns: u64,
     /// The weights that the live ring was built from, in the configuration's order; `None` when
     /// other backends are to be in it.
@@ -64,7 +64,7 @@ impl Weigher {
             has_orders: false,
             last: None,
             shown: Output::default(),
-            led: None,
+            followed: None,
             told_ns: 0,
             ring: None,
             held_until_ns: 0,
@@ -105,8 +105,8 @@ impl Weigher {
     }
 
     /// Follows these weights for a while.
-    pub(in crate::daemon) fn follow(&mut self, led: Led) {
-        self.led = Some(led);
+    pub(in crate::daemon) fn follow(&mut self, followed: FollowedWeights) {
+        self.followed = Some(followed);
     }
 
     /// This node is the master from now on.
@@ -128,7 +128,8 @@ impl Weigher {
 
     /// There are figures of this node's own.
     pub(in crate::daemon) fn forget_former(&mut self) {
-        self.led.take_if(|led| led.whose == Whose::Former);
+        self.followed
+            .take_if(|followed| followed.whose == Whose::Former);
     }
 
     /// The last decision on a backend.
@@ -151,7 +152,7 @@ impl Weigher {
     }
 }
 
-impl Conductor {
+impl EventLoop {
     /// One round.
     pub(in crate::daemon) fn weigh(&mut self, now_ns: u64) {
         self.count_ended(now_ns);
@@ -197,7 +198,7 @@ impl Conductor {
     }
 
     /// Puts the orders of other nodes into the maps.
-    pub(in crate::daemon) fn obey_if_due(&mut self, now_ns: u64) {
+    pub(in crate::daemon) fn follow_orders_if_due(&mut self, now_ns: u64) {
         if self.weigher.has_orders && self.weigher.may_obey(now_ns) {
             self.obey(now_ns);
         }
@@ -210,17 +211,17 @@ impl Conductor {
         };
         let mut output = own.clone();
         let is_master = self.election.is_master();
-        let led = self.weigher.led.take();
-        let led = led.filter(|led| led.counts(is_master, now_ns));
-        if let Some(led) = &led {
+        let followed = self.weigher.followed.take();
+        let followed = followed.filter(|followed| followed.counts(is_master, now_ns));
+        if let Some(followed) = &followed {
             let members = &self.members;
             let address = |id| Some(members.iter().find(|member| member.id == id)?.address);
-            led.lead(&mut output, address);
+            followed.lead(&mut output, address);
         }
         self.log_changes(&output);
-        self.apply(&output, led.as_ref(), now_ns);
+        self.apply(&output, followed.as_ref(), now_ns);
         self.weigher.shown = output;
-        self.weigher.led = led;
+        self.weigher.followed = followed;
         if is_master {
             self.tell_weights(now_ns);
         }
@@ -230,12 +231,15 @@ impl Conductor {
     pub(in crate::daemon) fn told_weights(&mut self, of: IpAddr, weights: Vec<BackendWeight>) {
         let has_leader = !self.election.is_master() && self.election.leader_address().is_some();
         let peers = self.channel.addresses();
-        if !has_leader || !led::may_lead(of, peers, |address| self.election.is_leader(address)) {
+        if !has_leader
+            || !followed_weights::may_lead(of, peers, |address| self.election.is_leader(address))
+        {
             return;
         }
         let now_ns = clock::boottime_ns();
-        let led = Led::new(Whose::Master, now_ns + led::TOLD_NS, weights);
-        self.weigher.follow(led);
+        let followed =
+            FollowedWeights::new(Whose::Master, now_ns + followed_weights::TOLD_NS, weights);
+        self.weigher.follow(followed);
         self.put_into_maps(now_ns);
     }
 
@@ -287,13 +291,13 @@ impl Conductor {
     }
 
     /// Weights at once, the ring only when it would differ by more than noise, or from the master's.
-    fn apply(&mut self, output: &Output, led: Option<&Led>, now_ns: u64) {
+    fn apply(&mut self, output: &Output, followed: Option<&FollowedWeights>, now_ns: u64) {
         let weights: Vec<(BackendId, WeightPermille)> = output
             .decisions()
             .map(|decision| (decision.id, decision.weight))
             .collect();
-        self.log_failure("writing the weights", |conductor| {
-            Ok(conductor.plane.set_weights(&weights)?)
+        self.log_failure("writing the weights", |event_loop| {
+            Ok(event_loop.plane.set_weights(&weights)?)
         });
         let by_id: HashMap<BackendId, WeightPermille> = weights.into_iter().collect();
         // A suspicion may pass in a moment. The program skips who has no weight, so the ring, which
@@ -304,18 +308,19 @@ impl Conductor {
         };
         let built = self.weigher.ring.as_deref().unwrap_or_default();
         let in_ring = |(index, member): (usize, &Member)| {
-            led.and_then(|led| led.in_ring(member.address))
+            followed
+                .and_then(|followed| followed.in_ring(member.address))
                 .or_else(|| built.get(index).copied().filter(|_| suspect(member.id)))
                 .or_else(|| by_id.get(&member.id).copied())
                 .unwrap_or_default()
         };
         let members = self.members.iter().enumerate();
         let in_order: Vec<WeightPermille> = members.map(in_ring).collect();
-        if self.weigher.is_stale(&in_order, led.is_some(), now_ns) {
+        if self.weigher.is_stale(&in_order, followed.is_some(), now_ns) {
             let ring = self.build_ring(&in_order);
-            self.log_failure("swapping the ring", |conductor| {
-                conductor.plane.swap_ring(ring.slots())?;
-                conductor.weigher.ring = Some(in_order);
+            self.log_failure("swapping the ring", |event_loop| {
+                event_loop.plane.swap_ring(ring.slots())?;
+                event_loop.weigher.ring = Some(in_order);
                 Ok(())
             });
         }

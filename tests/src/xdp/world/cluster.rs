@@ -6,13 +6,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::maps::{DevMapHash, HashMap, MapData};
-use lbd::{dataplane::concerns, units::Mac};
+use lbd::{dataplane::prefilter, units::Mac};
 use lbd_common::{
     backend::{Backend, mode},
-    concerns::Concerns,
     director::{Director, flag, role},
     hash::{slot_u32, slot_v6},
     maps,
+    prefilter::Prefilter,
     reply::{Reply, ReplyKey, ReplyService},
     ring::{RING_SLOTS, candidates},
     tunnel::{TunnelEnd, outer_bytes, side},
@@ -145,10 +145,10 @@ impl World {
 
     /// Has the program look at frames for what is served, as the daemon does.
     fn filter(&mut self) -> Result<()> {
-        let macs = concerns::own_macs(&self.own_macs);
-        let filter = concerns::of(self.addresses.iter().copied(), [NODE], self.nat, macs);
+        let macs = prefilter::own_macs(&self.own_macs);
+        let filter = prefilter::of(self.addresses.iter().copied(), [NODE], self.nat, macs);
         Ok(self
-            .array::<Concerns>(concerns::SECTION)?
+            .array::<Prefilter>(prefilter::SECTION)?
             .set(0, filter, 0)?)
     }
 

@@ -5,10 +5,10 @@
 //! store to shared memory) and the addresses ([`VipControl`], on a second thread, since the kernel
 //! may let it wait). The order is: advert, lease and role, addresses, announcement.
 
+mod address_mover;
 mod clock;
 mod control;
 mod event;
-mod hands;
 mod limiter;
 mod packet;
 mod realtime;
@@ -95,13 +95,13 @@ impl AdvertThread {
         let bell = wake::Bell::new()?;
         let view = Arc::new(ArcSwapOption::empty());
         let told = tell.clone();
-        let hands = hands::Hands::spawn(vips, bell.clone(), move |notice| {
+        let addresses_by = address_mover::AddressMover::spawn(vips, bell.clone(), move |notice| {
             told(Event::Notice(notice));
         })?;
         let worker = thread::Worker::new(
             settings,
             lease,
-            hands,
+            addresses_by,
             queue,
             bell.clone(),
             Arc::clone(&view),

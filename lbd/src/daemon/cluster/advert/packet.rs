@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use super::settings::Placed;
 use crate::units::Mac;
-use crate::vrrp::announce::{Claim, announcement_by, parse_claim};
+use crate::vrrp::announce::{AddressClaim, announcement_by, parse_claim};
 use crate::vrrp::question::question;
 
 /// The longest frame of interest: a neighbour advertisement with a few options.
@@ -94,7 +94,7 @@ impl Listener {
         clippy::option_option,
         reason = "the outer one is a frame, the inner what it claims"
     )]
-    pub(super) fn next(&self) -> io::Result<Option<Option<Claim>>> {
+    pub(super) fn next(&self) -> io::Result<Option<Option<AddressClaim>>> {
         let mut buffer = [MaybeUninit::<u8>::uninit(); FRAME_BYTES];
         let length = match self.socket.recv(&mut buffer) {
             Ok(length) => length,

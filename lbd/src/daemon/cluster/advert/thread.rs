@@ -12,10 +12,10 @@ use std::sync::mpsc::Receiver;
 
 use arc_swap::ArcSwapOption;
 
+use super::address_mover::{AddressMover, Ticket};
 use super::clock::{boottime_ns, now, unix_ns};
 use super::control::LeaseControl;
 use super::event::{Event, Notice, WireCounters};
-use super::hands::{Hands, Ticket};
 use super::limiter::Limiter;
 use super::packet::{Announcer, Listener};
 use super::realtime;
@@ -40,7 +40,7 @@ pub(super) struct Worker {
     health: Health,
     authenticator: Option<Authenticator>,
     lease: Box<dyn LeaseControl>,
-    hands: Hands,
+    addresses_by: AddressMover,
     wires: Vec<Wire>,
     listeners: Vec<Listener>,
     /// For announcements and questions; opened when first used.
@@ -78,7 +78,7 @@ impl Worker {
     pub(super) fn new(
         settings: Settings,
         lease: Box<dyn LeaseControl>,
-        hands: Hands,
+        addresses_by: AddressMover,
         commands: Receiver<Command>,
         bell: Bell,
         view: Arc<ArcSwapOption<View>>,
@@ -90,7 +90,7 @@ impl Worker {
             settings,
             health: Health::UNKNOWN,
             lease,
-            hands,
+            addresses_by,
             wires: Vec::new(),
             listeners: Vec::new(),
             packets: None,
@@ -210,7 +210,7 @@ impl Worker {
                 if self.machine.is_master() {
                     // Before the advert: whatever the box answers for, it has the address.
                     let valid_s = Settings::successor_valid_s(self.settings.election.interval);
-                    self.hands.hold(self.settings.placed(), valid_s);
+                    self.addresses_by.hold(self.settings.placed(), valid_s);
                 }
                 self.handle(Input::HandOver);
                 return false;
@@ -254,8 +254,8 @@ impl Worker {
                 let mut placed = placed.iter();
                 !placed.any(|new| (new.address, new.ifindex) == (old.address, old.ifindex))
             });
-            self.hands.remove(gone);
-            self.held = self.hands.hold(placed, new.valid_s());
+            self.addresses_by.remove(gone);
+            self.held = self.addresses_by.hold(placed, new.valid_s());
             self.announce();
         }
         if old.interface != self.settings.interface
@@ -351,7 +351,7 @@ impl Worker {
                 }
                 self.renew_ns = 0;
                 self.announcement_waits = false;
-                self.hands.remove(self.settings.placed());
+                self.addresses_by.remove(self.settings.placed());
                 let leader = self.machine.status().leader;
                 self.leader = leader.map(|leader| leader.addresses()).unwrap_or_default();
                 (self.tell)(Event::BecameBackup { why, leader });
@@ -373,7 +373,7 @@ impl Worker {
     fn hold_addresses(&mut self) -> Ticket {
         let valid_s = self.settings.valid_s();
         self.renew_ns = boottime_ns() + u64::from(valid_s) * 1_000_000_000 / 3;
-        self.hands.hold(self.settings.placed(), valid_s)
+        self.addresses_by.hold(self.settings.placed(), valid_s)
     }
 
     fn tell_leader(&mut self) {

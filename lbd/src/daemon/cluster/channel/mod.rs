@@ -1,7 +1,7 @@
-//! The shell of the cluster channel: a thread with the socket and the tables, and the conductor's
+//! The shell of the cluster channel: a thread with the socket and the tables, and the event loop's
 //! handle to it.
-mod book;
 mod complaints;
+mod id_map;
 mod learn;
 mod own;
 mod refresh;
@@ -22,7 +22,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::{error, info, warn};
 
-pub(in crate::daemon) use self::book::Book;
+pub(in crate::daemon) use self::id_map::IdMap;
 use super::advert::wake::Bell;
 use crate::{
     channel::{self, BackendWeight, Counters, DenialRecord, Edition, Keys, OrderRecord, SenderId},
@@ -40,10 +40,10 @@ const LIVE_NS: u64 = 10_000_000_000;
 /// The receive buffer: the bursts of some peers while the thread waits for a CPU.
 const RECEIVE_BYTES: usize = 4 << 20;
 
-/// What the thread tells the conductor.
+/// What the thread tells the event loop.
 #[derive(Debug)]
 pub(in crate::daemon) enum Event {
-    /// The answer to [`Outlet::join`]: every peer that can be asked was asked, and what it said is in
+    /// The answer to [`ChannelHandle::join`]: every peer that can be asked was asked, and what it said is in
     /// the tables.
     Joined,
     /// A peer has asked for everything.
@@ -60,7 +60,7 @@ pub(in crate::daemon) enum Event {
     /// Denials by hand that a peer knows.
     Denials(Vec<DenialRecord>),
     /// Where peers have sessions with boxes that this node knows at other endpoints only.
-    /// [`Outlet::other_ways_taken`] is to follow; [`Event::Joined`] waits for it.
+    /// [`ChannelHandle::other_ways_taken`] is to follow; [`Event::Joined`] waits for it.
     OtherWays(Vec<Endpoint>),
     /// Clients to whom a reply of a `nat` backend found no MAC: no news of a peer's, but of the
     /// program's, whose events the thread reads.
@@ -87,13 +87,13 @@ pub(in crate::daemon) struct Heard {
     pub(in crate::daemon) is_leaving: bool,
 }
 
-/// What the conductor wants.
+/// What the event loop wants.
 #[derive(Debug)]
-enum Order {
+enum Request {
     /// The ids are these from now on, this box's own sessions end there, and idle flows are forgotten
     /// after so long.
-    Book {
-        book: Box<Book>,
+    IdMap {
+        id_map: Box<IdMap>,
         home: Option<Home>,
         idle_ns: u64,
     },
@@ -140,7 +140,7 @@ enum Order {
 /// Tells the peers about history, from another thread.
 #[derive(Clone, Debug)]
 pub(in crate::daemon) struct Teller {
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<Request>,
     bell: Bell,
 }
 
@@ -148,7 +148,7 @@ impl Teller {
     /// Tells one peer, or every peer that is heard.
     pub(in crate::daemon) fn tell_history(&self, to: Option<SenderId>, message: Message) {
         // A thread that has ended has said why in the log.
-        let _ = self.orders.send(Order::History { to, message });
+        let _ = self.orders.send(Request::History { to, message });
         self.bell.ring();
     }
 }
@@ -163,10 +163,10 @@ struct Snapshot {
     peers: Vec<channel::PeerStatus>,
 }
 
-/// The conductor's handle to the thread; dropping it ends the thread.
+/// The event loop's handle to the thread; dropping it ends the thread.
 #[derive(Debug)]
-pub(in crate::daemon) struct Outlet {
-    orders: Option<mpsc::Sender<Order>>,
+pub(in crate::daemon) struct ChannelHandle {
+    orders: Option<mpsc::Sender<Request>>,
     bell: Bell,
     thread: Option<JoinHandle<()>>,
     snapshot: Arc<Mutex<Snapshot>>,
@@ -178,7 +178,7 @@ pub(in crate::daemon) struct Outlet {
     edition: Option<Edition>,
 }
 
-impl Outlet {
+impl ChannelHandle {
     /// Starts the thread. `tell` is called on it, must not wait, and says whether there was room.
     pub(in crate::daemon) fn start(
         events: Option<Events>,
@@ -207,11 +207,11 @@ impl Outlet {
     }
 
     /// Follows a configuration from now on.
-    pub(in crate::daemon) fn follow(&mut self, config: &Config, book: Book) {
+    pub(in crate::daemon) fn follow(&mut self, config: &Config, id_map: IdMap) {
         let idle = config.cluster.idle.established;
-        self.order(Order::Book {
-            home: home(config, &book),
-            book: Box::new(book),
+        self.order(Request::IdMap {
+            home: home(config, &id_map),
+            id_map: Box::new(id_map),
             idle_ns: u64::try_from(idle.as_nanos()).unwrap_or(u64::MAX),
         });
         let (Some(address), Some(keys)) = (config.node.channel, config.keys()) else {
@@ -229,7 +229,7 @@ impl Outlet {
             match bind(address) {
                 Ok(socket) => {
                     info!("flows are told to peers from {address}/udp");
-                    self.order(Order::On {
+                    self.order(Request::On {
                         name: own_name(config, address),
                         socket,
                         keys: keys.clone(),
@@ -246,7 +246,7 @@ impl Outlet {
         }
         let peers = peers(config, address);
         self.addresses = peers.iter().map(|(_, peer)| peer.ip()).collect();
-        self.order(Order::Configure { keys, peers });
+        self.order(Request::Configure { keys, peers });
     }
 
     fn turn_off(&mut self, why: String) {
@@ -254,30 +254,30 @@ impl Outlet {
             warn!("{why}");
             self.off = Some(why);
             self.addresses.clear();
-            self.order(Order::Off);
+            self.order(Request::Off);
         }
     }
 
     /// Asks every peer for its table; [`Event::Joined`] follows. False when there is no channel.
     pub(in crate::daemon) fn join(&self) -> bool {
-        self.order(Order::Join);
+        self.order(Request::Join);
         self.is_on()
     }
 
     /// Asks every peer for its table once more: there are ids now that were lacking.
     pub(in crate::daemon) fn ask_for_tables(&self) {
-        self.order(Order::AskForTables);
+        self.order(Request::AskForTables);
     }
 
     /// Answers [`Event::OtherWays`]: if there are new ids, the tables are asked for once more, and a node
     /// that joins has not joined before they came.
     pub(in crate::daemon) fn other_ways_taken(&self, has_new: bool) {
-        self.order(Order::OtherWaysTaken { has_new });
+        self.order(Request::OtherWaysTaken { has_new });
     }
 
     /// Tells the peers, again and again, that this node stops.
     pub(in crate::daemon) fn leave(&self) {
-        self.order(Order::Leave);
+        self.order(Request::Leave);
     }
 
     /// Whether an address is one of the peers'. What is configured tells, not what the thread has told
@@ -324,23 +324,23 @@ impl Outlet {
 
     /// The program had events for which there was no room: peers are made to ask for the table.
     pub(in crate::daemon) fn note_lost_events(&self) {
-        self.order(Order::EventsLost);
+        self.order(Request::EventsLost);
     }
 
     /// Tells the peers what this node, as the master, has decided.
     pub(in crate::daemon) fn tell_weights(&self, backends: Vec<BackendWeight>) {
-        self.order(Order::Weights(backends));
+        self.order(Request::Weights(backends));
     }
 
     /// Tells the peers the operators' orders.
     pub(in crate::daemon) fn tell_orders(&self, orders: Vec<OrderRecord>) {
-        self.order(Order::Orders(orders));
+        self.order(Request::Orders(orders));
     }
 
     /// Tells the peers denials by hand.
     pub(in crate::daemon) fn tell_denials(&self, denials: Vec<DenialRecord>) {
         if !denials.is_empty() {
-            self.order(Order::Denials(denials));
+            self.order(Request::Denials(denials));
         }
     }
 
@@ -350,7 +350,7 @@ impl Outlet {
             number: version.number,
             digest: version.digest.head(),
         });
-        self.order(Order::Edition(self.edition));
+        self.order(Request::Edition(self.edition));
     }
 
     /// Whether there is a channel.
@@ -366,7 +366,7 @@ impl Outlet {
         })
     }
 
-    fn order(&self, order: Order) {
+    fn order(&self, order: Request) {
         if let Some(orders) = &self.orders {
             // A thread that has ended has said why in the log.
             let _ = orders.send(order);
@@ -407,10 +407,10 @@ impl Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for ChannelHandle {
     fn drop(&mut self) {
         // A teller may have a sender still.
-        self.order(Order::End);
+        self.order(Request::End);
         self.orders = None;
         self.bell.ring();
         if let Some(thread) = self.thread.take() {
@@ -420,7 +420,7 @@ impl Drop for Outlet {
 }
 
 /// Where this box's own sessions end, if it is a backend.
-fn home(config: &Config, book: &Book) -> Option<Home> {
+fn home(config: &Config, id_map: &IdMap) -> Option<Home> {
     let own = config.own_backend()?;
     Some(Home {
         address: own.address,
@@ -429,7 +429,7 @@ fn home(config: &Config, book: &Book) -> Option<Home> {
             .port
             .filter(|port| own.forwarding == Forwarding::Nat && config.cluster.ports != [*port])
             .and_then(NonZeroU16::new),
-        services: book.services().collect(),
+        services: id_map.services().collect(),
     })
 }
 

@@ -16,9 +16,9 @@ use std::{
 use tracing::{error, warn};
 
 use super::{
-    Event, Home, Order, Snapshot,
-    book::Book,
+    Event, Home, Request, Snapshot,
     complaints::Complaints,
+    id_map::IdMap,
     learn::{Told, learn},
     own::Own,
     refresh::Refresh,
@@ -56,18 +56,18 @@ const DATAGRAMS: usize = 256;
 const NICE: libc::c_int = -15;
 /// A box that was not heard for so long says nothing of its sessions: three of its hellos are missing.
 const SPEAKS_NS: u64 = 3_500_000_000;
-/// Endpoints that the conductor is told of between two books.
+/// Endpoints that the event loop is told of between two maps of ids.
 const OTHER_WAYS: usize = 1024;
 
 /// The thread's end of everything.
 pub(super) struct Worker {
-    orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<Request>,
     bell: Bell,
     timer: Timer,
     /// Of the program, unless another reader has them.
     events: Option<Events>,
     tables: FlowTables,
-    book: Book,
+    id_map: IdMap,
     /// The sessions of this box's own kernel.
     own: Own,
     /// This box's address as a backend.
@@ -82,7 +82,7 @@ pub(super) struct Worker {
     snapshot: Arc<Mutex<Snapshot>>,
     /// Of what became of the peers' flows.
     learned: Counters,
-    /// Endpoints that the book lacks and the conductor was told of.
+    /// Endpoints that the map of ids lacks and the event loop was told of.
     other_ways: HashSet<Endpoint>,
     /// Peers that are being told the table.
     walks: VecDeque<Walk>,
@@ -98,7 +98,7 @@ struct On {
     socket: UdpSocket,
     channel: Channel,
     is_joining: bool,
-    /// The conductor was told of endpoints of peers' sessions that have no id here.
+    /// The event loop was told of endpoints of peers' sessions that have no id here.
     awaits_ids: bool,
     complaints: Complaints,
     send_failed: u64,
@@ -106,7 +106,7 @@ struct On {
 
 impl Worker {
     pub(super) fn spawn(
-        orders: mpsc::Receiver<Order>,
+        orders: mpsc::Receiver<Request>,
         bell: Bell,
         events: Option<Events>,
         tables: FlowTables,
@@ -119,7 +119,7 @@ impl Worker {
             timer: Timer::new()?,
             events,
             tables,
-            book: Book::default(),
+            id_map: IdMap::default(),
             own: Own::default(),
             own_address: None,
             listings: Listings::default(),
@@ -155,7 +155,7 @@ impl Worker {
         }
         loop {
             match self.orders.try_recv() {
-                Ok(Order::End) | Err(mpsc::TryRecvError::Disconnected) => return false,
+                Ok(Request::End) | Err(mpsc::TryRecvError::Disconnected) => return false,
                 Ok(order) => self.obey(order),
                 Err(mpsc::TryRecvError::Empty) => break,
             }
@@ -196,34 +196,34 @@ impl Worker {
         Ok(())
     }
 
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: Request) {
         let now_ns = clock::boottime_ns();
         let on = self.on.as_mut();
         let outputs = match (order, on) {
             (
-                Order::Book {
-                    book,
+                Request::IdMap {
+                    id_map,
                     home,
                     idle_ns,
                 },
                 _,
             ) => {
-                self.book = *book;
+                self.id_map = *id_map;
                 self.other_ways.clear();
                 self.refresh = Refresh::new(idle_ns);
                 self.serve_from(home, now_ns);
                 return;
             }
-            (Order::Off, _) => {
+            (Request::Off, _) => {
                 self.on = None;
                 // Nobody says anything of other boxes' sessions any more.
-                self.book
+                self.id_map
                     .ids()
                     .for_each(|id| self.tables.signs().set_speaks(id, false));
                 self.note_own_sign();
                 return;
             }
-            (Order::On { name, socket, keys }, _) => {
+            (Request::On { name, socket, keys }, _) => {
                 let mut channel = Channel::new(&name, new_epoch(), keys, now_ns);
                 // It has no peers yet whom to tell.
                 let _ = channel.tell_edition(self.edition, now_ns);
@@ -238,22 +238,22 @@ impl Worker {
                 });
                 return;
             }
-            (Order::Edition(edition), on) => {
+            (Request::Edition(edition), on) => {
                 self.edition = edition;
                 match on {
                     Some(on) => on.channel.tell_edition(edition, now_ns),
                     None => return,
                 }
             }
-            (Order::Configure { keys, peers }, Some(on)) => {
+            (Request::Configure { keys, peers }, Some(on)) => {
                 on.channel.configure(keys, &peers);
                 return;
             }
-            (Order::Join, Some(on)) => {
+            (Request::Join, Some(on)) => {
                 on.is_joining = true;
                 on.channel.join(now_ns)
             }
-            (Order::OtherWaysTaken { has_new }, Some(on)) => {
+            (Request::OtherWaysTaken { has_new }, Some(on)) => {
                 on.awaits_ids = false;
                 match (has_new, on.is_joining) {
                     (false, _) => return,
@@ -261,20 +261,20 @@ impl Worker {
                     (true, false) => on.channel.ask_for_tables(now_ns),
                 }
             }
-            (Order::AskForTables, Some(on)) => on.channel.ask_for_tables(now_ns),
-            (Order::Leave, Some(on)) => on.channel.leave(),
-            (Order::EventsLost, Some(on)) => {
+            (Request::AskForTables, Some(on)) => on.channel.ask_for_tables(now_ns),
+            (Request::Leave, Some(on)) => on.channel.leave(),
+            (Request::EventsLost, Some(on)) => {
                 on.channel.note_lost_events();
                 return;
             }
-            (Order::Weights(backends), Some(on)) => on.channel.tell_weights(&backends, now_ns),
-            (Order::Orders(orders), Some(on)) => on.channel.tell_orders(&orders, now_ns),
-            (Order::Denials(denials), Some(on)) => on.channel.tell_denials(&denials, now_ns),
-            (Order::History { to, message }, Some(on)) => {
+            (Request::Weights(backends), Some(on)) => on.channel.tell_weights(&backends, now_ns),
+            (Request::Orders(orders), Some(on)) => on.channel.tell_orders(&orders, now_ns),
+            (Request::Denials(denials), Some(on)) => on.channel.tell_denials(&denials, now_ns),
+            (Request::History { to, message }, Some(on)) => {
                 on.channel.queue_history(to, &message, now_ns);
                 return;
             }
-            (Order::End, _) | (_, None) => return,
+            (Request::End, _) | (_, None) => return,
         };
         self.perform(outputs);
     }
@@ -285,7 +285,7 @@ impl Worker {
         let Some(events) = &mut self.events else {
             return false;
         };
-        let (book, mut some) = (&self.book, false);
+        let (id_map, mut some) = (&self.id_map, false);
         let mut no_neighbour: Vec<IpAddr> = Vec::new();
         let mut denied: Vec<(IpAddr, Refusal)> = Vec::new();
         let records: Vec<FlowRecord> = events
@@ -303,14 +303,14 @@ impl Worker {
                     | EventKind::Closed => {}
                 }
             })
-            .filter_map(|event| book.of_event(&event))
+            .filter_map(|event| id_map.of_event(&event))
             .collect();
         if !no_neighbour.is_empty() {
             // Without room there now: the client's next frame tells it again.
             let _ = (self.tell)(Event::NoNeighbour(no_neighbour));
         }
         if !denied.is_empty() {
-            // A conductor without room has other worries; the counters have all of them.
+            // An event loop without room has other worries; the counters have all of them.
             let _ = (self.tell)(Event::Denied(denied));
         }
         if let Some(on) = &mut self.on {
@@ -337,7 +337,7 @@ impl Worker {
         for id in self
             .own_address
             .into_iter()
-            .flat_map(|own| self.book.ids_of_box(own))
+            .flat_map(|own| self.id_map.ids_of_box(own))
         {
             self.tables.signs().set_speaks(id, tells);
         }
@@ -353,7 +353,7 @@ impl Worker {
         for id in self
             .own_address
             .into_iter()
-            .flat_map(|own| self.book.ids_of_box(own))
+            .flat_map(|own| self.id_map.ids_of_box(own))
         {
             signs.set_speaks(id, tells);
             signs.heard(id, now_ns);
@@ -374,15 +374,15 @@ impl Worker {
             return;
         };
         let services: Vec<(SocketAddr, u16)> = self
-            .book
+            .id_map
             .services()
-            .filter_map(|vip| Some((vip, self.book.vip_id(vip)?)))
+            .filter_map(|vip| Some((vip, self.id_map.vip_id(vip)?)))
             .collect();
         let mut records = Vec::new();
         for client in clients {
             let is_steered_here = |id| {
                 let known = self.tables.lookup(*client, id);
-                known.is_some_and(|known| self.book.is_box(BackendId(known.backend), own))
+                known.is_some_and(|known| self.id_map.is_box(BackendId(known.backend), own))
             };
             let service = services.iter().find(|(_, id)| is_steered_here(*id));
             if let Some((vip, _)) = service {
@@ -409,10 +409,10 @@ impl Worker {
         let Some(listed) = self.listings.complete(of) else {
             return;
         };
-        let (book, now_seen) = (&self.book, seen(clock::monotonic_ns()));
-        let is_its = |backend| book.is_box(backend, of);
+        let (id_map, now_seen) = (&self.id_map, seen(clock::monotonic_ns()));
+        let is_its = |backend| id_map.is_box(backend, of);
         let is_listed = |source, vip_id| {
-            let vip = book.vip(vip_id);
+            let vip = id_map.vip(vip_id);
             vip.is_none_or(|vip| listed.contains(&(source, vip)))
         };
         let (v4, v6) = (self.tables.v4(), self.tables.v6());
@@ -453,7 +453,7 @@ impl Worker {
                     &mut self.walks,
                     &self.tables,
                     &self.own,
-                    &self.book,
+                    &self.id_map,
                     now_seen,
                 );
             }
@@ -496,12 +496,12 @@ impl Worker {
         let Some(on) = &mut self.on else {
             return;
         };
-        // A conductor that has no room is asked again.
+        // An event loop that has no room is asked again.
         if has_joined && (self.tell)(Event::Joined) {
             on.is_joining = false;
         }
         let (peers, no_room) = (on.channel.peers(), self.learned.flows_no_room);
-        note_signs(self.tables.signs(), &self.book, &peers, now_ns);
+        note_signs(self.tables.signs(), &self.id_map, &peers, now_ns);
         for told in on.complaints.floods(&peers, now_ns) {
             warn!("cluster channel: {told}");
         }
@@ -529,15 +529,15 @@ impl Worker {
             return;
         };
         let now_seen = seen(clock::monotonic_ns());
-        let (book, refresh) = (&self.book, &self.refresh);
+        let (id_map, refresh) = (&self.id_map, &self.refresh);
         let (v4, v6) = (self.tables.v4(), self.tables.v6());
         let v4 = v4.part(part, of).filter_map(|flow| {
             let tells = refresh.tells(flow.word, now_seen);
-            tells.then(|| book.of_flow(&flow, now_seen))?
+            tells.then(|| id_map.of_flow(&flow, now_seen))?
         });
         let v6 = v6.part(part, of).filter_map(|flow| {
             let tells = refresh.tells(flow.word, now_seen);
-            tells.then(|| book.of_flow(&flow, now_seen))?
+            tells.then(|| id_map.of_flow(&flow, now_seen))?
         });
         let records: Vec<FlowRecord> = v4.chain(v6).collect();
         on.channel.queue(&records, now_ns);
@@ -565,7 +565,8 @@ impl Worker {
                     kept,
                 } => {
                     let now_seen = seen(clock::monotonic_ns());
-                    let records = walk::again(&kept, &self.tables, &self.own, &self.book, now_seen);
+                    let records =
+                        walk::again(&kept, &self.tables, &self.own, &self.id_map, now_seen);
                     if let Some(on) = &mut self.on {
                         on.channel.queue_again(peer, sequence, &kept, &records);
                     }
@@ -598,7 +599,7 @@ impl Worker {
         for record in records {
             if record.change.is_by_backend() {
                 self.listings.note(peer, record);
-                let outcome = take_word(&self.book, &v4, &v6, peer, from_peer, record, now_seen);
+                let outcome = take_word(&self.id_map, &v4, &v6, peer, from_peer, record, now_seen);
                 match outcome {
                     Some(outcome) => *outcome.counter(&mut self.learned) += 1,
                     None => self.learned.sessions_not_its_own += 1,
@@ -611,9 +612,9 @@ impl Worker {
             {
                 elsewhere.push(record.source);
             }
-            let Some((vip_id, backend)) = self.book.ids_of(record) else {
+            let Some((vip_id, backend)) = self.id_map.ids_of(record) else {
                 self.learned.flows_unknown_target += 1;
-                let other_way = self.book.other_way(record);
+                let other_way = self.id_map.other_way(record);
                 let has_room = self.other_ways.len() < OTHER_WAYS;
                 other_ways.extend(other_way.filter(|it| has_room && self.other_ways.insert(*it)));
                 continue;
@@ -666,7 +667,7 @@ impl On {
         walks: &mut VecDeque<Walk>,
         tables: &FlowTables,
         own: &Own,
-        book: &Book,
+        id_map: &IdMap,
         now_seen: u16,
     ) {
         let Some(mut walk) = walks.pop_front() else {
@@ -675,7 +676,7 @@ impl On {
         if !self.channel.is_told_table(walk.peer) {
             return;
         }
-        let step = walk.step(tables, own, book, now_seen);
+        let step = walk.step(tables, own, id_map, now_seen);
         let is_last = step.as_ref().is_some_and(|step| step.is_last);
         if let Some(step) = step {
             let ends = (step.is_first, step.is_last);
@@ -709,7 +710,7 @@ impl On {
 
 /// A box's word on its own session; `None` when it is another's.
 fn take_word(
-    book: &Book,
+    id_map: &IdMap,
     v4: &Flows4<'_>,
     v6: &Flows6<'_>,
     peer: IpAddr,
@@ -720,17 +721,17 @@ fn take_word(
     if record.backend.address != peer {
         return None;
     }
-    let Some(vip_id) = book.vip_id(record.vip) else {
+    let Some(vip_id) = id_map.vip_id(record.vip) else {
         return Some(word::Outcome::Unknown);
     };
-    let backend = book.backend_id(record.backend);
+    let backend = id_map.backend_id(record.backend);
     let said = Word {
         change: record.change,
         backend: backend.filter(|_| !record.backend.is_translated()),
         from_peer,
     };
     let port = record.source.port();
-    let is_its = |backend| book.is_box(backend, peer);
+    let is_its = |backend| id_map.is_box(backend, peer);
     Some(match record.source.ip() {
         IpAddr::V4(source) => {
             let key = Key4 {
@@ -752,12 +753,12 @@ fn take_word(
 }
 
 /// Notes which boxes live, by what was heard of them, and whose word on their sessions counts.
-fn note_signs(signs: &Signs, book: &Book, peers: &[PeerStatus], now_ns: u64) {
+fn note_signs(signs: &Signs, id_map: &IdMap, peers: &[PeerStatus], now_ns: u64) {
     let monotonic_ns = clock::monotonic_ns();
     for peer in peers {
         let silent_ns = peer.heard_ns.map(|heard| now_ns.saturating_sub(heard));
         let speaks = peer.tells_sessions && silent_ns.is_some_and(|silent| silent < SPEAKS_NS);
-        for id in book.ids_of_box(peer.address.ip()) {
+        for id in id_map.ids_of_box(peer.address.ip()) {
             signs.set_speaks(id, speaks);
             if let Some(silent_ns) = silent_ns {
                 signs.heard(id, monotonic_ns.saturating_sub(silent_ns));

@@ -2,9 +2,9 @@
 //! peer has missed are by now.
 use std::net::IpAddr;
 
-use super::{book::Book, own::Own};
+use super::{id_map::IdMap, own::Own};
 use crate::{
-    channel::{Change, FlowRecord, Kept, Place, SenderId, Table},
+    channel::{Change, Content, FlowRecord, Place, SenderId, Table},
     dataplane::FlowTables,
     flows::{Flow, FlowKey, Flows, Key4, Key6},
 };
@@ -49,16 +49,16 @@ impl Walk {
         &mut self,
         tables: &FlowTables,
         own: &Own,
-        book: &Book,
+        id_map: &IdMap,
         now_seen: u16,
     ) -> Option<Step> {
         let (of, from) = (self.of, self.at);
         let (to, records, is_end) = match of {
             Table::Flows4 => some(&tables.v4(), from, ENOUGH4, |flow| {
-                book.of_flow(flow, now_seen)
+                id_map.of_flow(flow, now_seen)
             }),
             Table::Flows6 => some(&tables.v6(), from, ENOUGH6, |flow| {
-                book.of_flow(flow, now_seen)
+                id_map.of_flow(flow, now_seen)
             }),
             Table::Sessions => {
                 let (to, is_end) = own.step(from);
@@ -112,46 +112,46 @@ fn some<K: FlowKey>(
 
 /// What the flows of a datagram that was lost are by now: those that are no more have ended.
 pub(super) fn again(
-    kept: &Kept,
+    kept: &Content,
     tables: &FlowTables,
     own: &Own,
-    book: &Book,
+    id_map: &IdMap,
     now_seen: u16,
 ) -> Vec<FlowRecord> {
     match kept {
-        Kept::Word => Vec::new(),
-        Kept::Stream(records) => records
+        Content::Word => Vec::new(),
+        Content::Stream(records) => records
             .iter()
             .map(|record| {
                 if record.change.is_by_backend() {
                     own.present(record)
                 } else {
-                    present(record, tables, book, now_seen)
+                    present(record, tables, id_map, now_seen)
                 }
             })
             .collect(),
-        Kept::Table(_, place) => match place.of {
+        Content::Table(_, place) => match place.of {
             Table::Flows4 => tables
                 .v4()
                 .in_buckets(place.from, place.to)
-                .filter_map(|flow| book.of_flow(&flow, now_seen))
+                .filter_map(|flow| id_map.of_flow(&flow, now_seen))
                 .collect(),
             Table::Flows6 => tables
                 .v6()
                 .in_buckets(place.from, place.to)
-                .filter_map(|flow| book.of_flow(&flow, now_seen))
+                .filter_map(|flow| id_map.of_flow(&flow, now_seen))
                 .collect(),
             Table::Sessions => own.in_places(place.from, place.to),
         },
     }
 }
 
-fn present(record: &FlowRecord, tables: &FlowTables, book: &Book, now_seen: u16) -> FlowRecord {
+fn present(record: &FlowRecord, tables: &FlowTables, id_map: &IdMap, now_seen: u16) -> FlowRecord {
     let ended = FlowRecord {
         change: Change::Closed,
         ..*record
     };
-    let Some((vip_id, _)) = book.ids_of(record) else {
+    let Some((vip_id, _)) = id_map.ids_of(record) else {
         return ended;
     };
     let port = record.source.port();
@@ -163,7 +163,7 @@ fn present(record: &FlowRecord, tables: &FlowTables, book: &Book, now_seen: u16)
                 vip_id,
             };
             let word = tables.v4().lookup(key);
-            word.and_then(|word| book.of_flow(&Flow { key, word }, now_seen))
+            word.and_then(|word| id_map.of_flow(&Flow { key, word }, now_seen))
         }
         IpAddr::V6(source) => {
             let key = Key6 {
@@ -172,7 +172,7 @@ fn present(record: &FlowRecord, tables: &FlowTables, book: &Book, now_seen: u16)
                 vip_id,
             };
             let word = tables.v6().lookup(key);
-            word.and_then(|word| book.of_flow(&Flow { key, word }, now_seen))
+            word.and_then(|word| id_map.of_flow(&Flow { key, word }, now_seen))
         }
     };
     match (found, record.change) {
@@ -212,7 +212,7 @@ mod tests {
 
     const VIP: &str = "192.0.2.25:25";
 
-    fn book() -> Book {
+    fn id_map() -> IdMap {
         let mut ids = BackendIds::default();
         let backend = Endpoint::of_virtual([192, 0, 2, 11].into());
         ids.allocate(backend, |_| false).unwrap();
@@ -220,7 +220,7 @@ mod tests {
             id,
             address: address.parse().unwrap(),
         };
-        Book::new(&[service(3, VIP), service(4, "[2001:db8::25]:25")], &ids)
+        IdMap::new(&[service(3, VIP), service(4, "[2001:db8::25]:25")], &ids)
     }
 
     fn open(state: u8) -> NewFlow {
@@ -260,15 +260,15 @@ mod tests {
             let mut walk = Walk::new(SenderId(1));
             let (mut told, mut firsts) = (Vec::new(), 0);
             loop {
-                let Some(step) = walk.step(&tables, &Own::default(), &book(), 9) else {
+                let Some(step) = walk.step(&tables, &Own::default(), &id_map(), 9) else {
                     continue;
                 };
                 firsts += u32::from(step.is_first);
                 let again = again(
-                    &Kept::Table(crate::channel::Part::Stream, step.place),
+                    &Content::Table(crate::channel::Part::Stream, step.place),
                     &tables,
                     &Own::default(),
-                    &book(),
+                    &id_map(),
                     9,
                 );
                 assert_eq!(again, step.records, "the same place has the same flows");
@@ -303,10 +303,10 @@ mod tests {
             record(5, Opened),
         ];
         let told = again(
-            &Kept::Stream(lost.to_vec()),
+            &Content::Stream(lost.to_vec()),
             &tables,
             &Own::default(),
-            &book(),
+            &id_map(),
             11,
         );
         let expected = [

@@ -4,11 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 use super::{
-    Ground, PeerStanding, Post, PushReport, PushRequest, StandingReport, TakeOver, blocking,
+    PeerStanding, Post, PushContext, PushReport, PushRequest, StandingReport, TakeOver, blocking,
     callers::{Callers, known, peers},
-    ground,
     link::LinkError,
-    pieces,
+    local_config, pieces,
 };
 use crate::push::{Answer, Request, Standing, Version};
 
@@ -18,12 +17,12 @@ const ANSWERED: Duration = Duration::from_secs(5);
 /// Takes what a peer was given last, for this node alone, which was away.
 pub(super) async fn pull(
     post: &Arc<Post>,
-    ground: &Ground,
+    context: &PushContext,
     callers: &Callers,
     peer: &str,
     request: &PushRequest,
 ) -> Result<PushReport, String> {
-    let at = known(&peers(ground, callers), peer)?;
+    let at = known(&peers(context, callers), peer)?;
     let failed = |error: LinkError| format!("{peer} at {at}: {error}");
     let mut link = callers.call(peer, at).await.map_err(failed)?;
     link.say(&Request::Fetch).await.map_err(failed)?;
@@ -46,7 +45,7 @@ pub(super) async fn pull(
         })
     });
     let (laid, here) = match laid {
-        Ok(()) => post.lay(&record, ground),
+        Ok(()) => post.lay(&record, context),
         Err(why) => (Err(why), Vec::new()),
     };
     let version = record.version;
@@ -86,7 +85,7 @@ pub(super) async fn pull(
 
 /// What this node and every peer has.
 pub(in crate::daemon) async fn standings(post: &Arc<Post>) -> Result<StandingReport, String> {
-    let ground = post.ground().await?;
+    let context = post.context().await?;
     let versions = post.with_store(|store| {
         let records = store.history().records().iter();
         Ok(records
@@ -94,11 +93,11 @@ pub(in crate::daemon) async fn standings(post: &Arc<Post>) -> Result<StandingRep
             .collect::<Vec<_>>())
     })?;
     let latest = versions.last().cloned();
-    let own = blocking(|| ground::standing(&ground, latest.clone()));
+    let own = blocking(|| local_config::standing(&context, latest.clone()));
     let mut asked = JoinSet::new();
-    let callers = Callers::of(&ground);
+    let callers = Callers::of(&context);
     if let Ok(callers) = &callers {
-        for (name, at) in peers(&ground, callers) {
+        for (name, at) in peers(&context, callers) {
             let callers = callers.clone();
             asked.spawn(async move {
                 let standing = ask_standing(&callers, &name, at).await;
@@ -126,7 +125,7 @@ pub(in crate::daemon) async fn standings(post: &Arc<Post>) -> Result<StandingRep
     }
     peers.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(StandingReport {
-        node: ground.running.node.name.clone(),
+        node: context.running.node.name.clone(),
         versions,
         edited: own.is_edited(),
         peers,

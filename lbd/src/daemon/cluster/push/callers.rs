@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::{
-    Ground,
+    PushContext,
     link::{Link, LinkError},
 };
 use crate::{config::ClusterKeys, daemon::cluster::channel};
@@ -16,8 +16,8 @@ pub(super) struct Callers {
 }
 
 impl Callers {
-    pub(super) fn of(ground: &Ground) -> Result<Self, String> {
-        let config = &ground.running;
+    pub(super) fn of(context: &PushContext) -> Result<Self, String> {
+        let config = &context.running;
         match (config.node.channel, config.keys()) {
             (Some(from), Some(keys)) => Ok(Self {
                 own: channel::own_name(config, from),
@@ -35,8 +35,8 @@ impl Callers {
 }
 
 /// Every other node, and where it is called.
-pub(super) fn peers(ground: &Ground, callers: &Callers) -> BTreeMap<String, SocketAddr> {
-    channel::peers(&ground.running, callers.from)
+pub(super) fn peers(context: &PushContext, callers: &Callers) -> BTreeMap<String, SocketAddr> {
+    channel::peers(&context.running, callers.from)
         .into_iter()
         .collect()
 }

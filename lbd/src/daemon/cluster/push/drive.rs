@@ -5,11 +5,12 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::{
-    Ground, Order, PeerReport, Post, Progress, PushReport, PushRequest, TakeOver, ask, blocking,
+    Order, PeerReport, Post, Progress, PushContext, PushReport, PushRequest, TakeOver, ask,
+    blocking,
     callers::{Callers, known, peers},
-    ground::{self, Laid},
     layout::Layout,
     link::{Link, LinkError},
+    local_config::{self, Laid},
     pieces,
     store::Store,
 };
@@ -34,22 +35,22 @@ pub(in crate::daemon) async fn push(
     request: PushRequest,
     by: String,
 ) -> Result<PushReport, String> {
-    let mut ground = post.ground().await?;
-    let callers = Callers::of(&ground)?;
+    let mut context = post.context().await?;
+    let callers = Callers::of(&context)?;
     let Ok(_place) = Arc::clone(&post.busy).try_lock_owned() else {
         return Err("another push is under way: try again".to_owned());
     };
     let order = request.order.clone();
     if let Order::From(peer) = &order {
-        return ask::pull(post, &ground, &callers, peer, &request).await;
+        return ask::pull(post, &context, &callers, peer, &request).await;
     }
-    if let Some(why) = &ground.not_master {
+    if let Some(why) = &context.not_master {
         return Err(why.clone());
     }
-    let peers = peers(&ground, &callers);
+    let peers = peers(&context, &callers);
     let left_out = chosen(&peers, &request.without)?;
-    let mut prepared = prepare(post, &ground, &order, &by)?;
-    if order == Order::Own && prepared.laid.config != ground.running {
+    let mut prepared = prepare(post, &context, &order, &by)?;
+    if order == Order::Own && prepared.laid.config != context.running {
         // An edit of this moment, which was not noticed yet: it is to run here as well.
         blocking(|| prepared.laid.layout.drop_it());
         if let Some(refused) = post.reload().await {
@@ -57,8 +58,8 @@ pub(in crate::daemon) async fn push(
                 "the configuration here is refused itself:\n{refused}"
             ));
         }
-        ground = post.ground().await?;
-        prepared = prepare(post, &ground, &order, &by)?;
+        context = post.context().await?;
+        prepared = prepare(post, &context, &order, &by)?;
     }
     let Prepared { record, laid, here } = prepared;
     if let Err(changed) = request.expects(&record.version) {
@@ -257,21 +258,26 @@ struct Prepared {
     here: Vec<Difference>,
 }
 
-fn prepare(post: &Post, ground: &Ground, order: &Order, by: &str) -> Result<Prepared, String> {
+fn prepare(
+    post: &Post,
+    context: &PushContext,
+    order: &Order,
+    by: &str,
+) -> Result<Prepared, String> {
     let record = blocking(|| {
         post.with_store(|store| match order {
-            Order::Back(to) => backward(store, ground, *to, by),
-            Order::Own | Order::From(_) => own(store, ground, by),
+            Order::Back(to) => backward(store, context, *to, by),
+            Order::Own | Order::From(_) => own(store, context, by),
         })
     })?;
-    let (laid, here) = post.lay(&record, ground);
+    let (laid, here) = post.lay(&record, context);
     let laid = laid.map_err(|why| format!("this node itself would not take it: {why}"))?;
     Ok(Prepared { record, laid, here })
 }
 
 /// What is in this node's files: as the version that it is already, or as the next one.
-fn own(store: &mut Store, ground: &Ground, by: &str) -> Result<Record, String> {
-    let content = ground::Own::read(&ground.path)?.keep(store)?;
+fn own(store: &mut Store, context: &PushContext, by: &str) -> Result<Record, String> {
+    let content = local_config::Own::read(&context.path)?.keep(store)?;
     let history = store.history();
     if let Some(current) = history.current()
         && current.version.digest == content.digest()
@@ -282,7 +288,7 @@ fn own(store: &mut Store, ground: &Ground, by: &str) -> Result<Record, String> {
         number: history.next_number(),
         digest: content.digest(),
         by: by.to_owned(),
-        on: ground.running.node.name.clone(),
+        on: context.running.node.name.clone(),
         at_unix_s: clock::unix_s(),
         back_to: None,
     };
@@ -292,7 +298,7 @@ fn own(store: &mut Store, ground: &Ground, by: &str) -> Result<Record, String> {
 /// A version of before, as the next one.
 fn backward(
     store: &mut Store,
-    ground: &Ground,
+    context: &PushContext,
     to: Option<u64>,
     by: &str,
 ) -> Result<Record, String> {
@@ -309,12 +315,13 @@ fn backward(
             .get(number)
             .ok_or_else(|| format!("version {number} is not kept here; there are {}", kept()))?
     } else {
-        let standing = ground::standing(ground, history.current().map(|it| it.version.clone()));
+        let standing =
+            local_config::standing(context, history.current().map(|it| it.version.clone()));
         if standing.is_edited() {
             return Err(format!(
                 "{} or a list of it has edits that were never pushed and would be lost; push them, \
                  or name the version to go back to: --back=N, of {}",
-                ground.path.display(),
+                context.path.display(),
                 kept()
             ));
         }
@@ -326,7 +333,7 @@ fn backward(
         number: history.next_number(),
         digest: earlier.version.digest,
         by: by.to_owned(),
-        on: ground.running.node.name.clone(),
+        on: context.running.node.name.clone(),
         at_unix_s: clock::unix_s(),
         back_to: Some(earlier.version.number),
     };

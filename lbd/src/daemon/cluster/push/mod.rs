@@ -1,10 +1,10 @@
-//! The shell of [`crate::push`]: its files, its connections, and the conductor's part in it.
+//! The shell of [`crate::push`]: its files, its connections, and the event loop's part in it.
 //!
 //! | file | has |
 //! |---|---|
 //! | `store` | the versions under `node.state_dir`, and what they consist of |
 //! | `layout` | what is laid out beside its place, and the renames that put it there |
-//! | `ground` | this node's own configuration: what it is now, and whether it could be another |
+//! | `local_config` | this node's own configuration: what it is now, and whether it could be another |
 //! | `link` | one authenticated connection |
 //! | `callers`, `pieces` | whom to call, and the bytes that are sent |
 //! | `serve` | the side that takes |
@@ -13,9 +13,9 @@
 mod ask;
 mod callers;
 mod drive;
-mod ground;
 mod layout;
 mod link;
+mod local_config;
 mod pieces;
 mod report;
 mod serve;
@@ -43,11 +43,11 @@ use crate::{
     daemon::{event::Event, operator::control},
     push::{Difference, Record, Version},
 };
-use ground::Laid;
+use local_config::Laid;
 
-/// What pushing needs of the conductor: its state, while everybody waits for the answer.
+/// What pushing needs of the event loop: its state, while everybody waits for the answer.
 #[derive(Clone, Debug)]
-pub(in crate::daemon) struct Ground {
+pub(in crate::daemon) struct PushContext {
     /// What runs.
     pub(in crate::daemon) running: Config,
     /// The file that it was read from.
@@ -102,7 +102,7 @@ impl Post {
         }
         if let Ok(store) = &mut store
             && store.history().current().is_none()
-            && let Err(why) = ground::keep_first(store, path, node)
+            && let Err(why) = local_config::keep_first(store, path, node)
         {
             warn!("what this node has now could not be kept as version 0: {why}");
         }
@@ -130,11 +130,15 @@ impl Post {
     }
 
     /// Lays out a version on this node, and says what it changes.
-    fn lay(&self, record: &Record, ground: &Ground) -> (Result<Laid, String>, Vec<Difference>) {
+    fn lay(
+        &self,
+        record: &Record,
+        context: &PushContext,
+    ) -> (Result<Laid, String>, Vec<Difference>) {
         let mut differences = Vec::new();
         let laid = blocking(|| {
             self.with_store(|store| {
-                let (laid, found) = ground::lay(store, record, ground);
+                let (laid, found) = local_config::lay(store, record, context);
                 differences = found;
                 laid
             })
@@ -155,18 +159,18 @@ impl Post {
         asked.ok().flatten()
     }
 
-    async fn ground(&self) -> Result<Ground, String> {
-        let ground = self.ask(control::Request::Ground).await?;
-        Ok(*ground)
+    async fn context(&self) -> Result<PushContext, String> {
+        let context = self.ask(control::Request::PushContext).await?;
+        Ok(*context)
     }
 
-    /// Has the conductor take over what was put in place. Why it does not run, if so.
+    /// Has the event loop take over what was put in place. Why it does not run, if so.
     async fn take_over(&self, what: TakeOver) -> Option<String> {
         let asked = self.ask(|reply| control::Request::TakeOver(Box::new(what), reply));
         asked.await.unwrap_or_else(Some)
     }
 
-    /// Has the conductor read the configuration file again. Why it refuses it, if so.
+    /// Has the event loop read the configuration file again. Why it refuses it, if so.
     async fn reload(&self) -> Option<String> {
         let asked = self.ask(control::Request::Reload).await;
         asked.unwrap_or_else(Some)

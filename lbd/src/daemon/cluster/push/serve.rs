@@ -5,10 +5,10 @@ use tokio::{net::TcpStream, sync::OwnedMutexGuard};
 use tracing::{debug, info, warn};
 
 use super::{
-    Post, TakeOver, blocking, ground,
+    Post, TakeOver, blocking,
     layout::Layout,
     link::{Link, LinkError},
-    pieces,
+    local_config, pieces,
     store::PieceWriter,
 };
 use crate::push::{Answer, Body, Digest, Piece, Record, Request, Taker, TakerOutput};
@@ -97,10 +97,10 @@ impl Call {
     async fn request(&mut self, request: Request) -> Result<Vec<TakerOutput>, LinkError> {
         match request {
             Request::Standing => {
-                let answer = match self.post.ground().await {
-                    Ok(ground) => {
+                let answer = match self.post.context().await {
+                    Ok(context) => {
                         let version = self.post.version();
-                        blocking(|| ground::standing(&ground, version))
+                        blocking(|| local_config::standing(&context, version))
                     }
                     Err(_) => return Err(LinkError::OutOfTurn),
                 };
@@ -225,12 +225,12 @@ impl Call {
     }
 
     async fn lay(&mut self, record: Box<Record>) -> Vec<TakerOutput> {
-        let ground = match self.post.ground().await {
-            Ok(ground) => ground,
+        let context = match self.post.context().await {
+            Ok(context) => context,
             Err(why) => return self.taker.laid(Err(why), Vec::new()),
         };
-        let standing = blocking(|| ground::standing(&ground, self.post.version()));
-        let (laid, differences) = self.post.lay(&record, &ground);
+        let standing = blocking(|| local_config::standing(&context, self.post.version()));
+        let (laid, differences) = self.post.lay(&record, &context);
         match laid {
             Ok(laid) => {
                 self.laid = Some((laid.layout, record));

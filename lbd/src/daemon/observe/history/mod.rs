@@ -1,4 +1,4 @@
-//! The shell of the history: what the conductor sees goes through the recorder to a thread, which
+//! The shell of the history: what the event loop sees goes through the recorder to a thread, which
 //! writes it into `node.state_dir` and tells the peers.
 //!
 //! Nothing waits for that thread: what it has no time for is counted and not kept.
@@ -27,7 +27,7 @@ use crate::{
     daemon::{
         clock,
         cluster::channel::{self, Teller},
-        conductor::Conductor,
+        event_loop::EventLoop,
     },
     history::{BackendNow, Message, Now, Recorder, Refusal, Row, Totals},
 };
@@ -38,7 +38,7 @@ const WAITING: usize = 4096;
 
 /// What the thread is to do.
 #[derive(Debug)]
-pub(in crate::daemon) enum Order {
+pub(in crate::daemon) enum Request {
     /// Keep these rows of this node, and tell the peers.
     Record(Vec<Row>),
     /// A peer says something.
@@ -54,13 +54,13 @@ pub(in crate::daemon) enum Order {
 /// Hands orders to the thread, from any thread; never waits.
 #[derive(Clone, Debug)]
 pub(in crate::daemon) struct Hand {
-    orders: mpsc::SyncSender<Order>,
+    orders: mpsc::SyncSender<Request>,
     overrun: Arc<AtomicU64>,
 }
 
 impl Hand {
     /// The hand, and what the thread is to be started with.
-    pub(in crate::daemon) fn new() -> (Self, mpsc::Receiver<Order>) {
+    pub(in crate::daemon) fn new() -> (Self, mpsc::Receiver<Request>) {
         let (orders, ordered) = mpsc::sync_channel(WAITING);
         let hand = Self {
             orders,
@@ -69,7 +69,7 @@ impl Hand {
         (hand, ordered)
     }
 
-    pub(in crate::daemon) fn give(&self, order: Order) {
+    pub(in crate::daemon) fn give(&self, order: Request) {
         if self.orders.try_send(order).is_err() {
             self.overrun.fetch_add(1, Ordering::Relaxed);
         }
@@ -85,7 +85,7 @@ struct Snapshot {
     span: Option<(u32, u32)>,
 }
 
-/// The conductor's side.
+/// The event loop's side.
 #[derive(Debug)]
 pub(in crate::daemon) struct Historian {
     recorder: Recorder,
@@ -108,7 +108,7 @@ impl Historian {
     /// Starts the thread, which opens the file; a file that cannot be opened stops nothing.
     pub(in crate::daemon) fn start(
         config: &Config,
-        (hand, ordered): (Hand, mpsc::Receiver<Order>),
+        (hand, ordered): (Hand, mpsc::Receiver<Request>),
         peers: Teller,
     ) -> io::Result<Self> {
         let path = config.node.state_dir.join(archive::FILE);
@@ -129,7 +129,7 @@ impl Historian {
 
     fn give(&self, rows: Vec<Row>) {
         if let Some(hand) = self.hand.as_ref().filter(|_| !rows.is_empty()) {
-            hand.give(Order::Record(rows));
+            hand.give(Request::Record(rows));
         }
     }
 
@@ -155,14 +155,14 @@ impl Historian {
     /// A configuration's bounds from now on.
     pub(in crate::daemon) fn follow(&self, config: &Config) {
         if let Some(hand) = &self.hand {
-            hand.give(Order::Bounds(bounds(config)));
+            hand.give(Request::Bounds(bounds(config)));
         }
     }
 
     /// A peer has begun to talk.
     pub(in crate::daemon) fn peer_joined(&self) {
         if let Some(hand) = &self.hand {
-            hand.give(Order::PeerJoined);
+            hand.give(Request::PeerJoined);
         }
     }
 
@@ -199,7 +199,7 @@ impl Historian {
         self.give(rows);
         // The channel's thread, which lives longer, has a hand too: nobody waits for the last one to go.
         if let Some(hand) = self.hand.take() {
-            let _ = hand.orders.send(Order::End);
+            let _ = hand.orders.send(Request::End);
         }
         let ended = self.thread.take().map(JoinHandle::join);
         if let Some(Err(_)) = ended {
@@ -208,9 +208,9 @@ impl Historian {
     }
 }
 
-impl Conductor {
+impl EventLoop {
     /// Looks at everything once a second, for the history.
-    pub(in crate::daemon) fn look_for_history(&mut self) {
+    pub(in crate::daemon) fn restore_history(&mut self) {
         let unix_s = clock::unix_s();
         if self.historian.looked_unix_s == unix_s {
             return;
@@ -260,11 +260,11 @@ impl Conductor {
     }
 }
 
-/// A peer's word on history goes to the thread and not through the conductor.
+/// A peer's word on history goes to the thread and not through the event loop.
 pub(in crate::daemon) fn pass_on(hand: &Hand, event: channel::Event) -> Option<channel::Event> {
     match event {
         channel::Event::History { peer, message } => {
-            hand.give(Order::Heard { peer, message });
+            hand.give(Request::Heard { peer, message });
             None
         }
         other => Some(other),

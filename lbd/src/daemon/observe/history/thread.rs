@@ -10,7 +10,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Counters, Order, Snapshot};
+use super::{Counters, Request, Snapshot};
 use crate::{
     archive::{Archive, ArchiveError, Bounds},
     channel::{HISTORY_BYTES, SenderId},
@@ -86,13 +86,13 @@ impl Keeper {
         }
     }
 
-    pub(super) fn spawn(self, orders: mpsc::Receiver<Order>) -> io::Result<JoinHandle<()>> {
+    pub(super) fn spawn(self, orders: mpsc::Receiver<Request>) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new()
             .name("lbd-history".into())
             .spawn(move || self.run(&orders))
     }
 
-    fn run(mut self, orders: &mpsc::Receiver<Order>) {
+    fn run(mut self, orders: &mpsc::Receiver<Request>) {
         loop {
             match orders.recv_timeout(TICK) {
                 Ok(order) => {
@@ -172,9 +172,9 @@ impl Keeper {
         };
     }
 
-    fn obey(&mut self, order: Order) -> ControlFlow<()> {
+    fn obey(&mut self, order: Request) -> ControlFlow<()> {
         match order {
-            Order::Record(rows) => {
+            Request::Record(rows) => {
                 // The peers first: they may have a disk with room.
                 for message in parts(rows.iter().cloned(), HISTORY_BYTES) {
                     self.peers.tell_history(None, message);
@@ -183,16 +183,16 @@ impl Keeper {
                     self.counters.rows_recorded += rows.len() as u64;
                 }
             }
-            Order::Heard { peer, message } => self.heard(peer, message),
-            Order::PeerJoined => self.told_all_ns = 0,
-            Order::Bounds(bounds) => {
+            Request::Heard { peer, message } => self.heard(peer, message),
+            Request::PeerJoined => self.told_all_ns = 0,
+            Request::Bounds(bounds) => {
                 if bounds != self.bounds {
                     self.bounds = bounds;
                     // Opened anew, which sets SQLite's own bound too.
                     (self.archive, self.opened_ns) = (None, 0);
                 }
             }
-            Order::End => return ControlFlow::Break(()),
+            Request::End => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
     }

@@ -9,7 +9,7 @@ mod tests;
 pub(in crate::daemon) use self::page::Format;
 use self::page::{Kind, Labels, Page, Value};
 use super::{
-    glossary::Group,
+    counter_help::Group,
     status::{BackendStatus, ConfigBeside, ReportedStatus, Status},
 };
 

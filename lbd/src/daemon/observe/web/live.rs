@@ -21,7 +21,7 @@ use crate::{
     daemon::{
         clock,
         event::Event,
-        observe::{chronicle::Happening, status::Status},
+        observe::{recent::Happening, status::Status},
         operator::control::{self, Request},
     },
     plain,
@@ -42,7 +42,7 @@ pub(super) struct Live {
 }
 
 struct Watcher {
-    conductor: mpsc::Sender<Event>,
+    event_loop: mpsc::Sender<Event>,
     ticks: Interval,
     last_id: u64,
     _place: OwnedSemaphorePermit,
@@ -59,7 +59,7 @@ pub(super) async fn live(State(web): State<Web>) -> Response {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watcher = Watcher {
-        conductor: web.conductor,
+        event_loop: web.event_loop,
         ticks,
         last_id: 0,
         _place: place,
@@ -68,17 +68,17 @@ pub(super) async fn live(State(web): State<Web>) -> Response {
 }
 
 /// The state as it is now, with the last so many happenings; `None` when the daemon is stopping.
-pub(super) async fn look(conductor: &mpsc::Sender<Event>, last: usize) -> Option<Live> {
-    let mut live = look_after(conductor, 0).await?;
+pub(super) async fn look(event_loop: &mpsc::Sender<Event>, last: usize) -> Option<Live> {
+    let mut live = look_after(event_loop, 0).await?;
     let old = live.events.len().saturating_sub(last);
     live.events.drain(..old);
     Some(live)
 }
 
-async fn look_after(conductor: &mpsc::Sender<Event>, id: u64) -> Option<Live> {
+async fn look_after(event_loop: &mpsc::Sender<Event>, id: u64) -> Option<Live> {
     Some(Live {
-        status: control::ask(conductor, Request::Status).await?,
-        events: control::ask(conductor, |reply| Request::Events(id, reply)).await?,
+        status: control::ask(event_loop, Request::Status).await?,
+        events: control::ask(event_loop, |reply| Request::Events(id, reply)).await?,
         unix_s: clock::unix_s(),
     })
 }
@@ -87,7 +87,7 @@ async fn look_after(conductor: &mpsc::Sender<Event>, id: u64) -> Option<Live> {
 fn states(watcher: Watcher) -> impl Stream<Item = Result<sse::Event, Infallible>> {
     stream::unfold(watcher, |mut watcher| async move {
         watcher.ticks.tick().await;
-        let live = look_after(&watcher.conductor, watcher.last_id).await?;
+        let live = look_after(&watcher.event_loop, watcher.last_id).await?;
         watcher.last_id = live.events.last().map_or(watcher.last_id, |last| last.id);
         let text = plain::lines(serde_json::to_string(&live).ok()?);
         let event = sse::Event::default().event("state").data(text);

@@ -60,7 +60,7 @@ const PAGES: usize = 16;
 /// What the routes share.
 #[derive(Clone, Debug)]
 struct Web {
-    conductor: mpsc::Sender<Event>,
+    event_loop: mpsc::Sender<Event>,
     streams: Arc<Semaphore>,
 }
 
@@ -78,14 +78,14 @@ pub(in crate::daemon) fn router(events: mpsc::Sender<Event>, node: &Node) -> Rou
         .method_not_allowed_fallback(read_only)
         .layer(middleware::from_fn_with_state(names, guarded))
         .with_state(Web {
-            conductor: events,
+            event_loop: events,
             streams: Arc::new(Semaphore::new(PAGES)),
         })
 }
 
 /// The page with the state as it is now in it, so that the first thing it shows is no empty frame.
 async fn page(State(web): State<Web>) -> Response {
-    let Some(first) = live::look(&web.conductor, live::FROM_THE_LAST).await else {
+    let Some(first) = live::look(&web.event_loop, live::FROM_THE_LAST).await else {
         return stopping();
     };
     match serde_json::to_string(&first) {
@@ -100,7 +100,7 @@ async fn page(State(web): State<Web>) -> Response {
 }
 
 async fn metrics(State(web): State<Web>, headers: HeaderMap) -> Response {
-    let Some(status) = control::ask(&web.conductor, control::Request::Status).await else {
+    let Some(status) = control::ask(&web.event_loop, control::Request::Status).await else {
         return stopping();
     };
     let accept = headers
@@ -113,15 +113,15 @@ async fn metrics(State(web): State<Web>, headers: HeaderMap) -> Response {
 }
 
 async fn status(State(web): State<Web>) -> Response {
-    answer(control::ask(&web.conductor, control::Request::Status).await)
+    answer(control::ask(&web.event_loop, control::Request::Status).await)
 }
 
 async fn happenings(State(web): State<Web>) -> Response {
-    answer(control::ask(&web.conductor, |reply| control::Request::Events(0, reply)).await)
+    answer(control::ask(&web.event_loop, |reply| control::Request::Events(0, reply)).await)
 }
 
 async fn history(State(web): State<Web>) -> Response {
-    answer(control::ask(&web.conductor, control::Request::History).await)
+    answer(control::ask(&web.event_loop, control::Request::History).await)
 }
 
 fn answer(state: Option<impl serde::Serialize>) -> Response {

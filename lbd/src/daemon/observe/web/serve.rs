@@ -10,7 +10,7 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 use tracing::debug;
 
-use crate::places::Door;
+use crate::connection_limit::ConnectionLimit;
 
 /// A request's head must be here within this, and the next one's on the same connection.
 const HEAD: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub(in crate::daemon) async fn serve(
 }
 
 /// Serves each connection by a task of its own, for as long as it has a place. The boxes of the cluster
-/// have places that no stranger takes: see [`Door`].
+/// have places that no stranger takes: see [`ConnectionLimit`].
 pub(in crate::daemon) async fn serve_each<F>(
     key: &'static str,
     listener: TcpListener,
@@ -43,11 +43,11 @@ pub(in crate::daemon) async fn serve_each<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let door = Door::default();
+    let limit = ConnectionLimit::default();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Some(mut seat) = door.enter(peer.ip(), is_known(peer.ip())) else {
+                let Some(mut permit) = limit.enter(peer.ip(), is_known(peer.ip())) else {
                     debug!("{key}: no place is left for {}", peer.ip());
                     continue;
                 };
@@ -55,7 +55,7 @@ pub(in crate::daemon) async fn serve_each<F>(
                 tokio::spawn(async move {
                     tokio::select! {
                         () = served => {}
-                        _ = &mut seat.lost => {}
+                        _ = &mut permit.lost => {}
                     }
                 });
             }

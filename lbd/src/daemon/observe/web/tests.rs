@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use super::*;
 use crate::daemon::{
-    observe::{chronicle::History, status},
+    observe::{recent::History, status},
     operator::control::Request,
 };
 
@@ -19,7 +19,7 @@ fn node() -> Node {
     crate::config::Config::parse(text, "lbd.yaml").unwrap().node
 }
 
-/// A server whose conductor answers with a small status; it lives as long as the test's process.
+/// A server whose event loop answers with a small status; it lives as long as the test's process.
 fn served() -> SocketAddr {
     let (sender, mut events) = mpsc::channel::<Event>(16);
     thread::spawn(move || {

@@ -4,7 +4,8 @@ use crate::{
     daemon::cluster::advert::{event::Notice, wire::Packet},
     election::{Heard, Input},
     vrrp::{
-        Advert, AuthError, AuthMode, ChecksumForm, Parsed, Received, VrrpError, announce::Claim,
+        Advert, AuthError, AuthMode, ChecksumForm, Parsed, Received, VrrpError,
+        announce::AddressClaim,
     },
 };
 
@@ -114,7 +115,7 @@ impl Worker {
     /// The same of the ARP and neighbour advertisements: rivals' claims, and answers of boxes that
     /// were asked. False when there is more.
     pub(super) fn hear_claims(&mut self) -> bool {
-        let mut claims: Vec<Claim> = Vec::new();
+        let mut claims: Vec<AddressClaim> = Vec::new();
         let mut drained = true;
         for listener in &self.listeners {
             let mut taken = 0;
@@ -127,7 +128,7 @@ impl Worker {
                 }
             }
         }
-        for Claim { address, mac } in claims {
+        for AddressClaim { address, mac } in claims {
             let elsewhere = &self.settings.elsewhere;
             if mac == self.settings.interface.mac || elsewhere.iter().any(|vip| vip.mac == mac) {
                 continue;

@@ -50,7 +50,7 @@ impl Worker {
 
     /// Announces the addresses as soon as they are there: at once, unless we became master only now.
     pub(super) fn announce(&mut self) {
-        self.announcement_waits = !self.hands.is_done(self.held);
+        self.announcement_waits = !self.addresses_by.is_done(self.held);
         if self.announcement_waits {
             return;
         }

@@ -31,7 +31,7 @@ struct Places {
 
 /// What becomes of a connection that has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Given {
+enum Admission {
     /// It has a place, perhaps one that another connection loses.
     Place { id: Id, loses: Option<Id> },
     /// As many addresses as there are places have one each.
@@ -39,7 +39,7 @@ enum Given {
 }
 
 impl Places {
-    fn give(&mut self, from: IpAddr, is_known: bool) -> Given {
+    fn give(&mut self, from: IpAddr, is_known: bool) -> Admission {
         let from = who(from);
         let loses = if is_known {
             full(&self.known, from, KNOWN).then_some((true, from))
@@ -52,7 +52,7 @@ impl Places {
                 Some((address, held)) if held.len() > own + 1 => Some((false, *address)),
                 // Nobody holds more by two: a stranger that has a place already moves its own.
                 _ if own > 0 => Some((false, from)),
-                _ => return Given::None,
+                _ => return Admission::None,
             }
         } else {
             None
@@ -65,7 +65,7 @@ impl Places {
             &mut self.strangers
         };
         table.entry(from).or_default().push_back(self.last);
-        Given::Place {
+        Admission::Place {
             id: self.last,
             loses,
         }
@@ -112,37 +112,37 @@ fn who(address: IpAddr) -> IpAddr {
 
 /// The places of one listener.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Door(Arc<Mutex<Inside>>);
+pub(crate) struct ConnectionLimit(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
-struct Inside {
+struct State {
     places: Places,
     /// Dropped to tell a connection that it has lost its place.
-    seats: HashMap<Id, oneshot::Sender<()>>,
+    permits: HashMap<Id, oneshot::Sender<()>>,
 }
 
-impl Door {
+impl ConnectionLimit {
     /// A place for a connection from this address, if it gets one.
-    pub(crate) fn enter(&self, from: IpAddr, is_known: bool) -> Option<Seat> {
-        let mut inside = self.inside();
-        let Given::Place { id, loses } = inside.places.give(from, is_known) else {
+    pub(crate) fn enter(&self, from: IpAddr, is_known: bool) -> Option<Permit> {
+        let mut state = self.state();
+        let Admission::Place { id, loses } = state.places.give(from, is_known) else {
             return None;
         };
         let (keep, lost) = oneshot::channel();
-        inside.seats.insert(id, keep);
+        state.permits.insert(id, keep);
         if let Some(loses) = loses {
-            inside.seats.remove(&loses);
+            state.permits.remove(&loses);
         }
-        drop(inside);
-        Some(Seat {
+        drop(state);
+        Some(Permit {
             lost,
             from,
             id,
-            door: self.clone(),
+            limit: self.clone(),
         })
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // Each change is whole before anything can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,19 +150,19 @@ impl Door {
 
 /// A connection's place; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct Permit {
     /// Ends when the place goes to another connection.
     pub(crate) lost: oneshot::Receiver<()>,
     from: IpAddr,
     id: Id,
-    door: Door,
+    limit: ConnectionLimit,
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut inside = self.door.inside();
-        inside.places.leave(self.from, self.id);
-        inside.seats.remove(&self.id);
+        let mut state = self.limit.state();
+        state.places.leave(self.from, self.id);
+        state.permits.remove(&self.id);
     }
 }
 
@@ -174,10 +174,10 @@ mod tests {
         IpAddr::from([198, 51, 100, u8::try_from(n).unwrap()])
     }
 
-    fn id(given: Given) -> Id {
+    fn id(given: Admission) -> Id {
         match given {
-            Given::Place { id, .. } => id,
-            Given::None => panic!("no place"),
+            Admission::Place { id, .. } => id,
+            Admission::None => panic!("no place"),
         }
     }
 
@@ -188,18 +188,18 @@ mod tests {
         for _ in 1..EACH {
             let given = places.give(host(1), false);
             assert!(
-                matches!(given, Given::Place { loses: None, .. }),
+                matches!(given, Admission::Place { loses: None, .. }),
                 "{given:?}"
             );
         }
         let more = places.give(host(1), false);
         assert!(
-            matches!(more, Given::Place { loses: Some(it), .. } if it == first),
+            matches!(more, Admission::Place { loses: Some(it), .. } if it == first),
             "{more:?}"
         );
         let other = places.give(host(2), false);
         assert!(
-            matches!(other, Given::Place { loses: None, .. }),
+            matches!(other, Admission::Place { loses: None, .. }),
             "{other:?}"
         );
     }
@@ -214,7 +214,7 @@ mod tests {
         for n in 100..200 {
             let given = places.give(host(n), false);
             assert!(
-                matches!(given, Given::Place { loses: Some(_), .. }),
+                matches!(given, Admission::Place { loses: Some(_), .. }),
                 "{n}: {given:?}"
             );
         }
@@ -232,14 +232,14 @@ mod tests {
         for n in 0..STRANGERS {
             id(places.give(host(n), false));
         }
-        assert_eq!(places.give(host(200), false), Given::None);
+        assert_eq!(places.give(host(200), false), Admission::None);
         assert!(matches!(
             places.give(host(7), false),
-            Given::Place { loses: Some(_), .. }
+            Admission::Place { loses: Some(_), .. }
         ));
         let known = places.give(host(200), true);
         assert!(
-            matches!(known, Given::Place { loses: None, .. }),
+            matches!(known, Admission::Place { loses: None, .. }),
             "{known:?}"
         );
     }
@@ -265,21 +265,21 @@ mod tests {
 
     #[test]
     fn a_seat_is_told_that_it_is_lost() {
-        let door = Door::default();
-        let mut first = door.enter(host(1), false).unwrap();
-        let rest: Vec<Seat> = (1..EACH)
-            .map(|_| door.enter(host(1), false).unwrap())
+        let limit = ConnectionLimit::default();
+        let mut first = limit.enter(host(1), false).unwrap();
+        let rest: Vec<Permit> = (1..EACH)
+            .map(|_| limit.enter(host(1), false).unwrap())
             .collect();
         assert_eq!(
             first.lost.try_recv(),
             Err(oneshot::error::TryRecvError::Empty)
         );
-        let _one_more = door.enter(host(1), false).unwrap();
+        let _one_more = limit.enter(host(1), false).unwrap();
         assert_eq!(
             first.lost.try_recv(),
             Err(oneshot::error::TryRecvError::Closed)
         );
         drop((first, rest));
-        assert_eq!(door.inside().seats.len(), 1);
+        assert_eq!(limit.state().permits.len(), 1);
     }
 }

@@ -5,14 +5,14 @@
 //! `LOAD` is read ten times a second, and `BACKEND_STATS` counts the sessions that began.
 use std::collections::HashMap;
 
-use crate::{daemon::conductor::Conductor, units::BackendId};
+use crate::{daemon::event_loop::EventLoop, units::BackendId};
 
 /// A tenth of a second tells a session that fails at once from one that delivers a message.
 const EVERY_NS: u64 = 100_000_000;
 
 /// A backend's sessions since the last step of the policy.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::daemon) struct Turnover {
+pub(in crate::daemon) struct SessionLifetimes {
     /// When `open` was read; 0 before the first time.
     read_ns: u64,
     open: u64,
@@ -37,7 +37,7 @@ pub(in crate::daemon) struct Steered {
     pub(in crate::daemon) bytes: u64,
 }
 
-/// What [`Turnover::step`] found.
+/// What [`SessionLifetimes::step`] found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(in crate::daemon) struct Ended {
     /// Sessions that ended since the last step.
@@ -48,7 +48,7 @@ pub(in crate::daemon) struct Ended {
     pub(in crate::daemon) mean_bytes: u64,
 }
 
-impl Turnover {
+impl SessionLifetimes {
     /// Takes in how many sessions are open now.
     pub(in crate::daemon) fn read(&mut self, now_ns: u64, open: u64) {
         if self.read_ns != 0 {
@@ -84,7 +84,7 @@ impl Turnover {
     }
 }
 
-impl Conductor {
+impl EventLoop {
     /// Reads how many sessions each backend has open, when it is time.
     pub(in crate::daemon) fn read_loads_if_due(&mut self, now_ns: u64) {
         if now_ns.saturating_sub(self.loads_read_ns) >= EVERY_NS {
@@ -97,7 +97,7 @@ impl Conductor {
         let loads: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
         for member in self.members.iter_mut() {
             let open = loads.get(&member.id).copied().unwrap_or(0);
-            member.turnover.read(now_ns, open);
+            member.lifetimes.read(now_ns, open);
         }
     }
 
@@ -114,7 +114,7 @@ impl Conductor {
                 begun: stats.connections,
                 bytes: stats.bytes,
             });
-            let ended = member.turnover.step(steered.unwrap_or_default());
+            let ended = member.lifetimes.step(steered.unwrap_or_default());
             member.live.completed = ended.sessions;
             member.live.mean_lifetime_ns = ended.mean_lifetime_ns;
             member.live.mean_bytes = ended.mean_bytes;
@@ -142,13 +142,13 @@ mod tests {
         // (begin a second, lifetime in ms), read four times a second for 10 s.
         for (rate, lifetime_ms) in [(100, 50), (20, 500), (40, 4_000)] {
             let open = rate * lifetime_ms / 1000;
-            let mut turnover = Turnover::default();
-            turnover.read(S, open);
-            turnover.step(begun(7));
+            let mut lifetimes = SessionLifetimes::default();
+            lifetimes.read(S, open);
+            lifetimes.step(begun(7));
             for quarter in 1..=40 {
-                turnover.read(S + quarter * S / 4, open);
+                lifetimes.read(S + quarter * S / 4, open);
             }
-            let ended = turnover.step(begun(7 + rate * 10));
+            let ended = lifetimes.step(begun(7 + rate * 10));
             assert_eq!(ended.sessions, rate * 10);
             assert_eq!(ended.mean_lifetime_ns, lifetime_ms * 1_000_000);
             assert_eq!(ended.mean_bytes, 1000);
@@ -157,20 +157,20 @@ mod tests {
 
     #[test]
     fn nothing_is_known_before_the_second_step() {
-        let mut turnover = Turnover::default();
-        turnover.read(S, 5);
-        assert_eq!(turnover.step(begun(1_000_000)), Ended::default());
-        turnover.read(2 * S, 5);
-        assert_eq!(turnover.step(begun(1_000_000)), Ended::default());
+        let mut lifetimes = SessionLifetimes::default();
+        lifetimes.read(S, 5);
+        assert_eq!(lifetimes.step(begun(1_000_000)), Ended::default());
+        lifetimes.read(2 * S, 5);
+        assert_eq!(lifetimes.step(begun(1_000_000)), Ended::default());
     }
 
     #[test]
     fn sessions_that_end_without_a_new_one_count() {
-        let mut turnover = Turnover::default();
-        turnover.read(S, 10);
-        turnover.step(begun(0));
-        turnover.read(3 * S, 0);
-        let ended = turnover.step(begun(0));
+        let mut lifetimes = SessionLifetimes::default();
+        lifetimes.read(S, 10);
+        lifetimes.step(begun(0));
+        lifetimes.read(3 * S, 0);
+        let ended = lifetimes.step(begun(0));
         assert_eq!(ended.sessions, 10);
         assert_eq!(ended.mean_lifetime_ns, S);
     }
@@ -182,15 +182,15 @@ mod tests {
             sessions in prop::collection::vec((0..900u64, 1..100u64), 1..200),
         ) {
             // Times in units of 10 ms; all begin and end within the step, which is read every unit.
-            let mut turnover = Turnover::default();
+            let mut lifetimes = SessionLifetimes::default();
             let unit = S / 100;
-            turnover.read(unit, 0);
-            turnover.step(begun(0));
+            lifetimes.read(unit, 0);
+            lifetimes.step(begun(0));
             for at in 1..=1000u64 {
                 let open = sessions.iter().filter(|(begin, life)| (*begin..begin + life).contains(&at));
-                turnover.read(unit + at * unit, open.count() as u64);
+                lifetimes.read(unit + at * unit, open.count() as u64);
             }
-            let ended = turnover.step(begun(sessions.len() as u64));
+            let ended = lifetimes.step(begun(sessions.len() as u64));
             prop_assert_eq!(ended.sessions, sessions.len() as u64);
             let mean = sessions.iter().map(|(_, life)| life * unit).sum::<u64>() / ended.sessions;
             prop_assert!(ended.mean_lifetime_ns.abs_diff(mean) <= unit, "{ended:?} {mean}");

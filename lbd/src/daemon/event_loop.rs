@@ -1,4 +1,4 @@
-//! The conductor: one thread that owns the state and the maps, and handles one event at a time.
+//! The event loop: one thread that owns the state and the maps, and handles one event at a time.
 //!
 //! It may block for the milliseconds that a ring or a sweep takes; nothing on the async threads or
 //! in the election waits for it.
@@ -16,13 +16,13 @@ use super::{
     clock,
     cluster::{advert::Command, channel, election_view::ElectionView, known::Known},
     event::Event,
-    lifecycle::{asleep::Asleep, watchdog::Watchdog},
-    observe::{chronicle::Chronicle, history::Historian},
+    lifecycle::{suspend::SuspendDetector, watchdog::Watchdog},
+    observe::{history::Historian, recent::Recent},
     operator::{command::Ordered, control, denials::Denials, orders::Orders},
     steering::{
+        backend_tasks::BackendTasks,
         health,
         members::{Checked, Member, Members},
-        outlets::Outlets,
         poll,
         suspects::Doubts,
         sweep::Sweep,
@@ -50,7 +50,7 @@ const TELL_ORDERS_NS: u64 = 5_000_000_000;
 
 /// The daemon's state.
 #[derive(Debug)]
-pub(super) struct Conductor {
+pub(super) struct EventLoop {
     pub(super) config: Config,
     pub(super) config_path: PathBuf,
     pub(super) config_loaded_unix_s: u64,
@@ -68,7 +68,7 @@ pub(super) struct Conductor {
     /// Whether this box is one to judge others.
     pub(super) doubts: Doubts,
     pub(super) denials: Denials,
-    pub(super) chronicle: Chronicle,
+    pub(super) recent: Recent,
     /// On the loopback: this box is a backend, or has sessions of the time when it was.
     pub(super) holds_virtual_addresses: bool,
     pub(super) watchdog: Watchdog,
@@ -81,33 +81,33 @@ pub(super) struct Conductor {
     events_lost: Option<u64>,
     pub(super) weigher: Weigher,
     pub(super) sweep: Sweep,
-    pub(super) channel: channel::Outlet,
+    pub(super) channel: channel::ChannelHandle,
     pub(super) election: ElectionView,
     /// Whether each of `node.interfaces` can send and receive.
     pub(super) links_usable: BTreeMap<String, bool>,
     /// Whether the program is attached to each of them.
     pub(super) is_attached: bool,
     /// Whether the machine was suspended.
-    pub(super) asleep: Asleep,
+    pub(super) suspended: SuspendDetector,
     /// Why it could not be attached again.
     pub(super) attach_refused: Option<String>,
     /// When what changes without an event was looked at last.
     pub(super) looked_ns: u64,
     pub(super) plane: DataPlane,
     pub(super) host: Host,
-    pub(super) outlets: Outlets,
+    pub(super) backend_tasks: BackendTasks,
     pub(super) historian: Historian,
 }
 
-impl Conductor {
+impl EventLoop {
     pub(super) fn new(
         path: &Path,
         config: Config,
         (orders, denials): (Orders, Denials),
         plane: DataPlane,
         host: Host,
-        outlets: Outlets,
-        (channel, historian): (channel::Outlet, Historian),
+        backend_tasks: BackendTasks,
+        (channel, historian): (channel::ChannelHandle, Historian),
     ) -> Self {
         let now_ns = clock::boottime_ns();
         Self {
@@ -124,7 +124,7 @@ impl Conductor {
                 .map(|name| (name.clone(), false))
                 .collect(),
             is_attached: true,
-            asleep: Asleep::default(),
+            suspended: SuspendDetector::default(),
             attach_refused: None,
             looked_ns: now_ns,
             config,
@@ -137,7 +137,7 @@ impl Conductor {
             orders,
             ordered: Vec::new(),
             denials,
-            chronicle: Chronicle::default(),
+            recent: Recent::default(),
             orders_told_ns: 0,
             events_lost: None,
             holds_virtual_addresses: false,
@@ -146,7 +146,7 @@ impl Conductor {
             election: ElectionView::starting(now_ns),
             plane,
             host,
-            outlets,
+            backend_tasks,
             historian,
         }
     }
@@ -184,11 +184,11 @@ impl Conductor {
         let now_ns = clock::boottime_ns();
         self.look_for_signs(now_ns);
         self.operate_if_due(now_ns);
-        self.obey_if_due(now_ns);
+        self.follow_orders_if_due(now_ns);
         self.sweep_if_due(now_ns);
         self.read_loads_if_due(now_ns);
         self.record_if_due();
-        self.look_for_history();
+        self.restore_history();
         self.tell_weights_if_due(now_ns);
         if now_ns >= self.orders_told_ns + TELL_ORDERS_NS {
             self.orders_told_ns = now_ns;
@@ -238,7 +238,7 @@ impl Conductor {
             channel::Event::Weights { of, backends } => self.told_weights(of, backends),
             channel::Event::Orders(orders) => self.told_orders(orders),
             channel::Event::Denials(denials) => self.told_denials(denials),
-            channel::Event::NoNeighbour(clients) => self.outlets.find_ways_to(clients),
+            channel::Event::NoNeighbour(clients) => self.backend_tasks.find_ways_to(clients),
             channel::Event::OtherWays(endpoints) => self.take_other_ways(endpoints),
             channel::Event::Denied(sources) => self.historian.denied(&sources),
             // Goes to the history's thread by itself.
@@ -315,8 +315,8 @@ impl Conductor {
             return;
         }
         let macs = self.members.node_macs();
-        self.log_failure("the cluster's link-layer addresses", |conductor| {
-            Ok(conductor.plane.set_nodes(&macs)?)
+        self.log_failure("the cluster's link-layer addresses", |event_loop| {
+            Ok(event_loop.plane.set_nodes(&macs)?)
         });
     }
 
@@ -368,10 +368,10 @@ impl Conductor {
     pub(super) fn write_backend(&mut self, member: &Member) {
         let spec = backend_spec(member, self.members.own_address());
         let leaving = self.leaving_of_boxes().remove(&member.address);
-        self.log_failure(&member.name, |conductor| {
-            conductor.plane.set_backend(member.id, &spec)?;
+        self.log_failure(&member.name, |event_loop| {
+            event_loop.plane.set_backend(member.id, &spec)?;
             for (id, _) in leaving.into_iter().flatten() {
-                conductor.plane.reach_beside(id, member.id)?;
+                event_loop.plane.reach_beside(id, member.id)?;
             }
             Ok(())
         });
@@ -393,13 +393,13 @@ impl Conductor {
             }
             control::Request::Flows(reply) => drop(reply.send(self.flow_view())),
             control::Request::Events(after, reply) => {
-                drop(reply.send(self.chronicle.events.after(after)));
+                drop(reply.send(self.recent.events.after(after)));
             }
             control::Request::History(reply) => {
-                drop(reply.send(self.chronicle.points.history()));
+                drop(reply.send(self.recent.points.history()));
             }
             control::Request::Identity(reply) => drop(reply.send(self.identity())),
-            control::Request::Ground(reply) => drop(reply.send(Box::new(self.ground()))),
+            control::Request::PushContext(reply) => drop(reply.send(Box::new(self.context()))),
             control::Request::Reload(reply) => {
                 self.reload();
                 drop(reply.send(self.config_refused.clone()));

@@ -31,13 +31,13 @@ enum Task {
     Remove { vips: Vec<Placed> },
 }
 
-/// Names one [`Hands::hold`].
+/// Names one [`AddressMover::hold`].
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Ticket(u64);
 
 /// The advert thread's end. Dropped, it ends the thread after what was asked before.
 #[derive(Debug)]
-pub(super) struct Hands {
+pub(super) struct AddressMover {
     tasks: Option<Sender<Task>>,
     /// The last ticket given out.
     last: Ticket,
@@ -46,7 +46,7 @@ pub(super) struct Hands {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Hands {
+impl AddressMover {
     pub(super) fn spawn(
         mut vips: Box<dyn VipControl>,
         bell: Bell,
@@ -95,7 +95,7 @@ impl Hands {
     }
 }
 
-impl Drop for Hands {
+impl Drop for AddressMover {
     fn drop(&mut self) {
         self.tasks = None;
         if let Some(thread) = self.thread.take() {

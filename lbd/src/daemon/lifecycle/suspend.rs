@@ -8,12 +8,12 @@ const LEAST_NS: u64 = 500_000_000;
 
 /// The time that the machine has slept, as of the last look.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::daemon) struct Asleep {
+pub(in crate::daemon) struct SuspendDetector {
     /// `None` before the first look.
     slept_ns: Option<u64>,
 }
 
-impl Asleep {
+impl SuspendDetector {
     /// How long it has slept since the last look, if it has. One clock counts that time
     /// (`CLOCK_BOOTTIME`), the other does not (`CLOCK_MONOTONIC`).
     pub(in crate::daemon) fn look(&mut self, boottime_ns: u64, monotonic_ns: u64) -> Option<u64> {
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn a_suspend_is_seen_once_and_time_that_merely_passes_is_none() {
-        let mut asleep = Asleep::default();
+        let mut asleep = SuspendDetector::default();
         assert_eq!(
             asleep.look(100 * S, 90 * S),
             None,

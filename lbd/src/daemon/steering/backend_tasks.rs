@@ -1,4 +1,4 @@
-//! What runs beside the conductor for each backend: polls, health checks, and the watch on the way
+//! What runs beside the event loop for each backend: polls, health checks, and the watch on the way
 //! there.
 use std::{net::IpAddr, path::Path, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
 
 /// Handles to the tasks. They end when this is dropped.
 #[derive(Debug)]
-pub(in crate::daemon) struct Outlets {
+pub(in crate::daemon) struct BackendTasks {
     runtime: Handle,
     agent: Agent,
     pollers: poll::Pollers<Event>,
@@ -30,7 +30,7 @@ pub(in crate::daemon) struct Outlets {
 /// Interfaces and addresses to watch.
 type Followed = (Vec<String>, Vec<IpAddr>);
 
-impl Outlets {
+impl BackendTasks {
     /// Starts the tasks; they have nothing to do until [`Self::follow`].
     pub(in crate::daemon) fn start(
         runtime: &Handle,
@@ -105,7 +105,7 @@ impl Outlets {
     }
 }
 
-/// Hands the watch's events to the conductor, and wishes to the watch.
+/// Hands the watch's events to the event loop, and wishes to the watch.
 async fn pass_on(
     mut watch: Watch,
     mut followed: mpsc::UnboundedReceiver<Followed>,

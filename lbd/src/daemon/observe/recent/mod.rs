@@ -13,7 +13,7 @@ pub use self::{
 
 /// Both.
 #[derive(Debug, Default)]
-pub(in crate::daemon) struct Chronicle {
+pub(in crate::daemon) struct Recent {
     pub(in crate::daemon) events: Events,
     pub(in crate::daemon) points: Points,
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// Both ways.
 #[derive(Debug, Default)]
-pub(in crate::daemon) struct Book {
+pub(in crate::daemon) struct IdMap {
     vips: HashMap<u16, SocketAddr>,
     vip_ids: HashMap<SocketAddr, u16>,
     backends: HashMap<BackendId, Endpoint>,
@@ -24,7 +24,7 @@ pub(in crate::daemon) struct Book {
     boxes: HashSet<IpAddr>,
 }
 
-impl Book {
+impl IdMap {
     pub(in crate::daemon) fn new(services: &[Service], backends: &BackendIds) -> Self {
         let vips = || services.iter().map(|service| (service.id, service.address));
         Self {
@@ -157,9 +157,9 @@ mod tests {
             address: vip,
             id: 3,
         }];
-        let before = Book::new(&services, &ids);
+        let before = IdMap::new(&services, &ids);
         ids.allocate(new, |_| false).unwrap();
-        let after = Book::new(&services, &ids);
+        let after = IdMap::new(&services, &ids);
         let record = |backend| FlowRecord {
             change: Change::Opened,
             source: "198.51.100.7:4000".parse().unwrap(),

@@ -3,19 +3,19 @@ use std::collections::BTreeSet;
 
 use super::{Denied, Happened, Reigned, Row, Sample};
 
-/// The number of a name: its place in [`Kept::names`].
+/// The number of a name: its place in [`RowStore::names`].
 pub type NameId = u32;
 
 /// Rows by their kind. A day of 100 backends is 144,000 samples of a few names, so samples have a
 /// number in place of each name.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Kept {
+pub struct RowStore {
     /// Each name once, in order: names compare as their numbers do.
     pub names: Vec<String>,
     /// Minutes of masters.
     pub reigned: Vec<Reigned>,
     /// What went to backends.
-    pub samples: Vec<KeptSample>,
+    pub samples: Vec<StoredSample>,
     /// Denied sources.
     pub denied: Vec<Denied>,
     /// What happened.
@@ -23,9 +23,9 @@ pub struct Kept {
 }
 
 /// A [`Sample`] with numbers for names.
-pub type KeptSample = Sample<NameId>;
+pub type StoredSample = Sample<NameId>;
 
-impl Kept {
+impl RowStore {
     /// A name by its number; empty for one that nobody has.
     #[must_use]
     pub fn name(&self, id: NameId) -> &str {

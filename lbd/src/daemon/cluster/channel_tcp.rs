@@ -1,5 +1,5 @@
 //! `node.channel` over TCP: stats for who asks, over HTTP, and pushes of peers, who prove themselves.
-//! Both are strangers at first, and come through one door.
+//! Both are strangers at first, and are limited alike.
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;

@@ -37,7 +37,7 @@ pub struct Place {
 
 /// What a datagram was about.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Kept {
+pub enum Content {
     /// What is told every few seconds anyway.
     Word,
     /// These flows.
@@ -54,26 +54,26 @@ pub(super) enum Again {
     /// It was told again just now.
     Told,
     /// This.
-    Tell(Kept),
+    Tell(Content),
 }
 
 #[derive(Clone, Debug)]
 struct Sent {
     sequence: u64,
-    kept: Kept,
+    kept: Content,
     again_ns: u64,
 }
 
 /// The last datagrams to one peer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct History {
+pub(super) struct RetransmitBuffer {
     sent: VecDeque<Sent>,
     records: usize,
 }
 
-impl History {
+impl RetransmitBuffer {
     /// Sequence numbers come in their order.
-    pub(super) fn push(&mut self, sequence: u64, kept: Kept) {
+    pub(super) fn push(&mut self, sequence: u64, kept: Content) {
         self.records += records(&kept);
         self.sent.push_back(Sent {
             sequence,
@@ -110,10 +110,10 @@ impl History {
     }
 }
 
-fn records(kept: &Kept) -> usize {
+fn records(kept: &Content) -> usize {
     match kept {
-        Kept::Stream(records) => records.len(),
-        Kept::Word | Kept::Table(..) => 0,
+        Content::Stream(records) => records.len(),
+        Content::Word | Content::Table(..) => 0,
     }
 }
 
@@ -123,15 +123,15 @@ mod tests {
 
     #[test]
     fn the_last_ones_are_known_once_in_a_while() {
-        let mut history = History::default();
+        let mut history = RetransmitBuffer::default();
         for sequence in (0..2 * DATAGRAMS as u64).step_by(2) {
-            history.push(sequence, Kept::Word);
+            history.push(sequence, Content::Word);
         }
         assert_eq!(history.again(1, 0), Again::Gone, "never sent");
-        assert_eq!(history.again(4, 0), Again::Tell(Kept::Word));
+        assert_eq!(history.again(4, 0), Again::Tell(Content::Word));
         assert_eq!(history.again(4, AGAIN_NS - 1), Again::Told);
-        assert_eq!(history.again(4, AGAIN_NS), Again::Tell(Kept::Word));
-        history.push(u64::MAX, Kept::Word);
+        assert_eq!(history.again(4, AGAIN_NS), Again::Tell(Content::Word));
+        history.push(u64::MAX, Content::Word);
         assert_eq!(history.again(0, 0), Again::Gone, "the oldest went");
     }
 
@@ -143,9 +143,9 @@ mod tests {
             vip: "192.0.2.25:25".parse().unwrap(),
             backend: crate::units::Endpoint::of_virtual([192, 0, 2, 11].into()),
         };
-        let mut history = History::default();
+        let mut history = RetransmitBuffer::default();
         for sequence in 0..=RECORDS as u64 / 64 {
-            history.push(sequence, Kept::Stream(vec![record; 64]));
+            history.push(sequence, Content::Stream(vec![record; 64]));
         }
         assert_eq!(
             (history.again(0, 0), history.records),

@@ -35,13 +35,13 @@ pub(in crate::daemon) enum Whose {
 
 /// Weights to follow until some time.
 #[derive(Clone, Debug)]
-pub(in crate::daemon) struct Led {
+pub(in crate::daemon) struct FollowedWeights {
     pub(in crate::daemon) whose: Whose,
     pub(in crate::daemon) until_ns: u64,
     weights: BTreeMap<IpAddr, BackendWeight>,
 }
 
-impl Led {
+impl FollowedWeights {
     pub(in crate::daemon) fn new(whose: Whose, until_ns: u64, weights: Vec<BackendWeight>) -> Self {
         let by_address = weights.into_iter().map(|told| (told.backend, told));
         Self {
@@ -130,9 +130,9 @@ mod tests {
             weight: WeightPermille(weight),
             in_ring: WeightPermille(weight + 1),
         };
-        let led = Led::new(Whose::Master, 9, vec![told(1, 0), told(2, 100_000)]);
+        let followed = FollowedWeights::new(Whose::Master, 9, vec![told(1, 0), told(2, 100_000)]);
         let mut output = own();
-        led.lead(&mut output, address);
+        followed.lead(&mut output, address);
         let decisions: Vec<_> = output.decisions().collect();
         let weights: Vec<u32> = decisions.iter().map(|one| one.weight.0).collect();
         assert_eq!(weights, [0, 100_000, 100_000]);
@@ -144,8 +144,11 @@ mod tests {
             "its own says the same"
         );
         assert_eq!(output.sites[0].active, 2);
-        assert_eq!(led.in_ring([192, 0, 2, 1].into()), Some(WeightPermille(1)));
-        assert_eq!(led.in_ring([192, 0, 2, 3].into()), None);
+        assert_eq!(
+            followed.in_ring([192, 0, 2, 1].into()),
+            Some(WeightPermille(1))
+        );
+        assert_eq!(followed.in_ring([192, 0, 2, 3].into()), None);
     }
 
     #[test]
@@ -173,9 +176,9 @@ mod tests {
             (Whose::Former, true, 8, true),
             (Whose::Former, false, 9, false),
         ] {
-            let led = Led::new(whose, 9, Vec::new());
+            let followed = FollowedWeights::new(whose, 9, Vec::new());
             assert_eq!(
-                led.counts(is_master, now_ns),
+                followed.counts(is_master, now_ns),
                 counts,
                 "{whose:?} {is_master}"
             );

@@ -1,16 +1,16 @@
-//! `CONCERNS`: which frames the program looks at twice.
+//! `PREFILTER`: which frames the program looks at twice.
 use std::net::IpAddr;
 
 use lbd_common::{
-    concerns::{Concerns, IPV4, IPV6, MAC_SLOTS, NODE, arrival, mac_slot},
     hash::MAX_PROBE,
     node::{Node, mac_to_u64},
+    prefilter::{IPV4, IPV6, MAC_SLOTS, NODE, Prefilter, arrival, mac_slot},
 };
 
 use crate::units::Mac;
 
 /// The section of the object that holds the variable; a pin's name may have no dot.
-pub const SECTION: &str = ".bss.concerns";
+pub const SECTION: &str = ".bss.prefilter";
 
 /// The filter that lets frames to `addresses` and from `nodes` through, and with `nat` those to
 /// everybody: a `nat` backend's replies are for its clients. `macs` are [`own_macs`].
@@ -19,7 +19,7 @@ pub fn of(
     nodes: impl IntoIterator<Item = Node>,
     nat: bool,
     macs: [u64; MAC_SLOTS as usize],
-) -> Concerns {
+) -> Prefilter {
     let everybody = if nat { IPV4 | IPV6 } else { 0 };
     let mut bits = [everybody; 256];
     for address in addresses {
@@ -32,7 +32,7 @@ pub fn of(
     for node in nodes {
         bits[usize::from(node.mac.to_le_bytes()[5])] |= NODE;
     }
-    Concerns { bits, macs }
+    Prefilter { bits, macs }
 }
 
 /// The slots of the MACs that frames for this box are addressed to, by the number of the interface that

@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    /// `LBD_WRITE=1 cargo test --workspace --lib glossary` writes it anew.
+    /// `LBD_WRITE=1 cargo test --workspace --lib counter_help` writes it anew.
     #[test]
     fn the_operators_page_has_every_counter() {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/COUNTERS.md");
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(
             written,
             page(),
-            "LBD_WRITE=1 cargo test --workspace --lib glossary"
+            "LBD_WRITE=1 cargo test --workspace --lib counter_help"
         );
     }
 }

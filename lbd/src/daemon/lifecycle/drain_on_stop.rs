@@ -10,7 +10,7 @@ use tracing::info;
 use crate::{
     agent,
     config::Forwarding,
-    daemon::{clock, conductor::Conductor},
+    daemon::{clock, event_loop::EventLoop},
 };
 
 /// How long peers may take until they choose this box no more, with one lost datagram, and until what
@@ -19,7 +19,7 @@ const TOLD: Duration = Duration::from_millis(500);
 /// How often it is looked whether the last session has ended.
 const LOOK: Duration = Duration::from_millis(100);
 
-impl Conductor {
+impl EventLoop {
     /// Tells the peers that this box stops, and waits until its sessions are over or `node.stop_wait` has
     /// passed. `is_urgent`: somebody wants it to end now.
     pub(in crate::daemon) fn say_farewell(&mut self, is_urgent: impl Fn() -> bool) {

@@ -13,13 +13,13 @@ pub const IPV6: u8 = 2;
 /// A frame from a MAC with this last byte may be from a box in `NODES`.
 pub const NODE: u8 = 4;
 
-/// Slots of [`Concerns::macs`], a power of two: the interfaces of a box, with their VLANs.
+/// Slots of [`Prefilter::macs`], a power of two: the interfaces of a box, with their VLANs.
 pub const MAC_SLOTS: u32 = 64;
 
-/// The one entry of [`crate::maps::CONCERNS`].
+/// The one entry of [`crate::maps::PREFILTER`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Concerns {
+pub struct Prefilter {
     /// Bits of [`IPV4`], [`IPV6`] and [`NODE`] by the last byte of an address.
     pub bits: [u8; 256],
     /// [`arrival`]s that are this box's own, each in its [`mac_slot`] or the nearest one after it that
@@ -27,9 +27,9 @@ pub struct Concerns {
     pub macs: [u64; MAC_SLOTS as usize],
 }
 
-const _: () = assert!(size_of::<Concerns>() == 768 && align_of::<Concerns>() == 8);
+const _: () = assert!(size_of::<Prefilter>() == 768 && align_of::<Prefilter>() == 8);
 
-impl Concerns {
+impl Prefilter {
     /// No frame concerns lbd.
     pub const NONE: Self = Self {
         bits: [0; 256],
@@ -46,7 +46,7 @@ pub const fn arrival(mac: u64, ifindex: u32) -> u64 {
     mac | (ifindex as u64) << 48
 }
 
-/// Where an interface's MACs begin in [`Concerns::macs`].
+/// Where an interface's MACs begin in [`Prefilter::macs`].
 #[inline(always)]
 #[must_use]
 pub const fn mac_slot(ifindex: u32) -> u32 {

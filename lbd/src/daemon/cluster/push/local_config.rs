@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Ground,
+    PushContext,
     layout::{Layout, Target},
     store::Store,
 };
@@ -82,12 +82,12 @@ impl Own {
 }
 
 /// What this node has, for others.
-pub(super) fn standing(ground: &Ground, version: Option<Version>) -> Standing {
-    let own = Own::read(&ground.path);
+pub(super) fn standing(context: &PushContext, version: Option<Version>) -> Standing {
+    let own = Own::read(&context.path);
     Standing {
         version,
         digest: own.as_ref().ok().map(|own| own.content().digest()),
-        trouble: ground.refused.clone().or_else(|| own.err()),
+        trouble: context.refused.clone().or_else(|| own.err()),
     }
 }
 
@@ -121,20 +121,20 @@ pub(super) struct Laid {
 pub(super) fn lay(
     store: &Store,
     record: &Record,
-    ground: &Ground,
+    context: &PushContext,
 ) -> (Result<Laid, String>, Vec<Difference>) {
     let mut differences = Vec::new();
-    let laid = try_lay(store, record, ground, &mut differences);
+    let laid = try_lay(store, record, context, &mut differences);
     (laid, differences)
 }
 
 fn try_lay(
     store: &Store,
     record: &Record,
-    ground: &Ground,
+    context: &PushContext,
     differences: &mut Vec<Difference>,
 ) -> Result<Laid, String> {
-    let path = &ground.path;
+    let path = &context.path;
     let named = |why: &dyn Display| format!("{}: {why}", path.display());
     let text = read(path, MAX_TEXT_BYTES)?.ok_or_else(|| named(&"it is gone"))?;
     let text = String::from_utf8(text).map_err(|_| named(&"it is no text"))?;
@@ -155,7 +155,7 @@ fn try_lay(
             let (old, new) = (now.as_deref().map(lossy), lossy(&bytes));
             let shown = list.path.display().to_string();
             differences.extend(Difference::of_list(&shown, old.as_deref(), &new));
-            let is_ours = ground.running.list_files().contains(&list.path.as_path());
+            let is_ours = context.running.list_files().contains(&list.path.as_path());
             if now.is_some_and(|now| !is_ours && !config::is_list(&now)) {
                 return Err(format!(
                     "{shown} is here, and is no list of networks: it is not overwritten; move it away"
@@ -187,7 +187,7 @@ fn try_lay(
     if !mistakes.is_empty() {
         return Err(sentences(&mistakes));
     }
-    config.fits_after(&ground.running)?;
+    config.fits_after(&context.running)?;
     if merged != text {
         // The lists first: a reload in between finds every list that the file names.
         targets.push(Target {

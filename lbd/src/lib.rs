@@ -33,8 +33,9 @@ pub mod simulate;
 
 pub mod archive;
 
-pub mod dataplane;
 pub mod flows;
+
+pub mod dataplane;
 pub mod host;
 
 pub mod agent;

@@ -41,7 +41,7 @@ pub(super) struct Undeny {
 }
 
 pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
-    let socket = super::control_socket(config)?;
+    let socket = super::config_file::control_socket(config)?;
     let path = match args.address {
         Some(address) => format!("/access?source={}", client::encoded(&address.to_string())),
         None => "/access".to_owned(),
@@ -85,7 +85,7 @@ fn seconds(text: &str) -> anyhow::Result<u64> {
 }
 
 fn change(config: &Path, request: &AccessRequest) -> anyhow::Result<()> {
-    let socket = super::control_socket(config)?;
+    let socket = super::config_file::control_socket(config)?;
     let request = serde_json::to_value(request)?;
     let done: String = client::request(&socket, Method::POST, "/access", Some(&request))?;
     println!("{done}");

@@ -64,7 +64,7 @@ fn settings(config: &Path, args: &Args) -> anyhow::Result<AgentConfig> {
     let mut settings = match fs::read_to_string(config) {
         Ok(text) => match Config::parse(&text, &config.display().to_string()) {
             Ok(config) => AgentConfig::from(&config),
-            Err(mistakes) => return Err(super::InvalidConfig(mistakes).into()),
+            Err(mistakes) => return Err(super::config_file::InvalidConfig(mistakes).into()),
         },
         Err(error) if error.kind() == ErrorKind::NotFound && config == Path::new(DEFAULT_PATH) => {
             AgentConfig {

@@ -14,9 +14,9 @@ pub(super) struct Args {
 
 pub(super) fn run(path: &Path, args: &Args) -> anyhow::Result<()> {
     let config = if args.file_only {
-        super::load(path)?
+        super::config_file::load(path)?
     } else {
-        super::load_for_this_box(path)?
+        super::config_file::load_for_this_box(path)?
     };
     for warning in config.warnings() {
         eprintln!("{warning}");

@@ -78,7 +78,7 @@ pub(super) fn drain(config: &Path, args: &Args) -> anyhow::Result<()> {
 
 /// Counts the sessions down: in one line on a terminal, else in a line for each change.
 fn wait(config: &Path, args: &Args) -> anyhow::Result<()> {
-    let socket = super::load(config)?.node.control;
+    let socket = super::config_file::load(config)?.node.control;
     let (is_terminal, begun) = (stdout().is_terminal(), Instant::now());
     let mut said = String::new();
     loop {
@@ -145,7 +145,7 @@ pub(super) fn weight(config: &Path, args: &SetWeight) -> anyhow::Result<()> {
 }
 
 fn order(config: &Path, backend: &str, order: Order) -> anyhow::Result<()> {
-    let socket = super::control_socket(config)?;
+    let socket = super::config_file::control_socket(config)?;
     let request = OperatorRequest {
         backend: backend.to_owned(),
         order,

@@ -17,7 +17,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
-    let socket = super::control_socket(config)?;
+    let socket = super::config_file::control_socket(config)?;
     let path = match &args.node {
         Some(node) => format!("/explain?backend={}", client::encoded(node)),
         None => "/explain".to_owned(),

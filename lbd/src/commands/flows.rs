@@ -34,7 +34,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
-    let socket = super::control_socket(config)?;
+    let socket = super::config_file::control_socket(config)?;
     let query = FlowQuery {
         backend: args.backend.clone(),
         source: args.source.clone(),

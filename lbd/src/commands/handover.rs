@@ -30,7 +30,7 @@ pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
         println!("{unit} is not being restarted: nothing is handed over");
         return Ok(());
     }
-    let socket = super::control_socket(config)?;
+    let socket = super::config_file::control_socket(config)?;
     let daemon = client::daemon_pid(&socket)?;
     // SAFETY: kill takes plain numbers; the kernel said that this process holds the socket.
     if unsafe { libc::kill(daemon, libc::SIGUSR2) } != 0 {

@@ -7,6 +7,7 @@ pub mod agent;
 mod check;
 mod cleanup;
 mod client;
+mod config_file;
 mod drain;
 mod explain;
 mod flows;
@@ -21,24 +22,14 @@ mod table;
 mod time;
 mod top;
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{
-    config::{self, Config, ConfigError},
-    host,
-};
+use config_file::InvalidConfig;
 
 /// Something that was asked for could not be done.
 const FAILED: u8 = 1;
-/// `node.control` where the configuration does not say otherwise.
-const DEFAULT_CONTROL: &str = "/run/lbd/lbd.sock";
 /// The configuration file has mistakes; each was printed.
 const INVALID_CONFIG: u8 = 3;
 
@@ -128,10 +119,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Report(args) => report::run(config, &args),
         Command::Push(args) => push::run(config, &args),
         Command::Completions(args) => {
-            shell::completions(&args);
+            shell::completions(&args, &mut Cli::command());
             Ok(())
         }
-        Command::Manuals(args) => shell::manuals(&args),
+        Command::Manuals(args) => shell::manuals(&args, Cli::command()),
         Command::Schemas(args) => shell::schemas(&args),
         Command::Simulate(args) => {
             return simulate::command(&args).unwrap_or_else(|error| {
@@ -170,96 +161,4 @@ fn end_quietly_when_nobody_reads() {
         }
         before(panic);
     }));
-}
-
-/// The mistakes of a configuration file, a line each.
-#[derive(Debug)]
-struct InvalidConfig(Vec<ConfigError>);
-
-impl fmt::Display for InvalidConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
-        let s = if count == 1 { "" } else { "s" };
-        write!(f, "the configuration has {count} mistake{s}")?;
-        self.0
-            .iter()
-            .try_for_each(|mistake| write!(f, "\n{mistake}"))
-    }
-}
-
-impl std::error::Error for InvalidConfig {}
-
-/// Reads and parses a configuration file.
-fn load(path: &Path) -> anyhow::Result<Config> {
-    Ok(Config::load(path).map_err(InvalidConfig)?)
-}
-
-/// Parses a configuration without the files that it names.
-fn parse(path: &Path) -> anyhow::Result<Config> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("{}; name the configuration with --config F", path.display()))?;
-    Ok(Config::parse(&text, &path.display().to_string()).map_err(InvalidConfig)?)
-}
-
-/// Where the daemon answers. A daemon that runs is to be asked also while its file is being edited: of
-/// a file with mistakes only `node.control` counts, else the usual place.
-fn control_socket(path: &Path) -> anyhow::Result<PathBuf> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("{}; name the configuration with --config F", path.display()))?;
-    if let Ok(config) = Config::parse(&text, &path.display().to_string()) {
-        return Ok(config.node.control);
-    }
-    let socket = written_control(&text).unwrap_or_else(|| PathBuf::from(DEFAULT_CONTROL));
-    eprintln!(
-        "lbd: {} has mistakes, which `lbd check` names; the daemon at {} is asked all the same",
-        path.display(),
-        socket.display()
-    );
-    Ok(socket)
-}
-
-/// `node.control` of a text that is YAML at least.
-fn written_control(text: &str) -> Option<PathBuf> {
-    let yaml: serde_json::Value = serde_yaml::from_str(text).ok()?;
-    yaml["node"]["control"].as_str().map(PathBuf::from)
-}
-
-/// The same, and everything it names is on this box.
-fn load_for_this_box(path: &Path) -> anyhow::Result<Config> {
-    let config = load(path)?;
-    let mistakes = config::check_host(&config, &host::facts()?);
-    if mistakes.is_empty() {
-        Ok(config)
-    } else {
-        Err(InvalidConfig(mistakes).into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_daemon_is_found_also_by_a_file_with_mistakes() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("lbd.yaml");
-        for (text, expected) in [
-            (
-                "node: {name: a, control: /tmp/x.sock, oops: 1}",
-                "/tmp/x.sock",
-            ),
-            ("node: {name: a}", DEFAULT_CONTROL),
-            ("node: {{{", DEFAULT_CONTROL),
-            (include_str!("../../../deploy/lbd.yaml"), DEFAULT_CONTROL),
-        ] {
-            fs::write(&file, text).unwrap();
-            assert_eq!(
-                control_socket(&file).unwrap(),
-                Path::new(expected),
-                "{text}"
-            );
-        }
-        let error = control_socket(Path::new("/nowhere/lbd.yaml")).unwrap_err();
-        assert!(format!("{error:#}").contains("--config"), "{error:#}");
-    }
 }

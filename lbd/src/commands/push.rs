@@ -70,7 +70,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
-    let socket = super::control_socket(config)?;
+    let socket = super::config_file::control_socket(config)?;
     if args.list {
         return list(&socket, args);
     }

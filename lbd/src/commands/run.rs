@@ -18,7 +18,7 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     log_to_stderr();
     // Before the file is read: a push that a daemon died in may have to be put in place first.
     let store = Store::of_config(path);
-    let config = super::load_for_this_box(path)?;
+    let config = super::config_file::load_for_this_box(path)?;
     daemon::run(path, config, store)
 }
 

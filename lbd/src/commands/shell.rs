@@ -6,10 +6,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::Cli;
 use crate::{
     daemon::{
         cluster::push::{PushReport, StandingReport},
@@ -38,13 +36,13 @@ pub(super) struct Into {
     folder: PathBuf,
 }
 
-pub(super) fn completions(args: &Completions) {
-    clap_complete::generate(args.shell, &mut Cli::command(), "lbd", &mut io::stdout());
+pub(super) fn completions(args: &Completions, program: &mut clap::Command) {
+    clap_complete::generate(args.shell, program, "lbd", &mut io::stdout());
 }
 
 /// A page of section 8 for the program and for each command.
-pub(super) fn manuals(args: &Into) -> anyhow::Result<()> {
-    for (name, page) in pages()? {
+pub(super) fn manuals(args: &Into, program: clap::Command) -> anyhow::Result<()> {
+    for (name, page) in pages(program)? {
         write(&args.folder, &name, &page)?;
     }
     Ok(())
@@ -66,8 +64,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         .with_context(|| format!("{} could not be written", path.display()))
 }
 
-fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut program = Cli::command();
+fn pages(mut program: clap::Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     program.build();
     let mut pages = Vec::new();
     let visible = program
@@ -105,7 +102,10 @@ fn all_schemas() -> [(&'static str, schemars::Schema); 10] {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::commands::Cli;
 
     /// `LBD_WRITE=1 cargo test --workspace --lib schemas` writes them anew.
     #[test]
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn there_is_a_page_for_every_command() {
-        let pages = pages().unwrap();
+        let pages = pages(Cli::command()).unwrap();
         let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
         for name in ["lbd.8", "lbd-run.8", "lbd-deny.8", "lbd-push.8"] {
             assert!(names.contains(&name), "{names:?}");

@@ -25,7 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
-    let socket = super::control_socket(config)?;
+    let socket = super::config_file::control_socket(config)?;
     if args.json {
         let status: serde_json::Value = client::request(&socket, Method::GET, "/status", None)?;
         println!("{}", serde_json::to_string_pretty(&status)?);

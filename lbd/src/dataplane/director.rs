@@ -6,7 +6,7 @@ use std::{
 
 use lbd_common::director::{Director, flag, role};
 
-use super::{admission::Limits, mmap::MmapArray};
+use super::{mmap::MmapArray, spec::Limits};
 
 /// The election's two fields: the role and the lease. No system call, no lock; one thread writes.
 #[derive(Clone, Debug)]

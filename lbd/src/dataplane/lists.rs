@@ -8,8 +8,8 @@ use lbd_common::maps::{ALLOW4, ALLOW6, DENY4, DENY6, LIST_ENTRIES};
 
 use super::{
     address,
+    call_map::CallMap,
     error::{DataPlaneError, Result},
-    maps::CallMap,
     pins::PinDir,
 };
 use crate::config::Network;

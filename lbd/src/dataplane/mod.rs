@@ -9,6 +9,7 @@ mod admission;
 mod attach;
 pub mod backends;
 mod bpf;
+mod call_map;
 mod director;
 mod error;
 pub mod events;
@@ -49,7 +50,6 @@ use lbd_common::{
 };
 
 pub use self::{
-    admission::Limits,
     backends::BackendIds,
     director::LeaseHandle,
     error::{DataPlaneError, Result},
@@ -61,7 +61,9 @@ pub use self::{
     replies::NatBackend,
     rings::RingWriter,
     signs::Signs,
-    spec::{BackendSpec, Delivery, LoadOptions, NextHop, Service, VipSpec, XdpChoice, XdpMode},
+    spec::{
+        BackendSpec, Delivery, Limits, LoadOptions, NextHop, Service, VipSpec, XdpChoice, XdpMode,
+    },
 };
 use self::{
     lists::LoadedLists,

@@ -6,7 +6,7 @@ use std::{
 
 use lbd_common::reply::{MAX_REPLY_SERVICES, Reply, ReplyKey, ReplyService};
 
-use super::{address, error::Result, maps::CallMap, spec::Service};
+use super::{address, call_map::CallMap, error::Result, spec::Service};
 use crate::units::BackendId;
 
 /// A backend whose replies pass this box.

@@ -129,3 +129,21 @@ pub struct Service {
     /// The VIP id: the same on every node, see [`super::vips`].
     pub id: u16,
 }
+
+/// The rates that the program keeps to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Limits {
+    /// New connections that one source (IPv4 address, IPv6 /64) may open each second; 0: no limit.
+    pub new_per_second: u32,
+    /// SYNs each second on each CPU from which on a flood is on; 0: never.
+    pub flood_per_second: u32,
+    /// Mid-session frames without a flow that become one, each second on each CPU; 0: none.
+    pub adopt_per_second: u32,
+    /// Seconds after which an open session that is not heard may lose its place; 0: never.
+    pub idle_s: u32,
+    /// All sessions of a source go to one backend as long as its load is within this many
+    /// thousandths of its second one's; `None`: each session by itself.
+    pub affinity_skew_permille: Option<u32>,
+    /// A denied source's SYN is answered with RST instead of silence.
+    pub reset_denied: bool,
+}

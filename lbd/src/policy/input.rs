@@ -18,12 +18,6 @@ pub struct Input {
 }
 
 impl Input {
-    /// Whether so many checks fail together that they are taken to be wrong.
-    #[must_use]
-    pub fn checks_are_at_fault(&self) -> bool {
-        super::Trust::of(self).checks_fail.is_some()
-    }
-
     /// Backends of all sites.
     #[must_use]
     pub fn backend_count(&self) -> usize {

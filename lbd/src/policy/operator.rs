@@ -1,6 +1,7 @@
 //! What outranks every rule: life, the backend's own word, and the operator's.
-use super::site::Judged;
-use super::{AgentState, BackendInput, Figures, HealthState, Override, Reason, Trust};
+use super::{
+    AgentState, BackendInput, Figures, HealthState, Override, Reason, site::Judged, trust::Trust,
+};
 use crate::units::WeightPermille;
 
 /// The decision when the rule has none to take. `fresh` are the polled figures unless too old.

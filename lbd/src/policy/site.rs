@@ -1,7 +1,7 @@
 //! One site as both rules see it: what is settled already, and the figures of the rest.
 use super::{
-    Basis, Connections, Count, Decision, Input, Reason, Settings, SiteInput, SiteOutput, Trust,
-    operator,
+    Basis, Connections, Count, Decision, Input, Reason, Settings, SiteInput, SiteOutput, operator,
+    trust::Trust,
 };
 use crate::policy::{BackendInput, Figures, HealthState};
 use crate::units::WeightPermille;

@@ -46,6 +46,14 @@ impl Trust {
     }
 }
 
+impl Input {
+    /// Whether so many checks fail together that they are taken to be wrong.
+    #[must_use]
+    pub fn checks_are_at_fault(&self) -> bool {
+        Trust::of(self).checks_fail.is_some()
+    }
+}
+
 /// Neither dead nor kept away by the configuration or an operator.
 fn could_serve(backend: &BackendInput) -> bool {
     let weight = match backend.operator {

@@ -116,13 +116,13 @@ fn places(config: &Path) -> anyhow::Result<(PathBuf, String)> {
             config.display()
         )
     })?;
-    let config =
-        Config::parse(&text, &config.display().to_string()).map_err(super::InvalidConfig)?;
+    let config = Config::parse(&text, &config.display().to_string())
+        .map_err(super::config_file::InvalidConfig)?;
     Ok((config.node.state_dir, config.node.name))
 }
 
 fn is_master(config: &Path) -> anyhow::Result<bool> {
-    let socket = super::control_socket(config)?;
+    let socket = super::config_file::control_socket(config)?;
     let status: Status = client::request(&socket, Method::GET, "/status", None)?;
     Ok(status.role == "master")
 }

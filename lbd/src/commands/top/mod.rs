@@ -42,7 +42,7 @@ pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
     if !std::io::stdout().is_terminal() {
         bail!("`lbd top` needs a terminal; `lbd status` prints the state once");
     }
-    let socket = super::control_socket(config)?;
+    let socket = super::config_file::control_socket(config)?;
     // Before the screen is taken: a daemon that does not run is a sentence, not an empty screen.
     let history: History = client::request(&socket, Method::GET, "/history", None)?;
     let (seen, inputs) = mpsc::channel();

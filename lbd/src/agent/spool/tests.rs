@@ -46,9 +46,17 @@ fn postfix_queues_are_told_apart() {
     assert_eq!(counted(spool), (Some(4), Some(4)));
 }
 
+/// The start of an `-H` file as Exim 4.96 writes it.
+fn exim_head(flag: &str) -> String {
+    format!(
+        "16VDhn-0001bo-00-H\nDebian-exim 101 104\n<a@example.com>\n1012231703 0\n\
+         -received_time_usec .330144\n-body_linecount 1\n{flag}XX\n1\nb@example.org\n\n"
+    )
+}
+
 #[test]
-fn exim_messages_are_told_apart_by_age_also_in_a_split_spool() {
-    let (_folder, spool) = spool(
+fn exim_messages_are_told_apart_by_age_and_by_the_first_try_also_in_a_split_spool() {
+    let (folder, spool) = spool(
         MailSystem::Exim,
         &[
             "input/16VDhn-0001bo-00-H",
@@ -60,7 +68,63 @@ fn exim_messages_are_told_apart_by_age_also_in_a_split_spool() {
             "msglog/16VDhn-0001bo-00-H",
         ],
     );
+    let write = |file: &str, flag| fs::write(folder.path().join(file), exim_head(flag)).unwrap();
+    write("input/16VDhn-0001bo-00-H", "-deliver_firsttime\n");
+    write("input/z/16VDhz-0001bo-00-H", "-deliver_firsttime\n");
+    assert_eq!(counted(spool.clone()), (Some(2), Some(1)));
+    // A minute old, tried once, put off.
+    write("input/z/16VDhz-0001bo-00-H", "");
+    assert_eq!(counted(spool), (Some(1), Some(2)));
+}
+
+#[test]
+fn exim_queues_with_a_name_count() {
+    let (folder, spool) = spool(
+        MailSystem::Exim,
+        &[
+            "input/16VDhz-0001bo-00-H",
+            "lists/input/16VDhz-0001bp-00-H",
+            "lists/input/a/16VDhz-0001bq-00-H",
+            "lists/msglog/16VDhz-0001bp-00",
+            "slow/input/16VDhm-0001bo-00-H",
+            "db/retry",
+        ],
+    );
+    assert_eq!(counted(spool.clone()), (Some(3), Some(1)));
+    // Only queues with a name had messages so far.
+    fs::remove_dir_all(folder.path().join("input")).unwrap();
     assert_eq!(counted(spool), (Some(2), Some(1)));
+}
+
+#[test]
+fn an_exim_spool_that_never_had_a_message_has_none() {
+    let (_folder, spool) = spool(MailSystem::Exim, &["db/retry"]);
+    assert_eq!(counted(spool.clone()), (Some(0), Some(0)));
+    let gone = Spool {
+        path: spool.path.join("nowhere"),
+        ..spool
+    };
+    let queues = count(&Choice::These(vec![gone]), NOW);
+    assert_eq!(queues.queued, None);
+    assert!(queues.notes[0].contains("nowhere"), "{:?}", queues.notes);
+}
+
+#[test]
+fn folders_behind_a_link_count_and_a_link_to_nowhere_is_said() {
+    let (folder, spool) = spool(
+        MailSystem::Postfix,
+        &["active/1", "deferred/0/01", "elsewhere/A1", "elsewhere/A2"],
+    );
+    let (target, link) = (
+        folder.path().join("elsewhere"),
+        folder.path().join("deferred/A"),
+    );
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    assert_eq!(counted(spool.clone()), (Some(1), Some(3)));
+    fs::remove_dir_all(target).unwrap();
+    let queues = count(&Choice::These(vec![spool]), NOW);
+    assert_eq!((queues.queued, queues.deferred), (None, None));
+    assert!(queues.notes[0].contains("deferred/A"), "{:?}", queues.notes);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Any answers in an SMTP health check, in pieces of any length. The first byte chooses what is asked.
 //! It ends with a verdict, whatever the server says, and never with a command of two lines.
 #![no_main]
-use lbd::smtp::{Action, Dialogue, Envelope, Settings};
+use lbd::smtp::{Action, Dialogue, Envelope, Settings, Tls};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -13,7 +13,7 @@ fuzz_target!(|input: &[u8]| {
         to: "postmaster@example.com".to_owned(),
     });
     let mut dialogue = Dialogue::new(Settings {
-        starttls: choice & 1 != 0,
+        tls: [Tls::Off, Tls::StartTls, Tls::Implicit][usize::from(choice & 1) + usize::from(choice & 5 == 5)],
         probe,
         ..Settings::default()
     });
@@ -25,6 +25,7 @@ fuzz_target!(|input: &[u8]| {
                 let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
                 assert!(lines == 1 && bytes.ends_with(b"\r\n"), "{bytes:?}");
             }
+            Action::Handshake { .. } => dialogue.secured(),
             Action::Read { .. } if answers.is_empty() => dialogue.closed(),
             Action::Read { .. } => {
                 let (now, later) = answers.split_at(piece.min(answers.len()));

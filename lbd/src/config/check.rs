@@ -14,7 +14,7 @@ use lbd_common::{
 use super::{
     cluster::{Authentication, Cluster, Mode},
     error::ConfigError,
-    health::Check,
+    health::{Check, HealthTls},
     node::{Node, StartAs},
     reader::Reader,
     site::{Backend, Forwarding},
@@ -35,6 +35,7 @@ pub(super) fn check(node: &Node, cluster: &Cluster, reader: &Reader) -> Vec<Conf
     check.counts();
     check.election();
     check.polling();
+    check.tls();
     check.names();
     check.addresses();
     check.forwarding();
@@ -249,6 +250,7 @@ impl Checker<'_> {
         let health = &self.cluster.health;
         for (key, given) in [
             ("helo", health.helo.is_some()),
+            ("tls", health.tls.is_some()),
             ("starttls", health.starttls),
             ("recipient", health.recipient.is_some()),
         ] {
@@ -259,6 +261,20 @@ impl Checker<'_> {
                     "remove it, or use `check: smtp`",
                 );
             }
+        }
+    }
+
+    fn tls(&self) {
+        let health = &self.cluster.health;
+        if let Some(tls) = health.tls
+            && health.starttls
+            && tls != HealthTls::StartTls
+        {
+            self.complain(
+                "cluster.health.starttls",
+                format!("`tls: {tls}` says otherwise"),
+                "remove one of the two",
+            );
         }
     }
 

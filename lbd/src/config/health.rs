@@ -17,6 +17,21 @@ choice! {
     }
 }
 
+choice! {
+    /// Whether and how a health check speaks TLS.
+    pub enum HealthTls {
+        /// From the connection on, before the banner, as on port 465.
+        Implicit = "implicit",
+        /// By STARTTLS.
+        StartTls = "starttls",
+        /// Not at all.
+        Off = "off",
+    }
+}
+
+/// The port of submission over TLS from the connection on (RFC 8314, section 7.3).
+const SUBMISSIONS: u16 = 465;
+
 /// The health check. It never sends a message.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Health {
@@ -41,9 +56,25 @@ pub struct Health {
     pub port: Option<u16>,
     /// The name given in EHLO. Default `null`: `node.name`.
     pub helo: Option<String>,
-    /// Whether STARTTLS is asked for: a backend that does not offer or refuses it is not healthy. An
-    /// accepted one is not followed by TLS, nor by QUIT, which its log may mention. Default false.
+    /// Whether and how TLS is spoken: a backend whose handshake fails is not healthy. Any certificate is
+    /// accepted. Default `null`: `implicit` if port 465 is checked, `starttls` if [`Self::starttls`] says
+    /// so, else `off`.
+    pub tls: Option<HealthTls>,
+    /// The same as `tls: starttls`. Default false.
     pub starttls: bool,
     /// A recipient to ask for by MAIL FROM:<> and RCPT TO, then QUIT. Default `null`: not asked.
     pub recipient: Option<String>,
+}
+
+impl Health {
+    /// How TLS is spoken with this port.
+    #[must_use]
+    pub fn tls_on(&self, port: u16) -> HealthTls {
+        match self.tls {
+            Some(tls) => tls,
+            None if self.starttls => HealthTls::StartTls,
+            None if port == SUBMISSIONS => HealthTls::Implicit,
+            None => HealthTls::Off,
+        }
+    }
 }

@@ -42,7 +42,7 @@ pub use cluster::{
     Selection, VrrpChecksum,
 };
 pub use error::{ConfigError, Place};
-pub use health::{Check, Health};
+pub use health::{Check, Health, HealthTls};
 pub use host::{HostFacts, check_host};
 pub use node::{MailSystem, Node, Queue, StartAs, Xdp};
 pub use part::{PartError, cluster_part, with_cluster_part};

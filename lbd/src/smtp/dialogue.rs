@@ -10,12 +10,24 @@ use super::verdict::{Reason, Stage, Verdict};
 pub struct Settings {
     /// Our name in EHLO.
     pub helo: String,
-    /// Whether EHLO must offer STARTTLS and the server accept it. TLS itself is not started.
-    pub starttls: bool,
+    /// Whether and how the connection must become one of TLS.
+    pub tls: Tls,
     /// A sender and a recipient that the backend must accept; RSET follows, never DATA.
     pub probe: Option<Envelope>,
     /// How long to wait.
     pub timeouts: Timeouts,
+}
+
+/// How a connection becomes one of TLS.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Tls {
+    /// It does not.
+    #[default]
+    Off,
+    /// EHLO must offer STARTTLS (RFC 3207); the handshake comes last, and QUIT after it.
+    StartTls,
+    /// The handshake comes first, before the banner (RFC 8314, section 3.3).
+    Implicit,
 }
 
 /// The addresses of a MAIL/RCPT probe, without angle brackets.
@@ -52,7 +64,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             helo: "localhost".into(),
-            starttls: false,
+            tls: Tls::Off,
             probe: None,
             timeouts: Timeouts::default(),
         }
@@ -70,6 +82,12 @@ pub enum Action {
         /// From the last send (or the connect) on, not from the last byte.
         within: Duration,
     },
+    /// Do the handshake of TLS on the connection and speak within it from then on. Then call
+    /// [`Dialogue::secured`], or [`Dialogue::tls_failed`], or [`Dialogue::timed_out`] after `within`.
+    Handshake {
+        /// From now on.
+        within: Duration,
+    },
     /// Close the connection.
     Done(Verdict),
 }
@@ -77,8 +95,7 @@ pub enum Action {
 /// One health check on one connection.
 ///
 /// Whatever happens after the banner, QUIT is sent and its answer awaited for a moment, so that the
-/// backend's log has no "lost connection"; but for an accepted STARTTLS, after which nothing but TLS
-/// may be said (RFC 3207, section 4). Before the banner nothing may be sent: RFC 5321 section
+/// backend's log has no "lost connection". Before the banner nothing may be sent: RFC 5321 section
 /// 4.3.1, and postscreen bans who speaks first.
 #[derive(Clone, Debug)]
 pub struct Dialogue {
@@ -97,10 +114,14 @@ impl Dialogue {
     /// A dialogue on a connection that was just made.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let stage = match settings.tls {
+            Tls::Implicit => Stage::Tls,
+            Tls::Off | Tls::StartTls => Stage::Banner,
+        };
         Self {
             settings,
             reader: Reader::default(),
-            stage: Stage::Banner,
+            stage,
             helo: false,
             outgoing: None,
             verdict: None,
@@ -117,16 +138,18 @@ impl Dialogue {
             let fallback = Verdict::NotServing(Reason::Closed { stage: self.stage });
             return Action::Done(self.verdict.clone().unwrap_or(fallback));
         }
-        Action::Read {
-            within: self.timeout(),
+        let within = self.timeout();
+        if self.stage == Stage::Tls {
+            return Action::Handshake { within };
         }
+        Action::Read { within }
     }
 
     /// How long the current reply may take.
     fn timeout(&self) -> Duration {
         let timeouts = &self.settings.timeouts;
         match self.stage {
-            Stage::Banner => timeouts.banner,
+            Stage::Banner | Stage::Tls => timeouts.banner,
             Stage::Quit => timeouts.quit,
             _ => timeouts.reply,
         }
@@ -134,7 +157,8 @@ impl Dialogue {
 
     /// Bytes that arrived.
     pub fn feed(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && !self.over {
+        // What came in clear after the answer to STARTTLS is no part of the dialogue (RFC 3207, section 6).
+        while !bytes.is_empty() && !self.over && self.stage != Stage::Tls {
             match self.reader.take(bytes) {
                 Ok((taken, reply)) => {
                     bytes = &bytes[taken..];
@@ -149,6 +173,20 @@ impl Dialogue {
                 }
             }
         }
+    }
+
+    /// The handshake of TLS is done.
+    pub fn secured(&mut self) {
+        self.reader = Reader::default();
+        match self.settings.tls {
+            Tls::Implicit => self.stage = Stage::Banner,
+            Tls::Off | Tls::StartTls => self.quit(Verdict::Up),
+        }
+    }
+
+    /// The handshake of TLS failed: the words of the one who ended it.
+    pub fn tls_failed(&mut self, error: &str) {
+        self.end(Verdict::NotServing(Reason::Tls(error.to_owned())));
     }
 
     /// The backend closed the connection.
@@ -166,7 +204,7 @@ impl Dialogue {
     pub fn timed_out(&mut self) {
         let (stage, after) = (self.stage, self.timeout());
         let verdict = Verdict::NotServing(Reason::TimedOut { stage, after });
-        if stage == Stage::Banner {
+        if matches!(stage, Stage::Banner | Stage::Tls) {
             self.end(verdict);
         } else {
             self.quit(verdict);
@@ -197,7 +235,7 @@ impl Dialogue {
                 self.send(Stage::Rset, "RSET");
             }
             (Stage::Rset, _) => self.end_well(),
-            (Stage::StartTls, 220) => self.end(Verdict::Up),
+            (Stage::StartTls, 220) => self.stage = Stage::Tls,
             // 454 is no overload here: its certificate or key is missing, and senders that insist on
             // TLS are turned away.
             (Stage::StartTls, code) if code != 421 => {
@@ -223,7 +261,7 @@ impl Dialogue {
     }
 
     fn greeted(&mut self, reply: &Reply) {
-        if self.settings.starttls && !reply.offers("STARTTLS") {
+        if self.settings.tls == Tls::StartTls && !reply.offers("STARTTLS") {
             self.quit(Verdict::NotServing(Reason::NoStartTls));
         } else if let Some(probe) = &self.settings.probe {
             let mail = format!("MAIL FROM:<{}>", probe.from);
@@ -236,7 +274,7 @@ impl Dialogue {
     /// All that was asked for was accepted, but for STARTTLS, which comes last.
     fn end_well(&mut self) {
         let accepted = self.verdict.as_ref().is_none_or(|all| *all == Verdict::Up);
-        if self.settings.starttls && accepted {
+        if self.settings.tls == Tls::StartTls && accepted {
             self.verdict = None;
             self.send(Stage::StartTls, "STARTTLS");
         } else {

@@ -8,7 +8,7 @@ const EHLO: &str = "250-mx\r\n250-STARTTLS\r\n250 SIZE 10240000\r\n";
 fn probing() -> Settings {
     Settings {
         helo: "lb.example".into(),
-        starttls: true,
+        tls: Tls::StartTls,
         probe: Some(Envelope {
             from: String::new(),
             to: "postmaster@example.com".into(),
@@ -21,10 +21,12 @@ fn probing() -> Settings {
 #[derive(Clone, Copy, Debug)]
 enum Server<'a> {
     Says(&'a str),
+    /// Does the handshake of TLS.
+    Secures,
     Closes,
     IsSilent,
 }
-use Server::{Closes, IsSilent, Says};
+use Server::{Closes, IsSilent, Says, Secures};
 
 /// Runs a dialogue against a script; gives the commands that were sent and the verdict. The script's
 /// end is an orderly close.
@@ -38,7 +40,13 @@ fn run(settings: Settings, script: &[Server<'_>]) -> (Vec<String>, Verdict) {
                 let line = String::from_utf8(bytes).unwrap();
                 sent.push(line.strip_suffix("\r\n").unwrap().to_owned());
             }
+            Action::Handshake { .. } => match script.next() {
+                Some(Secures) => dialogue.secured(),
+                Some(IsSilent) => dialogue.timed_out(),
+                Some(Says(_) | Closes) | None => dialogue.tls_failed("no handshake"),
+            },
             Action::Read { .. } => match script.next() {
+                Some(Secures) => panic!("a handshake that was not asked for: {sent:?}"),
                 Some(Says(text)) => dialogue.feed(text.as_bytes()),
                 Some(IsSilent) => dialogue.timed_out(),
                 Some(Closes) | None => dialogue.closed(),
@@ -74,7 +82,17 @@ fn a_probe_resets_and_never_sends_data() {
     let ok = Says("250 ok\r\n");
     let (sent, verdict) = run(
         probing(),
-        &[Says(BANNER), Says(EHLO), ok, ok, ok, Says("220 go\r\n")],
+        &[
+            Says(BANNER),
+            Says(EHLO),
+            ok,
+            ok,
+            ok,
+            // What follows in clear is no answer to anything (RFC 3207, section 6).
+            Says("220 go\r\n554 injected\r\n"),
+            Secures,
+            Says("221 bye\r\n"),
+        ],
     );
     assert_eq!(
         sent,
@@ -83,8 +101,8 @@ fn a_probe_resets_and_never_sends_data() {
             "MAIL FROM:<>",
             "RCPT TO:<postmaster@example.com>",
             "RSET",
-            // And nothing after its 220, which only TLS may follow.
             "STARTTLS",
+            "QUIT",
         ]
     );
     assert_eq!(verdict, Verdict::Up);
@@ -93,7 +111,7 @@ fn a_probe_resets_and_never_sends_data() {
 #[test]
 fn a_server_that_offers_starttls_and_refuses_it_does_not_serve() {
     let asking = Settings {
-        starttls: true,
+        tls: Tls::StartTls,
         ..Settings::default()
     };
     let refusal = "454 4.7.0 TLS not available due to local problem";
@@ -124,6 +142,52 @@ fn a_server_that_offers_starttls_and_refuses_it_does_not_serve() {
         matches!(verdict, Verdict::NotServing(Reason::TimedOut { .. })),
         "{verdict:?}"
     );
+}
+
+#[test]
+fn a_server_whose_handshake_fails_does_not_serve() {
+    let asking = |tls| Settings {
+        tls,
+        ..Settings::default()
+    };
+    let failed = Verdict::NotServing(Reason::Tls("no handshake".to_owned()));
+    let after_starttls = [Says(BANNER), Says(EHLO), Says("220 go\r\n"), Closes];
+    let (sent, verdict) = run(asking(Tls::StartTls), &after_starttls);
+    assert_eq!(
+        (sent.last().unwrap().as_str(), &verdict),
+        ("STARTTLS", &failed)
+    );
+    // A plain server where TLS is spoken first: its banner is no handshake.
+    let (sent, verdict) = run(asking(Tls::Implicit), &[Says(BANNER)]);
+    assert_eq!((sent.len(), verdict), (0, failed));
+    let (_, verdict) = run(asking(Tls::Implicit), &[IsSilent]);
+    let in_time = |verdict: &Verdict| {
+        matches!(
+            verdict,
+            Verdict::NotServing(Reason::TimedOut {
+                stage: Stage::Tls,
+                ..
+            })
+        )
+    };
+    assert!(in_time(&verdict), "{verdict:?}");
+}
+
+#[test]
+fn implicit_tls_comes_before_the_banner() {
+    let settings = Settings {
+        tls: Tls::Implicit,
+        ..Settings::default()
+    };
+    let script = [
+        Secures,
+        Says(BANNER),
+        Says("250 mx\r\n"),
+        Says("221 bye\r\n"),
+    ];
+    let (sent, verdict) = run(settings, &script);
+    assert_eq!(sent, ["EHLO localhost", "QUIT"]);
+    assert_eq!(verdict, Verdict::Up);
 }
 
 #[test]

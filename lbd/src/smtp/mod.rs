@@ -9,7 +9,7 @@ mod reply;
 mod rise_fall;
 mod verdict;
 
-pub use dialogue::{Action, Dialogue, Envelope, Settings, Timeouts};
+pub use dialogue::{Action, Dialogue, Envelope, Settings, Timeouts, Tls};
 pub use reply::{MAX_LINE_BYTES, MAX_LINES};
 pub use rise_fall::{Health, RiseFall};
 pub use verdict::{NoConnection, Reason, Stage, Verdict};

@@ -18,6 +18,8 @@ pub enum Stage {
     Rset,
     /// After STARTTLS.
     StartTls,
+    /// In the handshake of TLS.
+    Tls,
     /// After QUIT.
     Quit,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Stage {
             Self::Rcpt => "RCPT TO",
             Self::Rset => "RSET",
             Self::StartTls => "STARTTLS",
+            Self::Tls => "the TLS handshake",
             Self::Quit => "QUIT",
         })
     }
@@ -123,6 +126,9 @@ pub enum Reason {
         /// How long it was waited for.
         after: Duration,
     },
+    /// The handshake of TLS failed.
+    #[error("its TLS handshake fails: {0}")]
+    Tls(String),
     /// STARTTLS was asked for and EHLO does not offer it.
     #[error("it does not offer STARTTLS")]
     NoStartTls,

@@ -238,6 +238,7 @@ fn health(mut t: Table<'_>) -> Health {
         panic_threshold: t.optional("panic_threshold", Some(1.0), values::fraction(0.01..=1.0)),
         port: t.optional("port", None, values::port),
         helo: t.optional("helo", None, values::protocol_word),
+        tls: t.optional("tls", None, choice::read),
         starttls: t.or("starttls", false, values::boolean),
         recipient: t.optional("recipient", None, values::protocol_word),
     };

@@ -12,5 +12,6 @@ pub(in crate::daemon) mod session_lifetimes;
 pub(in crate::daemon) mod suspects;
 pub(in crate::daemon) mod suspicion;
 pub(in crate::daemon) mod sweep;
+mod tls;
 pub(in crate::daemon) mod tunnel;
 pub(in crate::daemon) mod weigh;

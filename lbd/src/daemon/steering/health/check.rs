@@ -4,10 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::super::tls;
 use super::{Probe, Target};
 use crate::smtp::{Action, Dialogue, NoConnection, Reason, Settings, Verdict};
 
@@ -97,9 +98,16 @@ fn no_connection(error: &io::Error, said: String) -> Verdict {
     }
 }
 
+/// A connection, in clear or in TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// Does what the dialogue says until it is over.
-async fn talk(mut stream: TcpStream, settings: Settings, deadline: Instant) -> Verdict {
+async fn talk(stream: TcpStream, settings: Settings, deadline: Instant) -> Verdict {
     let quit = settings.timeouts.quit;
+    let peer = stream.peer_addr().ok();
+    let mut stream: Box<dyn Stream> = Box::new(stream);
     let mut dialogue = Dialogue::new(settings);
     let mut asked = Instant::now();
     loop {
@@ -131,7 +139,29 @@ async fn talk(mut stream: TcpStream, settings: Settings, deadline: Instant) -> V
                     Err(_) => dialogue.timed_out(),
                 }
             }
-            Action::Done(verdict) => return verdict,
+            Action::Handshake { within } => {
+                asked = Instant::now();
+                let end = deadline.min(asked + within);
+                let clear = std::mem::replace(&mut stream, Box::new(tokio::io::empty()));
+                let handshake = async {
+                    let peer = peer.ok_or(io::ErrorKind::NotConnected)?;
+                    tls::handshake(clear, peer.ip()).await
+                };
+                match timeout_at(end, handshake).await {
+                    Ok(Ok(secured)) => {
+                        stream = Box::new(secured);
+                        asked = Instant::now();
+                        dialogue.secured();
+                    }
+                    Ok(Err(error)) => dialogue.tls_failed(&error.to_string()),
+                    Err(_) => dialogue.timed_out(),
+                }
+            }
+            Action::Done(verdict) => {
+                // Within TLS an end without a word is an error of the other side's log.
+                let _ = timeout_at(Instant::now() + quit, stream.shutdown()).await;
+                return verdict;
+            }
         }
     }
 }

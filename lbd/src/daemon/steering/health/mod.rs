@@ -22,7 +22,7 @@ use crate::{
     config::{self, Backend, Config},
     daemon::clock,
     policy::HealthState,
-    smtp::{Envelope, Health, NoConnection, RiseFall, Settings, Timeouts, Verdict},
+    smtp::{Envelope, Health, NoConnection, RiseFall, Settings, Timeouts, Tls, Verdict},
 };
 use check::Stack;
 use pulse::Pulses;
@@ -105,7 +105,11 @@ fn target(config: &Config, backend: &Backend) -> Target {
         config::Check::Tcp => Probe::Tcp,
         config::Check::Smtp => Probe::Smtp(Settings {
             helo: health.helo.clone().unwrap_or(config.node.name.clone()),
-            starttls: health.starttls,
+            tls: match health.tls_on(port) {
+                config::HealthTls::Implicit => Tls::Implicit,
+                config::HealthTls::StartTls => Tls::StartTls,
+                config::HealthTls::Off => Tls::Off,
+            },
             probe: health.recipient.clone().map(|to| Envelope {
                 from: String::new(),
                 to,

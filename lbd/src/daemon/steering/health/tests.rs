@@ -1,4 +1,4 @@
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -149,18 +149,21 @@ fn what_is_not_checked_is_up() {
     });
 }
 
-#[test]
-fn the_configuration_says_what_to_check() {
-    let config = |health: &str, backend: &str| {
-        let text = format!(
-            "node: {{name: mx1, interfaces: [eth0]}}\n\
+/// The target that a configuration gives.
+fn configured(health: &str, backend: &str) -> Target {
+    let text = format!(
+        "node: {{name: mx1, interfaces: [eth0]}}\n\
              cluster:\n  virtual_router_id: 51\n  virtual_addresses: [192.0.2.25/24]\n  \
              ports: [587]\n  health: {{{health}}}\n  sites:\n    - name: here\n      \
              backends:\n        - {{name: mx2, address: 192.0.2.12{backend}}}\n"
-        );
-        let config = Config::parse(&text, "test").unwrap_or_else(|errors| panic!("{errors:?}"));
-        targets(&config).remove(0)
-    };
+    );
+    let config = Config::parse(&text, "test").unwrap_or_else(|errors| panic!("{errors:?}"));
+    targets(&config).remove(0)
+}
+
+#[test]
+fn the_configuration_says_what_to_check() {
+    let config = configured;
     let plain = config("", "");
     assert_eq!(plain.address, "192.0.2.12:587".parse().unwrap());
     let Probe::Smtp(settings) = plain.probe else {
@@ -190,12 +193,111 @@ fn the_configuration_says_what_to_check() {
         panic!("a recipient needs the dialogue");
     };
     assert_eq!(
-        (settings.helo.as_str(), settings.starttls),
-        ("lb.example", true)
+        (settings.helo.as_str(), settings.tls),
+        ("lb.example", Tls::StartTls)
     );
     let envelope = Envelope {
         from: String::new(),
         to: "a@b.example".into(),
     };
     assert_eq!(settings.probe, Some(envelope));
+}
+
+#[test]
+fn tls_follows_from_the_port_unless_it_is_named() {
+    for (health, expected) in [
+        ("", Tls::Off),
+        ("port: 465", Tls::Implicit),
+        ("port: 465, starttls: true", Tls::StartTls),
+        ("port: 465, tls: off", Tls::Off),
+        ("tls: implicit", Tls::Implicit),
+        ("tls: starttls", Tls::StartTls),
+        ("tls: null, port: 465", Tls::Implicit),
+    ] {
+        let Probe::Smtp(settings) = configured(health, "").probe else {
+            panic!("the dialogue is the default");
+        };
+        assert_eq!(settings.tls, expected, "{health}");
+    }
+}
+
+/// A server that answers one visitor in TLS, by STARTTLS or at once, and says what it was told within.
+async fn secured_server(listener: TcpListener, tls: Tls) -> String {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    if tls == Tls::StartTls {
+        let mut commands = BufReader::new(&mut stream);
+        for answer in ["220 mx\r\n", "250-mx\r\n250 STARTTLS\r\n", "220 go\r\n"] {
+            commands
+                .get_mut()
+                .write_all(answer.as_bytes())
+                .await
+                .unwrap();
+            if answer != "220 go\r\n" {
+                commands.read_line(&mut String::new()).await.unwrap();
+            }
+        }
+    }
+    let Ok(stream) = super::super::tls::tests::acceptor().accept(stream).await else {
+        return "no handshake".to_owned();
+    };
+    let mut commands = BufReader::new(stream);
+    let mut said = String::new();
+    if tls == Tls::Implicit {
+        for answer in ["220 mx\r\n", "250 mx\r\n"] {
+            commands
+                .get_mut()
+                .write_all(answer.as_bytes())
+                .await
+                .unwrap();
+            commands.read_line(&mut said).await.unwrap();
+        }
+    } else {
+        commands.read_line(&mut said).await.unwrap();
+    }
+    commands.get_mut().write_all(b"221 bye\r\n").await.unwrap();
+    // An end without close_notify would be an error here.
+    commands.read_line(&mut said).await.unwrap();
+    said
+}
+
+#[test]
+fn a_check_does_a_whole_handshake_and_leaves_by_quit_within_it() {
+    for (tls, expected) in [
+        (Tls::Implicit, "EHLO localhost\r\nQUIT\r\n"),
+        (Tls::StartTls, "QUIT\r\n"),
+    ] {
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut secured = target(listener.local_addr().unwrap());
+            secured.probe = Probe::Smtp(Settings {
+                tls,
+                ..Settings::default()
+            });
+            let check = check::check(&secured, |_| {});
+            let server = secured_server(listener, tls);
+            let (verdict, said) = futures_util::future::join(check, server).await;
+            assert_eq!(verdict, Verdict::Up, "{tls:?}");
+            assert_eq!(said, expected, "{tls:?}");
+        });
+    }
+}
+
+#[test]
+fn a_server_that_speaks_no_tls_where_it_should_does_not_serve() {
+    block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut clear = target(listener.local_addr().unwrap());
+        clear.probe = Probe::Smtp(Settings {
+            tls: Tls::Implicit,
+            ..Settings::default()
+        });
+        let (verdict, ()) = futures_util::future::join(check::check(&clear, |_| {}), async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"220 mx ESMTP\r\n").await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        })
+        .await;
+        assert!(matches!(&verdict, Verdict::NotServing(_)), "{verdict:?}");
+        assert!(verdict.to_string().contains("TLS handshake"), "{verdict}");
+    });
 }

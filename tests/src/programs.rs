@@ -1,8 +1,8 @@
 //! Programs of this machine that only some tests use.
 use std::{env, path::PathBuf};
 
-/// A program on PATH, where Debian keeps those that a user's PATH leaves out, or in one of LLVM's own
-/// folders, the newest of them.
+/// A program on PATH, where Debian keeps those that a user's PATH leaves out, in FRR's own folder, or in
+/// one of LLVM's, the newest of them.
 #[must_use]
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -17,7 +17,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
     versions.sort();
     let versions = versions.into_iter().rev().map(|folder| folder.join("bin"));
     env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .chain(["/usr/sbin".into(), "/sbin".into(), "/usr/lib/frr".into()])
         .chain(versions)
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())

@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub mod figures;
+pub mod frr;
 mod node;
 pub mod packets;
 mod probe;

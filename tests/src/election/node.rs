@@ -33,6 +33,8 @@ pub struct Setup {
     pub centiseconds: u16,
     /// Whether a higher priority takes over.
     pub preempt: bool,
+    /// Whether keepalived has the addresses on an interface with the virtual router's MAC.
+    pub virtual_mac: bool,
 }
 
 impl Setup {
@@ -43,6 +45,7 @@ impl Setup {
             vips: vips.to_vec(),
             centiseconds,
             preempt: true,
+            virtual_mac: false,
         }
     }
 }
@@ -180,10 +183,15 @@ fn lbd_config(setup: &Setup, priority: u8) -> String {
 fn keepalived_config(setup: &Setup, priority: u8) -> String {
     let vips: Vec<String> = setup.vips.iter().map(|vip| format!("    {vip}")).collect();
     let nopreempt = if setup.preempt { "" } else { "  nopreempt\n" };
+    let virtual_mac = if setup.virtual_mac {
+        "  use_vmac vrrp.51\n"
+    } else {
+        ""
+    };
     format!(
         "global_defs {{\n  router_id lab\n  vrrp_version 3\n}}\nvrrp_instance V {{\n  state BACKUP\n  \
          interface {INTERFACE}\n  virtual_router_id 51\n  priority {priority}\n  advert_int {}.{:02}\n\
-         {nopreempt}  virtual_ipaddress {{\n{}\n  }}\n}}\n",
+         {nopreempt}{virtual_mac}  virtual_ipaddress {{\n{}\n  }}\n}}\n",
         setup.centiseconds / 100,
         setup.centiseconds % 100,
         vips.join("\n"),

@@ -117,6 +117,20 @@ pub const TABLE: &[Program] = &[
         &[Test],
     ),
     row(
+        "vrrpd",
+        Package("frr"),
+        "a VRRP peer with a MAC of its own",
+        NONE,
+        &[Test],
+    ),
+    row(
+        "zebra",
+        Package("frr"),
+        "that peer's way to the kernel",
+        NONE,
+        &[Test],
+    ),
+    row(
         "haproxy",
         Package("haproxy"),
         "a balancer to work with and to compare with",

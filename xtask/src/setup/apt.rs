@@ -7,7 +7,7 @@ use super::{find, say};
 use crate::{is_root, process};
 
 /// Services that begin to run when their package is installed; the tests want their programs only.
-const SERVICES: [&str; 2] = ["postfix", "keepalived"];
+const SERVICES: [&str; 3] = ["postfix", "keepalived", "frr"];
 /// Where Debian is fetched from when this machine does not say.
 const MIRROR: &str = "http://deb.debian.org/debian";
 const ENVIRONMENT: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("LC_ALL", "C")];

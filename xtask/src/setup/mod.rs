@@ -84,7 +84,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"llvm-"))
         .map(|entry| entry.path().join("bin"));
     env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .chain(["/usr/sbin".into(), "/sbin".into(), "/usr/lib/frr".into()])
         .chain(aside::programs())
         .chain(llvm)
         .map(|folder| folder.join(name))

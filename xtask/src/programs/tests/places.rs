@@ -70,6 +70,8 @@ const VARIABLES: &[(&str, &str, &[&str])] = &[
     ("tests/src/lab/host.rs", "program", &[]),
     ("tests/tests/lab.rs", "env!(\"CARGO_BIN_EXE_lbd-lab\")", &[]),
     ("tests/src/election/node.rs", "elect_node", &[]),
+    ("tests/src/election/frr.rs", "zebra", &["zebra"]),
+    ("tests/src/election/frr.rs", "vrrpd", &["vrrpd"]),
     ("tests/src/cluster/mod.rs", "&self.binary", &[]),
     ("tests/tests/", "lbd_binary().unwrap()", &[]),
     (

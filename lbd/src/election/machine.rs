@@ -319,7 +319,11 @@ impl Machine {
                 if master.advert_ns <= now_ns {
                     master.advert_ns = now_ns + master.pace.ns();
                 }
-                self.advertise(out);
+                if self.is_mute() {
+                    self.hold_lease(out);
+                } else {
+                    self.advertise(out);
+                }
                 self.ask_witnesses(out);
             }
         }

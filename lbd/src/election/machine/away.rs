@@ -16,6 +16,9 @@
 //!   them for a second. When two of them were heard and now none is for a master-down interval, this
 //!   box is cut off. (One that falls silent may as well be off itself.) The first sign of life after
 //!   that has it ask who has the virtual addresses, and an answer by another box is a rival.
+//!   It may be deaf and still be heard, where frames are lost on the way in alone: its adverts would keep
+//!   every successor away from addresses at which it hears nobody. So it says priority 0 once and then
+//!   nothing until it hears again. It holds its lease on: where the others are off, it serves.
 //! - **A lease that ended** while the daemon or the box slept: [`Machine::lose_lease`].
 //!
 //! Without a cluster channel there are no sessions to fetch, and a rival is answered as in VRRP.
@@ -24,6 +27,7 @@ use std::net::IpAddr;
 use super::{Machine, State};
 use crate::election::timing::master_down_ns;
 use crate::election::{Notice, Output, WhyBackup};
+use crate::units::Priority;
 
 /// Silence after which a master asks whether anybody is there, and at least so long between two
 /// questions.
@@ -97,6 +101,7 @@ impl Machine {
     pub(super) fn ask_witnesses(&mut self, out: &mut Vec<Output>) {
         let (now_ns, interval) = (self.now_ns, self.config.interval);
         let contact = &mut self.contact;
+        let was_isolated = contact.isolated;
         let is_due = |at: Option<u64>| at.is_none_or(|at| now_ns - at >= ASK_NS);
         if !is_due(contact.last_ns()) || !is_due(contact.asked_ns) {
             return;
@@ -113,7 +118,17 @@ impl Machine {
         // The next one in turn; all of them once one is missed.
         let all = contact.questions > 0;
         contact.questions = contact.questions.saturating_add(1);
+        if contact.isolated && !was_isolated {
+            self.send(Priority::STOPPING, out);
+        }
         out.push(Output::AskWitnesses { all });
+    }
+
+    /// Whether this master keeps silent because it hears nobody. One that has just become master has to
+    /// be found, by its first adverts and announcements.
+    pub(super) fn is_mute(&self) -> bool {
+        let down_ns = master_down_ns(self.config.priority, self.config.interval);
+        self.contact.isolated && self.now_ns - self.since_ns >= down_ns
     }
 
     /// Another box was heard, in whatever way.

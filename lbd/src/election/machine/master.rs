@@ -67,14 +67,20 @@ impl Machine {
 
     /// Sends an advert and holds the lease that it earns.
     pub(super) fn advertise(&mut self, out: &mut Vec<Output>) {
-        let (now_ns, interval, priority) = (self.now_ns, self.config.interval, self.priority());
+        if self.is_master() {
+            self.send(self.priority(), out);
+            self.hold_lease(out);
+        }
+    }
+
+    pub(super) fn hold_lease(&mut self, out: &mut Vec<Output>) {
+        let (now_ns, interval) = (self.now_ns, self.config.interval);
         let State::Master(master) = &mut self.state else {
             return;
         };
         master.lease_before_ns = master.lease_until_ns;
         master.lease_until_ns = now_ns + lease_ns(interval);
         let until_ns = master.lease_until_ns;
-        self.send(priority, out);
         out.push(Output::HoldLease { until_ns });
     }
 
@@ -102,10 +108,12 @@ impl Machine {
     }
 
     pub(super) fn announce(&mut self, out: &mut Vec<Output>) {
+        let is_mute = self.is_mute();
         if let State::Master(master) = &mut self.state
             && master
                 .announcements
                 .take(self.now_ns, &self.config.announce)
+            && !is_mute
         {
             self.counters.announcements += 1;
             out.push(Output::Announce);

@@ -118,6 +118,29 @@ fn a_master_that_hears_nobody_of_two_is_isolated_and_asks_for_the_vip_when_it_he
 }
 
 #[test]
+fn a_master_that_hears_nobody_says_priority_0_once_and_is_silent_until_it_hears_again() {
+    let (mut machine, now) = master(ours());
+    handle(&mut machine, now + MS, alive(GATEWAY));
+    handle(&mut machine, now + MS, alive(LOW));
+    let before = words(&run(&mut machine, now + 2 * SECOND));
+    assert!(before.contains("advert 150, hold"), "{before}");
+    let said = words(&run(&mut machine, now + 20 * SECOND));
+    let (before, after) = said.split_once("advert 0").unwrap();
+    assert!(before.contains("isolated"), "{said}");
+    for word in ["advert", "announce"] {
+        assert!(!after.contains(word), "{word}: {said}");
+    }
+    assert!(
+        after.contains("hold"),
+        "it serves where it is alone: {said}"
+    );
+    let back = now + 20 * SECOND;
+    handle(&mut machine, back, alive(GATEWAY));
+    let said = words(&run(&mut machine, back + SECOND));
+    assert!(said.starts_with("advert 150, hold"), "{said}");
+}
+
+#[test]
 fn back_from_isolation_it_stays_master_where_nobody_has_the_vip() {
     let (mut machine, now) = master(ours());
     handle(&mut machine, now + MS, alive(GATEWAY));

@@ -62,6 +62,8 @@ mod flag {
     pub(super) const REPEATS: u8 = 16;
     pub(super) const EDITION: u8 = 32;
     pub(super) const TELLS_SESSIONS: u8 = 64;
+    pub(super) const HEARS: u8 = 128;
+    pub(super) const OF_HELLO: u8 = WANT_TABLE | EDITION | TELLS_SESSIONS | HEARS;
 }
 
 /// A node, by its name.
@@ -103,6 +105,8 @@ pub enum Body {
         edition: Option<Edition>,
         /// What my own kernel says of its sessions is in my stream and in my table.
         tells_sessions: bool,
+        /// I have heard you just now.
+        hears: bool,
         /// Tell me again what these said.
         missing: Vec<Missing>,
     },
@@ -189,12 +193,14 @@ impl Datagram {
                 want_table,
                 edition,
                 tells_sessions,
+                hears,
                 missing,
             } => {
                 let edition = u8::from(edition.is_some()) * flag::EDITION;
                 let tells = u8::from(*tells_sessions) * flag::TELLS_SESSIONS;
                 let flags = u8::from(*want_table) * flag::WANT_TABLE;
-                (kind::HELLO, flags | edition | tells, missing.len())
+                let hears = u8::from(*hears) * flag::HEARS;
+                (kind::HELLO, flags | edition | tells | hears, missing.len())
             }
             Body::Flows {
                 part,
@@ -312,25 +318,24 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
     let sequence = u64::from_be_bytes(take(&mut message)?);
     let count = u16::from_be_bytes(take(&mut message)?);
     let body = match kind {
-        kind::HELLO if flags & !(flag::WANT_TABLE | flag::EDITION | flag::TELLS_SESSIONS) == 0 => {
-            Body::Hello {
-                want_table: flags & flag::WANT_TABLE != 0,
-                tells_sessions: flags & flag::TELLS_SESSIONS != 0,
-                edition: if flags & flag::EDITION == 0 {
-                    None
-                } else {
-                    Some(Edition::parse(&mut message)?)
-                },
-                missing: (0..count)
-                    .map(|_| {
-                        Some(Missing {
-                            first: u64::from_be_bytes(take(&mut message)?),
-                            count: u32::from_be_bytes(take(&mut message)?),
-                        })
+        kind::HELLO if flags & !flag::OF_HELLO == 0 => Body::Hello {
+            want_table: flags & flag::WANT_TABLE != 0,
+            tells_sessions: flags & flag::TELLS_SESSIONS != 0,
+            hears: flags & flag::HEARS != 0,
+            edition: if flags & flag::EDITION == 0 {
+                None
+            } else {
+                Some(Edition::parse(&mut message)?)
+            },
+            missing: (0..count)
+                .map(|_| {
+                    Some(Missing {
+                        first: u64::from_be_bytes(take(&mut message)?),
+                        count: u32::from_be_bytes(take(&mut message)?),
                     })
-                    .collect::<Option<_>>()?,
-            }
-        }
+                })
+                .collect::<Option<_>>()?,
+        },
         kind::FLOWS => {
             let repeats = if flags & flag::REPEATS == 0 {
                 None

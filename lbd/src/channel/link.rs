@@ -23,6 +23,8 @@ const REPEATS: usize = 2048;
 const RETIRED: usize = 32;
 /// A peer that is silent for so long is sent no flows.
 const SILENT_NS: u64 = 3_000_000_000;
+/// A peer that was heard before that long is not told that it is heard.
+const HEARS_NS: u64 = 700_000_000;
 /// Between two lists of what is missing: what was asked for has had the time to come.
 const ASK_NS: u64 = 50_000_000;
 /// After so long without what was missing first, the table is asked for.
@@ -62,6 +64,8 @@ pub(super) struct Link {
     heard: Option<(Epoch, Window)>,
     retired: VecDeque<Epoch>,
     pub(super) heard_ns: Option<u64>,
+    /// When the peer last said that it hears this node.
+    pub(super) confirmed_ns: Option<u64>,
     pub(super) hello_ns: Option<u64>,
     pub(super) answered_ns: Option<u64>,
     /// The configuration that it has, as it said last.
@@ -109,6 +113,7 @@ impl Link {
             heard: None,
             retired: VecDeque::new(),
             heard_ns: None,
+            confirmed_ns: None,
             hello_ns: None,
             answered_ns: None,
             edition: None,
@@ -138,6 +143,12 @@ impl Link {
             && self
                 .heard_ns
                 .is_some_and(|heard| now_ns.saturating_sub(heard) < SILENT_NS)
+    }
+
+    /// Whether it was heard just now, as it is told: two of its hellos may be lost.
+    pub(super) fn is_heard(&self, now_ns: u64) -> bool {
+        self.heard_ns
+            .is_some_and(|heard| now_ns.saturating_sub(heard) < HEARS_NS)
     }
 
     /// Whether the peer has said all that it may for now.

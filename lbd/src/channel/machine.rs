@@ -99,6 +99,9 @@ pub struct PeerStatus {
     pub address: SocketAddr,
     /// When it was last heard; `None` when never.
     pub heard_ns: Option<u64>,
+    /// When it last said that it hears this node; `None` when never. A box to which all frames are lost is
+    /// heard, and says nothing of the kind (compare RFC 5880, section 6.2).
+    pub confirmed_ns: Option<u64>,
     /// Whether this node has all its flows.
     pub complete: bool,
     /// The configuration that it has, as it said last.
@@ -202,6 +205,7 @@ impl Channel {
             name: link.name.clone(),
             address: link.address,
             heard_ns: link.heard_ns,
+            confirmed_ns: link.confirmed_ns,
             complete: link.table == Table::Complete,
             edition: link.edition,
             is_leaving: link.is_leaving,
@@ -248,9 +252,13 @@ impl Channel {
                 want_table,
                 edition,
                 tells_sessions,
+                hears,
                 missing,
             } => {
                 link.edition = edition;
+                if hears {
+                    link.confirmed_ns = Some(now_ns);
+                }
                 link.note_tells_sessions(tells_sessions);
                 if want_table && link.begin_table() {
                     outputs.push(Output::TableWanted { peer: link.id });
@@ -382,7 +390,7 @@ impl Channel {
             .is_none_or(|answered| now_ns.saturating_sub(answered) >= ANSWER_NS);
         if is_due {
             link.answered_ns = Some(now_ns);
-            let hello = self.hello_body(false, Vec::new());
+            let hello = self.hello_body(index, false, Vec::new(), now_ns);
             return Ok(vec![self.signed(
                 index,
                 Some(datagram.epoch),
@@ -401,7 +409,7 @@ impl Channel {
             self.counters.lost += link.give_up_if_vain(now_ns);
             if let Some(missing) = link.ask_if_due(now_ns) {
                 let epoch = link.epoch();
-                let ask = self.hello_body(false, missing);
+                let ask = self.hello_body(index, false, missing, now_ns);
                 outputs.push(self.signed(index, epoch, ask, Content::Word));
             }
             let link = &mut self.links[index];
@@ -633,15 +641,22 @@ impl Channel {
         let epoch = link.epoch();
         let want_table = link.wants_table();
         self.counters.tables_asked += u64::from(want_table);
-        let body = self.hello_body(want_table, Vec::new());
+        let body = self.hello_body(index, want_table, Vec::new(), now_ns);
         self.signed(index, epoch, body, Content::Word)
     }
 
-    fn hello_body(&self, want_table: bool, missing: Vec<Missing>) -> Body {
+    fn hello_body(
+        &self,
+        index: usize,
+        want_table: bool,
+        missing: Vec<Missing>,
+        now_ns: u64,
+    ) -> Body {
         Body::Hello {
             want_table,
             edition: self.edition,
             tells_sessions: self.tells_sessions,
+            hears: self.links[index].is_heard(now_ns),
             missing,
         }
     }

@@ -40,6 +40,7 @@ fn hello(want_table: bool) -> Body {
         want_table,
         edition: None,
         tells_sessions: false,
+        hears: false,
         missing: Vec::new(),
     }
 }
@@ -138,17 +139,18 @@ fn any_body() -> impl Strategy<Value = Body> {
         (
             any::<bool>(),
             any::<Option<(u64, u64)>>(),
-            any::<bool>(),
+            any::<(bool, bool)>(),
             proptest::collection::vec(missing, 0..64)
         )
-            .prop_map(
-                |(want_table, edition, tells_sessions, missing)| Body::Hello {
+            .prop_map(|(want_table, edition, (tells_sessions, hears), missing)| {
+                Body::Hello {
                     want_table,
                     tells_sessions,
+                    hears,
                     edition: edition.map(|(number, digest)| Edition { number, digest }),
-                    missing
+                    missing,
                 }
-            ),
+            }),
         Just(Body::Gone),
         Just(Body::Leaving),
         (
@@ -740,6 +742,28 @@ fn a_peer_that_leaves_is_known_to_until_it_starts_again() {
     talk(&mut nodes, hello, 3 * SECOND, NEVER);
     tick(&mut nodes, 3 * SECOND, 50, || false);
     assert!(!is_leaving(&nodes));
+}
+
+/// Frames to one of them are lost, those from it are not.
+#[test]
+fn a_peer_that_is_heard_and_hears_nothing_confirms_nothing() {
+    let mut nodes = pair();
+    tick(&mut nodes, 0, 50, || false);
+    let peer = |nodes: &[Node; 2], index: usize| nodes[index].channel.peers()[0].clone();
+    for index in [0, 1] {
+        assert!(peer(&nodes, index).confirmed_ns > Some(SECOND / 2));
+    }
+    for nth in 50..150 {
+        let now_ns = nth * SECOND / 50;
+        let outputs = nodes[1].channel.tick(now_ns);
+        deliver(&mut nodes, 1, outputs, now_ns, &mut || false);
+        drop(nodes[0].channel.tick(now_ns));
+    }
+    let deaf = peer(&nodes, 0);
+    assert!(deaf.heard_ns > Some(5 * SECOND / 2), "{deaf:?}");
+    assert!(deaf.confirmed_ns < Some(2 * SECOND), "{deaf:?}");
+    tick(&mut nodes, 3 * SECOND, 50, || false);
+    assert!(peer(&nodes, 0).confirmed_ns > Some(7 * SECOND / 2));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! once and which takes a living one a round trip.
 use crate::policy::{Sign, Suspect};
 
-/// A peer says hello several times a second; a second without a word is a sign.
+/// A peer says hello several times a second; a second without a word that this node is heard is a sign.
 pub(in crate::daemon) const CHANNEL_SILENCE_NS: u64 = 1_000_000_000;
 
 /// A box whose lbd has said that it stops, and was silent for so long, has no virtual address any more.
@@ -15,7 +15,7 @@ pub(in crate::daemon) const LEFT_NS: u64 = 5_000_000_000;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(in crate::daemon) struct Suspicion {
     suspect: Option<Suspect>,
-    /// When its lbd was last heard on the channel; 0 when never.
+    /// When its lbd was last heard on the channel to say that it hears this node; 0 when never.
     heard_ns: u64,
     /// The silence after this word of its lbd is explained: the box answers without it.
     excused_ns: u64,

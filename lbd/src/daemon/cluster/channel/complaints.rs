@@ -95,6 +95,7 @@ mod tests {
             name: name.to_owned(),
             address: "192.0.2.12:9426".parse().unwrap(),
             heard_ns: None,
+            confirmed_ns: None,
             complete: true,
             edition: None,
             is_leaving: false,

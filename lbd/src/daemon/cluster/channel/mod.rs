@@ -76,7 +76,7 @@ pub(in crate::daemon) enum Event {
     },
 }
 
-/// A peer's last word.
+/// A peer's last word that it hears this node.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::daemon) struct Heard {
     /// Whose.
@@ -291,13 +291,14 @@ impl ChannelHandle {
         &self.addresses
     }
 
-    /// When each peer was last heard.
+    /// When each peer last said that it hears this node. Who is heard and hears nothing is as good as
+    /// silent: no session reaches it.
     pub(in crate::daemon) fn heard(&self) -> Vec<Heard> {
         let peers = self.peers().into_iter();
         peers
             .map(|peer| Heard {
                 address: peer.address.ip(),
-                at_ns: peer.heard_ns.unwrap_or(0),
+                at_ns: peer.confirmed_ns.unwrap_or(0),
                 is_leaving: peer.is_leaving,
             })
             .collect()

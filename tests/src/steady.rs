@@ -1,6 +1,6 @@
 //! New sessions at a steady rate, each with what became of it and how long that took.
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -31,6 +31,71 @@ pub struct Ended {
     pub took: Duration,
     /// By whom it was served; else what became of it.
     pub outcome: Result<String, String>,
+}
+
+/// What the death of a box, or anything else at one moment, has cost.
+#[derive(Clone, Debug)]
+pub struct Cost {
+    /// From the cut until another box was master; nothing where the master lives.
+    pub takeover: Duration,
+    /// Sessions begun after the cut.
+    pub new: usize,
+    /// Those of them that failed.
+    pub failed: Vec<Ended>,
+    /// The longest of those that were served, beyond the time until the takeover.
+    pub slowest_beyond: Duration,
+    /// Those that took longer than 3 s beyond it.
+    pub slow: usize,
+    /// From the cut until the last session was begun that failed or took longer than 1 s.
+    pub until_well: Duration,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "takeover after {:.2} s; of {} new sessions {} failed, {} took longer than 3 s beyond it, the \
+             slowest {:.2} s; all was well {:.1} s after the cut",
+            self.takeover.as_secs_f64(),
+            self.new,
+            self.failed.len(),
+            self.slow,
+            self.slowest_beyond.as_secs_f64(),
+            self.until_well.as_secs_f64()
+        )
+    }
+}
+
+impl Cost {
+    /// Of all that have ended, what was begun after `cut`; from `master` on it could be served.
+    #[must_use]
+    pub fn of(ended: &[Ended], cut: Instant, master: Instant) -> Self {
+        let takeover = master.saturating_duration_since(cut);
+        let new = || ended.iter().filter(|ended| ended.began >= cut);
+        // Before the takeover nobody could have served it.
+        let beyond = |ended: &Ended| {
+            let end = ended.began + ended.took;
+            end.saturating_duration_since(ended.began.max(master))
+        };
+        let is_well = |ended: &Ended| ended.outcome.is_ok() && ended.took < Duration::from_secs(1);
+        let served = || new().filter(|ended| ended.outcome.is_ok());
+        let last_bad = new()
+            .filter(|ended| !is_well(ended))
+            .map(|ended| ended.began);
+        Self {
+            takeover,
+            new: new().count(),
+            failed: new()
+                .filter(|ended| ended.outcome.is_err())
+                .cloned()
+                .collect(),
+            slowest_beyond: served().map(beyond).max().unwrap_or_default(),
+            slow: served()
+                .filter(|ended| beyond(ended) > Duration::from_secs(3))
+                .count(),
+            until_well: last_bad.max().map_or(Duration::ZERO, |last| last - cut),
+        }
+    }
 }
 
 /// The sender; it ends with [`Self::finish`].

@@ -1,7 +1,6 @@
 //! Boxes that are cut off beyond their carrier while they are directors and backends at once: not the
 //! daemon dies, the box does, and comes back as it was.
 use std::{
-    fmt,
     net::{IpAddr, SocketAddr},
     thread,
     time::{Duration, Instant},
@@ -9,30 +8,37 @@ use std::{
 
 use lbd_tests::{
     cluster::{Cluster, Settings, Status},
-    lab::{Cut, Lab, Spec, addresses},
+    lab::{Cut, Host, INTERFACE, Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
         server::Server,
     },
-    steady::{Ended, Steady},
+    steady::{Cost, Steady},
     until,
 };
 
 const PER_SECOND: u32 = 20;
-/// Sessions that are opened before the cut, and as many between cut and return.
-const HELD: usize = 40;
+/// Sessions that have to be served between a change and the next look at the whole.
+const SETTLED: usize = 60;
+/// As long as a held session of the box that was away outlives it: no verdict of death falls within.
+const BRIEF: Duration = Duration::from_secs(15);
 
 /// Which box is cut off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Who {
     Master,
     Backup,
+    /// The last node, which stands for no election.
+    Backend,
 }
 
 /// One death.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     nodes: u8,
+    /// So many of the first nodes are directors and no backends, the others backends alone; else all
+    /// are both.
+    directors: usize,
     who: Who,
     cut: Cut,
     adverts: &'static str,
@@ -41,79 +47,21 @@ struct Case {
     ipv6: bool,
     /// How long it is away; `None`: for good.
     away: Option<Duration>,
+    /// Sessions that are opened before the cut, and as many after it.
+    held: usize,
 }
 
 const CASE: Case = Case {
     nodes: 2,
+    directors: 0,
     who: Who::Master,
     cut: Cut::Port,
     adverts: "1s",
     forwarding: "dsr",
     ipv6: false,
     away: None,
+    held: 40,
 };
-
-/// What a death has cost.
-struct Cost {
-    /// From the cut until another box was master; nothing where the master lives.
-    takeover: Duration,
-    /// Sessions begun after the cut.
-    new: usize,
-    failed: Vec<Ended>,
-    /// When the silence of the box was known at the latest.
-    noticed: Instant,
-    /// The longest of those that were served, beyond the time until the takeover.
-    slowest_beyond: Duration,
-    /// Those that took longer than 3 s beyond it.
-    slow: usize,
-    /// From the cut until the last session was begun that failed or took longer than 1 s.
-    until_well: Duration,
-}
-
-impl fmt::Display for Cost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "takeover after {:.2} s; of {} new sessions {} failed, {} took longer than 3 s beyond it, the \
-             slowest {:.2} s; all was well {:.1} s after the cut",
-            self.takeover.as_secs_f64(),
-            self.new,
-            self.failed.len(),
-            self.slow,
-            self.slowest_beyond.as_secs_f64(),
-            self.until_well.as_secs_f64()
-        )
-    }
-}
-
-fn cost(ended: &[Ended], cut: Instant, master: Instant) -> Cost {
-    let takeover = master.saturating_duration_since(cut);
-    let new = || ended.iter().filter(|ended| ended.began >= cut);
-    // Before the takeover nobody could have served it.
-    let beyond = |ended: &Ended| {
-        let end = ended.began + ended.took;
-        end.saturating_duration_since(ended.began.max(master))
-    };
-    let is_well = |ended: &Ended| ended.outcome.is_ok() && ended.took < Duration::from_secs(1);
-    let served = || new().filter(|ended| ended.outcome.is_ok());
-    let last_bad = new()
-        .filter(|ended| !is_well(ended))
-        .map(|ended| ended.began);
-    Cost {
-        noticed: cut + NOTICED.max(takeover),
-        takeover,
-        new: new().count(),
-        failed: new()
-            .filter(|ended| ended.outcome.is_err())
-            .cloned()
-            .collect(),
-        slowest_beyond: served().map(beyond).max().unwrap_or_default(),
-        slow: served()
-            .filter(|ended| beyond(ended) > Duration::from_secs(3))
-            .count(),
-        until_well: last_bad.max().map_or(Duration::ZERO, |last| last - cut),
-    }
-}
 
 struct World {
     cluster: Cluster,
@@ -130,27 +78,32 @@ impl World {
             ..Spec::default()
         })
         .unwrap();
-        let servers = Server::start_all(&lab.nodes).unwrap();
-        let settings = Settings {
+        if case.forwarding == "nat" {
+            // A translator needs the way to each client: clients are behind a router, as most are.
+            lab.gather_sources().unwrap();
+        }
+        let servers = servers(&lab, case);
+        let mut settings = Settings {
             advertisement_interval: case.adverts,
             stats_interval: "10s",
             // The defaults: what dies is to be noticed by other signs.
             health: "{interval: 5s, timeout: 10s, rise: 2, fall: 3}".to_owned(),
             backends6: case.ipv6,
+            // A translator knows one family.
+            ipv6: case.forwarding != "nat",
             more: format!("  forwarding: {}\n", case.forwarding),
             ..Settings::default()
         };
+        if case.directors > 0 {
+            settings.directors = (0..case.directors).collect();
+            settings.backends_only = (case.directors..lab.nodes.len()).collect();
+        }
         let cluster = Cluster::started(&lab, settings).unwrap();
-        let vip = if case.ipv6 {
-            addresses::VIP6.into()
-        } else {
-            addresses::VIP4.into()
-        };
         let world = Self {
             cluster,
             _servers: servers,
             lab,
-            vip,
+            vip: vip(case),
         };
         // A death within the first second of a box's life is another case.
         until("every node knows every other", || {
@@ -164,22 +117,65 @@ impl World {
         world
     }
 
-    fn hold(&self) -> Vec<Held> {
-        Held::open_to(self.lab.client(), self.vip, HELD).unwrap()
+    fn hold(&self, count: usize) -> Vec<Held> {
+        Held::open_to(self.lab.client(), self.vip, count).unwrap()
     }
+
+    fn is_master(&self, node: usize) -> bool {
+        let status = self.cluster.status(node);
+        status.is_ok_and(|status| status.is_master())
+    }
+}
+
+fn vip(case: Case) -> IpAddr {
+    if case.ipv6 {
+        addresses::VIP6.into()
+    } else {
+        addresses::VIP4.into()
+    }
+}
+
+/// A mail server on every backend; behind `nat` its way to the clients leads through the VIP.
+fn servers(lab: &Lab, case: Case) -> Vec<Server> {
+    let backends = &lab.nodes[case.directors..];
+    if case.forwarding != "nat" {
+        return Server::start_all(backends).unwrap();
+    }
+    let behind = |node: &Host| {
+        for source in lab.client().addresses(case.ipv6) {
+            let way = format!("route add {source} via {} dev {INTERFACE}", vip(case));
+            node.ip(&way).unwrap();
+        }
+        Server::start_behind_nat(node).unwrap()
+    };
+    backends.iter().map(behind).collect()
+}
+
+/// So many of the first nodes stand for election, and which node is cut off.
+fn roles(case: Case, master: usize) -> (usize, usize) {
+    let nodes = usize::from(case.nodes);
+    let electors = if case.directors > 0 {
+        case.directors
+    } else {
+        nodes
+    };
+    let victim = match case.who {
+        Who::Master => master,
+        Who::Backup => (master + 1) % electors,
+        Who::Backend => nodes - 1,
+    };
+    (electors, victim)
 }
 
 /// Cuts a box off, and returns what that cost; sessions that were not with it live on throughout.
 fn die(what: &str, case: Case) -> Cost {
     let the = World::new(case);
     let master = the.cluster.master().unwrap();
-    let victim = match case.who {
-        Who::Master => master,
-        Who::Backup => (master + 1) % usize::from(case.nodes),
-    };
+    let (electors, victim) = roles(case, master);
+    let is_backend = victim >= case.directors;
     let host = &the.lab.nodes[victim];
-    let (there, mut before): (Vec<Held>, Vec<Held>) = the
-        .hold()
+    let (mut there, mut before): (Vec<Held>, Vec<Held>) = the
+        .hold(case.held)
         .into_iter()
         .partition(|held| held.by() == host.name);
     let client = the.lab.client();
@@ -191,48 +187,62 @@ fn die(what: &str, case: Case) -> Cost {
     )
     .unwrap();
     until("mail flows", || steady.served() > 40);
+    let settle = |what: &str| {
+        let enough = steady.served() + SETTLED;
+        until(what, || steady.served() > enough);
+    };
 
     let cut = Instant::now();
     the.lab.cut(host, case.cut).unwrap();
-    let survivor = (victim + 1) % usize::from(case.nodes);
-    let taken = match case.who {
-        Who::Backup => cut,
-        Who::Master => {
-            let others = (0..usize::from(case.nodes)).filter(|node| *node != victim);
-            let others: Vec<usize> = others.collect();
-            until("another is master", || {
-                let is_master = |node: &usize| {
-                    let status = the.cluster.status(*node);
-                    status.is_ok_and(|status| status.is_master())
-                };
-                others.iter().any(is_master)
-            });
-            Instant::now()
-        }
+    let others = || (0..electors).filter(|node| *node != victim);
+    let taken = if case.who == Who::Master {
+        until("another is master", || {
+            others().any(|node| the.is_master(node))
+        });
+        Instant::now()
+    } else {
+        cut
     };
+    let acting = others().find(|node| the.is_master(*node)).unwrap();
     // What was open at the others lives on.
     assert_eq!(survivors(&mut before), before.len(), "{what}: of before");
-    thread::sleep(Duration::from_secs(2));
-    let mut between = the.hold();
-    assert!(
-        between.iter().all(|held| held.by() != host.name),
-        "{what}: the dead box served"
-    );
-    if let Some(away) = case.away {
-        thread::sleep((cut + away).saturating_duration_since(Instant::now()));
-        the.lab.restore(host).unwrap();
-        println!("{what}: back after {:.1} s", cut.elapsed().as_secs_f64());
+    let is_used = |status: &Status| {
+        let backend = status.backend(&host.name);
+        backend.is_none_or(|backend| backend.accepting)
+    };
+    let is_brief = case.away.is_some_and(|away| away <= BRIEF);
+    if is_backend && case.away.is_none_or(|away| away > NOTICED) {
         the.cluster
-            .wait_status(survivor, "it is used again", |status: &Status| {
-                status.backend(&host.name).unwrap().accepting
-            })
+            .wait_status(acting, "it is left out", |status| !is_used(status))
             .unwrap();
-        thread::sleep(Duration::from_secs(8));
-        let after = the.hold();
+    }
+    let mut between = thread::scope(|scope| {
+        scope.spawn(|| {
+            let Some(away) = case.away else { return };
+            thread::sleep((cut + away).saturating_duration_since(Instant::now()));
+            the.lab.restore(host).unwrap();
+            println!("{what}: back after {:.1} s", cut.elapsed().as_secs_f64());
+        });
+        the.hold(case.held)
+    });
+    if case.away.is_none() {
+        assert!(
+            between.iter().all(|held| held.by() != host.name),
+            "{what}: the dead box served"
+        );
+    } else {
+        the.cluster
+            .wait_status(acting, "it is used again", is_used)
+            .unwrap();
+        until("the better one is master again, alone", || {
+            the.cluster.master() == Some(master)
+        });
+    }
+    settle("mail flows on");
+    if is_backend && case.away.is_some() {
+        let after = the.hold(40);
         let by: Vec<&str> = after.iter().map(Held::by).collect();
         assert!(by.contains(&host.name.as_str()), "{what}: {by:?}");
-    } else {
-        thread::sleep(Duration::from_secs(20));
     }
     let lost = before.len() + between.len() - survivors(&mut before) - survivors(&mut between);
     println!(
@@ -242,7 +252,15 @@ fn die(what: &str, case: Case) -> Cost {
         there.len(),
         host.name
     );
-    let cost = cost(&steady.finish(), cut, taken);
+    if is_brief {
+        assert_eq!(
+            survivors(&mut there),
+            there.len(),
+            "{what}: at {}",
+            host.name
+        );
+    }
+    let cost = Cost::of(&steady.finish(), cut, taken);
     println!("{what}: {cost}");
     for failed in cost.failed.iter().take(5) {
         let after = failed.began.saturating_duration_since(cut).as_secs_f64();
@@ -252,124 +270,220 @@ fn die(what: &str, case: Case) -> Cost {
     cost
 }
 
-/// Until its silence is noticed nothing tells a dead backup from a living one: a second, and as much
-/// again for a busy machine.
+/// A box that is away for less may be back before its silence was noticed.
 const NOTICED: Duration = Duration::from_secs(2);
 
-/// A box that is known to be silent gets nothing new: no session that was begun after the takeover, or
-/// after the silence was noticed, fails or waits for long. The figures are printed.
+/// No new session fails: what was steered to the box before its silence was known goes to another with
+/// its repeated SYN. Nor does one wait for long. The figures are printed.
 fn assert_steered_around(what: &str, cost: &Cost) {
-    let unnoticed = |failed: &&Ended| failed.began < cost.noticed;
-    let failed = cost
-        .failed
-        .iter()
-        .filter(|failed| !unnoticed(failed))
-        .count();
-    assert_eq!(failed, 0, "{what}: {cost}");
+    assert!(cost.failed.is_empty(), "{what}: {cost}");
     assert_eq!(cost.slow, 0, "{what}: {cost}");
+}
+
+fn run(name: &str, case: Case) {
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let begun = Instant::now();
+    assert_steered_around(name, &die(name, case));
+    println!("{name}: took {:.0} s", begun.elapsed().as_secs_f64());
 }
 
 #[test]
 fn a_master_of_two_that_is_cut_off_gets_nothing_new() {
-    let name = "a_master_of_two_that_is_cut_off_gets_nothing_new";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    assert_steered_around(name, &die(name, CASE));
+    run("a_master_of_two_that_is_cut_off_gets_nothing_new", CASE);
 }
 
 #[test]
 fn a_backup_of_two_that_is_cut_off_gets_nothing_new() {
-    let name = "a_backup_of_two_that_is_cut_off_gets_nothing_new";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    let who = Who::Backup;
-    assert_steered_around(name, &die(name, Case { who, ..CASE }));
+    run(
+        "a_backup_of_two_that_is_cut_off_gets_nothing_new",
+        Case {
+            who: Who::Backup,
+            ..CASE
+        },
+    );
 }
 
 #[test]
 fn fast_adverts_replace_a_master_of_three_at_once() {
-    let name = "fast_adverts_replace_a_master_of_three_at_once";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    let case = Case {
-        nodes: 3,
-        adverts: "100ms",
-        ..CASE
-    };
-    assert_steered_around(name, &die(name, case));
+    run(
+        "fast_adverts_replace_a_master_of_three_at_once",
+        Case {
+            nodes: 3,
+            adverts: "100ms",
+            ..CASE
+        },
+    );
 }
 
 #[test]
 fn a_tunnelled_backup_of_three_gets_nothing_new_in_ipv6() {
-    let name = "a_tunnelled_backup_of_three_gets_nothing_new_in_ipv6";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    let case = Case {
-        nodes: 3,
-        who: Who::Backup,
-        forwarding: "ipip",
-        ipv6: true,
-        ..CASE
-    };
-    assert_steered_around(name, &die(name, case));
+    run(
+        "a_tunnelled_backup_of_three_gets_nothing_new_in_ipv6",
+        Case {
+            nodes: 3,
+            who: Who::Backup,
+            forwarding: "ipip",
+            ipv6: true,
+            ..CASE
+        },
+    );
+}
+
+#[test]
+#[ignore = "takes half a minute"]
+fn a_master_of_two_gets_nothing_new_in_ipv6() {
+    run(
+        "a_master_of_two_gets_nothing_new_in_ipv6",
+        Case { ipv6: true, ..CASE },
+    );
+}
+
+#[test]
+fn a_translating_master_that_is_cut_off_loses_nothing() {
+    run(
+        "a_translating_master_that_is_cut_off_loses_nothing",
+        Case {
+            nodes: 4,
+            directors: 2,
+            forwarding: "nat",
+            ..CASE
+        },
+    );
+}
+
+#[test]
+#[ignore = "a quarter of a minute; another of its kind runs always"]
+fn a_translated_backend_that_is_cut_off_gets_nothing_new() {
+    run(
+        "a_translated_backend_that_is_cut_off_gets_nothing_new",
+        Case {
+            nodes: 4,
+            directors: 2,
+            who: Who::Backend,
+            forwarding: "nat",
+            ..CASE
+        },
+    );
 }
 
 #[test]
 fn a_backup_that_hears_and_is_not_heard_gets_nothing_new() {
-    let name = "a_backup_that_hears_and_is_not_heard_gets_nothing_new";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    let case = Case {
-        nodes: 3,
-        who: Who::Backup,
-        cut: Cut::Outgoing,
-        adverts: "200ms",
-        ..CASE
-    };
-    assert_steered_around(name, &die(name, case));
+    run(
+        "a_backup_that_hears_and_is_not_heard_gets_nothing_new",
+        Case {
+            nodes: 3,
+            who: Who::Backup,
+            cut: Cut::Outgoing,
+            adverts: "200ms",
+            ..CASE
+        },
+    );
 }
 
 #[test]
+fn a_backup_that_is_heard_and_hears_nothing_gets_nothing_new() {
+    run(
+        "a_backup_that_is_heard_and_hears_nothing_gets_nothing_new",
+        Case {
+            nodes: 3,
+            who: Who::Backup,
+            cut: Cut::Incoming,
+            adverts: "200ms",
+            ..CASE
+        },
+    );
+}
+
+#[test]
+fn a_master_that_is_heard_and_hears_nothing_gets_nothing_new() {
+    run(
+        "a_master_that_is_heard_and_hears_nothing_gets_nothing_new",
+        Case {
+            nodes: 3,
+            cut: Cut::Incoming,
+            adverts: "200ms",
+            ..CASE
+        },
+    );
+}
+
+#[test]
+#[ignore = "a quarter of a minute; another of its kind runs always"]
+fn a_backup_that_returns_after_a_second_costs_no_session() {
+    run(
+        "a_backup_that_returns_after_a_second_costs_no_session",
+        Case {
+            who: Who::Backup,
+            adverts: "200ms",
+            away: Some(Duration::from_secs(1)),
+            ..CASE
+        },
+    );
+}
+
+#[test]
+fn a_master_that_returns_after_a_second_costs_no_session() {
+    run(
+        "a_master_that_returns_after_a_second_costs_no_session",
+        Case {
+            adverts: "200ms",
+            away: Some(Duration::from_secs(1)),
+            ..CASE
+        },
+    );
+}
+
+#[test]
+#[ignore = "takes half a minute"]
 fn a_backup_that_returns_after_ten_seconds_costs_no_session() {
-    let name = "a_backup_that_returns_after_ten_seconds_costs_no_session";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    let case = Case {
-        who: Who::Backup,
-        adverts: "200ms",
-        away: Some(Duration::from_secs(10)),
-        ..CASE
-    };
-    assert_steered_around(name, &die(name, case));
+    run(
+        "a_backup_that_returns_after_ten_seconds_costs_no_session",
+        Case {
+            who: Who::Backup,
+            adverts: "200ms",
+            away: Some(Duration::from_secs(10)),
+            ..CASE
+        },
+    );
 }
 
 #[test]
+#[ignore = "takes half a minute"]
 fn a_master_that_returns_after_ten_seconds_costs_no_session() {
-    let name = "a_master_that_returns_after_ten_seconds_costs_no_session";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    let case = Case {
-        adverts: "200ms",
-        away: Some(Duration::from_secs(10)),
-        ..CASE
-    };
-    assert_steered_around(name, &die(name, case));
+    run(
+        "a_master_that_returns_after_ten_seconds_costs_no_session",
+        Case {
+            adverts: "200ms",
+            away: Some(Duration::from_secs(10)),
+            ..CASE
+        },
+    );
 }
 
 #[test]
 #[ignore = "takes two minutes; the verdict of death falls meanwhile"]
 fn a_master_that_returns_after_a_minute_costs_no_session() {
-    let name = "a_master_that_returns_after_a_minute_costs_no_session";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    let away = Some(Duration::from_mins(1));
-    assert_steered_around(name, &die(name, Case { away, ..CASE }));
+    run(
+        "a_master_that_returns_after_a_minute_costs_no_session",
+        Case {
+            away: Some(Duration::from_mins(1)),
+            ..CASE
+        },
+    );
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_thousand_sessions_survive_the_return_of_a_master() {
+    run(
+        "a_thousand_sessions_survive_the_return_of_a_master",
+        Case {
+            adverts: "200ms",
+            away: Some(Duration::from_secs(15)),
+            held: 1_000,
+            ..CASE
+        },
+    );
 }

@@ -460,7 +460,7 @@ fn what_a_failed_load_has_made_is_undone() -> Result<()> {
         return Ok(());
     }
     let the = Rig::new()?;
-    let refused = the.refused(&the.options(&[INTERFACE, "eth7"], XdpChoice::Auto))?;
+    let refused = the.refused(&the.options(&["eth7"], XdpChoice::Auto))?;
     assert!(
         matches!(&refused, DataPlaneError::UnknownInterface { interface } if interface == "eth7"),
         "{refused}"
@@ -490,6 +490,26 @@ fn what_a_failed_load_has_made_is_undone() -> Result<()> {
 }
 
 #[test]
+fn an_interface_that_comes_late_is_attached_to_then() -> Result<()> {
+    if !root_or_skip("an_interface_that_comes_late_is_attached_to_then") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let options = the.options(&[INTERFACE, "late0"], XdpChoice::Generic);
+    let mut plane = the.load_with(&options)??;
+    assert_eq!(plane.mode("late0"), None);
+    the.node().ip("link add late0 type veth peer name late1")?;
+    let (again, attached) = the.node().inside(|| {
+        let again = plane.attach_again(&options);
+        let attached = [INTERFACE, "late0"].map(|name| plane.is_attached(name));
+        (again, attached)
+    })?;
+    again?;
+    assert_eq!(attached, [true, true]);
+    Ok(())
+}
+
+#[test]
 fn auto_falls_back_to_generic_and_says_so() -> Result<()> {
     if !root_or_skip("auto_falls_back_to_generic_and_says_so") {
         return Ok(());
@@ -498,6 +518,15 @@ fn auto_falls_back_to_generic_and_says_so() -> Result<()> {
     let plane = the.load_with(&the.options(&[INTERFACE, "lo"], XdpChoice::Auto))??;
     assert_eq!(plane.mode(INTERFACE), Some(XdpMode::Native));
     assert_eq!(plane.mode("lo"), Some(XdpMode::Generic));
+    assert_eq!(plane.native_refused(INTERFACE), None);
+    let refused = plane.native_refused("lo").unwrap();
+    println!("lo: {refused}");
+    // Which interface, which mode, and the words of the one who refused.
+    assert!(
+        refused.starts_with("lo did not take the XDP program in native mode: "),
+        "{refused}"
+    );
+    assert!(refused.contains("its driver says"), "{refused}");
     drop(plane);
     // An interface that is configured no more is detached; another mode is taken on.
     let plane = the.load_with(&the.options(&[INTERFACE], XdpChoice::Generic))??;

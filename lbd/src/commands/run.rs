@@ -2,14 +2,22 @@
 use std::{
     io::{self, Write},
     path::Path,
+    thread,
+    time::Duration,
 };
 
+use sd_notify::NotifyState;
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    config::{self, Config},
     daemon::{self, cluster::push::Store},
-    dataplane, plain,
+    dataplane, host, plain,
 };
+
+/// How often it is looked for what is missing at the start.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     // First of all: whatever else an unprivileged daemon stumbles over, a key file that it may not
@@ -18,8 +26,36 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     log_to_stderr();
     // Before the file is read: a push that a daemon died in may have to be put in place first.
     let store = Store::of_config(path);
-    let config = super::config_file::load_for_this_box(path)?;
+    let config = load_when_ready(path)?;
     daemon::run(path, config, store)
+}
+
+/// The configuration, as soon as this box has what it cannot run without. At boot the network may be late:
+/// an address comes by DHCP, an interface with its driver. Nothing was changed so far, so any signal may
+/// end the wait.
+fn load_when_ready(path: &Path) -> anyhow::Result<Config> {
+    let mut said = None;
+    loop {
+        // Read anew each time: the file may be what is wrong.
+        let mut config = super::config_file::load(path)?;
+        let facts = host::facts(&config)?;
+        config::name_interfaces(&mut config, &facts);
+        let missing = config::missing_at_start(&config, &facts);
+        if missing.is_empty() {
+            return Ok(config);
+        }
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        let missing = missing.join("\n");
+        if said.as_ref() != Some(&missing) {
+            warn!("this box lacks what lbd needs, which is looked for each second:\n{missing}");
+            let status = format!("waiting: {}", missing.replace('\n', "; "));
+            // Ready: the rest of the boot must not wait for an address that may never come.
+            let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+            said = Some(missing);
+        }
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        thread::sleep(LOOK);
+    }
 }
 
 /// `LBD_LOG` chooses what is logged, `info` by default. Under systemd the journal adds the time.

@@ -90,6 +90,9 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
             "xdp     {} on {}{up}",
             interface.xdp_mode, interface.name
         )?;
+        if let Some(refused) = &interface.native_refused {
+            text.push_str(&paint.tone(Tone::Warning, &wrapped(refused, 8)));
+        }
     }
     if let Some(why) = &status.channel.off {
         text.push_str(&paint.tone(Tone::Warning, &wrapped(&format!("channel off: {why}"), 0)));

@@ -1,34 +1,76 @@
 //! Whether a configuration fits the box it is to run on.
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Config, error::ConfigError, source::Complaint, suggest};
+use super::{Config, Forwarding, StartAs, error::ConfigError, source::Complaint, suggest};
 
 /// What the box has; the caller found it out.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct HostFacts {
     /// The names of all interfaces.
     pub interfaces: Vec<String>,
+    /// Other names of interfaces, each with the interface's own.
+    pub alt_names: Vec<(String, String)>,
     /// The addresses of all interfaces.
     pub addresses: Vec<IpAddr>,
+    /// Backends that lie behind a router, each with the router.
+    pub routers: Vec<(IpAddr, IpAddr)>,
+}
+
+/// Puts the interfaces' own names in the place of their other ones. Whether there were any.
+pub fn name_interfaces(config: &mut Config, host: &HostFacts) -> bool {
+    let mut renamed = false;
+    for named in &mut config.node.interfaces {
+        let own = host.alt_names.iter().find(|(alt, _)| alt == named);
+        if let Some((_, own)) = own.filter(|_| !host.interfaces.contains(named)) {
+            named.clone_from(own);
+            renamed = true;
+        }
+    }
+    renamed
 }
 
 /// Every way in which the file does not fit the box.
 #[must_use]
 pub fn check_host(config: &Config, host: &HostFacts) -> Vec<ConfigError> {
+    let found = compare(config, host).into_iter();
+    found.map(|(_, error)| error).collect()
+}
+
+/// What this box does not have and cannot run without: its first interface, which carries the virtual
+/// addresses, and its own addresses.
+#[must_use]
+pub fn missing_at_start(config: &Config, host: &HostFacts) -> Vec<ConfigError> {
+    let found = compare(config, host).into_iter();
+    let needed = found.filter(|(kind, _)| *kind == Kind::Needed);
+    needed.map(|(_, error)| error).collect()
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// Nothing runs without it.
+    Needed,
+    /// All else runs without it.
+    Lesser,
+}
+
+fn compare(config: &Config, host: &HostFacts) -> Vec<(Kind, ConfigError)> {
     let mut errors = Vec::new();
-    let mut complain = |path: &str, problem: String, hint: String| {
-        errors.push(config.error(path, Complaint::new(problem, hint)));
+    let mut complain = |kind: Kind, path: &str, problem: String, hint: String| {
+        errors.push((kind, config.error(path, Complaint::new(problem, hint))));
     };
     let names: Vec<&str> = host.interfaces.iter().map(String::as_str).collect();
     for (i, interface) in config.node.interfaces.iter().enumerate() {
-        if names.contains(&interface.as_str()) {
+        let is_other_name = host.alt_names.iter().any(|(alt, _)| alt == interface);
+        if is_other_name || names.contains(&interface.as_str()) {
             continue;
         }
         let hint = match suggest::nearest(interface, &names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("this box has: {}", names.join(", ")),
         };
+        let kind = if i == 0 { Kind::Needed } else { Kind::Lesser };
         complain(
+            kind,
             &format!("node.interfaces[{i}]"),
             format!("this box has no interface {interface:?}"),
             hint,
@@ -43,6 +85,7 @@ pub fn check_host(config: &Config, host: &HostFacts) -> Vec<ConfigError> {
             |at: &SocketAddr| !at.ip().is_unspecified() && !at.ip().is_loopback() && !has(at.ip());
         if let Some(at) = listener.filter(absent) {
             complain(
+                Kind::Needed,
                 path,
                 format!("this box does not have the address {}", at.ip()),
                 "give one of its own addresses".to_owned(),
@@ -53,12 +96,31 @@ pub fn check_host(config: &Config, host: &HostFacts) -> Vec<ConfigError> {
         for (b, backend) in site.backends.iter().enumerate() {
             if backend.name == config.node.name && !has(backend.address) {
                 complain(
+                    Kind::Needed,
                     &format!("cluster.sites[{s}].backends[{b}].address"),
                     format!(
                         "{} is this box by node.name, but this box does not have {}",
                         backend.name, backend.address
                     ),
                     "give this box's own address, or its right node.name".to_owned(),
+                );
+                continue;
+            }
+            let router = host.routers.iter().find(|(to, _)| *to == backend.address);
+            if let Some((_, router)) = router
+                && backend.forwarding == Forwarding::Dsr
+                && backend.name != config.node.name
+                && config.node.start_as != StartAs::Backend
+            {
+                complain(
+                    Kind::Lesser,
+                    &format!("cluster.sites[{s}].backends[{b}].address"),
+                    format!(
+                        "{} is behind the router {router}, and dsr reaches only boxes on the same \
+                         segment: it would serve no session",
+                        backend.address
+                    ),
+                    "use `forwarding: ipip` for it".to_owned(),
                 );
             }
         }
@@ -70,13 +132,16 @@ pub fn check_host(config: &Config, host: &HostFacts) -> Vec<ConfigError> {
 mod tests {
     use super::*;
 
-    fn told(node: &str, host: &HostFacts) -> Vec<String> {
+    fn config(node: &str, backends: &str) -> Config {
         let text = format!(
             "node: {{name: mx1, {node}}}\ncluster: {{virtual_router_id: 51, virtual_addresses: \
-             [192.0.2.25/24], sites: [{{name: here, backends: [{{name: mx1, address: 192.0.2.11}}]}}]}}\n"
+             [192.0.2.25/24], sites: [{{name: here, backends: [{{name: mx1, address: 192.0.2.11}}{backends}]}}]}}\n"
         );
-        let config = Config::parse(&text, "lbd.yaml").unwrap();
-        let errors = check_host(&config, host);
+        Config::parse(&text, "lbd.yaml").unwrap()
+    }
+
+    fn told(node: &str, host: &HostFacts) -> Vec<String> {
+        let errors = check_host(&config(node, ""), host);
         errors.iter().map(ToString::to_string).collect()
     }
 
@@ -84,7 +149,59 @@ mod tests {
         HostFacts {
             interfaces: vec!["lo".to_owned(), "enp1s0".to_owned()],
             addresses: vec!["192.0.2.11".parse().unwrap()],
+            ..HostFacts::default()
         }
+    }
+
+    #[test]
+    fn an_interface_is_found_by_its_other_name() {
+        let mut host = host();
+        host.alt_names = vec![("wan0".to_owned(), "enp1s0".to_owned())];
+        assert_eq!(told("interfaces: [wan0]", &host), Vec::<String>::new());
+        let mut config = config("interfaces: [lo, wan0]", "");
+        assert!(name_interfaces(&mut config, &host));
+        assert_eq!(config.node.interfaces, ["lo", "enp1s0"]);
+        assert!(!name_interfaces(&mut config, &host));
+    }
+
+    #[test]
+    fn a_dsr_backend_behind_a_router_is_told_to_be_tunnelled() {
+        let mut host = host();
+        host.routers = vec![(
+            "198.51.100.7".parse().unwrap(),
+            "192.0.2.1".parse().unwrap(),
+        )];
+        let checked = |node: &str, forwarding: &str| {
+            let far = format!(", {{name: mx2, address: 198.51.100.7, forwarding: {forwarding}}}");
+            check_host(&config(&format!("interfaces: [lo]{node}"), &far), &host)
+        };
+        let told = checked("", "dsr");
+        assert_eq!(told.len(), 1, "{told:?}");
+        let told = told[0].to_string();
+        assert!(
+            told.contains("198.51.100.7 is behind the router 192.0.2.1"),
+            "{told}"
+        );
+        assert!(told.contains("`forwarding: ipip`"), "{told}");
+        assert_eq!(checked("", "ipip"), []);
+        // This box steers nothing.
+        assert_eq!(checked(", start_as: backend", "dsr"), []);
+    }
+
+    #[test]
+    fn only_the_first_interface_and_its_own_addresses_keep_a_box_from_starting() {
+        let nothing = HostFacts::default();
+        let config = config("interfaces: [enp1s0, enp2s0], channel: 192.0.2.11:9426", "");
+        let missing = missing_at_start(&config, &nothing);
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        assert_eq!(missing.len(), 3, "{missing:?}");
+        assert!(
+            missing
+                .iter()
+                .all(|missing| !missing.contains("node.interfaces[1]")),
+            "{missing:?}"
+        );
+        assert_eq!(check_host(&config, &nothing).len(), 4);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `access.allow_file` and `access.deny_file`: a network a line, `#` begins a comment.
+//! `access.allow_file` and `access.deny_file`: a network a line, `#` or `;` begins a comment. So the text of
+//! Spamhaus DROP is a list as it comes.
 //!
 //! Whoever writes the configuration chooses the file, and the mistakes reach the log, the status and
 //! the peers. So they never repeat what a file says that is no list: it may be anything.
@@ -12,6 +13,8 @@ use super::{
     values,
 };
 
+/// What begins a comment.
+const COMMENT: [char; 2] = ['#', ';'];
 /// What some editors begin a text with.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -21,7 +24,7 @@ pub(super) fn parse(text: &str, origin: &str) -> Result<Vec<Network>, Vec<Config
     let mut wrong = Vec::new();
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     for (line, content) in (1..).zip(text.lines()) {
-        let entry = content.split('#').next().unwrap_or_default();
+        let entry = content.split(COMMENT).next().unwrap_or_default();
         let word = entry.trim();
         if word.is_empty() {
             continue;
@@ -61,7 +64,7 @@ fn discreet(word: &str, complaint: Complaint) -> Complaint {
     }
     Complaint::new(
         "this line is no network",
-        "write an address or a network a line, 198.51.100.0/24 or 2001:db8::/32; `#` begins a comment",
+        "write an address or a network a line, 198.51.100.0/24 or 2001:db8::/32; `#` or `;` begins a comment",
     )
 }
 
@@ -78,6 +81,13 @@ mod tests {
             shown,
             ["198.51.100.0/24", "203.0.113.7/32", "2001:db8::/32"]
         );
+    }
+
+    #[test]
+    fn the_text_of_spamhaus_drop_is_a_list() {
+        let text = "; Spamhaus DROP List 2026/11/28 - (c) 2026 The Spamhaus Project\n; Last-Modified: Sat\n\
+                    198.51.100.0/24 ; SBL256894\n2001:db8::/32 ; SBL1\n";
+        assert_eq!(parse(text, "drop").unwrap().len(), 2);
     }
 
     #[test]

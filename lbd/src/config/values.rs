@@ -148,12 +148,12 @@ pub(super) fn host_name(text: &str) -> Result<String, Complaint> {
 /// A name as Linux takes it for an interface (`dev_valid_name`, net/core/dev.c).
 pub(super) fn interface(text: &str) -> Result<String, Complaint> {
     let allowed = |c: char| !c.is_whitespace() && is_plain(c) && c != '/' && c != ':';
-    if (1..=15).contains(&text.len()) && !matches!(text, "." | "..") && text.chars().all(allowed) {
+    if (1..=127).contains(&text.len()) && !matches!(text, "." | "..") && text.chars().all(allowed) {
         return Ok(text.to_owned());
     }
     Err(Complaint::new(
         format!("\"{}\" cannot be an interface", shortened(text)),
-        "use a name that `ip link` shows, at most 15 bytes",
+        "use a name or an altname that `ip link` shows, at most 127 bytes",
     ))
 }
 

@@ -3,7 +3,7 @@
 //! It may block for the milliseconds that a ring or a sweep takes; nothing on the async threads or
 //! in the election waits for it.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     num::NonZeroU16,
     path::{Path, PathBuf},
@@ -85,12 +85,16 @@ pub(super) struct EventLoop {
     pub(super) election: ElectionView,
     /// Whether each of `node.interfaces` can send and receive.
     pub(super) links_usable: BTreeMap<String, bool>,
+    /// Those of them that are not there (yet).
+    pub(super) waited_for: BTreeSet<String>,
     /// Whether the program is attached to each of them.
     pub(super) is_attached: bool,
     /// Whether the machine was suspended.
     pub(super) suspended: SuspendDetector,
     /// Why it could not be attached again.
     pub(super) attach_refused: Option<String>,
+    /// Why what the virtual addresses need on this box could not be put back.
+    pub(super) put_back_refused: Option<String>,
     /// When what changes without an event was looked at last.
     pub(super) looked_ns: u64,
     pub(super) plane: DataPlane,
@@ -123,9 +127,11 @@ impl EventLoop {
                 .iter()
                 .map(|name| (name.clone(), false))
                 .collect(),
+            waited_for: BTreeSet::new(),
             is_attached: true,
             suspended: SuspendDetector::default(),
             attach_refused: None,
+            put_back_refused: None,
             looked_ns: now_ns,
             config,
             config_path: path.to_owned(),
@@ -204,7 +210,9 @@ impl EventLoop {
             self.tell_election_of_peers(now_ns);
             self.look_at_suspend(now_ns);
             self.reconcile_role();
+            self.look_for_other_names();
             self.look_at_attachment();
+            self.look_at_virtual_addresses();
             self.look_for_lost_events();
         }
     }
@@ -304,6 +312,7 @@ impl EventLoop {
         let changed = member.clone();
         self.write_backend(&changed);
         self.nodes_stale = true;
+        self.settle_health(&changed.name, clock::boottime_ns());
         if is_lost {
             self.sign_of(&name, Sign::NoNeighbour, clock::boottime_ns());
         }
@@ -455,6 +464,7 @@ pub(super) fn backend_spec(member: &Member, own: Option<IpAddr>) -> BackendSpec 
             source_mac: hop.source_mac,
             ifindex: hop.ifindex,
         }),
-        alive: member.health.state != HealthState::Down,
+        // One that only cannot be reached keeps its sessions: the route may come back.
+        alive: member.health.state != HealthState::Down || member.router().is_some(),
     }
 }

@@ -7,10 +7,13 @@ use aya::programs::{
     xdp::{XdpLink, XdpMode as AyaMode},
 };
 
+use tracing::warn;
+
 use super::{
     bpf,
     error::{DataPlaneError, Result},
     pins::{self, PinDir, Undo, pin_error},
+    refusal,
     spec::{XdpChoice, XdpMode},
     xdp_state::{self, Interface},
 };
@@ -23,6 +26,15 @@ pub(super) struct Plan {
     ours: Option<XdpMode>,
 }
 
+/// The program on one interface.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    pub(super) interface: Interface,
+    pub(super) mode: XdpMode,
+    /// Why it is not native, where that was tried first: the driver's words.
+    pub(super) native_refused: Option<String>,
+}
+
 /// Looks at all interfaces before anything is touched.
 pub(super) fn plan(pins: &PinDir, names: &[String]) -> Result<Vec<Plan>> {
     interfaces(names)?
@@ -31,23 +43,25 @@ pub(super) fn plan(pins: &PinDir, names: &[String]) -> Result<Vec<Plan>> {
         .collect()
 }
 
-/// The interfaces of these names, which must exist.
+/// The interfaces of these names that there are, at least one. One that is not there yet is attached to
+/// once it is.
 pub(super) fn interfaces(names: &[String]) -> Result<Vec<Interface>> {
     if names.is_empty() {
         return Err(DataPlaneError::NoInterface);
     }
-    names
-        .iter()
-        .map(|name| {
-            xdp_state::interface(name)
-                .map_err(|error| {
-                    DataPlaneError::Load(format!("asking for interface {name}: {error}"))
-                })?
-                .ok_or_else(|| DataPlaneError::UnknownInterface {
-                    interface: name.clone(),
-                })
-        })
-        .collect()
+    let mut there = Vec::new();
+    for name in names {
+        let found = xdp_state::interface(name).map_err(|error| {
+            DataPlaneError::Load(format!("asking for interface {name}: {error}"))
+        })?;
+        there.extend(found);
+    }
+    if there.is_empty() {
+        return Err(DataPlaneError::UnknownInterface {
+            interface: names[0].clone(),
+        });
+    }
+    Ok(there)
 }
 
 fn plan_one(pins: &PinDir, interface: Interface) -> Result<Plan> {
@@ -93,49 +107,54 @@ pub(super) fn attach(
     plans: Vec<Plan>,
     choice: XdpChoice,
     undo: &mut Undo,
-) -> Result<Vec<(Interface, XdpMode)>> {
+) -> Result<Vec<Attachment>> {
     let (running, new): (Vec<Plan>, Vec<Plan>) =
         plans.into_iter().partition(|plan| plan.ours.is_some());
     let mut attached = Vec::new();
     for Plan { interface, .. } in new {
         let path = pins.link(&interface.name);
         pins::remove_link(&path)?;
-        let mode = attach_new(program, &interface, &path, choice, undo)?;
-        attached.push((interface, mode));
+        attached.push(attach_new(program, interface, &path, choice, undo)?);
     }
     for Plan { interface, ours } in running {
         let path = pins.link(&interface.name);
-        let mode = match (ours, choice) {
+        let attachment = match (ours, choice) {
             (Some(XdpMode::Generic), XdpChoice::Native)
             | (Some(XdpMode::Native), XdpChoice::Generic)
             | (None, _) => {
                 // The kernel has one mode at a time on an interface: a moment without the program.
                 pins::remove_link(&path)?;
-                match attach_new(program, &interface, &path, choice, undo) {
-                    Ok(mode) => mode,
+                let former = interface.clone();
+                match attach_new(program, interface, &path, choice, undo) {
+                    Ok(attachment) => attachment,
                     Err(error) => {
-                        if let Some(former) = ours {
-                            restore(program, &interface, &path, former);
+                        if let Some(mode) = ours {
+                            restore(program, &former, &path, mode);
                         }
                         return Err(error);
                     }
                 }
             }
             (Some(mode), _) => {
-                replace(program, &path).map_err(|error| attach_error(&interface, mode, error))?;
-                mode
+                replace(program, &path)
+                    .map_err(|error| attach_error(&interface, mode, error, None))?;
+                Attachment {
+                    interface,
+                    mode,
+                    native_refused: None,
+                }
             }
         };
-        attached.push((interface, mode));
+        attached.push(attachment);
     }
     Ok(attached)
 }
 
 /// Removes the links of interfaces that are not among `attached`.
-pub(super) fn detach_others(pins: &PinDir, attached: &[(Interface, XdpMode)]) -> Result<()> {
+pub(super) fn detach_others(pins: &PinDir, attached: &[Attachment]) -> Result<()> {
     let keep: Vec<_> = attached
         .iter()
-        .map(|(interface, _)| pins.link(&interface.name))
+        .map(|attachment| pins.link(&attachment.interface.name))
         .collect();
     for link in pins.links()? {
         if !keep.contains(&link) {
@@ -147,11 +166,11 @@ pub(super) fn detach_others(pins: &PinDir, attached: &[(Interface, XdpMode)]) ->
 
 fn attach_new(
     program: &mut Xdp,
-    interface: &Interface,
+    interface: Interface,
     path: &Path,
     choice: XdpChoice,
     undo: &mut Undo,
-) -> Result<XdpMode> {
+) -> Result<Attachment> {
     let modes: &[XdpMode] = match choice {
         XdpChoice::Auto => &[XdpMode::Native, XdpMode::Generic],
         XdpChoice::Native => &[XdpMode::Native],
@@ -164,9 +183,23 @@ fn attach_new(
                 undo.link(path.to_owned());
                 link.pin(path)
                     .map_err(|error| pin_error("pinning", path, io::Error::other(error)))?;
-                return Ok(mode);
+                let native_refused = refused.as_ref().map(DataPlaneError::to_string);
+                if let Some(refused) = &native_refused {
+                    warn!("{refused}; it runs in generic mode, which is slower");
+                }
+                return Ok(Attachment {
+                    interface,
+                    mode,
+                    native_refused,
+                });
             }
-            Err(error) => refused = Some(attach_error(interface, mode, error)),
+            Err(error) => {
+                let driver = match mode {
+                    XdpMode::Native => refusal::driver_words(program, interface.ifindex),
+                    XdpMode::Generic => None,
+                };
+                refused = Some(attach_error(&interface, mode, error, driver));
+            }
         }
     }
     Err(refused.unwrap_or(DataPlaneError::NoInterface))
@@ -216,14 +249,19 @@ fn link_error(error: LinkError) -> io::Error {
     }
 }
 
-fn attach_error(interface: &Interface, mode: XdpMode, source: io::Error) -> DataPlaneError {
-    let hint = match (source.raw_os_error(), mode) {
+fn attach_error(
+    interface: &Interface,
+    mode: XdpMode,
+    error: io::Error,
+    driver: Option<String>,
+) -> DataPlaneError {
+    let hint = match (error.raw_os_error(), mode) {
         (Some(libc::EPERM), _) => return DataPlaneError::NoPrivileges,
         (Some(libc::EOPNOTSUPP), XdpMode::Native) => {
             "; its driver has no XDP: set node.xdp to auto or generic"
         }
         (Some(libc::EINVAL | libc::ERANGE | libc::ENOSPC | libc::EMSGSIZE), XdpMode::Native) => {
-            "; its MTU or queues may not suit XDP (`dmesg` says which): lower the MTU, or set node.xdp to generic"
+            "; its MTU or queues may not suit XDP (`dmesg` may say more): lower the MTU, or set node.xdp to generic"
         }
         (Some(libc::EBUSY), _) => "; another program was attached meanwhile: start again",
         _ => "",
@@ -231,7 +269,10 @@ fn attach_error(interface: &Interface, mode: XdpMode, source: io::Error) -> Data
     DataPlaneError::Attach {
         interface: interface.name.clone(),
         mode,
-        source,
+        error,
+        driver: driver.map_or_else(String::new, |words| {
+            format!(", its driver says \"{words}\"")
+        }),
         hint,
     }
 }

@@ -87,11 +87,7 @@ pub(super) fn open(pins: &PinDir, name: &'static str) -> Result<OwnedFd> {
 pub(super) fn map_error(
     action: &'static str,
     map: &'static str,
-    source: io::Error,
+    error: io::Error,
 ) -> DataPlaneError {
-    DataPlaneError::Map {
-        action,
-        map,
-        source,
-    }
+    DataPlaneError::Map { action, map, error }
 }

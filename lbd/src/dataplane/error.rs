@@ -7,6 +7,8 @@ use super::spec::XdpMode;
 use crate::table::slots::SlotsError;
 
 /// Why the data plane could not do what it was asked. Nothing was left half-done.
+///
+/// Each sentence holds its cause, so none is a `source`: with `{:#}` it would be said twice.
 #[derive(Debug, Error)]
 pub enum DataPlaneError {
     /// The kernel refused for want of a capability.
@@ -64,14 +66,14 @@ pub enum DataPlaneError {
         difference: String,
     },
     /// A file operation below `pin_dir` failed.
-    #[error("{action} {} failed: {source}", .path.display())]
+    #[error("{action} {} failed: {error}", .path.display())]
     Pin {
         /// `creating`, `removing`, ...
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// The kernel's answer.
-        source: io::Error,
+        error: io::Error,
     },
     /// No interface to attach to.
     #[error("no interface to attach to: name at least one in node.interfaces")]
@@ -95,14 +97,16 @@ pub enum DataPlaneError {
         program: String,
     },
     /// The kernel did not attach the program.
-    #[error("{interface} did not take the XDP program in {mode} mode: {source}{hint}")]
+    #[error("{interface} did not take the XDP program in {mode} mode: {error}{driver}{hint}")]
     Attach {
         /// The interface.
         interface: String,
         /// The mode that was tried last.
         mode: XdpMode,
         /// The kernel's answer.
-        source: io::Error,
+        error: io::Error,
+        /// The driver's own words, from ", " on, or nothing.
+        driver: String,
         /// What to do, from "; " on, or nothing.
         hint: &'static str,
     },
@@ -130,14 +134,14 @@ pub enum DataPlaneError {
         most: u32,
     },
     /// Reading or writing a map failed.
-    #[error("{action} map {map} failed: {source}")]
+    #[error("{action} map {map} failed: {error}")]
     Map {
         /// `reading`, `writing`, ...
         action: &'static str,
         /// The map's name.
         map: &'static str,
         /// The kernel's answer.
-        source: io::Error,
+        error: io::Error,
     },
     /// The object has no map of that name.
     #[error("the XDP program has no map {map}: this build of lbd is broken, build it again")]
@@ -147,7 +151,7 @@ pub enum DataPlaneError {
     },
     /// The virtual addresses do not fit.
     #[error("the virtual addresses do not fit their map: {0}")]
-    Vips(#[source] SlotsError),
+    Vips(SlotsError),
     /// More ports on an address than a slot holds.
     #[error("{address} has {count} ports, more than the {limit} one virtual address can have")]
     Ports {
@@ -160,10 +164,10 @@ pub enum DataPlaneError {
     },
     /// The nodes do not fit.
     #[error("the cluster's nodes do not fit their map: {0}")]
-    Nodes(#[source] SlotsError),
+    Nodes(SlotsError),
     /// The ends of tunnels do not fit.
     #[error("the addresses that boxes tunnel from do not fit their map: {0}")]
-    Tunnels(#[source] SlotsError),
+    Tunnels(SlotsError),
     /// Every backend id is taken, by a backend or by sessions of a former one.
     #[error(
         "all {limit} backend ids are in use: remove backends, or wait until the sessions of removed ones end"

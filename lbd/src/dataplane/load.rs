@@ -15,7 +15,8 @@ use lbd_common::{
 use tracing::warn;
 
 use super::{
-    attach, bpf,
+    attach::{self, Attachment},
+    bpf,
     director::LeaseHandle,
     error::{DataPlaneError, Result},
     flow_tables::FlowTables,
@@ -23,8 +24,7 @@ use super::{
     object::OBJECT,
     pins::{self, PinDir, Undo, pin_error},
     resize::{self, Former},
-    spec::{LoadOptions, XdpMode},
-    xdp_state::Interface,
+    spec::LoadOptions,
 };
 
 /// The XDP program's name in the object.
@@ -115,7 +115,7 @@ pub(super) fn attach(
     options: &LoadOptions,
     tables: &FlowTables,
     lease: &LeaseHandle,
-) -> Result<(PinDir, Vec<(Interface, XdpMode)>)> {
+) -> Result<(PinDir, Vec<Attachment>)> {
     let Loaded {
         pins,
         mut ebpf,
@@ -150,10 +150,7 @@ pub(super) fn attach(
 }
 
 /// Attaches the program that runs, by its pin, where it is not attached any more.
-pub(super) fn attach_pinned(
-    pins: &PinDir,
-    options: &LoadOptions,
-) -> Result<Vec<(Interface, XdpMode)>> {
+pub(super) fn attach_pinned(pins: &PinDir, options: &LoadOptions) -> Result<Vec<Attachment>> {
     let plans = attach::plan(pins, &options.interfaces)?;
     let path = pins.program();
     let mut program = Xdp::from_pin(&path, aya_obj::programs::XdpAttachType::Interface)

@@ -24,6 +24,7 @@ mod object;
 mod pins;
 pub mod plain;
 pub mod prefilter;
+mod refusal;
 mod replies;
 mod resize;
 mod rings;
@@ -76,12 +77,35 @@ use crate::{
 };
 pub use load::check_privileges;
 
+/// How the program is on an interface.
+#[derive(Debug)]
+struct Attached {
+    mode: XdpMode,
+    native_refused: Option<String>,
+}
+
+fn by_name(attachments: Vec<attach::Attachment>) -> BTreeMap<String, Attached> {
+    let named = attachments.into_iter().map(|attachment| {
+        let attach::Attachment {
+            interface,
+            mode,
+            native_refused,
+        } = attachment;
+        let attached = Attached {
+            mode,
+            native_refused,
+        };
+        (interface.name, attached)
+    });
+    named.collect()
+}
+
 /// The program on its interfaces, with its maps. Dropping it leaves both in the kernel, for the
 /// next daemon; [`Self::detach`] ends them.
 #[derive(Debug)]
 pub struct DataPlane {
     pins: PinDir,
-    modes: BTreeMap<String, XdpMode>,
+    attached: BTreeMap<String, Attached>,
     maps: Maps,
     events: Option<Events>,
     director: director::DirectorFields,
@@ -110,13 +134,9 @@ impl DataPlane {
         director.set_abi_version(ABI_VERSION);
         maps.filter(None, None)?;
         let (pins, attached) = load::attach(loaded, options, &flows, &director.lease())?;
-        let modes = attached
-            .into_iter()
-            .map(|(interface, mode)| (interface.name, mode))
-            .collect();
         Ok(Self {
             pins,
-            modes,
+            attached: by_name(attached),
             rings: RingWriter::new(rings, director.clone()),
             events: Some(events),
             flows,
@@ -144,7 +164,12 @@ impl DataPlane {
 
     /// The mode that an interface of [`LoadOptions::interfaces`] got.
     pub fn mode(&self, interface: &str) -> Option<XdpMode> {
-        self.modes.get(interface).copied()
+        self.attached.get(interface).map(|attached| attached.mode)
+    }
+
+    /// Why an interface's mode is not native, where that was tried first.
+    pub fn native_refused(&self, interface: &str) -> Option<&str> {
+        self.attached.get(interface)?.native_refused.as_deref()
     }
 
     /// Whether our program is attached to this interface now. Two system calls.
@@ -155,7 +180,7 @@ impl DataPlane {
     /// Takes the running program off every interface; [`Self::attach_again`] puts it back. For drivers
     /// that run it no more while the kernel has it for attached.
     pub fn take_off(&mut self) -> Result<()> {
-        for interface in std::mem::take(&mut self.modes).into_keys() {
+        for interface in std::mem::take(&mut self.attached).into_keys() {
             pins::remove_link(&self.pins.link(&interface))?;
         }
         Ok(())
@@ -164,10 +189,16 @@ impl DataPlane {
     /// Attaches the running program to the interfaces that are without it.
     pub fn attach_again(&mut self, options: &LoadOptions) -> Result<()> {
         let attached = load::attach_pinned(&self.pins, options)?;
-        self.modes = attached
-            .into_iter()
-            .map(|(interface, mode)| (interface.name, mode))
-            .collect();
+        let former = std::mem::replace(&mut self.attached, by_name(attached));
+        for (name, former) in former {
+            // What was attached all the time was not tried anew.
+            if let Some(attached) = self.attached.get_mut(&name)
+                && attached.mode == former.mode
+            {
+                let refused = attached.native_refused.take();
+                attached.native_refused = refused.or(former.native_refused);
+            }
+        }
         Ok(())
     }
 

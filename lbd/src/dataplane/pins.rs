@@ -151,14 +151,14 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     }
 }
 
-pub(super) fn pin_error(action: &'static str, path: &Path, source: io::Error) -> DataPlaneError {
-    if source.kind() == io::ErrorKind::PermissionDenied {
+pub(super) fn pin_error(action: &'static str, path: &Path, error: io::Error) -> DataPlaneError {
+    if error.kind() == io::ErrorKind::PermissionDenied {
         return DataPlaneError::NoPrivileges;
     }
     DataPlaneError::Pin {
         action,
         path: path.to_owned(),
-        source,
+        error,
     }
 }
 

@@ -42,11 +42,11 @@ impl RingWriter {
         };
         let outer = ArrayOfMaps::try_from(Map::ArrayOfMaps(open(RINGS)?))
             .map_err(|error| failed("opening", error))?;
-        let director = MmapArray::map(open(DIRECTOR)?.fd().as_fd(), 1).map_err(|source| {
+        let director = MmapArray::map(open(DIRECTOR)?.fd().as_fd(), 1).map_err(|error| {
             DataPlaneError::Map {
                 action: "mapping",
                 map: DIRECTOR,
-                source,
+                error,
             }
         })?;
         Ok(Self::new(
@@ -120,20 +120,20 @@ impl Rings {
     /// All slots of one ring, each by a system call.
     fn read(&self, index: u32) -> Result<Vec<u32>> {
         let Some(ring) = &self.inner[(index % COUNT) as usize] else {
-            let source = std::io::ErrorKind::PermissionDenied.into();
+            let error = std::io::ErrorKind::PermissionDenied.into();
             return Err(DataPlaneError::Map {
                 action: "reading",
                 map: RINGS,
-                source,
+                error,
             });
         };
         let slot = |slot: &u32| {
             bpf::lookup(ring.fd().as_fd(), *slot, 1)
                 .map(|copies: Vec<u32>| copies[0])
-                .map_err(|source| DataPlaneError::Map {
+                .map_err(|error| DataPlaneError::Map {
                     action: "reading",
                     map: RINGS,
-                    source,
+                    error,
                 })
         };
         self.slots.iter().map(slot).collect()
@@ -176,10 +176,10 @@ fn put(
 }
 
 fn write(ring: &MapData, slots: &[u32], backends: &[u32]) -> Result<()> {
-    bpf::update_batch(ring.fd().as_fd(), slots, backends).map_err(|source| DataPlaneError::Map {
+    bpf::update_batch(ring.fd().as_fd(), slots, backends).map_err(|error| DataPlaneError::Map {
         action: "writing",
         map: RINGS,
-        source,
+        error,
     })
 }
 
@@ -187,6 +187,6 @@ fn failed(action: &'static str, error: MapError) -> DataPlaneError {
     DataPlaneError::Map {
         action,
         map: RINGS,
-        source: std::io::Error::other(error),
+        error: std::io::Error::other(error),
     }
 }

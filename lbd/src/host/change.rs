@@ -241,7 +241,7 @@ fn remove_pins(folder: &Path) -> Result<Outcome, HostError> {
         }
         Err(error) => Err(HostError::Remove {
             path: folder.to_owned(),
-            source: io::Error::other(error),
+            error: io::Error::other(error),
         }),
     }
 }
@@ -256,9 +256,9 @@ fn remove_socket(path: &Path) -> Result<Outcome, HostError> {
     });
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Outcome::Gone),
-        removed => removed.map_err(|source| HostError::Remove {
+        removed => removed.map_err(|error| HostError::Remove {
             path: path.to_owned(),
-            source,
+            error,
         }),
     }
 }

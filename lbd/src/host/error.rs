@@ -4,26 +4,28 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Why the box could not be read or changed.
+///
+/// Each sentence holds its cause, so none is a `source`: with `{:#}` it would be said twice.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// No netlink socket.
     #[error("cannot open a netlink socket: {0}")]
-    Socket(#[source] io::Error),
+    Socket(io::Error),
     /// The kernel refused a request.
-    #[error("the kernel refused to {request}: {source}{}", hint(source))]
+    #[error("the kernel refused to {request}: {error}{}", hint(error))]
     Refused {
         /// What was asked, as the end of a sentence: "add 192.0.2.25 to interface 3".
         request: String,
         /// The kernel's reason.
-        source: io::Error,
+        error: io::Error,
     },
     /// The kernel did not answer in time: something holds its configuration lock for seconds.
-    #[error("the kernel did not answer the request to {request}: {source}")]
+    #[error("the kernel did not answer the request to {request}: {error}")]
     Unanswered {
         /// What was asked.
         request: String,
         /// How the wait ended.
-        source: io::Error,
+        error: io::Error,
     },
     /// An answer that is not what rtnetlink(7) says.
     #[error("the kernel's answer to the request to {request} makes no sense: {reason}")]
@@ -42,14 +44,14 @@ pub enum HostError {
     #[error("{0} is not an address a VIP can have: it must be a unicast address of one host")]
     NotAnAddress(IpAddr),
     /// A sysctl that cannot be read or written.
-    #[error("cannot {verb} the sysctl {key}: {source}{}", hint(source))]
+    #[error("cannot {verb} the sysctl {key}: {error}{}", hint(error))]
     Sysctl {
         /// "read" or "write".
         verb: &'static str,
         /// The sysctl's path below /proc/sys.
         key: String,
         /// The reason.
-        source: io::Error,
+        error: io::Error,
     },
     /// A sysctl that is not a number.
     #[error("the sysctl {key} is \"{value}\", and lbd knows only numbers there")]
@@ -70,32 +72,47 @@ pub enum HostError {
         value: u32,
     },
     /// The journal cannot be read or written. Nothing is changed that cannot be recorded.
-    #[error("cannot {verb} the journal {path}, which lists what to undo: {source}")]
+    #[error("cannot {verb} the journal {path}, which lists what to undo: {error}")]
     Journal {
         /// "open", "read" or "write".
         verb: &'static str,
         /// The journal.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        error: io::Error,
     },
     /// Another process holds the journal.
     #[error("{0} is in use by another lbd on this box: stop that one first")]
     JournalBusy(PathBuf),
     /// A pin or a file that cannot be removed.
-    #[error("cannot remove {path}: {source}{}", hint(source))]
+    #[error("cannot remove {path}: {error}{}", hint(error))]
     Remove {
         /// What was to go.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 /// What to do about the one reason that people meet most.
-fn hint(source: &io::Error) -> &'static str {
-    match source.kind() {
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
         io::ErrorKind::PermissionDenied => " (lbd needs root, or CAP_NET_ADMIN)",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = HostError::Unanswered {
+            request: "list the interfaces".to_owned(),
+            error: io::Error::other("too late"),
+        };
+        let said = format!("{:#}", anyhow::Error::new(error));
+        assert_eq!(said.matches("too late").count(), 1, "{said}");
     }
 }

@@ -1,12 +1,26 @@
 //! What the box has, for checking a configuration against it.
-use super::HostError;
 use super::links::Links;
-use crate::config::HostFacts;
+use super::{HostError, gateways};
+use crate::config::{Config, Forwarding, HostFacts};
 
 /// Reads the names and addresses of all interfaces, `lo` and whatever holds a VIP included.
-pub fn facts() -> Result<HostFacts, HostError> {
+/// Of the ways to other boxes, those to the `dsr` backends of `config` count.
+pub fn facts(config: &Config) -> Result<HostFacts, HostError> {
     let links = Links::read()?;
+    let near = config
+        .cluster
+        .backends()
+        .filter(|(_, backend)| backend.forwarding == Forwarding::Dsr)
+        .map(|(_, backend)| backend.address);
     Ok(HostFacts {
+        routers: gateways::routers(near)?,
+        alt_names: links
+            .iter()
+            .flat_map(|link| {
+                let names = link.alt_names.iter();
+                names.map(|alt| (alt.clone(), link.name.clone()))
+            })
+            .collect(),
         interfaces: links.iter().map(|link| link.name.clone()).collect(),
         addresses: links
             .iter()

@@ -36,6 +36,22 @@ pub fn gateways(ifindex: u32) -> Result<Vec<IpAddr>, HostError> {
     Ok(gateways)
 }
 
+/// Those of these addresses that lie behind a router, each with the router.
+pub(super) fn routers(
+    addresses: impl Iterator<Item = IpAddr>,
+) -> Result<Vec<(IpAddr, IpAddr)>, HostError> {
+    let mut netlink = Netlink::open()?;
+    let mut routers = Vec::new();
+    for address in addresses {
+        if let Route::Via { next_hop, .. } = look_up(&mut netlink, address)?
+            && next_hop != address
+        {
+            routers.push((address, next_hop));
+        }
+    }
+    Ok(routers)
+}
+
 fn look_up(netlink: &mut Netlink, address: IpAddr) -> Result<Route, HostError> {
     let mut request = RouteMessage::default();
     request.header.address_family = match address {

@@ -313,10 +313,10 @@ fn put_aside(path: &Path, text: &[u8], scope: &Scope) -> Result<PathBuf, HostErr
 }
 
 fn failed<'a>(verb: &'static str, path: &'a Path) -> impl Fn(io::Error) -> HostError + 'a {
-    move |source| HostError::Journal {
+    move |error| HostError::Journal {
         verb,
         path: path.to_owned(),
-        source,
+        error,
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -18,6 +18,8 @@ use crate::units::Mac;
 pub struct Link {
     /// Its name in this network namespace.
     pub name: String,
+    /// Its other names (`ip link property add altname`).
+    pub alt_names: Vec<String>,
     /// Its number, unique in this network namespace.
     pub ifindex: u32,
     /// Its MAC; None for what is not Ethernet (a tunnel).
@@ -322,6 +324,13 @@ fn link_of(message: &LinkMessage) -> Link {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::PropList(properties) => {
+                let names = properties.iter().filter_map(|property| match property {
+                    Prop::AltIfName(name) => Some(name.clone()),
+                    _ => None,
+                });
+                link.alt_names.extend(names);
+            }
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Address(bytes) if !link.loopback => link.mac = mac_of(bytes),
             LinkAttribute::Xdp(attributes) => link.xdp_program_id = xdp_program_id(attributes),

@@ -21,7 +21,7 @@
 //! sender leave by, which is what even its strict mode asks for.
 use std::net::IpAddr;
 
-use super::{Change, Host, HostError, sysctl};
+use super::{Change, Host, HostError, links, sysctl};
 
 /// Answer only for addresses of the interface that was asked.
 const ARP_IGNORE: u32 = 1;
@@ -34,9 +34,12 @@ impl Host {
     /// Keeps the box from answering or announcing what is only on `lo`: for itself (`all`) and for
     /// each of lbd's interfaces, where the value is lower. Call this *before* [`Host::hold_vip`].
     ///
+    /// Returns the sysctls that were too low. An interface that is not there (yet) is passed over.
+    ///
     /// Fails with [`HostError::ArpIgnore`], and changes nothing, where `arp_ignore` is above 2.
-    pub fn suppress_arp(&mut self, interfaces: &[String]) -> Result<(), HostError> {
-        let scopes = || std::iter::once("all").chain(interfaces.iter().map(String::as_str));
+    pub fn suppress_arp(&mut self, interfaces: &[String]) -> Result<Vec<String>, HostError> {
+        let interfaces = self.those_there(interfaces)?;
+        let scopes = || std::iter::once("all").chain(interfaces.iter().copied());
         for scope in scopes() {
             let key = format!("net/ipv4/conf/{scope}/arp_ignore");
             let value = sysctl::read(&key)?;
@@ -44,17 +47,29 @@ impl Host {
                 return Err(HostError::ArpIgnore { key, value });
             }
         }
+        let mut raised = Vec::new();
         for scope in scopes() {
             for (name, at_least) in [("arp_ignore", ARP_IGNORE), ("arp_announce", ARP_ANNOUNCE)] {
-                self.raise_sysctl(&format!("net/ipv4/conf/{scope}/{name}"), at_least)?;
+                let key = format!("net/ipv4/conf/{scope}/{name}");
+                if self.raise_sysctl(&key, at_least)? {
+                    raised.push(key);
+                }
             }
         }
-        Ok(())
+        Ok(raised)
     }
 
     /// Puts a VIP on `lo`, as a /32 or /128 of scope host, for as long as lbd runs.
     pub fn hold_vip(&mut self, vip: IpAddr) -> Result<(), HostError> {
         self.make(&on_loopback(vip))
+    }
+
+    /// Those of these VIPs that are not on `lo`.
+    pub fn missing_vips(&mut self, vips: &[IpAddr]) -> Result<Vec<IpAddr>, HostError> {
+        let links = links::read(&mut self.netlink)?;
+        let loopback = links.named("lo")?;
+        let missing = vips.iter().filter(|vip| !loopback.has(**vip));
+        Ok(missing.copied().collect())
     }
 
     /// Takes a VIP off `lo` that the configuration no longer has.

@@ -91,15 +91,15 @@ impl Host {
         made
     }
 
-    /// Raises a sysctl to `at_least`, unless it is there already.
+    /// Raises a sysctl to `at_least`, unless it is there already. Whether it was lower.
     ///
     /// One that a dead process of ours raised stays ours: its journal entry is claimed.
-    pub fn raise_sysctl(&mut self, key: &str, at_least: u32) -> Result<(), HostError> {
+    pub fn raise_sysctl(&mut self, key: &str, at_least: u32) -> Result<bool, HostError> {
         self.set_sysctl(key, at_least, |current| current >= at_least)
     }
 
     /// Lowers a sysctl to `at_most`, likewise.
-    pub fn lower_sysctl(&mut self, key: &str, at_most: u32) -> Result<(), HostError> {
+    pub fn lower_sysctl(&mut self, key: &str, at_most: u32) -> Result<bool, HostError> {
         self.set_sysctl(key, at_most, |current| current <= at_most)
     }
 
@@ -108,17 +108,25 @@ impl Host {
         key: &str,
         new: u32,
         is_fine: impl Fn(u32) -> bool,
-    ) -> Result<(), HostError> {
+    ) -> Result<bool, HostError> {
         let current = sysctl::read(key)?;
         if is_fine(current) {
             self.journal.claim_sysctl(key);
-            return Ok(());
+            return Ok(false);
         }
         self.make(&Change::Sysctl {
             key: key.to_owned(),
             old: self.journal.sysctl_old(key).unwrap_or(current),
             new,
-        })
+        })?;
+        Ok(true)
+    }
+
+    /// Those of the interfaces of these names that there are.
+    fn those_there<'a>(&mut self, names: &'a [String]) -> Result<Vec<&'a str>, HostError> {
+        let links = links::read(&mut self.netlink)?;
+        let names = names.iter().map(String::as_str);
+        Ok(names.filter(|name| links.named(name).is_ok()).collect())
     }
 
     /// Undoes one change now: a VIP that a new configuration no longer has.

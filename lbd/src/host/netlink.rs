@@ -153,8 +153,8 @@ impl Netlink {
 impl Failure {
     fn of(self, request: String) -> HostError {
         match self {
-            Self::Refused(source) => HostError::Refused { request, source },
-            Self::Unanswered(source) => HostError::Unanswered { request, source },
+            Self::Refused(error) => HostError::Refused { request, error },
+            Self::Unanswered(error) => HostError::Unanswered { request, error },
             Self::Malformed(reason) => HostError::Malformed { request, reason },
         }
     }

@@ -18,7 +18,9 @@ use super::{Host, HostError};
 impl Host {
     /// Makes the box a gateway between these interfaces, for as long as lbd runs.
     pub fn be_gateway(&mut self, interfaces: &[String], family: Family) -> Result<(), HostError> {
-        for interface in interfaces {
+        // One that is not there (yet) is passed over.
+        let interfaces = self.those_there(interfaces)?;
+        for interface in &interfaces {
             let family = match family {
                 Family::V4 => "ipv4",
                 Family::V6 => "ipv6",
@@ -26,7 +28,7 @@ impl Host {
             self.raise_sysctl(&format!("net/{family}/conf/{interface}/forwarding"), 1)?;
         }
         if family == Family::V4 {
-            let scopes = std::iter::once("all").chain(interfaces.iter().map(String::as_str));
+            let scopes = std::iter::once("all").chain(interfaces.iter().copied());
             for scope in scopes {
                 self.lower_sysctl(&format!("net/ipv4/conf/{scope}/send_redirects"), 0)?;
             }

@@ -10,10 +10,10 @@ use super::HostError;
 pub fn read(key: &str) -> Result<u32, HostError> {
     let value = path_of(key)
         .and_then(std::fs::read_to_string)
-        .map_err(|source| HostError::Sysctl {
+        .map_err(|error| HostError::Sysctl {
             verb: "read",
             key: key.to_owned(),
-            source,
+            error,
         })?;
     let value = value.trim();
     value.parse().map_err(|_| HostError::SysctlValue {
@@ -26,16 +26,16 @@ pub fn read(key: &str) -> Result<u32, HostError> {
 pub(super) fn write(key: &str, value: u32) -> Result<(), HostError> {
     path_of(key)
         .and_then(|path| std::fs::write(path, value.to_string()))
-        .map_err(|source| HostError::Sysctl {
+        .map_err(|error| HostError::Sysctl {
             verb: "write",
             key: key.to_owned(),
-            source,
+            error,
         })
 }
 
 /// Whether an error says that the sysctl is not there, for example because its interface is gone.
 pub(super) fn is_gone(error: &HostError) -> bool {
-    matches!(error, HostError::Sysctl { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    matches!(error, HostError::Sysctl { error, .. } if error.kind() == io::ErrorKind::NotFound)
 }
 
 /// A key comes from code, or from a journal that somebody may have damaged: it stays in /proc/sys.

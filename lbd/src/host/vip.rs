@@ -247,7 +247,7 @@ pub(super) fn remove(
 
 /// Whether the kernel refused with this errno.
 pub(super) fn is(error: &HostError, errno: i32) -> bool {
-    matches!(error, HostError::Refused { source, .. } if source.raw_os_error() == Some(errno))
+    matches!(error, HostError::Refused { error, .. } if error.raw_os_error() == Some(errno))
 }
 
 #[cfg(test)]

@@ -408,7 +408,15 @@ fn the_facts_are_those_of_the_namespace() {
     }
     let lab = lab();
     let node = &lab.nodes[0];
-    let facts = node.inside(facts).unwrap().unwrap();
+    // On the link, behind no router.
+    let config = format!(
+        "node: {{name: mx1, interfaces: [eth0]}}\ncluster: {{virtual_router_id: 51, virtual_addresses: \
+         [192.0.2.25/24], sites: [{{name: here, backends: [{{name: mx1, address: {}}}]}}]}}\n",
+        node.address4()
+    );
+    let config = lbd::config::Config::parse(&config, "lbd.yaml").unwrap();
+    let facts = node.inside(|| facts(&config)).unwrap().unwrap();
+    assert_eq!(facts.routers, []);
     assert_eq!(facts.interfaces, ["lo", INTERFACE]);
     assert!(facts.addresses.contains(&node.address4().into()));
     assert!(facts.addresses.contains(&node.address6().into()));

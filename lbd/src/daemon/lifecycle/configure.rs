@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Cluster, Config, ConfigError},
+    config::{self, Cluster, Config, ConfigError},
     daemon::{
         clock,
         cluster::{channel, push},
@@ -13,7 +13,7 @@ use crate::{
         steering::{members, tunnel},
     },
     dataplane::{NatBackend, VipSpec},
-    host::{links::Links, routing::Family, vip},
+    host::{self, links::Links, routing::Family, vip},
     push::Version,
 };
 
@@ -195,6 +195,46 @@ impl EventLoop {
         }
     }
 
+    /// What this box needs to serve the virtual addresses, silently, is put back when another program has
+    /// changed it: `ip addr del`, `sysctl --system`.
+    pub(in crate::daemon) fn look_at_virtual_addresses(&mut self) {
+        if !self.holds_virtual_addresses {
+            return;
+        }
+        let refused = self
+            .put_back_virtual_addresses()
+            .err()
+            .map(|error| format!("{error:#}"));
+        if let Some(why) = refused
+            .as_ref()
+            .filter(|_| refused != self.put_back_refused)
+        {
+            warn!("the virtual addresses on lo cannot be put back, trying each second: {why}");
+        }
+        self.put_back_refused = refused;
+    }
+
+    fn put_back_virtual_addresses(&mut self) -> anyhow::Result<()> {
+        // First of all, so that no moment has the address and answers for it.
+        for key in self.host.suppress_arp(&self.config.node.interfaces)? {
+            self.say_put_back(format!(
+                "the sysctl {key} was lowered by another program, and is as lbd needs it again"
+            ));
+        }
+        for vip in self.host.missing_vips(&addresses(&self.config.cluster))? {
+            self.host.hold_vip(vip)?;
+            self.say_put_back(format!(
+                "{vip} was taken off lo by another program, and is there again: this box serves it"
+            ));
+        }
+        Ok(())
+    }
+
+    fn say_put_back(&mut self, said: String) {
+        warn!("{said}");
+        self.note(Kind::Link, None, said);
+    }
+
     /// A box that serves the VIP from its own stack has it on its loopback, silently.
     fn hold_virtual_addresses(&mut self, before: Option<&Cluster>) -> anyhow::Result<()> {
         let wanted = addresses(&self.config.cluster);
@@ -247,13 +287,17 @@ struct Refused {
 
 /// Reads the edited file.
 fn read(path: &std::path::Path, running: &Config) -> Result<Config, Refused> {
-    let new = Config::load(path).map_err(|mistakes| {
+    let mut new = Config::load(path).map_err(|mistakes| {
         let without: Vec<ConfigError> = mistakes.iter().map(ConfigError::without_line).collect();
         Refused {
             whole: sentences(&mistakes),
             refused: sentences(&without),
         }
     })?;
+    // Without an answer the names stay as they are written.
+    if let Ok(facts) = host::facts(&new) {
+        config::name_interfaces(&mut new, &facts);
+    }
     new.fits_after(running).map_err(|refused| Refused {
         whole: refused.clone(),
         refused,

@@ -3,8 +3,12 @@ use tracing::{info, warn};
 
 use super::start::load_options;
 use crate::{
+    config,
     daemon::{clock, event_loop::EventLoop, observe::recent::Kind},
-    host::links::{LinkChange, Links},
+    host::{
+        self,
+        links::{LinkChange, Links},
+    },
 };
 
 impl EventLoop {
@@ -14,7 +18,17 @@ impl EventLoop {
         let links = Links::read()?;
         let mut devices = Vec::new();
         for (name, usable) in &mut self.links_usable {
-            let link = links.named(name)?;
+            let Ok(link) = links.named(name) else {
+                *usable = false;
+                if self.waited_for.insert(name.clone()) {
+                    warn!(
+                        "{name} of node.interfaces is not there: it is taken as soon as it is, all else \
+                         runs, and this box is no master meanwhile"
+                    );
+                }
+                continue;
+            };
+            self.waited_for.remove(name);
             *usable = link.is_usable();
             devices.push(link.ifindex);
         }
@@ -59,6 +73,36 @@ impl EventLoop {
             self.look_at_attachment();
             self.tell_election_of_health();
         }
+    }
+
+    /// An interface that was waited for may come by another name than the one in the file.
+    pub(in crate::daemon) fn look_for_other_names(&mut self) {
+        if self.waited_for.is_empty() {
+            return;
+        }
+        self.log_failure("the names of node.interfaces", |event_loop| {
+            let facts = host::facts(&event_loop.config)?;
+            if !config::name_interfaces(&mut event_loop.config, &facts) {
+                return Ok(());
+            }
+            let names = &event_loop.config.node.interfaces;
+            event_loop.links_usable = names
+                .iter()
+                .map(|name| {
+                    (
+                        name.clone(),
+                        event_loop.links_usable.get(name) == Some(&true),
+                    )
+                })
+                .collect();
+            event_loop.waited_for.retain(|name| names.contains(name));
+            event_loop
+                .backend_tasks
+                .follow(&event_loop.config, &event_loop.config_path);
+            event_loop.look_at_links()?;
+            event_loop.look_at_attachment();
+            Ok(())
+        });
     }
 
     /// After a suspend the program may be attached in name only: it is taken off, and attached anew.

@@ -149,7 +149,11 @@ fn conduct(
         .name("lbd-event-loop".to_owned())
         .spawn(move || event_loop.run(events))
         .context("the event loop's thread did not start")?;
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let _ = sd_notify::notify(&[
+        sd_notify::NotifyState::Ready,
+        // Takes back what was said while something was waited for.
+        sd_notify::NotifyState::Status("running"),
+    ]);
     let end = runtime.block_on(async {
         let end = tokio::select! {
             end = wait_for_signal(sender) => end?,

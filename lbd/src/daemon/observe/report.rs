@@ -140,6 +140,7 @@ impl EventLoop {
                     .plane
                     .mode(name)
                     .map_or_else(|| "none".to_owned(), |mode| mode.to_string()),
+                native_refused: self.plane.native_refused(name).map(str::to_owned),
                 up: self.links_usable.get(name).copied().unwrap_or(false),
             });
         interfaces.collect()

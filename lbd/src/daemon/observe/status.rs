@@ -85,8 +85,11 @@ pub struct VirtualAddressStatus {
 pub struct InterfaceStatus {
     /// `eth0`.
     pub name: String,
-    /// `native` or `generic`.
+    /// `native`, `generic`, or `none` while the program is not on it.
     pub xdp_mode: String,
+    /// Why it is not `native`, where that was tried first: the driver's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native_refused: Option<String>,
     /// Whether it has a carrier.
     pub up: bool,
 }
@@ -325,6 +328,7 @@ pub(crate) mod tests {
             interfaces: vec![InterfaceStatus {
                 name: "eth0".to_owned(),
                 xdp_mode: "native".to_owned(),
+                native_refused: None,
                 up: true,
             }],
             backends: vec![backend("mx1", 12)],

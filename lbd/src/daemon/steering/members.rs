@@ -268,6 +268,13 @@ impl Member {
                 ));
             }
         }
+        if let Some(router) = self.router() {
+            state = HealthState::Down;
+            reason = Some(format!(
+                "it is behind the router {router}, and dsr reaches only boxes on the same segment: use \
+                 `forwarding: ipip` for it"
+            ));
+        }
         if self.forwarding != Forwarding::Nat && self.suspicion.has_left(now_ns) {
             state = HealthState::Down;
             reason = Some("its lbd was stopped, and its virtual addresses with it".to_owned());
@@ -285,6 +292,13 @@ impl Member {
             state.name().replace('_', " "),
             why.map(|why| format!(": {why}")).unwrap_or_default()
         ))
+    }
+
+    /// The router before a backend that only its own segment reaches (`dsr`).
+    pub(in crate::daemon) fn router(&self) -> Option<IpAddr> {
+        let is_near = self.local || self.forwarding != Forwarding::Dsr;
+        let hop = self.hop.filter(|_| !is_near)?;
+        (hop.next_hop != self.address).then_some(hop.next_hop)
     }
 
     fn policy_input(&self, now_ns: u64) -> BackendInput {

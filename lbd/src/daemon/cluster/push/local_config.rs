@@ -169,7 +169,7 @@ fn try_lay(
         lists.insert(list.path.clone(), bytes);
     }
     let offered = |path: &Path| lists.get(path).cloned();
-    let config = Config::load_offered(&merged, &path.display().to_string(), &offered)
+    let mut config = Config::load_offered(&merged, &path.display().to_string(), &offered)
         .map_err(|mistakes| sentences(&mistakes))?;
     let mut named_lists: Vec<&Path> = config.list_files();
     named_lists.sort_unstable();
@@ -182,7 +182,12 @@ fn try_lay(
             "the lists that are offered are not those that its cluster part names".to_owned(),
         );
     }
-    let facts = host::facts().map_err(|error| format!("this box cannot be looked at: {error}"))?;
+    let mut facts =
+        host::facts(&config).map_err(|error| format!("this box cannot be looked at: {error}"))?;
+    config::name_interfaces(&mut config, &facts);
+    // What is not there yet is waited for by the daemon.
+    let waited_for = context.running.node.interfaces.iter().cloned();
+    facts.interfaces.extend(waited_for);
     let mistakes = config::check_host(&config, &facts);
     if !mistakes.is_empty() {
         return Err(sentences(&mistakes));

@@ -1,7 +1,13 @@
 //! `lbd access`, `lbd deny` and `lbd undeny`: who may open sessions.
-use std::{fmt::Write as _, net::IpAddr, path::Path, time::Duration};
+use std::{
+    fmt::Write as _,
+    io::Read as _,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use hyper::Method;
 
 use super::{
@@ -9,9 +15,15 @@ use super::{
     table::{self, Column, Paint, Side, Tone, age, titles, wrapped},
 };
 use crate::{
-    config::duration,
-    daemon::operator::access::{AccessRequest, AccessStatus, SourceStatus, parse_network},
+    config::{duration, parse_list},
+    daemon::operator::{
+        access::{AccessRequest, AccessStatus, SourceStatus, parse_network},
+        feeds::FeedChange,
+    },
 };
+
+/// A feed of 100,000 networks takes a second at most; a disk may be slow.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Arguments of `lbd access`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +39,19 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 pub(super) struct Deny {
     /// An address, or a network: 198.51.100.0/24.
-    address: String,
+    #[arg(required_unless_present = "file")]
+    address: Option<String>,
+    /// A file with a network a line, which becomes the whole of --set; `-` is the standard input.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "set",
+        conflicts_with = "address"
+    )]
+    file: Option<PathBuf>,
+    /// The set of a feed, which this node denies beside what is denied by hand.
+    #[arg(long, value_name = "NAME")]
+    set: Option<String>,
     /// How long: 30m, 1h, 7d; without it until `lbd undeny`.
     #[arg(long = "for", value_name = "TIME")]
     how_long: Option<String>,
@@ -37,7 +61,19 @@ pub(super) struct Deny {
 #[derive(Debug, clap::Args)]
 pub(super) struct Undeny {
     /// The address or network, as it was denied.
-    address: String,
+    #[arg(required_unless_present = "file")]
+    address: Option<String>,
+    /// A file with a network a line, which are taken out of --set; `-` is the standard input.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "set",
+        conflicts_with = "address"
+    )]
+    file: Option<PathBuf>,
+    /// The set of a feed.
+    #[arg(long, value_name = "NAME")]
+    set: Option<String>,
 }
 
 pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
@@ -57,24 +93,96 @@ pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
 
 pub(super) fn deny(config: &Path, args: &Deny) -> anyhow::Result<()> {
     let for_s = args.how_long.as_deref().map(seconds).transpose()?;
-    parse_network(&args.address).map_err(|error| anyhow!(error))?;
+    let Source { file, address, set } =
+        Source::of(args.file.as_ref(), args.address.as_ref(), args.set.as_ref());
+    if let Some(set) = set {
+        let kind = match file {
+            Some(_) => FeedChange::Replace,
+            None => FeedChange::Add,
+        };
+        return feed(config, (file, address), set, kind, for_s);
+    }
+    let network = one(address)?;
+    change(config, &AccessRequest::Deny { network, for_s })
+}
+
+pub(super) fn undeny(config: &Path, args: &Undeny) -> anyhow::Result<()> {
+    let Source { file, address, set } =
+        Source::of(args.file.as_ref(), args.address.as_ref(), args.set.as_ref());
+    if let Some(set) = set {
+        return feed(config, (file, address), set, FeedChange::Remove, None);
+    }
+    let network = one(address)?;
+    change(config, &AccessRequest::Release { network })
+}
+
+/// What a command is about.
+struct Source<'a> {
+    file: Option<&'a Path>,
+    address: Option<&'a str>,
+    set: Option<&'a str>,
+}
+
+impl<'a> Source<'a> {
+    fn of(file: Option<&'a PathBuf>, address: Option<&'a String>, set: Option<&'a String>) -> Self {
+        Self {
+            file: file.map(PathBuf::as_path),
+            address: address.map(String::as_str),
+            set: set.map(String::as_str),
+        }
+    }
+}
+
+/// The address of the command line, which is one.
+fn one(address: Option<&str>) -> anyhow::Result<String> {
+    // clap asks for it or for a file.
+    let address = address.unwrap_or_default();
+    parse_network(address).map_err(|error| anyhow!(error))?;
+    Ok(address.to_owned())
+}
+
+fn feed(
+    config: &Path,
+    (file, address): (Option<&Path>, Option<&str>),
+    set: &str,
+    kind: FeedChange,
+    for_s: Option<u64>,
+) -> anyhow::Result<()> {
+    let networks = match file {
+        Some(file) => listed(file)?,
+        None => vec![one(address)?],
+    };
     change(
         config,
-        &AccessRequest::Deny {
-            network: args.address.clone(),
+        &AccessRequest::Feed {
+            set: set.to_owned(),
+            change: kind,
+            networks,
             for_s,
         },
     )
 }
 
-pub(super) fn undeny(config: &Path, args: &Undeny) -> anyhow::Result<()> {
-    parse_network(&args.address).map_err(|error| anyhow!(error))?;
-    change(
-        config,
-        &AccessRequest::Release {
-            network: args.address.clone(),
-        },
-    )
+/// The networks of a file, or of the standard input.
+fn listed(file: &Path) -> anyhow::Result<Vec<String>> {
+    let is_input = file == Path::new("-");
+    let bytes = if is_input {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(file)
+    };
+    let shown = if is_input {
+        "the standard input".to_owned()
+    } else {
+        file.display().to_string()
+    };
+    let bytes = bytes.with_context(|| format!("{shown} cannot be read"))?;
+    let networks = parse_list(&bytes, &shown).map_err(|mistakes| {
+        let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        anyhow!("nothing was changed:\n{}", mistakes.join("\n"))
+    })?;
+    Ok(networks.iter().map(ToString::to_string).collect())
 }
 
 fn seconds(text: &str) -> anyhow::Result<u64> {
@@ -87,7 +195,8 @@ fn seconds(text: &str) -> anyhow::Result<u64> {
 fn change(config: &Path, request: &AccessRequest) -> anyhow::Result<()> {
     let socket = super::config_file::control_socket(config)?;
     let request = serde_json::to_value(request)?;
-    let done: String = client::request(&socket, Method::POST, "/access", Some(&request))?;
+    let done: String =
+        client::request_within(PATIENCE, &socket, Method::POST, "/access", Some(&request))?;
     println!("{done}");
     Ok(())
 }
@@ -128,6 +237,9 @@ fn render(access: &AccessStatus, paint: Paint) -> String {
                 format!("{rate} new sessions a second from one source")
             }),
     );
+    for set in &access.sets {
+        line("set", format!("{} networks, by {}", set.networks, set.name));
+    }
     if !access.by_hand.is_empty() {
         let _ = writeln!(text, "\n{}", paint.tone(Tone::Faint, &titles(&COLUMNS)));
     }

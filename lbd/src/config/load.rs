@@ -154,6 +154,15 @@ fn text_of(path: &Path, bytes: Vec<u8>, max_bytes: u64) -> Result<String, String
     })
 }
 
+/// Reads a list of networks that is in no file of the configuration.
+pub(super) fn list(bytes: &[u8], origin: &str) -> Result<Vec<Network>, Vec<ConfigError>> {
+    let text = text_of(Path::new(origin), bytes.to_vec(), MAX_LIST_BYTES).map_err(|problem| {
+        let complaint = Complaint::new(problem, "give a network a line");
+        vec![Source::new("", origin).error_at(None, "", complaint)]
+    })?;
+    lists::parse(&text, origin)
+}
+
 /// Whether a text is a list of networks, as those that `cluster.access` names.
 pub(super) fn is_list(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| lists::parse(text, "").is_ok())

@@ -56,6 +56,11 @@ pub const MAX_TEXT_BYTES: u64 = yaml::MAX_BYTES as u64;
 /// The most bytes that a list of `cluster.access` may have.
 pub const MAX_LIST_BYTES: u64 = load::MAX_LIST_BYTES;
 
+/// Reads a list of networks, in the form of the files of `cluster.access`.
+pub fn parse_list(bytes: &[u8], origin: &str) -> Result<Vec<Network>, Vec<ConfigError>> {
+    load::list(bytes, origin)
+}
+
 /// Whether these bytes are a list of networks, as the files of `cluster.access` are.
 #[must_use]
 pub fn is_list(bytes: &[u8]) -> bool {

@@ -18,7 +18,9 @@ use super::{
     event::Event,
     lifecycle::{suspend::SuspendDetector, watchdog::Watchdog},
     observe::{history::Historian, recent::Recent},
-    operator::{command::Ordered, control, denials::Denials, orders::Orders},
+    operator::{
+        command::Ordered, control, denials::Denials, feeds::Feeds, orders::Orders,
+    },
     steering::{
         backend_tasks::BackendTasks,
         health,
@@ -68,6 +70,7 @@ pub(super) struct EventLoop {
     /// Whether this box is one to judge others.
     pub(super) doubts: Doubts,
     pub(super) denials: Denials,
+    pub(super) feeds: Feeds,
     pub(super) recent: Recent,
     /// On the loopback: this box is a backend, or has sessions of the time when it was.
     pub(super) holds_virtual_addresses: bool,
@@ -107,7 +110,7 @@ impl EventLoop {
     pub(super) fn new(
         path: &Path,
         config: Config,
-        (orders, denials): (Orders, Denials),
+        (orders, denials, feeds): (Orders, Denials, Feeds),
         plane: DataPlane,
         host: Host,
         backend_tasks: BackendTasks,
@@ -143,6 +146,7 @@ impl EventLoop {
             orders,
             ordered: Vec::new(),
             denials,
+            feeds,
             recent: Recent::default(),
             orders_told_ns: 0,
             events_lost: None,

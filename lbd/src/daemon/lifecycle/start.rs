@@ -26,7 +26,7 @@ use crate::{
         event::Event,
         event_loop::EventLoop,
         observe::history::{self, Historian},
-        operator::{denials::Denials, orders::Orders},
+        operator::{denials::Denials, feeds::Feeds, orders::Orders},
         steering::backend_tasks::BackendTasks,
     },
     dataplane::{DataPlane, LoadOptions, XdpChoice},
@@ -66,6 +66,7 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
         .map_err(|why| anyhow!("node.state_dir {state_dir} is not safe: {why}"))?;
     let orders = Orders::load(&config.node.state_dir)?;
     let denials = Denials::load(&config.node.state_dir)?;
+    let feeds = Feeds::load(&config.node.state_dir)?;
     let (host, recovered) = Host::open(&journal(&config))?;
     warn_of(&recovered);
     let mut plane = DataPlane::load(&load_options(&config))?;
@@ -90,7 +91,7 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
     let mut event_loop = EventLoop::new(
         path,
         config,
-        (orders, denials),
+        (orders, denials, feeds),
         plane,
         host,
         backend_tasks,

@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::denials::{self, Denial};
+use super::{
+    denials::{self, Denial, not_kept},
+    feeds::{Changed, FeedChange, SetStatus},
+};
 use crate::{
     channel::DenialRecord,
     config::{Access, Network, duration::Shown},
@@ -32,6 +35,17 @@ pub enum AccessRequest {
         /// As it was denied.
         network: String,
     },
+    /// A feed changes its set, on this node.
+    Feed {
+        /// The set's name.
+        set: String,
+        /// What it does to it.
+        change: FeedChange,
+        /// Addresses and networks.
+        networks: Vec<String>,
+        /// How long those are denied; `None`: until they are taken back.
+        for_s: Option<u64>,
+    },
 }
 
 /// What `lbd access --json` prints: who may open sessions.
@@ -51,6 +65,9 @@ pub struct AccessStatus {
     pub new_per_second: Option<u32>,
     /// The denials by hand, in the order of addresses.
     pub by_hand: Vec<DenialStatus>,
+    /// The sets that feeds deny, on this node.
+    #[serde(default)]
+    pub sets: Vec<SetStatus>,
     /// The answer to a question about one source.
     pub source: Option<SourceStatus>,
 }
@@ -96,6 +113,7 @@ impl EventLoop {
                 .iter()
                 .copied()
                 .chain(self.denials.iter().map(|(network, _)| network))
+                .chain(self.feeds.networks())
                 .collect(),
         }
     }
@@ -123,6 +141,7 @@ impl EventLoop {
                 .iter()
                 .map(|(network, denial)| denial_status(network, denial, now))
                 .collect(),
+            sets: self.feeds.status(),
             source: lists.map(|(source, lists)| judged(source, &lists)),
         }
     }
@@ -137,6 +156,17 @@ impl EventLoop {
                 self.deny_by_hand(parse_network(network)?, *for_s)
             }
             AccessRequest::Release { network } => self.release_by_hand(parse_network(network)?),
+            AccessRequest::Feed {
+                set,
+                change,
+                networks,
+                for_s,
+            } => {
+                let said = self.feed(set, *change, networks, *for_s)?;
+                // One address at a time comes often, and is no event of its own.
+                info!("{said}");
+                return Ok(said);
+            }
         }?;
         info!("operator: {said}");
         self.note(Kind::Operator, None, said.clone());
@@ -187,6 +217,34 @@ impl EventLoop {
                 };
                 if let Err(error) = back {
                     warn!("a denial that failed is still in node.state_dir: {error}");
+                }
+                Err(format!("nothing was changed: {error:#}"))
+            }
+        }
+    }
+
+    fn feed(
+        &mut self,
+        set: &str,
+        change: FeedChange,
+        networks: &[String],
+        for_s: Option<u64>,
+    ) -> Result<String, String> {
+        let networks = networks.iter().map(|text| parse_network(text));
+        let networks: Vec<Network> = networks.collect::<Result<_, _>>()?;
+        let until = for_s.map(|seconds| clock::unix_s().saturating_add(seconds));
+        let (changed, before) = self.feeds.change(set, change, &networks, until)?;
+        match self.admit() {
+            Ok(ended) => {
+                let Changed { now, new, gone } = changed;
+                Ok(format!(
+                    "set {set} denies {now} networks, {new} of them new, {gone} no longer; {ended} open \
+                     sessions of them end"
+                ))
+            }
+            Err(error) => {
+                if let Err(error) = self.feeds.put_back(set, before) {
+                    warn!("a feed that failed is still in node.state_dir: {error}");
                 }
                 Err(format!("nothing was changed: {error:#}"))
             }
@@ -250,6 +308,16 @@ impl EventLoop {
 
     /// Ends the denials whose time is over.
     pub(in crate::daemon) fn expire_denials(&mut self) {
+        match self.feeds.expire(clock::unix_s()) {
+            Ok(0) => {}
+            Ok(over) => {
+                info!("{over} networks that feeds denied are denied no longer, their time is over");
+                self.log_failure("the access lists", |event_loop| {
+                    event_loop.admit().map(|_| ())
+                });
+            }
+            Err(error) => warn!("denials of feeds that are over could not be taken out: {error}"),
+        }
         if self.denials.is_empty() {
             return;
         }
@@ -268,10 +336,6 @@ impl EventLoop {
             Err(error) => warn!("denials that are over could not be taken out: {error}"),
         }
     }
-}
-
-fn not_kept(error: &std::io::Error) -> String {
-    format!("nothing was changed, as it could not be kept in node.state_dir: {error}")
 }
 
 fn denial_status(network: Network, denial: denials::Denial, now_unix_s: u64) -> DenialStatus {

@@ -36,6 +36,11 @@ use crate::{
     trust::Trusted,
 };
 
+/// The longest body of a question.
+const MAX_QUESTION_BYTES: usize = 4096;
+/// A feed of 250,000 networks, more than fit into the kernel's lists.
+const MAX_FEED_BYTES: usize = 16 << 20;
+
 /// What a person asks of the daemon.
 #[derive(Debug)]
 pub(in crate::daemon) enum Request {
@@ -159,7 +164,7 @@ pub(in crate::daemon) async fn serve(
     post: Arc<Post>,
 ) -> io::Result<()> {
     let router = router(events).merge(pushes(post));
-    let router = router.layer(DefaultBodyLimit::max(4096));
+    let router = router.layer(DefaultBodyLimit::max(MAX_QUESTION_BYTES));
     axum::serve(
         listener,
         router.into_make_service_with_connect_info::<Asker>(),
@@ -219,7 +224,12 @@ fn router(events: mpsc::Sender<Event>) -> Router {
         .route("/status", get(status))
         .route("/explain", get(explain))
         .route("/operator", post(operator))
-        .route("/access", get(access).post(change_access))
+        .route(
+            "/access",
+            get(access)
+                .post(change_access)
+                .layer(DefaultBodyLimit::max(MAX_FEED_BYTES)),
+        )
         .route("/flows", post(flows))
         .route("/events", get(events_after))
         .route("/history", get(history))

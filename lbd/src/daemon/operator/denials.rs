@@ -292,7 +292,12 @@ fn record(network: Network, kept: Stamped) -> DenialRecord {
     }
 }
 
-fn broken(file: &Path, error: &dyn std::fmt::Display) -> io::Error {
+/// A sentence for what could not be written.
+pub(super) fn not_kept(error: &io::Error) -> String {
+    format!("nothing was changed, as it could not be kept in node.state_dir: {error}")
+}
+
+pub(super) fn broken(file: &Path, error: &dyn std::fmt::Display) -> io::Error {
     let file = file.display();
     io::Error::new(
         io::ErrorKind::InvalidData,

@@ -3,5 +3,6 @@ pub mod access;
 pub(in crate::daemon) mod command;
 pub mod control;
 pub(in crate::daemon) mod denials;
+pub mod feeds;
 pub mod flow_query;
 pub(in crate::daemon) mod orders;

@@ -18,9 +18,7 @@ use super::{
     event::Event,
     lifecycle::{suspend::SuspendDetector, watchdog::Watchdog},
     observe::{history::Historian, recent::Recent},
-    operator::{
-        command::Ordered, control, denials::Denials, feeds::Feeds, orders::Orders,
-    },
+    operator::{command::Ordered, control, denials::Denials, feeds::Feeds, orders::Orders},
     steering::{
         backend_tasks::BackendTasks,
         health,

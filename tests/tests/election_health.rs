@@ -141,10 +141,7 @@ fn a_data_plane_that_somebody_detached_is_no_master_s() {
     world.assert_cured();
 }
 
-// A box that reaches no mail server at all takes that for a mistake of its check now, since the boxes say that
-// they serve. Open: it should still give the mastership to a node whose checks succeed.
 #[test]
-#[ignore = "open: a node whose every check fails, and that steers on, keeps its priority"]
 fn without_a_healthy_backend_the_priority_falls_to_1() {
     let name = "without_a_healthy_backend_the_priority_falls_to_1";
     let Some(_turn) = lbd_tests::turn(name) else {

@@ -63,7 +63,9 @@ mod flag {
     pub(super) const EDITION: u8 = 32;
     pub(super) const TELLS_SESSIONS: u8 = 64;
     pub(super) const HEARS: u8 = 128;
-    pub(super) const OF_HELLO: u8 = WANT_TABLE | EDITION | TELLS_SESSIONS | HEARS;
+    /// Of hellos; flows have another meaning for it.
+    pub(super) const CHECKS_SUCCEED: u8 = 2;
+    pub(super) const OF_HELLO: u8 = WANT_TABLE | EDITION | TELLS_SESSIONS | HEARS | CHECKS_SUCCEED;
 }
 
 /// A node, by its name.
@@ -107,6 +109,8 @@ pub enum Body {
         tells_sessions: bool,
         /// I have heard you just now.
         hears: bool,
+        /// One of my health checks succeeds, at least.
+        checks_succeed: bool,
         /// Tell me again what these said.
         missing: Vec<Missing>,
     },
@@ -194,13 +198,16 @@ impl Datagram {
                 edition,
                 tells_sessions,
                 hears,
+                checks_succeed,
                 missing,
             } => {
                 let edition = u8::from(edition.is_some()) * flag::EDITION;
                 let tells = u8::from(*tells_sessions) * flag::TELLS_SESSIONS;
+                let succeed = u8::from(*checks_succeed) * flag::CHECKS_SUCCEED;
                 let flags = u8::from(*want_table) * flag::WANT_TABLE;
                 let hears = u8::from(*hears) * flag::HEARS;
-                (kind::HELLO, flags | edition | tells | hears, missing.len())
+                let flags = flags | edition | tells | hears | succeed;
+                (kind::HELLO, flags, missing.len())
             }
             Body::Flows {
                 part,
@@ -322,6 +329,7 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
             want_table: flags & flag::WANT_TABLE != 0,
             tells_sessions: flags & flag::TELLS_SESSIONS != 0,
             hears: flags & flag::HEARS != 0,
+            checks_succeed: flags & flag::CHECKS_SUCCEED != 0,
             edition: if flags & flag::EDITION == 0 {
                 None
             } else {

@@ -55,6 +55,26 @@ pub(super) enum Table {
     Complete,
 }
 
+/// What a peer's health checks find.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Checks {
+    /// None succeeds, as far as it has said.
+    #[default]
+    NoneSucceeds,
+    /// One succeeds, at least.
+    OneSucceeds,
+}
+
+impl From<bool> for Checks {
+    fn from(succeed: bool) -> Self {
+        if succeed {
+            Self::OneSucceeds
+        } else {
+            Self::NoneSucceeds
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) name: String,
@@ -74,6 +94,8 @@ pub(super) struct Link {
     pub(super) is_leaving: bool,
     /// It tells of its own kernel's sessions, as it said last.
     pub(super) tells_sessions: bool,
+    /// As it said last.
+    pub(super) checks: Checks,
     pub(super) table: Table,
     pub(super) weights: Assembly,
     /// What it may say still: of a table that this node lacks, and else.
@@ -119,6 +141,7 @@ impl Link {
             edition: None,
             is_leaving: false,
             tells_sessions: false,
+            checks: Checks::default(),
             table: Table::Wanted,
             weights: Assembly::default(),
             table_bucket: Bucket::new(bucket::TABLE),

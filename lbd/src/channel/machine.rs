@@ -7,7 +7,7 @@ use super::{
     denials::DenialRecord,
     edition::Edition,
     keys::Keys,
-    link::{Link, Table},
+    link::{Checks, Link, Table},
     orders::OrderRecord,
     record::{FlowRecord, Part},
     retransmit::{Again, Content, Place},
@@ -110,6 +110,8 @@ pub struct PeerStatus {
     pub is_leaving: bool,
     /// Whether it tells of its own kernel's sessions.
     pub tells_sessions: bool,
+    /// What its health checks find.
+    pub checks: Checks,
     /// Datagrams refused because it sent more than a peer may.
     pub refused_flood: u64,
 }
@@ -130,6 +132,8 @@ pub struct Channel {
     is_leaving: bool,
     /// Whether this node tells of its own kernel's sessions.
     tells_sessions: bool,
+    /// Whether a health check of this node succeeds.
+    checks_succeed: bool,
     /// Whose turn it is in [`Self::next_flows`].
     turn: usize,
     joined_ns: u64,
@@ -151,6 +155,7 @@ impl Channel {
             edition: None,
             is_leaving: false,
             tells_sessions: false,
+            checks_succeed: false,
             turn: 0,
             joined_ns: now_ns,
             round: 0,
@@ -192,6 +197,12 @@ impl Channel {
             .collect()
     }
 
+    /// Whether a health check of this node succeeds has changed: tells every peer.
+    pub fn tell_checks_succeed(&mut self, succeed: bool, now_ns: u64) -> Vec<Output> {
+        self.checks_succeed = succeed;
+        self.hello_all(now_ns)
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -210,6 +221,7 @@ impl Channel {
             edition: link.edition,
             is_leaving: link.is_leaving,
             tells_sessions: link.tells_sessions,
+            checks: link.checks,
             refused_flood: link.refused_flood,
         };
         self.links.iter().map(status).collect()
@@ -253,9 +265,11 @@ impl Channel {
                 edition,
                 tells_sessions,
                 hears,
+                checks_succeed,
                 missing,
             } => {
                 link.edition = edition;
+                link.checks = checks_succeed.into();
                 if hears {
                     link.confirmed_ns = Some(now_ns);
                 }
@@ -657,6 +671,7 @@ impl Channel {
             edition: self.edition,
             tells_sessions: self.tells_sessions,
             hears: self.links[index].is_heard(now_ns),
+            checks_succeed: self.checks_succeed,
             missing,
         }
     }

@@ -70,6 +70,7 @@ pub use datagram::{
 pub use denials::{DenialRecord, Verdict};
 pub use edition::{Beside, Edition};
 pub use keys::Keys;
+pub use link::Checks;
 pub use machine::{Channel, Output, PeerStatus};
 pub use orders::{OrderRecord, Word};
 pub use record::{Change, FlowRecord, Part};

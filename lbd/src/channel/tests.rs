@@ -41,6 +41,7 @@ fn hello(want_table: bool) -> Body {
         edition: None,
         tells_sessions: false,
         hears: false,
+        checks_succeed: false,
         missing: Vec::new(),
     }
 }
@@ -139,18 +140,21 @@ fn any_body() -> impl Strategy<Value = Body> {
         (
             any::<bool>(),
             any::<Option<(u64, u64)>>(),
-            any::<(bool, bool)>(),
+            any::<[bool; 3]>(),
             proptest::collection::vec(missing, 0..64)
         )
-            .prop_map(|(want_table, edition, (tells_sessions, hears), missing)| {
-                Body::Hello {
-                    want_table,
-                    tells_sessions,
-                    hears,
-                    edition: edition.map(|(number, digest)| Edition { number, digest }),
-                    missing,
+            .prop_map(
+                |(want_table, edition, [tells_sessions, hears, checks_succeed], missing)| {
+                    Body::Hello {
+                        want_table,
+                        tells_sessions,
+                        hears,
+                        checks_succeed,
+                        edition: edition.map(|(number, digest)| Edition { number, digest }),
+                        missing,
+                    }
                 }
-            }),
+            ),
         Just(Body::Gone),
         Just(Body::Leaving),
         (
@@ -653,6 +657,20 @@ fn a_peer_knows_at_once_which_configuration_this_node_has() {
     // And it stays known with the hellos that follow.
     tick(&mut nodes, 2 * SECOND, 3, || false);
     assert_eq!(known(&nodes), edition);
+}
+
+#[test]
+fn a_peer_knows_at_once_whether_checks_of_this_node_succeed() {
+    let mut nodes = pair();
+    let hello = nodes[0].channel.join(0);
+    talk(&mut nodes, hello, 0, NEVER);
+    let known = |nodes: &[Node; 2]| nodes[1].channel.peers()[0].checks == Checks::OneSucceeds;
+    assert!(!known(&nodes));
+    for succeed in [true, false] {
+        let hello = nodes[0].channel.tell_checks_succeed(succeed, 1);
+        talk(&mut nodes, hello, 1, NEVER);
+        assert_eq!(known(&nodes), succeed);
+    }
 }
 
 #[test]

@@ -210,6 +210,7 @@ impl EventLoop {
         if now_ns.saturating_sub(self.looked_ns) >= LOOK_NS {
             self.looked_ns = now_ns;
             self.tell_election_of_peers(now_ns);
+            self.compare_reach(now_ns);
             self.look_at_suspend(now_ns);
             self.reconcile_role();
             self.look_for_other_names();

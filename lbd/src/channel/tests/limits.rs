@@ -195,6 +195,7 @@ fn what_is_told_again_does_not_pile_up_and_comes_when_it_is_asked_for_again() {
                 edition: None,
                 tells_sessions: false,
                 hears: true,
+                checks_succeed: false,
                 missing: vec![Missing {
                     first: first + u64::from(has),
                     count: u32::from(count) - has,

@@ -10,7 +10,7 @@ use super::advert::{
 };
 use crate::{
     config::{ClusterKeys, Config},
-    daemon::{clock, event::Event, event_loop::EventLoop, observe::recent::Kind},
+    daemon::{clock, event::Event, event_loop::EventLoop, observe::recent::Kind, steering::reach},
     dataplane::LeaseHandle,
     election::{Found, Health, Leader, Takeover},
     host::{self, VipSocket, links::Links, vip::Held},
@@ -95,7 +95,7 @@ impl EventLoop {
         Health {
             data_plane: self.is_attached,
             link: self.links_usable.values().all(|usable| *usable),
-            backends: self.members.any_healthy(),
+            backends: self.members.any_healthy() && !self.doubts.reach.is_worse(),
         }
     }
 
@@ -104,6 +104,29 @@ impl EventLoop {
         let health = self.joint_health();
         if let Some(said) = self.election.tell_health(health) {
             warn!("{said}");
+        }
+    }
+
+    /// Compares what this node reaches with what its peers say that they reach.
+    pub(in crate::daemon) fn compare_reach(&mut self, now_ns: u64) {
+        self.channel
+            .tell_checks_succeed(self.members.a_check_succeeds());
+        let better = self.channel.a_peer_whose_checks_succeed(now_ns);
+        let was_worse = self.doubts.reach.is_worse();
+        self.doubts.reach.look(
+            self.members.every_check_fails(),
+            better.is_some(),
+            reach::patience_ns(&self.config.cluster.health),
+            now_ns,
+        );
+        if self.doubts.reach.is_worse() != was_worse {
+            if let Some(peer) = better.filter(|_| !was_worse) {
+                warn!(
+                    "every health check from here fails, and {peer} reaches a backend: look at this \
+                     box's way to the backends (its routes, its packet filter)"
+                );
+            }
+            self.tell_election_of_health();
         }
     }
 

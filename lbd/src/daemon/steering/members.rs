@@ -172,13 +172,6 @@ impl Members {
         polled.all(|member| member.heard_ns > since_ns)
     }
 
-    /// Whether any backend could take a session.
-    pub(in crate::daemon) fn any_healthy(&self) -> bool {
-        self.all
-            .iter()
-            .any(|member| member.health.state != HealthState::Down)
-    }
-
     /// The MACs of the cluster's other boxes on this segment.
     pub(in crate::daemon) fn node_macs(&self) -> Vec<Mac> {
         // What a gateway sends may be anybody's.

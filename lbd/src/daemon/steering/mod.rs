@@ -7,6 +7,7 @@ pub(in crate::daemon) mod leaving;
 pub(in crate::daemon) mod members;
 pub(in crate::daemon) mod per_backend;
 pub mod poll;
+pub(in crate::daemon) mod reach;
 pub(in crate::daemon) mod reply_ways;
 pub(in crate::daemon) mod session_lifetimes;
 pub(in crate::daemon) mod suspects;

@@ -4,6 +4,7 @@ use tracing::{info, warn};
 use super::{
     health,
     members::{self, Member},
+    reach::Reach,
 };
 use crate::{
     daemon::{clock, cluster::channel, event_loop::EventLoop, observe::recent::Kind},
@@ -22,6 +23,8 @@ pub(in crate::daemon) struct Doubts {
     steered: u64,
     /// The health check is taken to be wrong itself.
     check_at_fault: bool,
+    /// Whether a peer reaches backends that this node does not.
+    pub(in crate::daemon) reach: Reach,
 }
 
 impl EventLoop {

@@ -126,6 +126,8 @@ enum Request {
     Denials(Vec<DenialRecord>),
     /// This node has this configuration.
     Edition(Option<Edition>),
+    /// Whether a health check of this node succeeds.
+    ChecksSucceed(bool),
     /// This node stops.
     Leave,
     /// Tell one peer, or all.
@@ -176,6 +178,8 @@ pub(in crate::daemon) struct ChannelHandle {
     addresses: Vec<IpAddr>,
     /// The configuration that this node has.
     edition: Option<Edition>,
+    /// Whether a health check of this node succeeds.
+    checks_succeed: bool,
 }
 
 impl ChannelHandle {
@@ -203,6 +207,7 @@ impl ChannelHandle {
             off: Some("not started yet".to_owned()),
             addresses: Vec::new(),
             edition: None,
+            checks_succeed: false,
         })
     }
 
@@ -234,6 +239,7 @@ impl ChannelHandle {
                         socket,
                         keys: keys.clone(),
                     });
+                    self.order(Request::ChecksSucceed(self.checks_succeed));
                     self.off = None;
                 }
                 Err(failed) => {
@@ -314,6 +320,18 @@ impl ChannelHandle {
         live.map(|peer| peer.address.ip()).collect()
     }
 
+    /// The name of a peer that was heard not long ago, does not stop, and has a health check that succeeds.
+    pub(in crate::daemon) fn a_peer_whose_checks_succeed(&self, now_ns: u64) -> Option<String> {
+        let mut peers = self.peers().into_iter();
+        let succeeds = |peer: &channel::PeerStatus| {
+            peer.heard_ns
+                .is_some_and(|heard| now_ns.saturating_sub(heard) < LIVE_NS)
+                && peer.checks == channel::Checks::OneSucceeds
+                && !peer.is_leaving
+        };
+        peers.find(succeeds).map(|peer| peer.name)
+    }
+
     fn peers(&self) -> Vec<channel::PeerStatus> {
         if !self.is_on() {
             return Vec::new();
@@ -352,6 +370,13 @@ impl ChannelHandle {
             digest: version.digest.head(),
         });
         self.order(Request::Edition(self.edition));
+    }
+
+    /// Tells the peers, when it is news, whether a health check of this node succeeds.
+    pub(in crate::daemon) fn tell_checks_succeed(&mut self, succeed: bool) {
+        if std::mem::replace(&mut self.checks_succeed, succeed) != succeed {
+            self.order(Request::ChecksSucceed(succeed));
+        }
     }
 
     /// Whether there is a channel.

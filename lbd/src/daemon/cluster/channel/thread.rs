@@ -262,6 +262,9 @@ impl Worker {
                 }
             }
             (Request::AskForTables, Some(on)) => on.channel.ask_for_tables(now_ns),
+            (Request::ChecksSucceed(succeed), Some(on)) => {
+                on.channel.tell_checks_succeed(succeed, now_ns)
+            }
             (Request::Leave, Some(on)) => on.channel.leave(),
             (Request::EventsLost, Some(on)) => {
                 on.channel.note_lost_events();

@@ -115,6 +115,10 @@ pub struct Cluster {
     pub directors: Vec<IpAddr>,
     /// Default `rfc5798`.
     pub vrrp_checksum: VrrpChecksum,
+    /// Whether IPv6 adverts name a link-local address first, as RFC 9568 5.2.9 has it, also where
+    /// `virtual_addresses` has none. keepalived drops adverts with another number of addresses than it has
+    /// itself: false where it has none. Default true.
+    pub advertise_link_local: bool,
     /// Default `enforce` where there is a `secret_file`, `off` where there is none.
     pub authentication: Authentication,
     /// Gratuitous ARP and unsolicited neighbour advertisements.
@@ -226,7 +230,7 @@ impl Cluster {
         // Stable: the order of the file within each kind.
         addresses.sort_by_key(|address| !address.is_unicast_link_local());
         let first_is_link_local = addresses.first().map(Ipv6Addr::is_unicast_link_local);
-        if first_is_link_local == Some(false) {
+        if first_is_link_local == Some(false) && self.advertise_link_local {
             addresses.insert(0, link_local_of_virtual_router(self.virtual_router_id));
         }
         addresses

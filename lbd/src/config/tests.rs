@@ -372,6 +372,7 @@ const ALL_OTHER_KEYS: &str = r#"
   unicast_peers: [192.0.2.11, "2001:db8::12"]
   directors: [192.0.2.2, "2001:db8::2"]
   vrrp_checksum: rfc9568
+  advertise_link_local: false
   authentication: receive-only
   announce: {count: 9, gap: 0s, repeat: 0s}
   no_healthy_backend: ignore

@@ -1,4 +1,5 @@
 //! What the election is told to do.
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -19,6 +20,43 @@ pub struct AnnounceConfig {
     pub repeat_ns: u64,
 }
 
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// 32 bits.
+    Ipv4,
+    /// 128 bits.
+    Ipv6,
+}
+
+impl Family {
+    /// An address's.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Ipv4 => Self::Ipv6,
+            Self::Ipv6 => Self::Ipv4,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
+    }
+}
+
 /// The addresses from which our adverts come, one a family in which the cluster has addresses.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Families {
@@ -32,6 +70,14 @@ impl Families {
     /// Whether ties are decided in this address's family (see [the module](crate::election)).
     pub(super) fn is_primary(&self, address: IpAddr) -> bool {
         address.is_ipv4() || self.v4.is_none()
+    }
+
+    /// Whether adverts go out in a family.
+    pub(super) fn has(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.v4.is_some(),
+            Family::Ipv6 => self.v6.is_some(),
+        }
     }
 
     /// Our address in the family of another.

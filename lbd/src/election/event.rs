@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::Config;
+use super::config::{Config, Family};
 use crate::units::Priority;
 use crate::vrrp::Interval;
 
@@ -181,6 +181,13 @@ pub enum Output {
         /// To put into it.
         interval: Interval,
     },
+    /// Send an advert of priority 0 in one family: this node has left both, and no other master speaks in it.
+    LeaveFamily {
+        /// Which.
+        family: Family,
+        /// To put into it.
+        interval: Interval,
+    },
     /// The data plane may serve until then.
     HoldLease {
         /// `CLOCK_BOOTTIME`.
@@ -281,6 +288,13 @@ pub enum Notice {
     Isolated,
     /// This box was away and hears others again.
     Rejoined,
+    /// The master speaks, and nothing is heard in one of the families in which this cluster has addresses.
+    SilentFamily {
+        /// The master.
+        from: IpAddr,
+        /// The family without a master.
+        silent: Family,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -343,6 +357,12 @@ impl fmt::Display for Notice {
             Self::Rejoined => f.write_str(
                 "this box was cut off or paused and hears others again: what it concluded of them \
                  meanwhile is void",
+            ),
+            Self::SilentFamily { from, silent } => write!(
+                f,
+                "{from} is master and sends no {silent} adverts, nor does another box: nothing serves the \
+                 {silent} virtual addresses; configure them there too (in keepalived: a second \
+                 vrrp_instance, in one vrrp_sync_group with the first)"
             ),
         }
     }

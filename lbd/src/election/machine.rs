@@ -3,6 +3,7 @@
 mod away;
 mod backup;
 mod doubt;
+mod families;
 mod leader;
 mod master;
 mod ties;
@@ -14,9 +15,10 @@ use serde::Serialize;
 use self::away::Contact;
 use self::backup::Backup;
 use self::doubt::Doubt;
+use self::families::Spoken;
 use self::master::{ANSWERS_PER_INTERVAL, Master};
 use self::ties::Ties;
-use super::config::Config;
+use super::config::{Config, Family};
 use super::counters::Counters;
 use super::event::{Fault, Found, Health, Heard, Input, Notice, Output, Takeover, WhyBackup};
 use super::timing::{late_ns, master_down_ns, probe_gap_ns};
@@ -59,6 +61,8 @@ pub struct Status {
     pub leader: Option<Leader>,
     /// Until when the data plane may serve.
     pub lease_until_ns: Option<u64>,
+    /// The family in which no master is heard, while the leader speaks in the other one.
+    pub silent_family: Option<Family>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,6 +85,7 @@ pub struct Machine {
     ties: Ties,
     doubt: Doubt,
     contact: Contact,
+    spoken: Spoken,
     /// It has been started without a fault since, so that a cure is no start any more.
     begun: bool,
     counters: Counters,
@@ -101,6 +106,7 @@ impl Machine {
             ties: Ties::default(),
             doubt: Doubt::default(),
             contact: Contact::default(),
+            spoken: Spoken::default(),
             begun: false,
             counters: Counters::default(),
         }
@@ -114,6 +120,7 @@ impl Machine {
             State::Backup(backup) => [backup.preemption.map(|p| p.due_ns()), self.doubt.next_ns()]
                 .into_iter()
                 .flatten()
+                .chain(self.spoken.due_ns())
                 .chain([backup.down_ns])
                 .min(),
             State::Master(master) => {
@@ -150,6 +157,7 @@ impl Machine {
             priority: self.priority(),
             leader: self.leader,
             lease_until_ns,
+            silent_family: self.spoken.silent(),
         }
     }
 
@@ -265,6 +273,7 @@ impl Machine {
     }
 
     fn timer(&mut self, out: &mut Vec<Output>) {
+        self.leave_due_family(out);
         let now_ns = self.now_ns;
         let grace_ns = late_ns(self.interval());
         match &mut self.state {
@@ -338,6 +347,8 @@ impl Machine {
         self.sign(heard.from, out);
         if heard.priority == Priority::STOPPING {
             self.counters.stops_heard += 1;
+        } else {
+            self.note_family(heard.from);
         }
         match self.state {
             State::Stopped => {}

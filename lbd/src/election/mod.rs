@@ -31,7 +31,7 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
-pub use config::{AnnounceConfig, Config, Families};
+pub use config::{AnnounceConfig, Config, Families, Family};
 pub use counters::Counters;
 pub use event::{Fault, Found, Health, Heard, Input, Notice, Output, Takeover, WhyBackup};
 pub use machine::{Leader, Machine, Role, Status};

@@ -68,6 +68,13 @@ pub fn late_ns(interval: Interval) -> u64 {
     interval.ns() / 8
 }
 
+/// How long the advert of the other family may follow the one that was heard first: a node sends both in
+/// one go, and they pass the same wire.
+#[must_use]
+pub fn both_families_ns(interval: Interval) -> u64 {
+    interval.ns().min(50_000_000)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -141,6 +141,23 @@ impl Addresses {
             _ => false,
         }
     }
+
+    /// Whether this list has a link-local address and the other one none, where they are alike but for
+    /// that; `None` where they differ in more or in nothing.
+    #[must_use]
+    pub fn has_more_link_locals(&self, other: &Self) -> Option<bool> {
+        let (Self::V6(ours), Self::V6(others)) = (self, other) else {
+            return None;
+        };
+        let split = |list: &[Ipv6Addr]| -> (Vec<Ipv6Addr>, Vec<Ipv6Addr>) {
+            let mut list = list.to_vec();
+            list.sort();
+            list.into_iter().partition(Ipv6Addr::is_unicast_link_local)
+        };
+        let ((our_local, our_rest), (other_local, other_rest)) = (split(ours), split(others));
+        let differ = our_local.is_empty() != other_local.is_empty();
+        (differ && our_rest == other_rest).then_some(!our_local.is_empty())
+    }
 }
 
 /// An advertisement without its checksum.

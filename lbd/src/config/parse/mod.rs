@@ -176,6 +176,7 @@ fn cluster(mut t: Table<'_>) -> Cluster {
             .unique_list("directors", values::host_address, |director| *director)
             .unwrap_or_default(),
         vrrp_checksum: t.or("vrrp_checksum", VrrpChecksum::Rfc5798, choice::read),
+        advertise_link_local: t.or("advertise_link_local", true, values::boolean),
         authentication: t.or("authentication", unsaid, choice::read),
         announce: announce(t.table("announce")),
         no_healthy_backend: t.or(

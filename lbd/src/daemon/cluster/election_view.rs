@@ -165,6 +165,17 @@ impl ElectionView {
         if self.isolated {
             warnings.push("this box is cut off: it hears neither a node nor a gateway".to_owned());
         }
+        let status = self.thread.as_ref().and_then(AdvertThread::view);
+        let status = status.map(|view| view.status);
+        if let Some((silent, leader)) =
+            status.and_then(|status| status.silent_family.zip(status.leader))
+        {
+            warnings.push(format!(
+                "the master {} sends no {silent} adverts, nor does another box: nothing serves the {silent} \
+                 virtual addresses",
+                leader.address
+            ));
+        }
         warnings
     }
 
@@ -232,6 +243,7 @@ mod tests {
             priority: Priority(100),
             leader: None,
             lease_until_ns: None,
+            silent_family: None,
         };
         let master = status(Role::Master(Takeover::MasterDown));
         let backup = status(Role::Backup(WhyBackup::Yielded));

@@ -110,6 +110,7 @@ impl Machine {
         (backup.has_waited, backup.contested_ns, backup.asks) = (false, None, false);
         self.state = State::Backup(backup);
         self.trust(is_same_master, out);
+        self.miss_family(heard, out);
         if preemptible && backup.preemption.is_none() {
             self.begin_preemption(0, out);
         }

@@ -88,6 +88,7 @@ impl Machine {
         let now_ns = self.now_ns;
         self.leader = None;
         self.ties = Ties::default();
+        self.spoken.serves();
         self.counters.takeovers += 1;
         let mut announcements = Schedule::default();
         announcements.request(Cause::Advert, now_ns, &self.config.announce);
@@ -201,6 +202,7 @@ impl Machine {
         self.leader = Some(Leader::following(heard, None, self.now_ns));
         let wait_ns = master_down_ns(self.priority(), heard.interval);
         self.enter_backup(WhyBackup::Yielded, wait_ns);
+        self.leave_other_family(heard);
         // Its answer is what the clients are told: see the caller.
         out.push(Output::AskAddresses);
     }

@@ -225,6 +225,23 @@ impl World {
                     }
                 }
             }
+            Output::LeaveFamily { family, interval } => {
+                for to in 0..self.nodes.len() {
+                    let apart = self.nodes[to].segment != self.nodes[node].segment;
+                    if to == node || apart || self.random.permille(self.loss_permille) {
+                        continue;
+                    }
+                    let delay_ns = 1 + self.random.below(self.delay_ns);
+                    let event = Event::Heard {
+                        node: to,
+                        from: node,
+                        v6: family == Family::Ipv6,
+                        priority: Priority::STOPPING.0,
+                        centiseconds: interval.centiseconds(),
+                    };
+                    self.push(delay_ns, event);
+                }
+            }
             Output::HoldLease { until_ns } => self.nodes[node].lease_until_ns = until_ns,
             Output::ReleaseLease => self.nodes[node].lease_until_ns = 0,
             Output::BecomeMaster { why } => {

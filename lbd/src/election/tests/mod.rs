@@ -1,6 +1,7 @@
 mod away;
 mod contested;
 mod doubt;
+mod families;
 mod preempt;
 mod properties;
 mod rivals;
@@ -93,6 +94,7 @@ fn words(outputs: &[Output]) -> String {
         let sep = if text.is_empty() { "" } else { ", " };
         let _ = match output {
             Output::SendAdvert { priority, .. } => write!(text, "{sep}advert {}", priority.0),
+            Output::LeaveFamily { family, .. } => write!(text, "{sep}leave {family}"),
             Output::HoldLease { .. } => write!(text, "{sep}hold"),
             Output::ReleaseLease => write!(text, "{sep}release"),
             Output::BecomeMaster { why } => write!(text, "{sep}master {why:?}"),

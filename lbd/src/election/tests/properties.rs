@@ -79,6 +79,7 @@ proptest! {
                         earned = Some(now + lease_ns(interval));
                     }
                     Output::SendAdvert { .. } => prop_assert!(!serving, "priority 0 while serving"),
+                    Output::LeaveFamily { .. } => prop_assert!(!serving, "left while serving"),
                     Output::HoldLease { until_ns } => {
                         if input != Input::AdvertFailed {
                             prop_assert_eq!(Some(until_ns), earned, "a lease without its advert");

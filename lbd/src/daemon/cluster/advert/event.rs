@@ -65,6 +65,13 @@ pub enum Notice {
         /// From whom.
         from: IpAddr,
     },
+    /// An IPv6 advert's addresses are ours but for the link-local one that RFC 9568 wants first.
+    OtherLinkLocal {
+        /// From whom.
+        from: IpAddr,
+        /// Whether the peer's list has it.
+        theirs_has: bool,
+    },
     /// An advert of somebody who is not in `unicast_peers`.
     NotAPeer {
         /// From whom.
@@ -121,6 +128,7 @@ impl Notice {
                     election::Notice::Isolated => 11,
                     election::Notice::Rejoined => 12,
                     election::Notice::Answered { .. } => 13,
+                    election::Notice::SilentFamily { .. } => 14,
                 }
             }
             _ => 0,
@@ -141,6 +149,14 @@ impl fmt::Display for Notice {
                 f,
                 "{from} advertises other virtual addresses than this node: make the lists agree \
                  (keepalived drops adverts whose list is not its own)"
+            ),
+            Self::OtherLinkLocal { from, theirs_has } => write!(
+                f,
+                "{from} advertises the IPv6 virtual addresses {} a link-local address, and this node {} one: \
+                 keepalived counts the addresses and drops adverts with another number, so that there are two \
+                 masters; set cluster.advertise_link_local: {theirs_has}",
+                if *theirs_has { "with" } else { "without" },
+                if *theirs_has { "without" } else { "with" },
             ),
             Self::NotAPeer { from } => {
                 write!(

@@ -333,6 +333,9 @@ impl Worker {
         match output {
             // Done by the caller, which must know whether it went out.
             Output::SendAdvert { .. } => {}
+            Output::LeaveFamily { family, interval } => {
+                self.send_in(Some(family), Priority::STOPPING, interval);
+            }
             Output::HoldLease { until_ns } => {
                 self.lease.hold(until_ns);
                 if self.renew_ns != 0 && boottime_ns() >= self.renew_ns {

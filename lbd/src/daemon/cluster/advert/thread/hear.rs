@@ -69,13 +69,13 @@ impl Worker {
             }
             ChecksumForm::MessageOnly => self.counters.checksum_message_only += 1,
         }
-        if !parsed
-            .advert
-            .addresses
-            .same_set(&self.settings.advertised(from))
-        {
+        let (theirs, ours) = (&parsed.advert.addresses, self.settings.advertised(from));
+        if !theirs.same_set(&ours) {
             self.counters.other_addresses += 1;
-            self.notice(Notice::OtherAddresses { from });
+            self.notice(match theirs.has_more_link_locals(&ours) {
+                Some(theirs_has) => Notice::OtherLinkLocal { from, theirs_has },
+                None => Notice::OtherAddresses { from },
+            });
         }
         Some(Heard {
             from,

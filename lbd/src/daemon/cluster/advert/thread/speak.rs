@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use super::{Worker, boottime_ns, unix_ns};
 use crate::{
     daemon::cluster::advert::{event::Notice, packet::Announcer},
-    election::Families,
+    election::{Families, Family},
     units::{Mac, Priority},
     vrrp::{Advert, Interval, advert::fill_checksum},
 };
@@ -12,10 +12,23 @@ use crate::{
 impl Worker {
     /// Sends an advert in each family. False when it went out in none.
     pub(super) fn send(&mut self, priority: Priority, interval: Interval) -> bool {
+        self.send_in(None, priority, interval)
+    }
+
+    /// Sends an advert in one family, or in each. False when it went out in none.
+    pub(super) fn send_in(
+        &mut self,
+        family: Option<Family>,
+        priority: Priority,
+        interval: Interval,
+    ) -> bool {
         let mut sent = false;
         let mut failed = Vec::new();
         for wire in &self.wires {
             let source = wire.source();
+            if family.is_some_and(|family| family != Family::of(source)) {
+                continue;
+            }
             let advert = Advert {
                 virtual_router_id: self.settings.virtual_router_id,
                 priority,

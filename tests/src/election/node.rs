@@ -27,7 +27,7 @@ pub enum Router {
 /// What both are told alike.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The VIPs, one family where keepalived takes part.
+    /// The VIPs, one family where keepalived takes part without [`Self::priority6`].
     pub vips: Vec<IpAddr>,
     /// 1 to 4095.
     pub centiseconds: u16,
@@ -35,6 +35,10 @@ pub struct Setup {
     pub preempt: bool,
     /// Whether keepalived has the addresses on an interface with the virtual router's MAC.
     pub virtual_mac: bool,
+    /// keepalived has an instance of its own for the IPv6 addresses, with this priority.
+    pub priority6: Option<u8>,
+    /// lbd's `cluster.advertise_link_local`.
+    pub advertise_link_local: bool,
 }
 
 impl Setup {
@@ -46,6 +50,8 @@ impl Setup {
             centiseconds,
             preempt: true,
             virtual_mac: false,
+            priority6: None,
+            advertise_link_local: true,
         }
     }
 }
@@ -167,10 +173,11 @@ fn lbd_config(setup: &Setup, priority: u8) -> String {
     format!(
         "node:\n  name: mx1\n  interfaces: [{INTERFACE}]\n  priority: {priority}\ncluster:\n  \
          virtual_router_id: 51\n  virtual_addresses: [{}]\n  advertisement_interval: {}ms\n  \
-         preempt: {}\n  sites:\n    - name: lab\n      backends: [{{name: mx1, address: \"{}\"}}]\n",
+         preempt: {}\n  advertise_link_local: {}\n  sites:\n    - name: lab\n      backends: [{{name: mx1, address: \"{}\"}}]\n",
         vips.join(", "),
         u32::from(setup.centiseconds) * 10,
         setup.preempt,
+        setup.advertise_link_local,
         // Nobody asks for it here, but it must be of the VIPs' family.
         if setup.vips[0].is_ipv4() {
             "10.77.0.11"
@@ -181,19 +188,31 @@ fn lbd_config(setup: &Setup, priority: u8) -> String {
 }
 
 fn keepalived_config(setup: &Setup, priority: u8) -> String {
-    let vips: Vec<String> = setup.vips.iter().map(|vip| format!("    {vip}")).collect();
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = setup.vips.iter().partition(|vip| vip.is_ipv4());
+    let instances = match setup.priority6 {
+        Some(priority6) => vec![("V", priority, v4), ("W", priority6, v6)],
+        None => vec![("V", priority, setup.vips.clone())],
+    };
     let nopreempt = if setup.preempt { "" } else { "  nopreempt\n" };
     let virtual_mac = if setup.virtual_mac {
         "  use_vmac vrrp.51\n"
     } else {
         ""
     };
+    let instances = instances.into_iter().map(|(name, priority, vips)| {
+        let vips: Vec<String> = vips.iter().map(|vip| format!("    {vip}")).collect();
+        format!(
+            "vrrp_instance {name} {{\n  state BACKUP\n  interface {INTERFACE}\n  virtual_router_id \
+             51\n  priority {priority}\n  advert_int {}.{:02}\n{nopreempt}{virtual_mac}  \
+             virtual_ipaddress {{\n{}\n  }}\n}}\n",
+            setup.centiseconds / 100,
+            setup.centiseconds % 100,
+            vips.join("\n"),
+        )
+    });
+    let instances: Vec<String> = instances.collect();
     format!(
-        "global_defs {{\n  router_id lab\n  vrrp_version 3\n}}\nvrrp_instance V {{\n  state BACKUP\n  \
-         interface {INTERFACE}\n  virtual_router_id 51\n  priority {priority}\n  advert_int {}.{:02}\n\
-         {nopreempt}{virtual_mac}  virtual_ipaddress {{\n{}\n  }}\n}}\n",
-        setup.centiseconds / 100,
-        setup.centiseconds % 100,
-        vips.join("\n"),
+        "global_defs {{\n  router_id lab\n  vrrp_version 3\n}}\n{}",
+        instances.concat()
     )
 }

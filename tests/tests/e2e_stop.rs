@@ -3,7 +3,7 @@ use std::{net::SocketAddr, thread, time::Duration};
 
 use lbd_tests::{
     cluster::{Cluster, Settings, Status},
-    lab::{Lab, Spec, addresses},
+    lab::{Cut, Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
         server::Server,
@@ -13,9 +13,21 @@ use lbd_tests::{
 };
 
 const HELD: usize = 40;
+const PER_SECOND: u32 = 50;
 
-/// Stops the lbd of a box in the midst of new sessions; its own sessions end after a while, if they do.
-fn stop(is_master: bool, ends: bool) {
+/// What happens to the sessions of the box that stops.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stop {
+    /// Its sessions end while it waits.
+    SessionsEnd,
+    /// They do not.
+    SessionsStay,
+    /// They end, and the box goes off the network and comes back.
+    Reboot,
+}
+
+/// Stops the lbd of a box in the midst of new sessions.
+fn stop(is_master: bool, how: Stop) {
     let lab = Lab::new(&Spec {
         nodes: 2,
         sources: 50,
@@ -43,19 +55,30 @@ fn stop(is_master: bool, ends: bool) {
         held.into_iter().partition(|held| held.by() == name);
     assert!(there.len() > 5, "{} at {name}", there.len());
     let sources = client.addresses(false);
-    let steady = Steady::start(client, sources, SocketAddr::new(vip, 25), 20).unwrap();
-    until("mail flows", || steady.served() > 40);
+    let steady = Steady::start(client, sources, SocketAddr::new(vip, 25), PER_SECOND).unwrap();
+    until("mail flows", || steady.served() > 100);
     let alive_while_it_waits = thread::scope(|scope| {
         let stopping = scope.spawn(|| cluster.stop(stopped).unwrap());
         thread::sleep(Duration::from_secs(2));
         let alive = survivors(&mut there);
-        if ends {
+        if how != Stop::SessionsStay {
             there.clear();
         }
         stopping.join().unwrap();
         alive
     });
-    thread::sleep(Duration::from_secs(3));
+    if how == Stop::Reboot {
+        lab.cut(&lab.nodes[stopped], Cut::Carrier).unwrap();
+    }
+    let served = steady.served();
+    until("mail flows on", || steady.served() > served + 150);
+    if how == Stop::Reboot {
+        lab.restore(&lab.nodes[stopped]).unwrap();
+        cluster.start(stopped).unwrap();
+        wait_accepting(&cluster, 1 - stopped, &name);
+        let served = steady.served();
+        until("mail flows on", || steady.served() > served + 150);
+    }
     let ended = steady.finish();
     let failed: Vec<_> = ended
         .iter()
@@ -73,7 +96,7 @@ fn stop(is_master: bool, ends: bool) {
     assert!(failed.is_empty(), "{failed:?}");
     assert_eq!(lived_on, elsewhere.len());
     assert!(alive_while_it_waits > 5, "{alive_while_it_waits}");
-    if !ends {
+    if how == Stop::SessionsStay {
         // What its wait was too short for is told so, and does not hang.
         let status = cluster.wait_status(1 - stopped, "it is down", |status| {
             status.backend(&name).unwrap().health == "down"
@@ -87,10 +110,16 @@ fn stop(is_master: bool, ends: bool) {
         let reset = std::io::ErrorKind::ConnectionReset;
         assert!(kinds.iter().all(|kind| *kind == reset), "{kinds:?}");
     }
-    cluster.start(stopped).unwrap();
+    if how != Stop::Reboot {
+        cluster.start(stopped).unwrap();
+        wait_accepting(&cluster, 1 - stopped, &name);
+    }
+}
+
+fn wait_accepting(cluster: &Cluster, node: usize, name: &str) {
     cluster
-        .wait_status(1 - stopped, "it is back", |status| {
-            status.backend(&name).unwrap().accepting
+        .wait_status(node, "it is back", |status| {
+            status.backend(name).unwrap().accepting
         })
         .unwrap();
 }
@@ -101,7 +130,7 @@ fn a_stopped_backup_costs_no_new_session_and_waits_for_its_own() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    stop(false, true);
+    stop(false, Stop::SessionsEnd);
 }
 
 #[test]
@@ -110,5 +139,23 @@ fn a_stopped_master_costs_no_new_session_and_resets_what_it_cannot_wait_for() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    stop(true, false);
+    stop(true, Stop::SessionsStay);
+}
+
+#[test]
+fn a_backup_that_reboots_costs_no_new_session() {
+    let name = "a_backup_that_reboots_costs_no_new_session";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    stop(false, Stop::Reboot);
+}
+
+#[test]
+fn a_master_that_reboots_costs_no_new_session() {
+    let name = "a_master_that_reboots_costs_no_new_session";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    stop(true, Stop::Reboot);
 }

@@ -490,6 +490,26 @@ fn what_a_failed_load_has_made_is_undone() -> Result<()> {
 }
 
 #[test]
+fn an_interface_that_comes_late_is_attached_to_then() -> Result<()> {
+    if !root_or_skip("an_interface_that_comes_late_is_attached_to_then") {
+        return Ok(());
+    }
+    let the = Rig::new()?;
+    let options = the.options(&[INTERFACE, "late0"], XdpChoice::Generic);
+    let mut plane = the.load_with(&options)??;
+    assert_eq!(plane.mode("late0"), None);
+    the.node().ip("link add late0 type veth peer name late1")?;
+    let (again, attached) = the.node().inside(|| {
+        let again = plane.attach_again(&options);
+        let attached = [INTERFACE, "late0"].map(|name| plane.is_attached(name));
+        (again, attached)
+    })?;
+    again?;
+    assert_eq!(attached, [true, true]);
+    Ok(())
+}
+
+#[test]
 fn auto_falls_back_to_generic_and_says_so() -> Result<()> {
     if !root_or_skip("auto_falls_back_to_generic_and_says_so") {
         return Ok(());

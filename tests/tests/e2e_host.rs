@@ -182,3 +182,118 @@ fn an_edit_is_picked_up_live_and_a_bad_one_is_refused() {
     let holders = cluster.holders(IpAddr::from(addresses::VIP4)).unwrap();
     assert_eq!(holders, [master], "the virtual address stayed");
 }
+
+#[test]
+fn what_another_program_takes_from_a_backend_is_put_back() {
+    let Some(_turn) = lbd_tests::turn("what_another_program_takes_from_a_backend_is_put_back")
+    else {
+        return;
+    };
+    if !lbd_tests::programs::or_skip(
+        "what_another_program_takes_from_a_backend_is_put_back",
+        &["smtp-sink"],
+    ) {
+        return;
+    }
+    let lab = Lab::new(&Spec {
+        nodes: 2,
+        ..Spec::default()
+    })
+    .unwrap();
+    let start = |host| Sink::start(host, lab.folder()).unwrap();
+    let _sinks: Vec<Sink> = lab.nodes.iter().map(start).collect();
+    let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
+    let master = cluster.wait_ready().unwrap();
+    let backup = 1 - master;
+    let node = &lab.nodes[backup];
+    let vip = addresses::VIP4;
+    let ignores = || node.output("sysctl", &["-n", "net.ipv4.conf.all.arp_ignore"]);
+    assert_eq!(ignores().unwrap().trim(), "1");
+
+    // By hand, and as `sysctl --system` of a package's installation does.
+    node.set_sysctls(&[("net.ipv4.conf.all.arp_ignore", "0")])
+        .unwrap();
+    node.ip(&format!("addr del {vip}/32 dev lo")).unwrap();
+    node.ip(&format!("addr del {}/128 dev lo", addresses::VIP6))
+        .unwrap();
+    let is_back = || {
+        let on_lo = node.ip("-oneline addr show dev lo").unwrap();
+        [vip.to_string(), addresses::VIP6.to_string()]
+            .iter()
+            .all(|vip| on_lo.contains(vip.as_str()))
+            && ignores().unwrap().trim() == "1"
+    };
+    let started = std::time::Instant::now();
+    while !is_back() {
+        assert!(started.elapsed() < Duration::from_mins(1), "not put back");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let log = cluster.log(backup);
+    for said in [
+        format!("{vip} was taken off lo"),
+        "arp_ignore was lowered".to_owned(),
+    ] {
+        assert_eq!(log.matches(&said).count(), 1, "{said}: {log}");
+    }
+}
+
+#[test]
+fn what_is_not_there_at_boot_is_waited_for() {
+    let Some(_turn) = lbd_tests::turn("what_is_not_there_at_boot_is_waited_for") else {
+        return;
+    };
+    let lab = Lab::new(&Spec {
+        nodes: 1,
+        ..Spec::default()
+    })
+    .unwrap();
+    let node = &lab.nodes[0];
+    let mut cluster = Cluster::new(&lab, Settings::default()).unwrap();
+    // The interface's other name, and one that comes late, by another name too.
+    node.ip("link property add dev eth0 altname lbdwan0")
+        .unwrap();
+    cluster
+        .edit(
+            "interfaces: [eth0]",
+            "interfaces: [lbdwan0, a-late-interface0]",
+        )
+        .unwrap();
+    let own = node.addresses(false)[0].to_string();
+    let shown = node.ip("-4 -oneline addr show dev eth0").unwrap();
+    let with_prefix = |word: &&str| word.starts_with(&own);
+    let own = shown.split_whitespace().find(with_prefix).unwrap();
+    node.ip(&format!("addr del {own} dev eth0")).unwrap();
+    cluster.start(0).unwrap();
+    let wait = |what: &str, is_so: &mut dyn FnMut() -> bool| {
+        let started = std::time::Instant::now();
+        while !is_so() {
+            assert!(started.elapsed() < Duration::from_mins(1), "{what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let lacks = "this box lacks what lbd needs";
+    wait("nothing was said", &mut || cluster.log(0).contains(lacks));
+    assert!(cluster.is_running(0));
+    node.ip(&format!("addr add {own} dev eth0")).unwrap();
+    cluster
+        .wait_status(0, "running without the second interface", |status| {
+            status.interfaces.len() == 2 && status.interfaces[1].xdp_mode == "none"
+        })
+        .unwrap();
+    node.ip_batch(
+        "link add lateveth type veth peer name latepeer\n\
+         link property add dev lateveth altname a-late-interface0\n\
+         link set lateveth up\n\
+         link set latepeer up\n",
+    )
+    .unwrap();
+    cluster
+        .wait_status(0, "attached to both, and master", |status| {
+            status.is_master() && status.interfaces[1].xdp_mode != "none"
+        })
+        .unwrap();
+    let log = cluster.log(0);
+    for said in [lacks, "a-late-interface0 of node.interfaces is not there"] {
+        assert_eq!(log.matches(said).count(), 1, "{said}: {log}");
+    }
+}

@@ -29,6 +29,10 @@ pub(super) struct Attached {
 
 /// Asks for one interface of this network namespace; `None` when there is none of that name.
 pub(super) fn interface(name: &str) -> io::Result<Option<Interface>> {
+    // Longer is an altname at most, and the kernel answers ERANGE to it here.
+    if name.len() >= libc::IFNAMSIZ {
+        return Ok(None);
+    }
     let mut request = LinkMessage::default();
     request
         .attributes

@@ -85,6 +85,9 @@ pub struct Node {
     /// Where peers find this box: the cluster channel and its stats. Default `null`, off.
     /// Without [`super::Cluster::secret_file`] it answers stats only.
     pub channel: Option<SocketAddr>,
+    /// A program and its arguments, run without privileges when this node's role or a backend's health
+    /// changes; it has 30 s. Default none.
+    pub notify: Vec<String>,
     /// The queue that the agent counts.
     pub queue: Queue,
     /// What `lbd report` is made of.

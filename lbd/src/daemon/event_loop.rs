@@ -18,7 +18,9 @@ use super::{
     event::Event,
     lifecycle::{suspend::SuspendDetector, watchdog::Watchdog},
     observe::{history::Historian, recent::Recent},
-    operator::{command::Ordered, control, denials::Denials, feeds::Feeds, orders::Orders},
+    operator::{
+        command::Ordered, control, denials::Denials, feeds::Feeds, notify::Notifier, orders::Orders,
+    },
     steering::{
         backend_tasks::BackendTasks,
         health,
@@ -102,6 +104,7 @@ pub(super) struct EventLoop {
     pub(super) host: Host,
     pub(super) backend_tasks: BackendTasks,
     pub(super) historian: Historian,
+    pub(super) notifier: Notifier,
 }
 
 impl EventLoop {
@@ -112,7 +115,7 @@ impl EventLoop {
         plane: DataPlane,
         host: Host,
         backend_tasks: BackendTasks,
-        (channel, historian): (channel::ChannelHandle, Historian),
+        (channel, historian, notifier): (channel::ChannelHandle, Historian, Notifier),
     ) -> Self {
         let now_ns = clock::boottime_ns();
         Self {
@@ -156,6 +159,7 @@ impl EventLoop {
             host,
             backend_tasks,
             historian,
+            notifier,
         }
     }
 

@@ -99,6 +99,7 @@ fn node(mut t: Table<'_>) -> Node {
             .unique_list("http_names", values::host_name, String::clone)
             .unwrap_or_default(),
         channel: t.optional("channel", None, values::socket),
+        notify: stats::program(&mut t, "notify"),
         queue: queue(t.table("queue")),
         history: history(t.table("history")),
     };

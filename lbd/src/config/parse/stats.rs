@@ -134,19 +134,32 @@ fn command(t: &mut Table<'_>) -> Vec<String> {
         t.missing("command", "[/usr/local/bin/queue-figures, \"{address}\"]");
         return Vec::new();
     };
-    if !command
+    check_program(t, "command", &command);
+    command
+}
+
+/// A program and its arguments, or none.
+pub(super) fn program(t: &mut Table<'_>, key: &'static str) -> Vec<String> {
+    let words = t.list(key, values::text).unwrap_or_default();
+    if !words.is_empty() {
+        check_program(t, key, &words);
+    }
+    words
+}
+
+fn check_program(t: &mut Table<'_>, key: &'static str, words: &[String]) {
+    if !words
         .first()
         .is_some_and(|program| program.starts_with('/'))
     {
         t.complain(
-            "command",
+            key,
             Complaint::new(
                 "it does not begin with the absolute path of a program",
                 "write [/path/to/program, argument]; no shell reads it",
             ),
         );
     }
-    command
 }
 
 /// A backend's `stats`.

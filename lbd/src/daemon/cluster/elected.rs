@@ -10,7 +10,10 @@ use super::advert::{
 };
 use crate::{
     config::{ClusterKeys, Config},
-    daemon::{clock, event::Event, event_loop::EventLoop, observe::recent::Kind, steering::reach},
+    daemon::{
+        clock, event::Event, event_loop::EventLoop, observe::recent::Kind,
+        operator::notify::Notice, steering::reach,
+    },
     dataplane::LeaseHandle,
     election::{Found, Health, Leader, Takeover},
     host::{self, VipSocket, links::Links, vip::Held},
@@ -90,6 +93,33 @@ impl EventLoop {
         })
     }
 
+    /// Tells the program of `node.notify` of this node's role.
+    fn tell_of_role(&self, reason: String, former_master: Option<String>) {
+        self.notifier.tell(Notice {
+            former_master,
+            ..self.notice("role", reason)
+        });
+    }
+
+    /// What `node.notify` is told of any event.
+    pub(in crate::daemon) fn notice(&self, event: &'static str, reason: String) -> Notice {
+        let vips = self.config.cluster.virtual_addresses.iter();
+        Notice {
+            event,
+            node: self.config.node.name.clone(),
+            role: if self.election.is_master() {
+                "master"
+            } else {
+                "backup"
+            },
+            reason,
+            virtual_addresses: vips.map(|vip| vip.address.to_string()).collect(),
+            former_master: None,
+            backend: None,
+            health: None,
+        }
+    }
+
     /// Without a data plane that can receive, a box must not be master.
     fn joint_health(&self) -> Health {
         Health {
@@ -151,7 +181,9 @@ impl EventLoop {
             advert::Event::BecameMaster { why } => {
                 info!("master: {why}");
                 self.note(Kind::Role, None, format!("master: {why}"));
+                let former = self.master_name();
                 self.election.become_master(why.to_string(), now_ns);
+                self.tell_of_role(why.to_string(), former);
                 self.weigher.hold_ring(now_ns);
                 let is_gone = matches!(why, Takeover::MasterDown | Takeover::MasterGone);
                 self.doubt_verdicts(is_gone, now_ns);
@@ -160,7 +192,9 @@ impl EventLoop {
             advert::Event::BecameBackup { why, leader } => {
                 info!("backup: {why}");
                 self.note(Kind::Role, None, format!("backup: {why}"));
+                let former = self.master_name();
                 self.election.become_backup(leader, why.to_string(), now_ns);
+                self.tell_of_role(why.to_string(), former);
                 self.weigh(now_ns);
             }
             advert::Event::LeaderChanged(leader) => {
@@ -199,6 +233,8 @@ impl EventLoop {
                 self.note(Kind::Role, None, said.to_owned());
                 self.election.isolate(false, now_ns);
                 self.doubt_verdicts(false, now_ns);
+                // The other half had a master of its own, which may have moved what the hook moves.
+                self.tell_of_role(said.to_owned(), None);
             }
             advert::Event::Notice(notice) => warn!("{notice}"),
         }

@@ -155,6 +155,7 @@ impl EventLoop {
             self.channel.ask_for_tables();
         }
         self.historian.follow(&self.config);
+        self.notifier.follow(&self.config.node.notify);
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use crate::{
         event::Event,
         event_loop::EventLoop,
         observe::history::{self, Historian},
-        operator::{denials::Denials, feeds::Feeds, orders::Orders},
+        operator::{denials::Denials, feeds::Feeds, notify::Notifier, orders::Orders},
         steering::backend_tasks::BackendTasks,
     },
     dataplane::{DataPlane, LoadOptions, XdpChoice},
@@ -95,7 +95,7 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
         plane,
         host,
         backend_tasks,
-        (channel, historian),
+        (channel, historian, Notifier::start(runtime.handle())),
     );
     event_loop.follow_version(post.version());
     if let Err(error) = event_loop.begin(&sender) {

@@ -5,4 +5,5 @@ pub mod control;
 pub(in crate::daemon) mod denials;
 pub mod feeds;
 pub mod flow_query;
+pub(in crate::daemon) mod notify;
 pub(in crate::daemon) mod orders;

@@ -7,7 +7,10 @@ use super::{
     reach::Reach,
 };
 use crate::{
-    daemon::{clock, cluster::channel, event_loop::EventLoop, observe::recent::Kind},
+    daemon::{
+        clock, cluster::channel, event_loop::EventLoop, observe::recent::Kind,
+        operator::notify::Notice,
+    },
     policy::{HealthState, Sign, Suspect},
     units::BackendId,
 };
@@ -195,6 +198,11 @@ impl EventLoop {
         };
         info!("{said}");
         let changed = member.clone();
+        self.notifier.tell(Notice {
+            backend: Some(changed.name.clone()),
+            health: Some(changed.health.state.name()),
+            ..self.notice("health", changed.health_reason.clone().unwrap_or_default())
+        });
         self.note(Kind::Health, Some(&changed.name), said);
         self.write_backend(&changed);
         self.weigher.hurry();

@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::{PollError, supervise::supervised};
@@ -12,13 +12,27 @@ use crate::stats::{MAX_ANSWER_BYTES, SampleError};
 /// Runs a program and gives its standard output. The caller limits the time: dropping this ends the
 /// program and all that it started.
 pub(super) async fn run(words: &[String]) -> Result<Vec<u8>, PollError> {
+    run_with(words, &[], &[]).await
+}
+
+/// The same with more in its environment, and with a standard input.
+async fn run_with(
+    words: &[String],
+    environment: &[(&'static str, String)],
+    input: &[u8],
+) -> Result<Vec<u8>, PollError> {
     let (program, arguments) = words.split_first().ok_or_else(|| failed("", "is empty"))?;
     let mut command = Command::new(program);
     command
         .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         // systemd's: not for the program to speak in lbd's name.
         .env_remove("NOTIFY_SOCKET")
-        .stdin(Stdio::null())
+        .stdin(if input.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .process_group(0);
@@ -28,6 +42,10 @@ pub(super) async fn run(words: &[String]) -> Result<Vec<u8>, PollError> {
         .map_err(|error| failed(program, &format!("cannot be started: {error}")))?;
     let mut supervisor = Supervisor(child);
 
+    if let Some(mut stdin) = supervisor.0.stdin.take() {
+        // Smaller than a pipe holds, so no program has to read it. One that has ended already needs it not.
+        let _ = stdin.write_all(input).await;
+    }
     let limit = MAX_ANSWER_BYTES;
     let mut output = Vec::new();
     if let Some(stdout) = supervisor.0.stdout.take() {
@@ -43,6 +61,15 @@ pub(super) async fn run(words: &[String]) -> Result<Vec<u8>, PollError> {
         return Err(failed(program, &format!("fails: {status}")));
     }
     Ok(output)
+}
+
+/// Runs a program that is told something, without lbd's privileges. What it prints is passed over.
+pub(in crate::daemon) async fn hook(
+    words: &[String],
+    environment: &[(&'static str, String)],
+    input: &[u8],
+) -> Result<(), PollError> {
+    run_with(words, environment, input).await.map(drop)
 }
 
 fn failed(program: &str, what: &str) -> PollError {

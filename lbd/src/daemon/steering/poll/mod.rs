@@ -11,6 +11,8 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::daemon) use command::hook;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use crate::toolchain::{self, Missing};
+use crate::toolchain::{self, BpfToolchain, Missing};
 
 /// The target that `lbd-ebpf` is compiled for.
 pub const TARGET: &str = "bpfel-unknown-none";
@@ -39,7 +39,24 @@ impl std::error::Error for BuildError {}
 ///
 /// `target_dir` must not be the one of a cargo that is running (it holds a lock on it).
 pub fn build(workspace: &Path, target_dir: &Path) -> Result<PathBuf, BuildError> {
-    let toolchain = toolchain::find().map_err(BuildError::Missing)?;
+    // A library is compiled without the linker, and `core` is most of the work.
+    let toolchain = toolchain::find(|coming| {
+        let _ = cargo(coming, workspace, target_dir).arg("--lib").output();
+    });
+    let toolchain = toolchain.map_err(BuildError::Missing)?;
+    let output = cargo(&toolchain, workspace, target_dir)
+        .arg("--bins")
+        .output()
+        .map_err(BuildError::Start)?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(BuildError::Failed(stderr));
+    }
+    Ok(target_dir.join(TARGET).join("release"))
+}
+
+/// A build of `lbd-ebpf` with that toolchain.
+fn cargo(toolchain: &BpfToolchain, workspace: &Path, target_dir: &Path) -> Command {
     let mut command = Command::new(toolchain.bin.join("cargo"));
     // Nothing of the cargo that runs us may leak into the other compiler.
     for (name, _) in env::vars_os() {
@@ -59,15 +76,10 @@ pub fn build(workspace: &Path, target_dir: &Path) -> Result<PathBuf, BuildError>
         // build-std and the eBPF target's intrinsics are unstable; a stable compiler takes them so.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain.linker))
-        .args(["build", "--release", "--package", "lbd-ebpf", "--bins"])
+        .args(["build", "--release", "--package", "lbd-ebpf"])
         .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
         .arg(target_dir);
-    let output = command.output().map_err(BuildError::Start)?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(BuildError::Failed(stderr));
-    }
-    Ok(target_dir.join(TARGET).join("release"))
+    command
 }
 
 /// Where a target folder keeps the eBPF build: a folder of its own, with a lock of its own.

@@ -41,14 +41,27 @@ impl Missing {
     }
 }
 
-/// The first compiler that has what it takes, and the linker. Where the linker is being installed, waits
-/// for it.
-pub fn find() -> Result<BpfToolchain, Missing> {
+/// The first compiler that has what it takes, and the linker. Where the linker is being installed,
+/// `meanwhile` is done with the path that it will have, before that is waited for.
+pub fn find(meanwhile: impl FnOnce(&BpfToolchain)) -> Result<BpfToolchain, Missing> {
     let (bin, name) = find_compiler().ok_or(Missing::CoreSource)?;
-    let linker = find_linker()
-        .or_else(coming_linker)
-        .ok_or(Missing::Linker)?;
-    Ok(BpfToolchain { bin, linker, name })
+    if let Some(linker) = find_linker() {
+        return Ok(BpfToolchain { bin, linker, name });
+    }
+    let Some((lock, linker)) = coming_linker() else {
+        // It may have come between the two looks.
+        let linker = find_linker().ok_or(Missing::Linker)?;
+        return Ok(BpfToolchain { bin, linker, name });
+    };
+    let toolchain = BpfToolchain { bin, linker, name };
+    meanwhile(&toolchain);
+    // An error is as good as the lock: what matters is whether the linker is there now.
+    let _ = lock.lock_shared();
+    let linker = find_linker().ok_or(Missing::Linker)?;
+    Ok(BpfToolchain {
+        linker,
+        ..toolchain
+    })
 }
 
 /// The oldest compiler that builds the workspace: its `rust-version`.
@@ -125,11 +138,11 @@ pub fn linker_lock(cargo_bin: &Path) -> PathBuf {
     cargo_bin.join(".bpf-linker-is-coming")
 }
 
-/// Waits for the installation of the linker, where there is one; what came of it.
-fn coming_linker() -> Option<PathBuf> {
-    let lock = fs::File::open(linker_lock(&cargo_bin()?)).ok()?;
-    lock.lock_shared().ok()?;
-    find_linker()
+/// The lock of the linker's installation, where there is one, and where it will be.
+fn coming_linker() -> Option<(fs::File, PathBuf)> {
+    let bin = cargo_bin()?;
+    let lock = fs::File::open(linker_lock(&bin)).ok()?;
+    Some((lock, bin.join("bpf-linker")))
 }
 
 /// Where `cargo install` puts programs.

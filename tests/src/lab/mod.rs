@@ -18,6 +18,8 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -39,6 +41,9 @@ pub use offload::Offload;
 pub use process::Process;
 pub use router::{FAR_INTERFACE, FAR_SEGMENTS, near_router};
 pub use snapshot::Snapshot;
+
+/// A port that comes up has its carrier within milliseconds.
+const CARRIER: Duration = Duration::from_secs(10);
 
 /// What a lab is made of.
 #[derive(Clone, Debug)]
@@ -241,7 +246,12 @@ impl Lab {
     pub fn restore(&self, host: &Host) -> Result<()> {
         let port = port(host);
         self.switch.ip(&format!("link set {port} master br0 up"))?;
-        self.set_port_state(&port, PORT_FORWARDING)?;
+        // A bridge refuses while the port's carrier is still coming (br_set_port_state).
+        let deadline = Instant::now() + CARRIER;
+        while let Err(error) = self.set_port_state(&port, PORT_FORWARDING) {
+            ensure!(Instant::now() < deadline, "{port} stays down: {error:#}");
+            thread::sleep(Duration::from_millis(10));
+        }
         self.switch.drop_no_frames(&port)
     }
 

@@ -1,10 +1,18 @@
 //! What a host looks like, to find out what was changed on it.
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::host::Host;
 
+/// Duplicate address detection takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Settings that count something: they change by themselves.
 const COUNTING: [&str; 2] = ["nf_conntrack_count", "nf_conntrack_buckets"];
 
@@ -13,8 +21,41 @@ const COUNTING: [&str; 2] = ["nf_conntrack_count", "nf_conntrack_buckets"];
 pub struct Snapshot(BTreeMap<String, String>);
 
 impl Host {
-    /// The host as it is now.
+    /// Waits until every IPv6 address is this host's own. Until duplicate address detection (RFC 4862,
+    /// section 5.4) has ended one is tentative and has no local route, and what is compared with later would differ by that.
+    pub fn settle(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shown = self.ip("-6 -o addr show")?;
+            let routes = self.ip("-6 route show table local")?;
+            let is_settled = |line: &str| {
+                let address = line
+                    .split_whitespace()
+                    .skip_while(|word| *word != "inet6")
+                    .nth(1);
+                let address = address.and_then(|both| both.split('/').next());
+                address.is_none_or(|address| routes.contains(&format!("local {address} ")))
+                    && !line.contains(" tentative")
+            };
+            let unsettled = shown
+                .lines()
+                .filter(|line| !line.contains("scope host"))
+                .find(|line| !is_settled(line));
+            match unsettled {
+                None => return Ok(()),
+                Some(line) => ensure!(
+                    Instant::now() < deadline,
+                    "{}: not settled within {PATIENCE:?}: {line}",
+                    self.name
+                ),
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The host as it is now, or as soon as its addresses are settled.
     pub fn snapshot(&self) -> Result<Snapshot> {
+        self.settle()?;
         let mut seen = BTreeMap::new();
         for command in [
             "-o addr show",

@@ -27,6 +27,7 @@ fn lab() -> Lab {
     lab.nodes[0]
         .set_sysctls(&[(SYSCTLS[3], "1"), (SYSCTLS[0], "1")])
         .unwrap();
+    lab.nodes[0].settle().unwrap();
     lab
 }
 

@@ -25,6 +25,8 @@ use super::{
 
 /// The interface of every host.
 pub const INTERFACE: &str = "eth0";
+/// What tells programs of a proxy, also in capitals.
+const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "ftp_proxy"];
 
 /// A host. Clones are handles on the same one; the [`super::Lab`] removes it.
 #[derive(Clone, Debug)]
@@ -95,6 +97,10 @@ impl Host {
         let mut command = Command::new(program);
         let file = Arc::clone(&self.file);
         command.process_group(0);
+        // A proxy of this machine's is not reached from there, and what is, is reached without one.
+        for name in PROXIES {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
         // SAFETY: between fork and exec only setns is called, which is async-signal-safe; the
         // descriptor is kept open by the closure itself.
         unsafe {

@@ -296,11 +296,7 @@ impl Cluster {
     /// The node that says it is the master, when exactly one does.
     #[must_use]
     pub fn master(&self) -> Option<usize> {
-        let statuses = self.statuses();
-        let is_master = |index: &usize| statuses[*index].as_ref().is_ok_and(Status::is_master);
-        let mut masters = (0..self.len()).filter(is_master);
-        let first = masters.next()?;
-        masters.next().is_none().then_some(first)
+        only_master(&self.statuses())
     }
 
     /// The nodes that have `address` on their interface, and so answer for it.
@@ -346,7 +342,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until one node is the master and takes sessions to every backend, and returns it.
+    /// Waits until every daemon that was started answers, and one node is the master and takes sessions to
+    /// every backend; returns that one. The master alone would not do: it knows a node that was killed and
+    /// started again as well as before, while that one still loads its program.
     pub fn wait_ready(&mut self) -> Result<usize> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -357,15 +355,22 @@ impl Cluster {
                     bail!("lbd on {name} ended with {status}:\n{}", self.log(index));
                 }
             }
-            if let Some(master) = self.master() {
-                let status = self.status(master)?;
-                if status.backends.iter().all(|backend| backend.accepting) {
-                    return Ok(master);
-                }
+            let statuses = self.statuses();
+            let all_answer = self
+                .members
+                .iter()
+                .zip(&statuses)
+                .all(|(member, status)| member.daemon.is_none() || status.is_ok());
+            if all_answer
+                && let Some(master) = only_master(&statuses)
+                && let Ok(status) = &statuses[master]
+                && status.backends.iter().all(|backend| backend.accepting)
+            {
+                return Ok(master);
             }
             ensure!(
                 Instant::now() < deadline,
-                "no master with all backends within {PATIENCE:?}"
+                "no master with all backends, or not every node answers, within {PATIENCE:?}"
             );
             thread::sleep(POLL);
         }
@@ -406,6 +411,14 @@ pub fn random_secret() -> Result<String> {
             .fold(0, |all, byte| all << 8 | u128::from(*byte))
     };
     Ok(format!("{:032x}{:032x}", half(high), half(low)))
+}
+
+/// The one of them that says it is the master; `None` when none does, or several do.
+fn only_master(statuses: &[Result<Status>]) -> Option<usize> {
+    let is_master = |index: &usize| statuses[*index].as_ref().is_ok_and(Status::is_master);
+    let mut masters = (0..statuses.len()).filter(is_master);
+    let first = masters.next()?;
+    masters.next().is_none().then_some(first)
 }
 
 impl Drop for Cluster {

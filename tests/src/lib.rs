@@ -19,7 +19,10 @@ pub mod tables;
 pub mod xdp;
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -34,6 +37,17 @@ static TURN: Mutex<()> = Mutex::new(());
 pub fn turn(test: &str) -> Option<MutexGuard<'static, ()>> {
     // The turn of a test that panicked is over like any other.
     root_or_skip(test).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Tells scoped threads that it is over when it is dropped. An assertion that fails in the scope drops it too:
+/// otherwise the scope would wait for threads that never end.
+#[derive(Debug)]
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Waits for a condition, for as long as a cluster is waited for.

@@ -160,8 +160,9 @@ fn the_running_program_overlooks_no_frame_while_another_is_loaded() -> Result<()
             }
             Ok(())
         });
+        let ends = lbd_tests::Over(&over);
         let plane = rig.load();
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         (watch.join(), plane)
     });
     plane?;

@@ -57,9 +57,8 @@ fn flooded<T: Send>(lab: &Lab, host: &Host, work: impl FnOnce() -> T + Send) -> 
                 thread::sleep(Duration::from_millis(200));
             }
         });
-        let done = work();
-        over.store(true, Ordering::Relaxed);
-        done
+        let _over = lbd_tests::Over(&over);
+        work()
     });
     learn("on");
     done

@@ -63,8 +63,9 @@ fn flood(name: &str, length: Duration) {
     let over = AtomicBool::new(false);
     let (sent, outcomes) = thread::scope(|scope| {
         let flood = scope.spawn(|| attacker.inside(|| spoof(attacker, &over)).unwrap());
+        let ends = lbd_tests::Over(&over);
         let outcomes = sessions_for(client, length);
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         (flood.join().unwrap(), outcomes)
     });
     let all = outcomes.len();

@@ -67,15 +67,6 @@ fn failures(cluster: &Cluster, name: &str) -> u64 {
     held.unwrap()["poll_failures"].as_u64().unwrap()
 }
 
-/// Ends the holding threads, also when an assertion fails.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn strangers_who_hold_every_connection_they_get_stop_no_poll_push_or_scrape() {
     let name = "strangers_who_hold_every_connection_they_get_stop_no_poll_push_or_scrape";
@@ -99,7 +90,7 @@ fn strangers_who_hold_every_connection_they_get_stop_no_poll_push_or_scrape() {
             let (client, over) = (lab.client(), &over);
             scope.spawn(move || client.inside(|| hold((at, port).into(), count, over)));
         }
-        let _over = Over(&over);
+        let _over = lbd_tests::Over(&over);
         thread::sleep(Duration::from_secs(1));
         let failed_before = failures(&cluster, &held.name);
         for (port, path) in [(CHANNEL_PORT, "/stats"), (HTTP_PORT, "/metrics")] {

@@ -318,6 +318,7 @@ fn a_peer_with_the_key_that_floods_is_held_to_its_limit_and_named() {
             let begun = Instant::now();
             (speaker.flood(&mut listeners, &stopped), begun)
         });
+        let over = lbd_tests::Over(&stopped);
         for node in victims {
             let refuses =
                 |status: &lbd_tests::cluster::Status| status.channel.counters["refused_flood"] > 0;
@@ -340,7 +341,7 @@ fn a_peer_with_the_key_that_floods_is_held_to_its_limit_and_named() {
             .unwrap();
         assert_eq!(survivors(&mut sessions), 2 * SESSIONS, "in the flood");
         assert!(cluster.status(master).unwrap().is_master());
-        stopped.store(true, Ordering::Relaxed);
+        drop(over);
         flood.join().unwrap()
     });
     for ((node, before), memory) in victims.into_iter().zip(before).zip(memory) {

@@ -286,6 +286,7 @@ fn delays(samples: u32, background_per_second: u32) {
     let there = Tables::open(the.cluster.pin_dir(the.backup)).unwrap();
     let stopped = std::sync::atomic::AtomicBool::new(false);
     let mut delays: Vec<Duration> = thread::scope(|scope| {
+        let _over = lbd_tests::Over(&stopped);
         let background = background_per_second;
         if background > 0 {
             let (program, stopped) = (&the.program, &stopped);
@@ -310,9 +311,7 @@ fn delays(samples: u32, background_per_second: u32) {
             }
             opened.elapsed()
         });
-        let delays = delays.collect();
-        stopped.store(true, std::sync::atomic::Ordering::Relaxed);
-        delays
+        delays.collect()
     });
     delays.sort_unstable();
     let at = |permille: usize| delays[(delays.len() - 1) * permille / 1000];

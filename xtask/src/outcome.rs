@@ -1,8 +1,14 @@
 //! What the test runners report, summed.
-use std::fmt;
+use std::{
+    cmp::Reverse,
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use xtask::programs::{self, Program};
 
+/// Programs that are told of as the slowest.
+const SLOWEST: usize = 10;
 /// Names of tests that are told of one reason.
 const MOST_NAMES: usize = 12;
 
@@ -14,6 +20,9 @@ pub(crate) struct Outcome {
     failed: u64,
     returned_early: u64,
     skipped: Vec<Skipped>,
+    /// How long each step took, and each program of the longest step.
+    steps: Vec<(String, Duration)>,
+    programs: Vec<(String, Duration)>,
 }
 
 /// Tests of one step that were skipped for one reason.
@@ -73,6 +82,35 @@ impl Outcome {
     /// A whole step cannot run here, for want of something.
     pub(crate) fn skip_step(&mut self, step: &str, needs: &str) {
         self.skip(step, Reason::Needs(needs.to_owned()), 1, None);
+    }
+
+    /// A program of tests took so long.
+    pub(crate) fn took(&mut self, program: &str, time: Duration) {
+        self.programs.push((program.to_owned(), time));
+    }
+
+    /// A step took so long.
+    pub(crate) fn step_took(&mut self, step: &str, time: Duration) {
+        self.steps.push((step.to_owned(), time));
+    }
+
+    /// Where the time went, in two sentences.
+    pub(crate) fn times(&self) -> String {
+        let list = |times: &[(String, Duration)]| {
+            let each = times
+                .iter()
+                .map(|(name, time)| format!("{name} {:.0} s", time.as_secs_f64()));
+            each.collect::<Vec<_>>().join(", ")
+        };
+        let mut slowest = self.programs.clone();
+        slowest.sort_by_key(|(_, time)| Reverse(*time));
+        slowest.truncate(SLOWEST);
+        let total = self.steps.iter().map(|(_, time)| *time).sum::<Duration>();
+        let mut text = format!("{:.0} s: {}.", total.as_secs_f64(), list(&self.steps));
+        if !slowest.is_empty() {
+            let _ = write!(text, "\nSlowest: {}.", list(&slowest));
+        }
+        text
     }
 
     pub(crate) fn failed(&self) -> u64 {
@@ -218,6 +256,22 @@ mod tests {
             last,
             "`cargo install cargo-deb && apt-get install --no-install-recommends chromium postfix qemu-system-x86` adds what they need."
         );
+    }
+
+    #[test]
+    fn the_slowest_programs_are_told_of() {
+        let mut outcome = Outcome::default();
+        outcome.step_took("lints", Duration::from_millis(1400));
+        assert_eq!(outcome.times(), "1 s: lints 1 s.");
+        outcome.step_took("tests", Duration::from_mins(1));
+        for seconds in 1..=11 {
+            outcome.took(&format!("t{seconds}"), Duration::from_secs(seconds));
+        }
+        let times = outcome.times();
+        let (steps, slowest) = times.split_once('\n').unwrap();
+        assert_eq!(steps, "61 s: lints 1 s, tests 60 s.");
+        assert!(slowest.starts_with("Slowest: t11 11 s, t10 10 s,"));
+        assert!(slowest.ends_with("t2 2 s."), "{slowest}");
     }
 
     #[test]

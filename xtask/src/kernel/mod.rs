@@ -6,9 +6,13 @@
 mod image;
 mod initramfs;
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use xtask::programs::{self, Set};
 
 use crate::{
@@ -16,6 +20,7 @@ use crate::{
     outcome::Outcome,
     process::{self, Stream},
     setup,
+    test::{self, TestProgram},
 };
 
 /// The tests that run there: those that need the kernel and nothing else.
@@ -37,20 +42,20 @@ pub(crate) fn run(image: Option<PathBuf>) -> Result<bool> {
     setup::ensure(Set::Kernel)?;
     let image = image.map_or_else(image::downloaded, Ok)?;
     let mut outcome = Outcome::default();
-    boot(&image, &mut outcome)?;
+    boot(&image, &built(&mut outcome)?, &mut outcome)?;
     println!("\n{outcome}");
     Ok(outcome.failed() == 0)
 }
 
 /// The same as a step of all tests: skipped where the kernel cannot be had.
-pub(crate) fn step(outcome: &mut Outcome) -> Result<()> {
+pub(crate) fn step(programs: &[TestProgram], outcome: &mut Outcome) -> Result<()> {
     let mut needed = programs::of(Set::Kernel);
     if let Some(missing) = needed.find(|program| setup::find(program.name).is_none()) {
         outcome.skip_step(TITLE, missing.name);
         return Ok(());
     }
     match image::downloaded() {
-        Ok(image) => boot(&image, outcome),
+        Ok(image) => boot(&image, programs, outcome),
         Err(error) => {
             println!("{error:#}");
             outcome.skip_step(TITLE, image::PACKAGE_PATTERN);
@@ -59,9 +64,15 @@ pub(crate) fn step(outcome: &mut Outcome) -> Result<()> {
     }
 }
 
-fn boot(image: &std::path::Path, outcome: &mut Outcome) -> Result<()> {
+fn boot(image: &Path, programs: &[TestProgram], outcome: &mut Outcome) -> Result<()> {
+    let path = |test: &'static str| {
+        let built = programs.iter().find(|program| program.name == test);
+        let path = built.map(|program| program.path.clone());
+        Ok((test, path.with_context(|| format!("{test} was not built"))?))
+    };
+    let tests: Vec<_> = TESTS.into_iter().map(path).collect::<Result<_>>()?;
     let folder = image::folder()?;
-    let initramfs = initramfs::build(&folder, &tests()?)?;
+    let initramfs = initramfs::build(&folder, &tests)?;
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.env("PATH", setup::path_with_unpacked())
         .args(["-accel", "tcg", "-m", "1536", "-nodefaults", "-no-reboot"])
@@ -87,51 +98,12 @@ fn boot(image: &std::path::Path, outcome: &mut Outcome) -> Result<()> {
     Ok(())
 }
 
-/// Builds the tests, and says where they are.
-fn tests() -> Result<Vec<(&'static str, PathBuf)>> {
+/// Builds the tests.
+fn built(outcome: &mut Outcome) -> Result<Vec<TestProgram>> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--no-run", "--package", "lbd-tests"]);
     for test in TESTS {
         cargo.args(["--test", test]);
     }
-    cargo.env("CARGO_TERM_COLOR", "never");
-    let mut said = String::new();
-    let status = process::run(cargo, Duration::MAX, |stream, line| {
-        if stream == Stream::Err {
-            said.push_str(line);
-            said.push('\n');
-        }
-    })?;
-    if !status.success() {
-        bail!("the tests do not compile:\n{said}");
-    }
-    let found = |test| {
-        let path = executable(&said, test).with_context(|| format!("cargo names no {test}"))?;
-        Ok((test, path))
-    };
-    TESTS.into_iter().map(found).collect()
-}
-
-/// The path in cargo's line `Executable tests/NAME.rs (PATH)`.
-fn executable(said: &str, test: &str) -> Option<PathBuf> {
-    let source = format!("tests/{test}.rs (");
-    let (_, rest) = said.split_once(&source)?;
-    let (path, _) = rest.split_once(')')?;
-    Some(PathBuf::from(path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_path_of_a_test_is_read_from_what_cargo_says() {
-        let said = "   Compiling lbd-tests v0.1.0\n    Finished `test` profile in 1s\n  \
-                    Executable tests/xdp_admit.rs (target/debug/deps/xdp_admit-1f)\n  \
-                    Executable tests/xdp_steer.rs (/t/deps/xdp_steer-2e)\n";
-        let path = |test| executable(said, test).map(|path| path.display().to_string());
-        assert_eq!(path("xdp_steer").unwrap(), "/t/deps/xdp_steer-2e");
-        assert_eq!(path("xdp_admit").unwrap(), "target/debug/deps/xdp_admit-1f");
-        assert_eq!(path("xdp"), None);
-    }
+    test::build(cargo, outcome)
 }

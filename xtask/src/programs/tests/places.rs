@@ -55,6 +55,7 @@ const VARIABLES: &[(&str, &str, &[&str])] = &[
         "std::env::current_exe().unwrap()",
         &[],
     ),
+    ("lbd/tests/exit_codes.rs", "LBD", &[]),
     // An operator's own command, from the configuration.
     ("lbd/src/daemon/steering/poll/command.rs", "program", &[]),
     ("lbd/src/commands/report/mail.rs", "sendmail", &["sendmail"]),
@@ -89,6 +90,7 @@ const VARIABLES: &[(&str, &str, &[&str])] = &[
     ("xtask/src/fuzz.rs", "binary", &[]),
     ("xtask/src/lab.rs", "&path", &[]),
     ("xtask/src/process.rs", "program", &[]),
+    ("xtask/src/test/built.rs", "&self.path", &[]),
     ("xtask/src/toolchain.rs", "rustc", &["rustc"]),
 ];
 

@@ -5,7 +5,8 @@ use std::{
     process::{Command, Output},
 };
 
-use lbd_tests::cluster::lbd_binary;
+/// Cargo builds the program together with this test.
+const LBD: &str = env!("CARGO_BIN_EXE_lbd");
 
 const GOOD: &str = "node: {name: mx1, interfaces: [lo], queue: {system: none}}
 cluster:
@@ -15,7 +16,7 @@ cluster:
 ";
 
 fn lbd(config: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(lbd_binary().unwrap());
+    let mut command = Command::new(LBD);
     command.args(arguments).arg("--config").arg(config);
     command.output().unwrap()
 }
@@ -109,7 +110,7 @@ fn every_command_ends_quietly_when_nobody_reads_what_it_prints() {
     ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let mut command = Command::new(lbd_binary().unwrap());
+        let mut command = Command::new(LBD);
         command
             .args(arguments)
             .env("LBD_LOG", "error")

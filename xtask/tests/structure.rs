@@ -14,13 +14,13 @@ use syn::visit::{self, Visit};
 
 /// The files of one module that may import each other in a circle: a state machine and its states, say.
 /// They lie in one folder, or are a module and the files below it.
-const MOST_FILES_IN_A_CIRCLE: usize = 5;
+const MOST_FILES_IN_A_CIRCLE: usize = 6;
 
 /// Circles that are older than this test: a file of each, and how many files it has at most. They may only
 /// shrink: lower the number, or remove the line, with the change that unties one.
 const NOT_UNTIED_YET: [(&str, usize); 2] = [
     ("lbd-ebpf/src/xdp/path/classify.rs", 16),
-    ("lbd/src/daemon/event_loop.rs", 26),
+    ("lbd/src/daemon/event_loop.rs", 23),
 ];
 
 /// A module by its path below the crate's root; the root itself is empty.

@@ -3,13 +3,6 @@
 //! Nobody has to remember when each session began: over a while, the mean lifetime is the mean
 //! number of open sessions divided by the rate at which they end (Little's law). Both are at hand:
 //! `LOAD` is read ten times a second, and `BACKEND_STATS` counts the sessions that began.
-use std::collections::HashMap;
-
-use crate::{daemon::event_loop::EventLoop, units::BackendId};
-
-/// A tenth of a second tells a session that fails at once from one that delivers a message.
-const EVERY_NS: u64 = 100_000_000;
-
 /// A backend's sessions since the last step of the policy.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::daemon) struct SessionLifetimes {
@@ -80,44 +73,6 @@ impl SessionLifetimes {
             sessions,
             mean_lifetime_ns: u64::try_from(lifetime_ns).unwrap_or(u64::MAX),
             mean_bytes: bytes.checked_div(sessions).unwrap_or(0),
-        }
-    }
-}
-
-impl EventLoop {
-    /// Reads how many sessions each backend has open, when it is time.
-    pub(in crate::daemon) fn read_loads_if_due(&mut self, now_ns: u64) {
-        if now_ns.saturating_sub(self.loads_read_ns) >= EVERY_NS {
-            self.read_loads(now_ns);
-        }
-    }
-
-    fn read_loads(&mut self, now_ns: u64) {
-        self.loads_read_ns = now_ns;
-        let loads: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
-        for member in self.members.iter_mut() {
-            let open = loads.get(&member.id).copied().unwrap_or(0);
-            member.lifetimes.read(now_ns, open);
-        }
-    }
-
-    /// Tells each backend's live figures which sessions ended since the last time.
-    pub(in crate::daemon) fn count_ended(&mut self, now_ns: u64) {
-        self.read_loads(now_ns);
-        let Ok(stats) = self.plane.backend_stats() else {
-            // A step without them is a step in which none ended.
-            return;
-        };
-        let stats: HashMap<BackendId, _> = stats.into_iter().collect();
-        for member in self.members.iter_mut() {
-            let steered = stats.get(&member.id).map(|stats| Steered {
-                begun: stats.connections,
-                bytes: stats.bytes,
-            });
-            let ended = member.lifetimes.step(steered.unwrap_or_default());
-            member.live.completed = ended.sessions;
-            member.live.mean_lifetime_ns = ended.mean_lifetime_ns;
-            member.live.mean_bytes = ended.mean_bytes;
         }
     }
 }

@@ -1,16 +1,21 @@
 //! The sweep of the flow tables: idle flows go, `LOAD` is put right, and every backend's live
 //! figures come out.
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use lbd_common::flow::SEEN_SHIFT;
 use tracing::debug;
 
+use super::session_lifetimes::Steered;
 use crate::{
     config::Idle,
     daemon::{clock, event_loop::EventLoop},
     dataplane::seen,
     flows::{Sweeper, Timeouts},
+    units::BackendId,
 };
+
+/// A tenth of a second tells a session that fails at once from one that delivers a message.
+const LOADS_NS: u64 = 100_000_000;
 
 /// A new denial must reach open sessions within a second.
 const EVERY_NS: u64 = 1_000_000_000;
@@ -73,6 +78,44 @@ fn timeouts(idle: &Idle) -> Timeouts {
 fn units(idle: Duration) -> u16 {
     u16::try_from(idle.as_nanos() >> SEEN_SHIFT)
         .map_or(u16::MAX / 2, |units| units.min(u16::MAX / 2))
+}
+
+impl EventLoop {
+    /// Reads how many sessions each backend has open, when it is time.
+    pub(in crate::daemon) fn read_loads_if_due(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.loads_read_ns) >= LOADS_NS {
+            self.read_loads(now_ns);
+        }
+    }
+
+    fn read_loads(&mut self, now_ns: u64) {
+        self.loads_read_ns = now_ns;
+        let loads: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
+        for member in self.members.iter_mut() {
+            let open = loads.get(&member.id).copied().unwrap_or(0);
+            member.lifetimes.read(now_ns, open);
+        }
+    }
+
+    /// Tells each backend's live figures which sessions ended since the last time.
+    pub(in crate::daemon) fn count_ended(&mut self, now_ns: u64) {
+        self.read_loads(now_ns);
+        let Ok(stats) = self.plane.backend_stats() else {
+            // A step without them is a step in which none ended.
+            return;
+        };
+        let stats: HashMap<BackendId, _> = stats.into_iter().collect();
+        for member in self.members.iter_mut() {
+            let steered = stats.get(&member.id).map(|stats| Steered {
+                begun: stats.connections,
+                bytes: stats.bytes,
+            });
+            let ended = member.lifetimes.step(steered.unwrap_or_default());
+            member.live.completed = ended.sessions;
+            member.live.mean_lifetime_ns = ended.mean_lifetime_ns;
+            member.live.mean_bytes = ended.mean_bytes;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 
 use lbd::{
     channel::{
-        Body, Change, Datagram, Epoch, FlowRecord, Keys, MAX_BYTES, Part, SenderId, VERSION,
+        Body, Change, Datagram, Epoch, FlowRecord, Keys, MAX_BYTES, Part, Proof, SenderId, VERSION,
     },
     units::Endpoint,
 };
@@ -200,7 +200,7 @@ impl Speaker {
         }
     }
 
-    /// Asks a node which start of it this is, as a peer does.
+    /// Asks a node which start of it this is, as a peer does, and shows it that this is no recording.
     fn ask(&self, node: &Host) -> Listener {
         let address = SocketAddr::new(node.address4().into(), 9426);
         let asks = self.datagram(None, 1, Vec::new());
@@ -208,28 +208,61 @@ impl Speaker {
         let mut bytes = [0; 2048];
         loop {
             let (length, from) = self.socket.recv_from(&mut bytes).unwrap();
-            if from == address {
-                let answer = Datagram::parse(&bytes[..length], &self.keys).unwrap();
-                return Listener {
-                    address,
-                    epoch: answer.epoch,
-                    sequence: 1,
-                };
+            if from != address {
+                continue;
             }
+            let heard = Datagram::parse(&bytes[..length], &self.keys).unwrap();
+            let Body::Hello {
+                proof,
+                clock_unix_ns,
+                ..
+            } = heard.body
+            else {
+                continue;
+            };
+            // Hellos to the life of the daemon that was killed ask for nothing.
+            if proof.challenge.is_none() {
+                continue;
+            }
+            let answer = Body::Hello {
+                want_table: false,
+                edition: None,
+                tells_sessions: false,
+                hears: true,
+                checks_succeed: false,
+                clock_unix_ns,
+                proof: Proof {
+                    challenge: None,
+                    answer: proof.challenge,
+                },
+                missing: Vec::new(),
+            };
+            let answer = self.saying(Some(heard.epoch), 1, answer);
+            self.socket.send_to(&answer, address).unwrap();
+            return Listener {
+                address,
+                epoch: heard.epoch,
+                sequence: 1,
+            };
         }
     }
 
     fn datagram(&self, to: Option<Epoch>, sequence: u64, records: Vec<FlowRecord>) -> Vec<u8> {
+        let flows = Body::Flows {
+            part: Part::Stream,
+            repeats: None,
+            records,
+        };
+        self.saying(to, sequence, flows)
+    }
+
+    fn saying(&self, to: Option<Epoch>, sequence: u64, body: Body) -> Vec<u8> {
         let datagram = Datagram {
             sender: SenderId::of(&self.name),
             epoch: Epoch(NonZeroU64::MAX),
             to_epoch: to,
             sequence,
-            body: Body::Flows {
-                part: Part::Stream,
-                repeats: None,
-                records,
-            },
+            body,
         };
         datagram.emit(&self.keys)
     }

@@ -63,9 +63,11 @@ mod flag {
     pub(super) const EDITION: u8 = 32;
     pub(super) const TELLS_SESSIONS: u8 = 64;
     pub(super) const HEARS: u8 = 128;
-    /// Of hellos; flows have another meaning for it.
+    /// Of hellos; flows have another meaning for these two.
     pub(super) const CHECKS_SUCCEED: u8 = 2;
-    pub(super) const OF_HELLO: u8 = WANT_TABLE | EDITION | TELLS_SESSIONS | HEARS | CHECKS_SUCCEED;
+    pub(super) const PROOF: u8 = 4;
+    pub(super) const OF_HELLO: u8 =
+        WANT_TABLE | EDITION | TELLS_SESSIONS | HEARS | CHECKS_SUCCEED | PROOF;
 }
 
 /// A node, by its name.
@@ -96,6 +98,15 @@ pub struct Missing {
     pub count: u32,
 }
 
+/// How two lives of two nodes show each other that they are no recordings.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Proof {
+    /// Say this number again: the sender does not know this life of the receiver.
+    pub challenge: Option<NonZeroU64>,
+    /// The number that the receiver has asked for.
+    pub answer: Option<NonZeroU64>,
+}
+
 /// What a datagram says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Body {
@@ -111,6 +122,10 @@ pub enum Body {
         hears: bool,
         /// One of my health checks succeeds, at least.
         checks_succeed: bool,
+        /// What my wall clock shows, in nanoseconds since 1970.
+        clock_unix_ns: u64,
+        /// That I am no recording, and whether you are.
+        proof: Proof,
         /// Tell me again what these said.
         missing: Vec<Missing>,
     },
@@ -199,14 +214,17 @@ impl Datagram {
                 tells_sessions,
                 hears,
                 checks_succeed,
+                proof,
                 missing,
+                ..
             } => {
                 let edition = u8::from(edition.is_some()) * flag::EDITION;
                 let tells = u8::from(*tells_sessions) * flag::TELLS_SESSIONS;
                 let succeed = u8::from(*checks_succeed) * flag::CHECKS_SUCCEED;
                 let flags = u8::from(*want_table) * flag::WANT_TABLE;
                 let hears = u8::from(*hears) * flag::HEARS;
-                let flags = flags | edition | tells | hears | succeed;
+                let proof = u8::from(*proof != Proof::default()) * flag::PROOF;
+                let flags = flags | edition | tells | hears | succeed | proof;
                 (kind::HELLO, flags, missing.len())
             }
             Body::Flows {
@@ -234,10 +252,20 @@ impl Datagram {
         bytes.extend(count.to_be_bytes());
         match &self.body {
             Body::Hello {
-                edition, missing, ..
+                edition,
+                clock_unix_ns,
+                proof,
+                missing,
+                ..
             } => {
                 if let Some(edition) = edition {
                     edition.emit(&mut bytes);
+                }
+                bytes.extend(clock_unix_ns.to_be_bytes());
+                if *proof != Proof::default() {
+                    for nonce in [proof.challenge, proof.answer] {
+                        bytes.extend(nonce.map_or(0, NonZeroU64::get).to_be_bytes());
+                    }
                 }
                 for run in missing {
                     bytes.extend(run.first.to_be_bytes());
@@ -334,6 +362,15 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
                 None
             } else {
                 Some(Edition::parse(&mut message)?)
+            },
+            clock_unix_ns: u64::from_be_bytes(take(&mut message)?),
+            proof: if flags & flag::PROOF == 0 {
+                Proof::default()
+            } else {
+                Proof {
+                    challenge: NonZeroU64::new(u64::from_be_bytes(take(&mut message)?)),
+                    answer: NonZeroU64::new(u64::from_be_bytes(take(&mut message)?)),
+                }
             },
             missing: (0..count)
                 .map(|_| {

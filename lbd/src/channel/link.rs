@@ -88,6 +88,10 @@ pub(super) struct Link {
     pub(super) confirmed_ns: Option<u64>,
     pub(super) hello_ns: Option<u64>,
     pub(super) answered_ns: Option<u64>,
+    /// When it was last told what it has asked to show that we are no recording.
+    pub(super) proved_ns: Option<u64>,
+    /// What its wall clock showed, and when that came.
+    pub(super) clock: Option<(u64, u64)>,
     /// The configuration that it has, as it said last.
     pub(super) edition: Option<Edition>,
     /// It has said that its present life ends.
@@ -138,6 +142,8 @@ impl Link {
             confirmed_ns: None,
             hello_ns: None,
             answered_ns: None,
+            proved_ns: None,
+            clock: None,
             edition: None,
             is_leaving: false,
             tells_sessions: false,
@@ -187,6 +193,11 @@ impl Link {
         } else {
             &mut self.bucket
         }
+    }
+
+    /// Whether a life of the peer was ended by another one.
+    pub(super) fn is_retired(&self, epoch: Epoch) -> bool {
+        self.retired.contains(&epoch)
     }
 
     /// Takes note of a datagram that was meant for us, and counts it against what the peer may say.

@@ -1,9 +1,13 @@
 //! The protocol of one node with all its peers.
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroU64};
+
+use sha2::{Digest as _, Sha256};
 
 use super::{
     counters::Counters,
-    datagram::{Body, Datagram, Epoch, Missing, RECORD_BYTES, Refused, SenderId, Unverified},
+    datagram::{
+        Body, Datagram, Epoch, Missing, Proof, RECORD_BYTES, Refused, SenderId, Unverified,
+    },
     denials::DenialRecord,
     edition::Edition,
     keys::Keys,
@@ -19,6 +23,12 @@ use crate::history::Message;
 const HELLO_NS: u64 = 300_000_000;
 /// Between two answers to a peer that does not know our epoch, so that nobody makes us talk.
 const ANSWER_NS: u64 = 100_000_000;
+/// The same to one that asks us to show that we are no recording.
+const PROVE_NS: u64 = 10_000_000;
+/// A number to be said again is good for so long, and as long again.
+const NONCE_NS: u64 = 2_000_000_000;
+/// A wall clock that moved by more than that against time was set.
+const CLOCK_STEP_NS: u64 = 500_000_000;
 /// How long a node that joins waits for a first word of a peer.
 const FIRST_WORD_NS: u64 = 1_000_000_000;
 /// How long it waits for the tables of the peers that talk.
@@ -114,6 +124,8 @@ pub struct PeerStatus {
     pub checks: Checks,
     /// Datagrams refused because it sent more than a peer may.
     pub refused_flood: u64,
+    /// What its wall clock showed in nanoseconds since 1970, and when that came.
+    pub clock: Option<(u64, u64)>,
 }
 
 /// All that one node knows of the channel.
@@ -137,6 +149,8 @@ pub struct Channel {
     /// Whose turn it is in [`Self::next_flows`].
     turn: usize,
     joined_ns: u64,
+    /// What this node's wall clock showed, and when.
+    clock: (u64, u64),
     /// Of the last weights told.
     round: u64,
     counters: Counters,
@@ -158,6 +172,7 @@ impl Channel {
             checks_succeed: false,
             turn: 0,
             joined_ns: now_ns,
+            clock: (0, now_ns),
             round: 0,
             counters: Counters::default(),
         }
@@ -203,6 +218,53 @@ impl Channel {
         self.hello_all(now_ns)
     }
 
+    /// Tells the channel what this node's wall clock shows. Where it was set, every peer is told at
+    /// once: they judge this node's adverts by it.
+    pub fn set_clock(&mut self, unix_ns: u64, now_ns: u64) -> Vec<Output> {
+        let expected_ns = self.clock_unix_ns(now_ns);
+        self.clock = (unix_ns, now_ns);
+        if expected_ns.abs_diff(unix_ns) <= CLOCK_STEP_NS {
+            return Vec::new();
+        }
+        self.hello_all(now_ns)
+    }
+
+    fn clock_unix_ns(&self, now_ns: u64) -> u64 {
+        let (unix_ns, at_ns) = self.clock;
+        unix_ns.saturating_add(now_ns.saturating_sub(at_ns))
+    }
+
+    /// What a life of a peer has to say again to show that it is no recording. It follows from both
+    /// lives, from the life of the peer that is believed now, and from the time: nothing is kept for
+    /// lives that may not exist, and an answer kept back ends no life that began after it. Anybody may
+    /// foresee it, since a peer says it again only where this node has signed it.
+    fn nonce(&self, index: usize, life: Epoch, slot: u64) -> Option<NonZeroU64> {
+        let link = &self.links[index];
+        let mut digest = Sha256::new();
+        digest.update(self.epoch.0.get().to_be_bytes());
+        digest.update(link.id.0.to_be_bytes());
+        digest.update(link.epoch().map_or(0, |known| known.0.get()).to_be_bytes());
+        digest.update(life.0.get().to_be_bytes());
+        digest.update(slot.to_be_bytes());
+        let digest = digest.finalize();
+        let number = digest[..8]
+            .iter()
+            .fold(0, |all, byte| all << 8 | u64::from(*byte));
+        NonZeroU64::new(number)
+    }
+
+    /// Whether a datagram of a life that is not known says what that life was asked for.
+    fn is_proved(&self, index: usize, datagram: &Datagram, now_ns: u64) -> bool {
+        let Body::Hello { proof, .. } = &datagram.body else {
+            return false;
+        };
+        let slot = now_ns / NONCE_NS;
+        proof.answer.is_some()
+            && [slot, slot.saturating_sub(1)]
+                .into_iter()
+                .any(|slot| proof.answer == self.nonce(index, datagram.epoch, slot))
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -223,6 +285,7 @@ impl Channel {
             tells_sessions: link.tells_sessions,
             checks: link.checks,
             refused_flood: link.refused_flood,
+            clock: link.clock,
         };
         self.links.iter().map(status).collect()
     }
@@ -254,11 +317,21 @@ impl Channel {
             return self.introduce(index, &datagram, now_ns);
         }
         let link = &mut self.links[index];
+        // Another life is believed once it has said again what only it can be asked: what was recorded
+        // in a life that this node never heard must not end the present one.
+        if link.epoch() != Some(datagram.epoch) && !self.is_proved(index, &datagram, now_ns) {
+            if self.links[index].is_retired(datagram.epoch) {
+                return Err(Refused::Replayed);
+            }
+            return self.introduce(index, &datagram, now_ns);
+        }
+        let link = &mut self.links[index];
         let is_new = link
             .accept(datagram.epoch, datagram.sequence, is_table, now_ns)
             .ok_or(Refused::Replayed)?;
         self.counters.datagrams_accepted += 1;
         let mut outputs = Vec::new();
+        let mut answer = None;
         match datagram.body {
             Body::Hello {
                 want_table,
@@ -266,6 +339,8 @@ impl Channel {
                 tells_sessions,
                 hears,
                 checks_succeed,
+                clock_unix_ns,
+                proof,
                 missing,
             } => {
                 link.edition = edition;
@@ -274,6 +349,8 @@ impl Channel {
                     link.confirmed_ns = Some(now_ns);
                 }
                 link.note_tells_sessions(tells_sessions);
+                link.clock = Some((clock_unix_ns, now_ns));
+                answer = proof.challenge;
                 if want_table && link.begin_table() {
                     outputs.push(Output::TableWanted { peer: link.id });
                 }
@@ -322,8 +399,8 @@ impl Channel {
                 outputs.push(Output::Listed { peer });
             }
         }
-        if is_new {
-            outputs.push(self.hello(index, now_ns));
+        if is_new || answer.is_some() {
+            outputs.push(self.answering_hello(index, answer, now_ns));
         }
         Ok(outputs)
     }
@@ -390,29 +467,40 @@ impl Channel {
         }
     }
 
-    /// The sender does not know this start of ours, or speaks to a former one: says who we are. It
-    /// is believed nothing, since this may be a recording.
+    /// The sender does not know this start of ours, or speaks to a former one, or this node does not know
+    /// that start of its: says who we are, and asks it to show that it is no recording. It is
+    /// believed nothing until it has.
     fn introduce(
         &mut self,
         index: usize,
         datagram: &Datagram,
         now_ns: u64,
     ) -> Result<Vec<Output>, Refused> {
+        let asked = match &datagram.body {
+            Body::Hello { proof, .. } if datagram.to_epoch == Some(self.epoch) => proof.challenge,
+            _ => None,
+        };
         let link = &mut self.links[index];
-        let is_due = link
-            .answered_ns
-            .is_none_or(|answered| now_ns.saturating_sub(answered) >= ANSWER_NS);
-        if is_due {
-            link.answered_ns = Some(now_ns);
-            let hello = self.hello_body(index, false, Vec::new(), now_ns);
-            return Ok(vec![self.signed(
-                index,
-                Some(datagram.epoch),
-                hello,
-                Content::Word,
-            )]);
+        let (last_ns, pause_ns) = match asked {
+            Some(_) => (&mut link.proved_ns, PROVE_NS),
+            None => (&mut link.answered_ns, ANSWER_NS),
+        };
+        let is_due = last_ns.is_none_or(|last| now_ns.saturating_sub(last) >= pause_ns);
+        if !is_due {
+            return Err(Refused::OtherEpoch);
         }
-        Err(Refused::OtherEpoch)
+        *last_ns = Some(now_ns);
+        let proof = Proof {
+            challenge: self.nonce(index, datagram.epoch, now_ns / NONCE_NS),
+            answer: asked,
+        };
+        let hello = self.hello_body(index, false, proof, Vec::new(), now_ns);
+        Ok(vec![self.signed(
+            index,
+            Some(datagram.epoch),
+            hello,
+            Content::Word,
+        )])
     }
 
     /// The hellos that are due. Call it some fifty times a second.
@@ -423,7 +511,7 @@ impl Channel {
             self.counters.lost += link.give_up_if_vain(now_ns);
             if let Some(missing) = link.ask_if_due(now_ns) {
                 let epoch = link.epoch();
-                let ask = self.hello_body(index, false, missing, now_ns);
+                let ask = self.hello_body(index, false, Proof::default(), missing, now_ns);
                 outputs.push(self.signed(index, epoch, ask, Content::Word));
             }
             let link = &mut self.links[index];
@@ -650,12 +738,20 @@ impl Channel {
     }
 
     fn hello(&mut self, index: usize, now_ns: u64) -> Output {
+        self.answering_hello(index, None, now_ns)
+    }
+
+    fn answering_hello(&mut self, index: usize, answer: Option<NonZeroU64>, now_ns: u64) -> Output {
         let link = &mut self.links[index];
         link.hello_ns = Some(now_ns);
         let epoch = link.epoch();
         let want_table = link.wants_table();
         self.counters.tables_asked += u64::from(want_table);
-        let body = self.hello_body(index, want_table, Vec::new(), now_ns);
+        let proof = Proof {
+            challenge: None,
+            answer,
+        };
+        let body = self.hello_body(index, want_table, proof, Vec::new(), now_ns);
         self.signed(index, epoch, body, Content::Word)
     }
 
@@ -663,6 +759,7 @@ impl Channel {
         &self,
         index: usize,
         want_table: bool,
+        proof: Proof,
         missing: Vec<Missing>,
         now_ns: u64,
     ) -> Body {
@@ -672,6 +769,8 @@ impl Channel {
             tells_sessions: self.tells_sessions,
             hears: self.links[index].is_heard(now_ns),
             checks_succeed: self.checks_succeed,
+            clock_unix_ns: self.clock_unix_ns(now_ns),
+            proof,
             missing,
         }
     }

@@ -65,7 +65,7 @@ mod window;
 
 pub use counters::Counters;
 pub use datagram::{
-    Body, Datagram, Epoch, HISTORY_BYTES, MAX_BYTES, Missing, Refused, SenderId, VERSION,
+    Body, Datagram, Epoch, HISTORY_BYTES, MAX_BYTES, Missing, Proof, Refused, SenderId, VERSION,
 };
 pub use denials::{DenialRecord, Verdict};
 pub use edition::{Beside, Edition};

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod limits;
+mod lives;
 
 const SECRET: [u8; 32] = [7; 32];
 const OTHER: [u8; 32] = [8; 32];
@@ -42,7 +43,37 @@ fn hello(want_table: bool) -> Body {
         tells_sessions: false,
         hears: false,
         checks_succeed: false,
+        clock_unix_ns: 0,
+        proof: Proof::default(),
         missing: Vec::new(),
+    }
+}
+
+fn answering(answer: Option<NonZeroU64>) -> Body {
+    let proof = Proof {
+        challenge: None,
+        answer,
+    };
+    Body::Hello {
+        want_table: false,
+        edition: None,
+        tells_sessions: false,
+        hears: false,
+        checks_succeed: false,
+        clock_unix_ns: 0,
+        proof,
+        missing: Vec::new(),
+    }
+}
+
+/// What a datagram asks to be said again.
+fn challenge(output: &Output) -> Option<NonZeroU64> {
+    let Output::Send { bytes, .. } = output else {
+        return None;
+    };
+    match Datagram::parse(bytes, &keys(SECRET)).unwrap().body {
+        Body::Hello { proof, .. } => proof.challenge,
+        _ => None,
     }
 }
 
@@ -130,6 +161,10 @@ fn any_denial() -> impl Strategy<Value = DenialRecord> {
         })
 }
 
+fn any_nonce() -> impl Strategy<Value = Option<NonZeroU64>> {
+    any::<u64>().prop_map(NonZeroU64::new)
+}
+
 fn any_body() -> impl Strategy<Value = Body> {
     let part = prop_oneof![
         Just(Part::Stream),
@@ -141,18 +176,25 @@ fn any_body() -> impl Strategy<Value = Body> {
             any::<bool>(),
             any::<Option<(u64, u64)>>(),
             any::<[bool; 3]>(),
+            (any::<u64>(), any_nonce(), any_nonce()),
             proptest::collection::vec(missing, 0..64)
         )
             .prop_map(
-                |(want_table, edition, [tells_sessions, hears, checks_succeed], missing)| {
-                    Body::Hello {
-                        want_table,
-                        tells_sessions,
-                        hears,
-                        checks_succeed,
-                        edition: edition.map(|(number, digest)| Edition { number, digest }),
-                        missing,
-                    }
+                |(
+                    want_table,
+                    edition,
+                    [tells_sessions, hears, checks_succeed],
+                    (clock_unix_ns, challenge, answer),
+                    missing,
+                )| Body::Hello {
+                    clock_unix_ns,
+                    proof: Proof { challenge, answer },
+                    want_table,
+                    tells_sessions,
+                    hears,
+                    checks_succeed,
+                    edition: edition.map(|(number, digest)| Edition { number, digest }),
+                    missing
                 }
             ),
         Just(Body::Gone),

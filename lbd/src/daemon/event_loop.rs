@@ -195,6 +195,7 @@ impl EventLoop {
         self.write_nodes_if_stale();
         let now_ns = clock::boottime_ns();
         self.look_for_signs(now_ns);
+        self.tell_election_of_clocks();
         self.operate_if_due(now_ns);
         self.follow_orders_if_due(now_ns);
         self.sweep_if_due(now_ns);

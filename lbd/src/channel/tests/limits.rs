@@ -7,7 +7,8 @@ use super::{
 /// A node, and peers that say whatever they like.
 struct Victim {
     channel: Channel,
-    sequence: u64,
+    /// Of the peers' datagrams.
+    sequences: [u64; 2],
 }
 
 const PEERS: [&str; 2] = ["mx2", "mx3"];
@@ -19,20 +20,33 @@ impl Victim {
         let mut channel = Channel::new("mx1", epoch(1), keys(SECRET), 0);
         let peers = [0, 1].map(|index| (PEERS[index].to_owned(), address(index)));
         channel.configure(keys(SECRET), &peers);
-        Self {
+        let mut the = Self {
             channel,
-            sequence: 0,
+            sequences: [0; 2],
+        };
+        for peer in PEERS {
+            the.prove(peer);
         }
+        the
+    }
+
+    /// Shows that a peer's life is no recording, as that would.
+    fn prove(&mut self, from: &str) {
+        let asked = self.hear(from, hello(false), 0).unwrap();
+        let answer = challenge(&asked[0]);
+        assert!(answer.is_some());
+        assert!(self.hear(from, answering(answer), 0).is_ok());
     }
 
     /// The next datagram of a peer.
     fn datagram(&mut self, from: &str, body: Body) -> Vec<u8> {
-        self.sequence += 1;
+        let sequence = &mut self.sequences[usize::from(from == PEERS[1])];
+        *sequence += 1;
         let datagram = Datagram {
             sender: SenderId::of(from),
             epoch: epoch(5),
             to_epoch: Some(epoch(1)),
-            sequence: self.sequence,
+            sequence: *sequence,
             body,
         };
         datagram.emit(&keys(SECRET))
@@ -196,6 +210,8 @@ fn what_is_told_again_does_not_pile_up_and_comes_when_it_is_asked_for_again() {
                 tells_sessions: false,
                 hears: true,
                 checks_succeed: false,
+                clock_unix_ns: 0,
+                proof: Proof::default(),
                 missing: vec![Missing {
                     first: first + u64::from(has),
                     count: u32::from(count) - has,

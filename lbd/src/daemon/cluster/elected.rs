@@ -175,6 +175,13 @@ impl EventLoop {
         }
     }
 
+    /// Tells the election by which clocks adverts are signed.
+    pub(in crate::daemon) fn tell_election_of_clocks(&mut self) {
+        for said in self.election.tell_clocks(self.channel.clocks()) {
+            warn!("{said}");
+        }
+    }
+
     pub(in crate::daemon) fn elected(&mut self, event: advert::Event) {
         let now_ns = clock::boottime_ns();
         match event {

@@ -3,9 +3,31 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::advert::{self, AdvertThread, Command};
 use crate::{
+    daemon::clock,
     election::{Health, Leader, Role, Status, WhyBackup},
     units::Priority,
+    vrrp::PeerClock,
 };
+
+/// A clock that moved by less against ours is the same as before.
+const CLOCK_NEWS_NS: u64 = 100_000_000;
+/// Clocks that differ by more are worth a word. Hellos take no such time.
+const SKEW_NS: u64 = 2_000_000_000;
+
+/// What to say of a node's clock that differs from ours, which shows `unix_ns` at `now_ns`.
+fn skewed(name: &str, clock: &PeerClock, unix_ns: u64, now_ns: u64) -> Option<String> {
+    let theirs_ns = clock.at(now_ns);
+    let differ_ns = theirs_ns.abs_diff(unix_ns);
+    (differ_ns > SKEW_NS).then(|| {
+        let which = if theirs_ns > unix_ns {
+            "ahead of"
+        } else {
+            "behind"
+        };
+        let differ_s = differ_ns / 1_000_000_000;
+        format!("{name}'s clock is {differ_s} s {which} this box's: set both by NTP")
+    })
+}
 
 /// The event that makes a node's known role what it is.
 fn missed(status: &Status, is_master: bool) -> Option<advert::Event> {
@@ -35,6 +57,8 @@ pub(in crate::daemon) struct ElectionView {
     times_master: u64,
     health: Option<Health>,
     leased: Vec<IpAddr>,
+    /// The nodes' wall clocks, by their names.
+    clocks: Vec<(String, PeerClock)>,
     isolated: bool,
     rejoined_ns: Option<u64>,
     /// The thread's role was another than this one when it was looked last.
@@ -54,6 +78,7 @@ impl ElectionView {
             times_master: 0,
             health: None,
             leased: Vec::new(),
+            clocks: Vec::new(),
             isolated: false,
             rejoined_ns: None,
             differs: false,
@@ -88,6 +113,36 @@ impl ElectionView {
             self.leased.clone_from(&leased);
             self.tell(Command::Leased(leased));
         }
+    }
+
+    /// Tells it what the nodes' wall clocks show, where that is news; returns what an operator should
+    /// know then.
+    pub(in crate::daemon) fn tell_clocks(
+        &mut self,
+        clocks: Vec<(String, PeerClock)>,
+    ) -> Vec<String> {
+        let known = |name: &String, clock: &PeerClock| {
+            self.clocks.iter().any(|(known, before)| {
+                known == name
+                    && before.address == clock.address
+                    && before.at(clock.at_boot_ns).abs_diff(clock.unix_ns) < CLOCK_NEWS_NS
+            })
+        };
+        let is_same = self.clocks.len() == clocks.len()
+            && clocks.iter().all(|(name, clock)| known(name, clock));
+        if is_same {
+            return Vec::new();
+        }
+        let (unix_ns, now_ns) = (clock::unix_ns(), clock::boottime_ns());
+        let said = clocks
+            .iter()
+            .filter(|(name, clock)| !known(name, clock))
+            .filter_map(|(name, clock)| skewed(name, clock, unix_ns, now_ns))
+            .collect();
+        let told = clocks.iter().map(|(_, clock)| *clock).collect();
+        self.tell(Command::Clocks(told));
+        self.clocks = clocks;
+        said
     }
 
     /// The event of a change of the role that did not come, when this finds for the second time in a row
@@ -160,7 +215,7 @@ impl ElectionView {
     }
 
     /// What an operator has to see to.
-    pub(in crate::daemon) fn warnings(&self) -> Vec<String> {
+    pub(in crate::daemon) fn warnings(&self, now_ns: u64) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.isolated {
             warnings.push("this box is cut off: it hears neither a node nor a gateway".to_owned());
@@ -176,6 +231,12 @@ impl ElectionView {
                 leader.address
             ));
         }
+        let unix_ns = clock::unix_ns();
+        warnings.extend(
+            self.clocks
+                .iter()
+                .filter_map(|(name, clock)| skewed(name, clock, unix_ns, now_ns)),
+        );
         warnings
     }
 
@@ -260,5 +321,21 @@ mod tests {
             assert!(missed(&status, false).is_none());
         }
         assert!(missed(&master, true).is_none());
+    }
+
+    #[test]
+    fn a_clock_that_differs_is_named_and_one_that_does_not_is_not() {
+        const SECOND: u64 = 1_000_000_000;
+        let clock = |unix_s: u64| PeerClock {
+            address: [192, 0, 2, 12].into(),
+            unix_ns: unix_s * SECOND,
+            at_boot_ns: 50 * SECOND,
+        };
+        // Ours shows 1000 s ten seconds after that word came.
+        let said = |unix_s| skewed("mx2", &clock(unix_s), 1000 * SECOND, 60 * SECOND);
+        assert_eq!(said(990), None);
+        assert_eq!(said(991), None);
+        assert!(said(959).unwrap().contains("mx2's clock is 31 s behind"));
+        assert!(said(4590).unwrap().contains("3600 s ahead of"));
     }
 }

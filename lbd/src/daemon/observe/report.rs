@@ -55,7 +55,7 @@ impl EventLoop {
                     .election
                     .rejoined_ns()
                     .map(|at| now_ns.saturating_sub(at) / 1_000_000_000),
-                warnings: self.election.warnings(),
+                warnings: self.election.warnings(now_ns),
             },
             virtual_addresses: cluster
                 .virtual_addresses

@@ -101,6 +101,7 @@ mod tests {
             edition: None,
             is_leaving: false,
             refused_flood,
+            clock: None,
         }
     }
 

@@ -32,6 +32,7 @@ use crate::{
     history::{Message, Refusal},
     push::Version,
     units::Endpoint,
+    vrrp::PeerClock,
 };
 use own::Home;
 
@@ -330,6 +331,22 @@ impl ChannelHandle {
                 && !peer.is_leaving
         };
         peers.find(succeeds).map(|peer| peer.name)
+    }
+
+    /// What the peers' wall clocks show, with their names. A silent peer's counts as well: its adverts
+    /// may come all the same.
+    pub(in crate::daemon) fn clocks(&self) -> Vec<(String, PeerClock)> {
+        let peers = self.peers().into_iter();
+        let clocks = peers.filter_map(|peer| {
+            let (unix_ns, at_boot_ns) = peer.clock?;
+            let clock = PeerClock {
+                address: peer.address.ip(),
+                unix_ns,
+                at_boot_ns,
+            };
+            Some((peer.name, clock))
+        });
+        clocks.collect()
     }
 
     fn peers(&self) -> Vec<channel::PeerStatus> {

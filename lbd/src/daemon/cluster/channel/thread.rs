@@ -226,6 +226,7 @@ impl Worker {
             (Request::On { name, socket, keys }, _) => {
                 let mut channel = Channel::new(&name, new_epoch(), keys, now_ns);
                 // It has no peers yet whom to tell.
+                let _ = channel.set_clock(clock::unix_ns(), now_ns);
                 let _ = channel.tell_edition(self.edition, now_ns);
                 let _ = channel.tell_sessions(self.own.tells(), now_ns);
                 self.on = Some(On {
@@ -493,7 +494,8 @@ impl Worker {
         let Some(on) = &mut self.on else {
             return;
         };
-        let hellos = on.channel.tick(now_ns);
+        let mut hellos = on.channel.set_clock(clock::unix_ns(), now_ns);
+        hellos.extend(on.channel.tick(now_ns));
         let has_joined = on.is_joining && !on.awaits_ids && on.channel.has_joined(now_ns);
         self.perform(hellos);
         let Some(on) = &mut self.on else {

@@ -8,12 +8,14 @@ use std::{
 };
 
 use aya::maps::{Array, Map, MapData};
+use lbd::vrrp::announce;
 use lbd_common::{maps, prefilter::Prefilter};
 use lbd_tests::{
-    cluster::{Cluster, Settings},
+    cluster::{Cluster, Settings, Status},
+    election::packets::Packets,
     lab::{Host, Lab, Spec, addresses},
     smtp::{
-        client::{Close, Session, served_by},
+        client::{Close, Outcome, Session, run, served_by},
         server::Server,
     },
     until,
@@ -146,4 +148,88 @@ fn an_interface_that_gets_another_mac_goes_on() {
     let after = cluster.counter(master, "pass_other_mac").unwrap();
     println!("{by:?}, {} frames left alone", after - before);
     assert_eq!(after, before, "its own frames were taken for another's");
+}
+
+/// How many of these sessions are served.
+fn count_served(client: &Host, sessions: Vec<Session>) -> usize {
+    let work = async move || {
+        let mut running = tokio::task::JoinSet::new();
+        for session in sessions {
+            running.spawn(async move { run(&session).await });
+        }
+        running.join_all().await
+    };
+    let outcomes = client.runtime(work).unwrap().join().unwrap().unwrap();
+    let served = |outcome: &&Outcome| matches!(outcome, Outcome::Served { .. });
+    outcomes.iter().filter(served).count()
+}
+
+/// Names the boxes' addresses with the client's MAC once a second, as any host of the segment can, while
+/// `work` is done.
+fn claimed<T: Send>(lab: &Lab, work: impl FnOnce() -> T + Send) -> T {
+    let client = lab.client();
+    let packets = Packets::open(client).unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for node in &lab.nodes {
+                    let claim = announce::announcement(node.address4().into(), client.mac);
+                    packets.send(&claim).unwrap();
+                }
+                thread::sleep(Duration::from_secs(1));
+            }
+        });
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        over.store(true, Ordering::Relaxed);
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+#[test]
+fn a_host_that_answers_for_the_boxes_addresses_is_no_box() {
+    let Some(_turn) = lbd_tests::turn("a_host_that_answers_for_the_boxes_addresses_is_no_box")
+    else {
+        return;
+    };
+    let lab = Lab::new(&Spec {
+        sources: 40,
+        ..Spec::default()
+    })
+    .unwrap();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
+    let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
+    let master = cluster.wait_ready().unwrap();
+    let client = lab.client();
+    let denied = client.addresses4[39];
+    let order = cluster.lbd(master, &["deny", &denied.to_string()]).unwrap();
+    assert!(order.status.success(), "{order:?}");
+    let from_denied = || -> Vec<Session> {
+        let target = SocketAddr::new(addresses::VIP4.into(), 25);
+        let session = |_| Session {
+            patience: Duration::from_secs(3),
+            ..Session::new(denied.into(), target)
+        };
+        (0..10).map(session).collect()
+    };
+    assert_eq!(count_served(client, from_denied()), 0, "it is denied");
+    let (bypassed, served, named) = claimed(&lab, || {
+        // Until the kernel's own entries would have followed.
+        thread::sleep(Duration::from_secs(4));
+        let bypassed = count_served(client, from_denied());
+        let served = count_served(client, mails(client, 60));
+        let named = cluster.wait_status(master, "the claim is named", |status: &Status| {
+            status.channel.counters.get("neighbours_refused") > Some(&0)
+        });
+        (bypassed, served, named)
+    });
+    println!("{bypassed} of 10 denied sessions and {served} of 60 others were served");
+    assert_eq!((bypassed, served), (0, 60));
+    let warnings = named.unwrap().channel.warnings;
+    let mac = client.mac.to_string();
+    assert!(
+        warnings.iter().any(|warning| warning.contains(&mac)),
+        "{warnings:?}"
+    );
+    assert_eq!(cluster.master(), Some(master));
 }

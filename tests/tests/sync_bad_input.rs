@@ -11,7 +11,8 @@ use std::{
 
 use lbd::{
     channel::{
-        Body, Change, Datagram, Epoch, FlowRecord, Keys, MAX_BYTES, Part, Proof, SenderId, VERSION,
+        Body, Change, Datagram, Epoch, FlowRecord, Keys, MAX_BYTES, Part, Proof, SenderId, Station,
+        VERSION,
     },
     units::Endpoint,
 };
@@ -231,6 +232,7 @@ impl Speaker {
                 hears: true,
                 checks_succeed: false,
                 clock_unix_ns,
+                station: Station::default(),
                 proof: Proof {
                     challenge: None,
                     answer: proof.challenge,

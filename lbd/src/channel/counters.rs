@@ -36,6 +36,8 @@ counters! {
     refused_other_epoch,
     /// Signed datagrams of a peer beyond what a peer may send; what they said is asked for again later. Worry: that peer is broken, or in wrong hands; the log names it.
     refused_flood,
+    /// Times that the kernel was told, by somebody else's ARP or ND, that a peer has a MAC which that peer does not tell; not used, and put right. Worry: a host on the segment speaks in that peer's name, or a peer is behind proxy ARP; the log names both.
+    neighbours_refused,
     /// Datagrams of peers that never came and could not be told again; the peer's table was asked for. Worry when it grows: more comes than this node or the network takes.
     lost,
     /// Datagrams of peers that were lost, and what they said was told again. Expected in small numbers; worry when it grows: the network loses datagrams.

@@ -22,6 +22,7 @@ use super::{
     keys::{Keys, SIGNATURE_BYTES},
     orders::OrderRecord,
     record::{FlowRecord, Part, take},
+    station::Station,
     weights::Weights,
 };
 use crate::history;
@@ -124,6 +125,8 @@ pub enum Body {
         checks_succeed: bool,
         /// What my wall clock shows, in nanoseconds since 1970.
         clock_unix_ns: u64,
+        /// The MACs that my frames have.
+        station: Station,
         /// That I am no recording, and whether you are.
         proof: Proof,
         /// Tell me again what these said.
@@ -254,6 +257,7 @@ impl Datagram {
             Body::Hello {
                 edition,
                 clock_unix_ns,
+                station,
                 proof,
                 missing,
                 ..
@@ -262,6 +266,7 @@ impl Datagram {
                     edition.emit(&mut bytes);
                 }
                 bytes.extend(clock_unix_ns.to_be_bytes());
+                station.emit(&mut bytes);
                 if *proof != Proof::default() {
                     for nonce in [proof.challenge, proof.answer] {
                         bytes.extend(nonce.map_or(0, NonZeroU64::get).to_be_bytes());
@@ -364,6 +369,7 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
                 Some(Edition::parse(&mut message)?)
             },
             clock_unix_ns: u64::from_be_bytes(take(&mut message)?),
+            station: Station::parse(&mut message)?,
             proof: if flags & flag::PROOF == 0 {
                 Proof::default()
             } else {

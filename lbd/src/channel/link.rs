@@ -7,6 +7,7 @@ use super::{
     edition::Edition,
     record::{FlowRecord, Part},
     retransmit::{Again, Content, Place, RetransmitBuffer},
+    station::Station,
     weights::Assembly,
     window::{Seen, Window},
 };
@@ -92,6 +93,8 @@ pub(super) struct Link {
     pub(super) proved_ns: Option<u64>,
     /// What its wall clock showed, and when that came.
     pub(super) clock: Option<(u64, u64)>,
+    /// Its MACs, as its last hello said. They stay when it is silent: its program may steer on.
+    pub(super) station: Option<Station>,
     /// The configuration that it has, as it said last.
     pub(super) edition: Option<Edition>,
     /// It has said that its present life ends.
@@ -144,6 +147,7 @@ impl Link {
             answered_ns: None,
             proved_ns: None,
             clock: None,
+            station: None,
             edition: None,
             is_leaving: false,
             tells_sessions: false,

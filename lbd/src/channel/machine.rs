@@ -15,6 +15,7 @@ use super::{
     orders::OrderRecord,
     record::{FlowRecord, Part},
     retransmit::{Again, Content, Place},
+    station::Station,
     weights::{BACKEND_BYTES, BackendWeight, HEAD_BYTES, Weights},
 };
 use crate::history::Message;
@@ -126,6 +127,8 @@ pub struct PeerStatus {
     pub refused_flood: u64,
     /// What its wall clock showed in nanoseconds since 1970, and when that came.
     pub clock: Option<(u64, u64)>,
+    /// Its MACs, as it said last.
+    pub station: Option<Station>,
 }
 
 /// All that one node knows of the channel.
@@ -151,6 +154,8 @@ pub struct Channel {
     joined_ns: u64,
     /// What this node's wall clock showed, and when.
     clock: (u64, u64),
+    /// This node's MACs.
+    station: Station,
     /// Of the last weights told.
     round: u64,
     counters: Counters,
@@ -173,6 +178,7 @@ impl Channel {
             turn: 0,
             joined_ns: now_ns,
             clock: (0, now_ns),
+            station: Station::default(),
             round: 0,
             counters: Counters::default(),
         }
@@ -226,6 +232,16 @@ impl Channel {
         if expected_ns.abs_diff(unix_ns) <= CLOCK_STEP_NS {
             return Vec::new();
         }
+        self.hello_all(now_ns)
+    }
+
+    /// This node sends with these MACs from now on: tells every peer, which takes no other's frames for
+    /// its.
+    pub fn tell_station(&mut self, station: Station, now_ns: u64) -> Vec<Output> {
+        if self.station == station {
+            return Vec::new();
+        }
+        self.station = station;
         self.hello_all(now_ns)
     }
 
@@ -286,6 +302,7 @@ impl Channel {
             checks: link.checks,
             refused_flood: link.refused_flood,
             clock: link.clock,
+            station: link.station.clone(),
         };
         self.links.iter().map(status).collect()
     }
@@ -340,6 +357,7 @@ impl Channel {
                 hears,
                 checks_succeed,
                 clock_unix_ns,
+                station,
                 proof,
                 missing,
             } => {
@@ -350,6 +368,7 @@ impl Channel {
                 }
                 link.note_tells_sessions(tells_sessions);
                 link.clock = Some((clock_unix_ns, now_ns));
+                link.station = Some(station);
                 answer = proof.challenge;
                 if want_table && link.begin_table() {
                     outputs.push(Output::TableWanted { peer: link.id });
@@ -770,6 +789,7 @@ impl Channel {
             hears: self.links[index].is_heard(now_ns),
             checks_succeed: self.checks_succeed,
             clock_unix_ns: self.clock_unix_ns(now_ns),
+            station: self.station.clone(),
             proof,
             missing,
         }

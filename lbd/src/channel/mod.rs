@@ -5,8 +5,8 @@
 //! (the start) of the peer that it is for, which the peer told in a signed datagram of its own. So a
 //! recording is worth nothing to a node that has started since, and no clocks need to agree.
 //!
-//! - *hello*, every second: who is there, which configuration it has, and whether a full table is wanted; at
-//!   once when datagrams are missing, with their numbers.
+//! - *hello*, every second: who is there, by which MACs ([`Station`]), which configuration it has, and whether
+//!   a full table is wanted; at once when datagrams are missing, with their numbers.
 //! - *flows*: sessions opened and closed, in the order in which they were; also a full table, and what
 //!   a missing datagram was about. What a director sees of a session is its client's half. Each box
 //!   adds its own half, of which it alone may speak: sessions that its kernel has begun
@@ -58,6 +58,7 @@ mod machine;
 mod orders;
 mod record;
 mod retransmit;
+mod station;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -75,5 +76,6 @@ pub use machine::{Channel, Output, PeerStatus};
 pub use orders::{OrderRecord, Word};
 pub use record::{Change, FlowRecord, Part};
 pub use retransmit::{Content, Place, Table};
+pub use station::Station;
 pub use weights::{BackendWeight, Weights};
 pub use window::{Seen, Window};

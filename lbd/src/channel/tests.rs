@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     config::Network,
-    units::{Endpoint, Sockets, WeightPermille},
+    units::{Endpoint, Mac, Sockets, WeightPermille},
 };
 
 mod limits;
@@ -44,6 +44,7 @@ fn hello(want_table: bool) -> Body {
         hears: false,
         checks_succeed: false,
         clock_unix_ns: 0,
+        station: Station::default(),
         proof: Proof::default(),
         missing: Vec::new(),
     }
@@ -61,6 +62,7 @@ fn answering(answer: Option<NonZeroU64>) -> Body {
         hears: false,
         checks_succeed: false,
         clock_unix_ns: 0,
+        station: Station::default(),
         proof,
         missing: Vec::new(),
     }
@@ -165,6 +167,12 @@ fn any_nonce() -> impl Strategy<Value = Option<NonZeroU64>> {
     any::<u64>().prop_map(NonZeroU64::new)
 }
 
+fn any_station() -> impl Strategy<Value = Station> {
+    let macs = proptest::collection::vec(any::<[u8; 6]>().prop_map(Mac), 0..40);
+    let home = any::<Option<[u8; 6]>>().prop_map(|home| home.map(Mac));
+    (home, macs).prop_map(|(home, macs)| Station::new(home, &macs))
+}
+
 fn any_body() -> impl Strategy<Value = Body> {
     let part = prop_oneof![
         Just(Part::Stream),
@@ -176,7 +184,7 @@ fn any_body() -> impl Strategy<Value = Body> {
             any::<bool>(),
             any::<Option<(u64, u64)>>(),
             any::<[bool; 3]>(),
-            (any::<u64>(), any_nonce(), any_nonce()),
+            (any::<u64>(), any_station(), any_nonce(), any_nonce()),
             proptest::collection::vec(missing, 0..64)
         )
             .prop_map(
@@ -184,10 +192,11 @@ fn any_body() -> impl Strategy<Value = Body> {
                     want_table,
                     edition,
                     [tells_sessions, hears, checks_succeed],
-                    (clock_unix_ns, challenge, answer),
+                    (clock_unix_ns, station, challenge, answer),
                     missing,
                 )| Body::Hello {
                     clock_unix_ns,
+                    station,
                     proof: Proof { challenge, answer },
                     want_table,
                     tells_sessions,

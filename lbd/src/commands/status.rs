@@ -121,6 +121,9 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
             }
         }
     }
+    for warning in &status.channel.warnings {
+        text.push_str(&paint.tone(Tone::Warning, &wrapped(&format!("!! {warning}"), 0)));
+    }
     if let Some(why) = &status.channel.own_sessions_off {
         let line = format!("channel {why}");
         text.push_str(&paint.tone(Tone::Warning, &wrapped(&line, 8)));

@@ -14,7 +14,9 @@ use tracing::{info, warn};
 
 use super::{
     clock,
-    cluster::{advert::Command, channel, election_view::ElectionView, known::Known},
+    cluster::{
+        advert::Command, channel, election_view::ElectionView, known::Known, stations::Stations,
+    },
     event::Event,
     lifecycle::{suspend::SuspendDetector, watchdog::Watchdog},
     observe::{history::Historian, recent::Recent},
@@ -33,7 +35,7 @@ use super::{
     },
 };
 use crate::{
-    config::{Config, Forwarding},
+    config::{Authentication, Config, Forwarding},
     dataplane::{BackendSpec, DataPlane, Delivery, NextHop},
     host::{
         Host, HostEvent,
@@ -41,7 +43,7 @@ use crate::{
     },
     policy::{HealthState, Sign},
     push::Version,
-    units::Sockets,
+    units::{Mac, Sockets},
 };
 
 /// How often it is looked whether the program is still attached.
@@ -67,6 +69,8 @@ pub(super) struct EventLoop {
     /// The cluster's link-layer addresses changed. Written at the next tick, once for a thousand
     /// of them.
     pub(super) nodes_stale: bool,
+    /// What the nodes have told of their MACs.
+    pub(super) stations: Stations,
     /// Whether this box is one to judge others.
     pub(super) doubts: Doubts,
     pub(super) denials: Denials,
@@ -120,6 +124,7 @@ impl EventLoop {
         let now_ns = clock::boottime_ns();
         Self {
             nodes_stale: false,
+            stations: Stations::starting(now_ns),
             doubts: Doubts::default(),
             loads_read_ns: 0,
             weigher: Weigher::new(config.cluster.stats.interval),
@@ -192,8 +197,9 @@ impl EventLoop {
     }
 
     fn tick(&mut self) {
-        self.write_nodes_if_stale();
         let now_ns = clock::boottime_ns();
+        self.take_stations(now_ns);
+        self.write_nodes_if_stale();
         self.look_for_signs(now_ns);
         self.tell_election_of_clocks();
         self.operate_if_due(now_ns);
@@ -214,6 +220,8 @@ impl EventLoop {
         }
         if now_ns.saturating_sub(self.looked_ns) >= LOOK_NS {
             self.looked_ns = now_ns;
+            // Without a word of the peers it follows the checks.
+            self.nodes_stale |= self.stations.is_mute(now_ns);
             self.tell_election_of_peers(now_ns);
             self.compare_reach(now_ns);
             self.look_at_suspend(now_ns);
@@ -274,6 +282,12 @@ impl EventLoop {
             Reach::Resolved(hop) => Some(hop),
             Reach::Local | Reach::Unreachable | Reach::Resolving { .. } => None,
         };
+        if let Some(mac) = neighbour.refused {
+            let now_ns = clock::boottime_ns();
+            if let Some(said) = self.stations.refuse(neighbour.address, mac, now_ns) {
+                warn!("{said}");
+            }
+        }
         self.nodes_stale |= self.members.note_director(neighbour.address, hop);
         let Some(member) = self.members.by_address(neighbour.address) else {
             return;
@@ -326,12 +340,39 @@ impl EventLoop {
         }
     }
 
+    /// Takes in what the peers have told of their MACs.
+    fn take_stations(&mut self, now_ns: u64) {
+        if self.stations.take(self.channel.stations(), now_ns) {
+            self.nodes_stale = true;
+            self.backend_tasks.vouch(self.stations.vouched());
+        }
+    }
+
+    /// The MACs whose frames were steered already.
+    pub(super) fn node_macs(&mut self) -> Vec<Mac> {
+        let is_proven =
+            self.channel.is_on() && self.config.cluster.authentication == Authentication::Enforce;
+        if !is_proven {
+            return self.stations.node_macs(&self.members.neighbours(false));
+        }
+        if !self.stations.is_mute(clock::boottime_ns()) {
+            return self.stations.node_macs(&[]);
+        }
+        let neighbours = self.members.neighbours(true);
+        if !neighbours.is_empty()
+            && let Some(said) = self.stations.say_mute()
+        {
+            warn!("{said}");
+        }
+        self.stations.node_macs(&neighbours)
+    }
+
     /// Puts into the map whose frames were steered already.
     fn write_nodes_if_stale(&mut self) {
         if !std::mem::take(&mut self.nodes_stale) {
             return;
         }
-        let macs = self.members.node_macs();
+        let macs = self.node_macs();
         self.log_failure("the cluster's link-layer addresses", |event_loop| {
             Ok(event_loop.plane.set_nodes(&macs)?)
         });

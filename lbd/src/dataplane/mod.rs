@@ -272,6 +272,12 @@ impl DataPlane {
         self.maps.filter(None, None)
     }
 
+    /// The MACs that are known as the cluster's own.
+    pub fn nodes(&self) -> Vec<Mac> {
+        let held = nodes::all(&self.maps.nodes);
+        held.map(|node| nodes::mac_of(node.mac)).collect()
+    }
+
     /// Whether a MAC is known as one of the cluster's own.
     pub fn is_node(&self, node: Mac) -> bool {
         nodes::has(&self.maps.nodes, node)

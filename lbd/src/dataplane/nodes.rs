@@ -46,6 +46,13 @@ pub(super) fn write(map: &MmapArray<Node>, nodes: &[Mac]) -> Result<(), SlotsErr
     Ok(())
 }
 
+/// The MAC in a slot.
+pub(super) fn mac_of(word: u64) -> Mac {
+    let mut mac = Mac::default();
+    mac.0.copy_from_slice(&word.to_le_bytes()[..6]);
+    mac
+}
+
 /// Whether `map` holds `node`.
 pub(super) fn has(map: &MmapArray<Node>, node: Mac) -> bool {
     let mac = mac_to_u64(node.0);
@@ -63,9 +70,7 @@ impl MacWord {
 
 impl std::fmt::Debug for MacWord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut mac = Mac::default();
-        mac.0.copy_from_slice(&self.0.to_le_bytes()[..6]);
-        write!(f, "{mac}")
+        write!(f, "{}", mac_of(self.0))
     }
 }
 

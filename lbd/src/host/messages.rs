@@ -70,10 +70,10 @@ pub(super) fn neighbour_of(message: &NeighbourMessage) -> Option<(u32, IpAddr, E
             NeighbourState::Reachable
             | NeighbourState::Delay
             | NeighbourState::Probe
-            | NeighbourState::Permanent
             | NeighbourState::Noarp,
             Some(mac),
         ) => Entry::Valid(mac),
+        (NeighbourState::Permanent, Some(mac)) => Entry::Fixed(mac),
         (NeighbourState::Incomplete, _) => Entry::Asking,
         _ => Entry::Absent,
     };
@@ -93,7 +93,7 @@ mod tests {
             (S::Reachable, &mac.0, Entry::Valid(mac)),
             (S::Delay, &mac.0, Entry::Valid(mac)),
             (S::Probe, &mac.0, Entry::Valid(mac)),
-            (S::Permanent, &mac.0, Entry::Valid(mac)),
+            (S::Permanent, &mac.0, Entry::Fixed(mac)),
             (S::Stale, &mac.0, Entry::Stale(mac)),
             (S::Incomplete, &[], Entry::Asking),
             (S::Failed, &mac.0, Entry::Absent),

@@ -7,6 +7,11 @@
 //! reachable time (30 s on average). It sends the ARP or ND itself (`NTF_USE`), and makes no entry
 //! that would have to be undone.
 //!
+//! Anybody on the segment can answer ARP and ND, and unasked. Where a peer has told its MACs by the signed
+//! channel ([`Neighbours::vouch`]), an entry with another one is refused: frames go to the MAC that the
+//! peer told, and the kernel's entry is corrected ([`Neighbours::corrections`]), since this box's own stack
+//! asks the peer too.
+//!
 //! A MAC that the kernel can no longer confirm stays in use, marked as such: whether a backend is
 //! dead is for the health check to say, and a wrong guess here would cut its sessions.
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +77,15 @@ pub struct Hop {
     pub is_confirmed: bool,
 }
 
+/// The MACs that a node has told of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Vouched {
+    /// Of the interface that has its address.
+    pub home: Mac,
+    /// Every one that may stand for its address: two interfaces on one segment answer for each other.
+    pub macs: Vec<Mac>,
+}
+
 /// News of one address that is followed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Neighbour {
@@ -79,13 +93,17 @@ pub struct Neighbour {
     pub address: IpAddr,
     /// How it is reached from now on.
     pub reach: Reach,
+    /// What the kernel was told by somebody else instead, and is not used.
+    pub refused: Option<Mac>,
 }
 
 /// The state of an entry in the kernel's table (NUD), as far as it matters here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Entry {
-    /// Confirmed not long ago, or permanent.
+    /// Confirmed not long ago.
     Valid(Mac),
+    /// The operator has written it.
+    Fixed(Mac),
     /// Valid until proven otherwise, and nobody is about to prove it.
     Stale(Mac),
     /// The kernel is asking, without an answer so far.
@@ -97,7 +115,7 @@ pub enum Entry {
 #[derive(Clone, Copy, Debug, Default)]
 struct Followed {
     route: Route,
-    told: Option<Reach>,
+    told: Option<(Reach, Option<Mac>)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +132,7 @@ type HopKey = (u32, IpAddr);
 pub struct Neighbours {
     followed: BTreeMap<IpAddr, Followed>,
     heard: BTreeMap<HopKey, Heard>,
+    vouched: BTreeMap<IpAddr, Vouched>,
 }
 
 impl Neighbours {
@@ -125,6 +144,31 @@ impl Neighbours {
             self.followed.entry(*address).or_default();
         }
         self.forget_unused_hops();
+    }
+
+    /// Takes these nodes' word, given by the signed channel, for what stands for their addresses.
+    pub fn vouch(&mut self, vouched: BTreeMap<IpAddr, Vouched>) {
+        self.vouched = vouched;
+    }
+
+    /// The kernel's entries that are somebody else's word, and what is right.
+    pub fn corrections(&self) -> Vec<(u32, IpAddr, Mac)> {
+        let wrong = self.followed.iter().filter_map(|(&address, followed)| {
+            let Route::Via {
+                next_hop, ifindex, ..
+            } = followed.route
+            else {
+                return None;
+            };
+            let vouched = self.vouched.get(&address).filter(|_| next_hop == address)?;
+            match self.heard.get(&(ifindex, address))?.entry {
+                Entry::Valid(mac) | Entry::Stale(mac) if !vouched.macs.contains(&mac) => {
+                    Some((ifindex, address, vouched.home))
+                }
+                _ => None,
+            }
+        });
+        wrong.collect()
     }
 
     /// The addresses that are followed.
@@ -146,7 +190,7 @@ impl Neighbours {
             return;
         }
         let last_mac = match entry {
-            Entry::Valid(mac) | Entry::Stale(mac) => Some(mac),
+            Entry::Valid(mac) | Entry::Fixed(mac) | Entry::Stale(mac) => Some(mac),
             Entry::Asking | Entry::Absent => self.heard.get(&hop).and_then(|h| h.last_mac),
         };
         self.heard.insert(hop, Heard { entry, last_mac });
@@ -177,9 +221,22 @@ impl Neighbours {
         let mut news = Vec::new();
         for (&address, followed) in &mut self.followed {
             let reach = reach(followed.route, &self.heard, links);
-            if followed.told != Some(reach) {
-                followed.told = Some(reach);
-                news.push(Neighbour { address, reach });
+            let now = match (reach, self.vouched.get(&address)) {
+                (Reach::Resolved(hop), Some(vouched))
+                    if hop.next_hop == address && !is_fixed(&self.heard, hop) =>
+                {
+                    vetted(hop, vouched)
+                }
+                _ => (reach, None),
+            };
+            if followed.told != Some(now) {
+                followed.told = Some(now);
+                let (reach, refused) = now;
+                news.push(Neighbour {
+                    address,
+                    reach,
+                    refused,
+                });
             }
         }
         news
@@ -201,6 +258,24 @@ impl Neighbours {
         let hops = self.hops();
         self.heard.retain(|hop, _| hops.contains(hop));
     }
+}
+
+fn is_fixed(heard: &BTreeMap<HopKey, Heard>, hop: Hop) -> bool {
+    let heard = heard.get(&(hop.ifindex, hop.next_hop));
+    heard.is_some_and(|heard| matches!(heard.entry, Entry::Fixed(_)))
+}
+
+/// The way to a node, by the MAC that it has told where the kernel has another one; and that one.
+fn vetted(hop: Hop, vouched: &Vouched) -> (Reach, Option<Mac>) {
+    if vouched.macs.contains(&hop.mac) {
+        return (Reach::Resolved(hop), None);
+    }
+    let told = Hop {
+        mac: vouched.home,
+        is_confirmed: true,
+        ..hop
+    };
+    (Reach::Resolved(told), Some(hop.mac))
 }
 
 fn reach(route: Route, heard: &BTreeMap<HopKey, Heard>, links: &Links) -> Reach {
@@ -230,7 +305,7 @@ fn reach(route: Route, heard: &BTreeMap<HopKey, Heard>, links: &Links) -> Reach 
             next_hop,
             source,
             mtu: route_mtu.unwrap_or(link.mtu).min(link.mtu),
-            is_confirmed: matches!(entry, Entry::Valid(_) | Entry::Stale(_)),
+            is_confirmed: matches!(entry, Entry::Valid(_) | Entry::Fixed(_) | Entry::Stale(_)),
         }),
     }
 }

@@ -1,4 +1,5 @@
 //! Follows interfaces and neighbours as they change, by rtnetlink's multicast groups.
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::HostError;
 use super::links::{LinkChange, Links, host_bits};
 use super::messages::{neighbour_of, route_of};
-use super::neighbours::{Entry, Neighbour, Neighbours, Route};
+use super::neighbours::{Entry, Neighbour, Neighbours, Route, Vouched};
 
 /// How often hops that are stale or unknown are asked for.
 const CONFIRM_EVERY: Duration = Duration::from_secs(1);
@@ -57,6 +58,7 @@ pub struct Watch {
 struct Wanted {
     interfaces: Vec<String>,
     addresses: Vec<IpAddr>,
+    vouched: BTreeMap<IpAddr, Vouched>,
 }
 
 impl Watch {
@@ -69,6 +71,7 @@ impl Watch {
         let (wanted, wanted_receiver) = watch::channel(Wanted {
             interfaces,
             addresses,
+            vouched: BTreeMap::new(),
         });
         let (sender, events) = mpsc::channel(EVENTS);
         let task = tokio::spawn(follow(connection, wanted_receiver, sender));
@@ -86,10 +89,16 @@ impl Watch {
 
     /// Follows these from now on; what is new among them is told as at the start.
     pub fn follow(&self, interfaces: Vec<String>, addresses: Vec<IpAddr>) {
-        self.wanted.send_replace(Wanted {
-            interfaces,
-            addresses,
+        self.wanted.send_modify(|wanted| {
+            wanted.interfaces = interfaces;
+            wanted.addresses = addresses;
         });
+    }
+
+    /// Takes these nodes' word for the MACs that stand for their addresses, whatever the kernel is told
+    /// by others; its entries are corrected.
+    pub fn vouch(&self, vouched: BTreeMap<IpAddr, Vouched>) {
+        self.wanted.send_modify(|wanted| wanted.vouched = vouched);
     }
 }
 
@@ -177,6 +186,7 @@ async fn follow(
             look = Look::Everything;
             continue;
         }
+        follower.correct(&connection.handle).await;
         if follower.tell().await.is_err() {
             return;
         }
@@ -262,6 +272,7 @@ impl Follower {
             return Ok(());
         }
         self.neighbours.follow(&self.wanted.addresses);
+        self.neighbours.vouch(self.wanted.vouched.clone());
         let addresses: Vec<_> = self.neighbours.addresses().collect();
         for address in addresses {
             let route = look_up(handle, address).await?;
@@ -293,6 +304,22 @@ impl Follower {
             // say, and the next second asks again.
             if let Err(error) = request.execute().await {
                 tracing::debug!(%error, ifindex, %address, "the kernel does not ask for a neighbour");
+            }
+        }
+    }
+
+    /// Puts right what somebody made the kernel believe of a node. An entry like those that it makes itself:
+    /// it ages, and leaves nothing to undo.
+    async fn correct(&self, handle: &rtnetlink::Handle) {
+        for (ifindex, address, mac) in self.neighbours.corrections() {
+            let request = handle
+                .neighbours()
+                .add(ifindex, address)
+                .link_layer_address(&mac.0)
+                .state(NeighbourState::Reachable)
+                .replace();
+            if let Err(error) = request.execute().await {
+                tracing::debug!(%error, ifindex, %address, "a neighbour's entry stays wrong");
             }
         }
     }

@@ -42,6 +42,9 @@ pub struct Election {
 pub struct Channel {
     /// Why there is none.
     pub off: Option<String>,
+    /// What is wrong among the nodes.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// The other nodes.
     pub peers: Vec<Peer>,
     /// By name.

@@ -211,6 +211,7 @@ fn what_is_told_again_does_not_pile_up_and_comes_when_it_is_asked_for_again() {
                 hears: true,
                 checks_succeed: false,
                 clock_unix_ns: 0,
+                station: Station::default(),
                 proof: Proof::default(),
                 missing: vec![Missing {
                     first: first + u64::from(has),

@@ -6,3 +6,4 @@ pub(in crate::daemon) mod elected;
 pub(in crate::daemon) mod election_view;
 pub(in crate::daemon) mod known;
 pub mod push;
+pub(in crate::daemon) mod stations;

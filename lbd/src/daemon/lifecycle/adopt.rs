@@ -32,6 +32,8 @@ impl EventLoop {
     /// backends that the configuration no longer names.
     pub(in crate::daemon) fn adopt(&mut self) -> anyhow::Result<()> {
         let links = Links::read()?;
+        self.stations
+            .adopt(self.plane.nodes(), clock::boottime_ns());
         let mut adopted = 0;
         let entries: Vec<(BackendId, Backend)> = self.plane.backends()?;
         for (id, entry) in &entries {

@@ -143,7 +143,8 @@ impl EventLoop {
             self.plane.set_tunnel_ends(&ends)?;
         }
         self.admit()?;
-        self.plane.set_nodes(&self.members.node_macs())?;
+        let macs = self.node_macs();
+        self.plane.set_nodes(&macs)?;
         self.hold_virtual_addresses(before)?;
         self.plane.set_vips(&vip_specs(&self.config.cluster))?;
         self.take_replies()?;
@@ -163,6 +164,7 @@ impl EventLoop {
     pub(in crate::daemon) fn follow_ids(&mut self) {
         let id_map = channel::IdMap::new(&self.plane.services(), self.plane.backend_ids());
         self.channel.follow(&self.config, id_map);
+        self.tell_station();
     }
 
     /// Makes the box the gateway that the replies of `nat` backends pass, also of those that have

@@ -3,12 +3,14 @@ use tracing::{info, warn};
 
 use super::start::load_options;
 use crate::{
+    channel::Station,
     config,
     daemon::{clock, event_loop::EventLoop, observe::recent::Kind},
     host::{
         self,
         links::{LinkChange, Links},
     },
+    units::Mac,
 };
 
 impl EventLoop {
@@ -38,6 +40,25 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Tells the peers with which MACs this box sends, and which of them stands for the address that they
+    /// know it by.
+    pub(in crate::daemon) fn tell_station(&mut self) {
+        self.log_failure("what the peers are told of this box's MACs", |event_loop| {
+            let config = &event_loop.config;
+            let own = config.own_backend().map(|backend| backend.address);
+            let own = own.or(config.node.channel.map(|channel| channel.ip()));
+            let links = Links::read()?;
+            let home = links
+                .iter()
+                .find(|link| !link.loopback && own.is_some_and(|own| link.has(own)));
+            let macs = links.own_macs(&config.node.interfaces);
+            let macs: Vec<Mac> = macs.into_iter().map(|(_, mac)| mac).collect();
+            let station = Station::new(home.and_then(|link| link.mac), &macs);
+            event_loop.channel.tell_station(station);
+            Ok(())
+        });
+    }
+
     /// Frames come for the MAC that an interface has now: a bond's changes with its active port, a cloud's
     /// with the network card. The virtual addresses are announced with it.
     fn receive_on(&mut self) {
@@ -49,6 +70,7 @@ impl EventLoop {
             }
             Ok(())
         });
+        self.tell_station();
     }
 
     pub(in crate::daemon) fn link(&mut self, change: &LinkChange) {

@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use super::status::{
-    BackendStatus, ConfigStatus, DrainStatus, ElectionStatus, InterfaceStatus, ReportedStatus,
-    Status, SteeredStatus, VirtualAddressStatus,
+    BackendStatus, ChannelStatus, ConfigStatus, DrainStatus, ElectionStatus, InterfaceStatus,
+    ReportedStatus, Status, SteeredStatus, VirtualAddressStatus,
 };
 use crate::{
     daemon::{
@@ -81,7 +81,7 @@ impl EventLoop {
                 .collect(),
             counters: self.counters(),
             election_counters: self.election.counters(),
-            channel: self.channel.status(now_ns),
+            channel: self.channel_status(now_ns),
             history: self.historian.status(),
             config: ConfigStatus {
                 path: self.config_path.display().to_string(),
@@ -90,6 +90,16 @@ impl EventLoop {
                 version: self.version.clone(),
             },
         }
+    }
+
+    fn channel_status(&self, now_ns: u64) -> ChannelStatus {
+        let mut status = self.channel.status(now_ns);
+        status.warnings = self.stations.warnings(now_ns);
+        let refused = self.stations.refused_count();
+        status
+            .counters
+            .insert("neighbours_refused".to_owned(), refused);
+        status
     }
 
     /// The flow tables with the names of what is in them.

@@ -195,6 +195,9 @@ pub struct ChannelStatus {
     pub own_sessions: Option<u64>,
     /// Why this box cannot tell of its own sessions, where it should.
     pub own_sessions_off: Option<String>,
+    /// What is wrong among the nodes and needs an operator.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Its counters.
     pub counters: BTreeMap<String, u64>,
 }
@@ -346,6 +349,7 @@ pub(crate) mod tests {
                     config: Some(ConfigBeside::Same),
                 }],
                 own_sessions: Some(12),
+                warnings: Vec::new(),
                 own_sessions_off: None,
                 counters: counters(&["bytes_sent"]),
             },

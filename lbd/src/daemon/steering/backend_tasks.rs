@@ -1,6 +1,6 @@
 //! What runs beside the event loop for each backend: polls, health checks, and the watch on the way
 //! there.
-use std::{net::IpAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
 
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::warn;
@@ -10,7 +10,7 @@ use crate::{
     agent::{Agent, AgentConfig},
     config::Config,
     daemon::{event::Event, lifecycle::reload::Edits},
-    host::{HostError, HostEvent, Watch},
+    host::{HostError, HostEvent, Watch, neighbours::Vouched},
 };
 
 /// Handles to the tasks. They end when this is dropped.
@@ -21,7 +21,7 @@ pub(in crate::daemon) struct BackendTasks {
     pollers: poll::Pollers<Event>,
     checkers: health::Checkers<Event>,
     edits: Edits,
-    follow: mpsc::UnboundedSender<Followed>,
+    wishes: mpsc::UnboundedSender<Wish>,
     /// What the configuration has to be watched.
     watched: Followed,
     reply_ways: ReplyWays,
@@ -29,6 +29,15 @@ pub(in crate::daemon) struct BackendTasks {
 
 /// Interfaces and addresses to watch.
 type Followed = (Vec<String>, Vec<IpAddr>);
+
+/// What the watch is told.
+#[derive(Debug)]
+enum Wish {
+    /// To follow these.
+    Follow(Followed),
+    /// To take these nodes' word for their MACs.
+    Vouch(BTreeMap<IpAddr, Vouched>),
+}
 
 impl BackendTasks {
     /// Starts the tasks; they have nothing to do until [`Self::follow`].
@@ -40,15 +49,15 @@ impl BackendTasks {
     ) -> Result<Self, HostError> {
         let _inside = runtime.enter();
         let watch = Watch::start(config.node.interfaces.clone(), Vec::new())?;
-        let (follow, followed) = mpsc::unbounded_channel();
-        runtime.spawn(pass_on(watch, followed, events.clone()));
+        let (wishes, wished) = mpsc::unbounded_channel();
+        runtime.spawn(pass_on(watch, wished, events.clone()));
         Ok(Self {
             runtime: runtime.clone(),
             agent,
             pollers: poll::Pollers::new(events.clone()),
             checkers: health::Checkers::new(events.clone()),
             edits: Edits::new(runtime, events.clone()),
-            follow,
+            wishes,
             watched: Followed::default(),
             reply_ways: ReplyWays::default(),
         })
@@ -101,21 +110,30 @@ impl BackendTasks {
         let (interfaces, mut addresses) = self.watched.clone();
         addresses.extend(self.reply_ways.iter());
         // The task that hears this ends with the runtime only.
-        let _ = self.follow.send((interfaces, addresses));
+        let _ = self.wishes.send(Wish::Follow((interfaces, addresses)));
+    }
+
+    /// Takes these nodes' word for the MACs that stand for their addresses.
+    pub(in crate::daemon) fn vouch(&self, vouched: BTreeMap<IpAddr, Vouched>) {
+        let _ = self.wishes.send(Wish::Vouch(vouched));
     }
 }
 
 /// Hands the watch's events to the event loop, and wishes to the watch.
 async fn pass_on(
     mut watch: Watch,
-    mut followed: mpsc::UnboundedReceiver<Followed>,
+    mut wished: mpsc::UnboundedReceiver<Wish>,
     events: mpsc::Sender<Event>,
 ) {
     loop {
         let event: Option<HostEvent> = tokio::select! {
             event = watch.next() => event,
-            wish = followed.recv() => match wish {
-                Some((interfaces, addresses)) => {
+            wish = wished.recv() => match wish {
+                Some(Wish::Vouch(vouched)) => {
+                    watch.vouch(vouched);
+                    continue;
+                }
+                Some(Wish::Follow((interfaces, addresses))) => {
                     watch.follow(interfaces, addresses);
                     continue;
                 }

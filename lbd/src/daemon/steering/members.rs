@@ -172,18 +172,24 @@ impl Members {
         polled.all(|member| member.heard_ns > since_ns)
     }
 
-    /// The MACs of the cluster's other boxes on this segment.
-    pub(in crate::daemon) fn node_macs(&self) -> Vec<Mac> {
+    /// The MACs that the kernel's neighbour table has for the cluster's other boxes on this segment; of
+    /// backends, if that is wanted, only for those that answer the health check.
+    pub(in crate::daemon) fn neighbours(&self, answering: bool) -> Vec<(IpAddr, Mac)> {
+        let answers = |member: &&Member| {
+            !answering
+                || !matches!(
+                    member.health.state,
+                    HealthState::Unknown | HealthState::Down
+                )
+        };
         // What a gateway sends may be anybody's.
-        let backends = self.all.iter().map(|member| (member.address, member.hop));
+        let backends = self.all.iter().filter(answers);
+        let backends = backends.map(|member| (member.address, member.hop));
         let directors = self.directors.iter().map(|(address, hop)| (*address, *hop));
-        let on_link = backends
-            .chain(directors)
-            .filter_map(|(address, hop)| hop.filter(|hop| hop.next_hop == address));
-        let mut macs: Vec<Mac> = on_link.map(|hop| hop.mac).collect();
-        macs.sort_unstable();
-        macs.dedup();
-        macs
+        let on_link = backends.chain(directors).filter_map(|(address, hop)| {
+            Some((address, hop.filter(|hop| hop.next_hop == address)?))
+        });
+        on_link.map(|(address, hop)| (address, hop.mac)).collect()
     }
 
     /// The policy's view of the sites.

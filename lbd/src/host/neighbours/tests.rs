@@ -221,3 +221,59 @@ fn the_mtu_is_the_links_or_a_smaller_one_of_the_route() {
     assert_eq!(mtu(Some(1400), 9000), Some(1400));
     assert_eq!(mtu(Some(9000), 1500), Some(1500));
 }
+
+/// What is told after each entry, of a neighbour that has told by the signed channel that it is [`THEIRS`].
+#[test]
+fn an_entry_that_a_node_has_not_told_of_itself_is_refused_and_corrected() {
+    let hop = address("192.0.2.12");
+    let mut neighbours = Neighbours::default();
+    neighbours.follow(&[hop]);
+    neighbours.set_route(hop, via("192.0.2.12", ETH0));
+    let second = Mac([2, 0, 0, 0, 0, 4]);
+    let vouched = Vouched {
+        home: THEIRS,
+        macs: vec![THEIRS, second],
+    };
+    neighbours.vouch([(hop, vouched)].into());
+    let right = (ETH0, hop, THEIRS);
+    // The entry; the MAC that is used then; the one that is refused; and whether the kernel is corrected.
+    let steps = [
+        (Entry::Valid(THEIRS), THEIRS, None, false),
+        (Entry::Stale(OTHER), THEIRS, Some(OTHER), true),
+        (Entry::Valid(OTHER), THEIRS, Some(OTHER), true),
+        // The kernel asks whoever claimed it, in vain: that is no sign against the node.
+        (Entry::Absent, THEIRS, Some(OTHER), false),
+        (Entry::Valid(second), second, None, false),
+        // An operator's entry is the operator's word.
+        (Entry::Fixed(OTHER), OTHER, None, false),
+        (Entry::Valid(THEIRS), THEIRS, None, false),
+    ];
+    for (entry, mac, refused, is_corrected) in steps {
+        neighbours.hear(ETH0, hop, entry);
+        neighbours.news(&links());
+        let told = neighbours.followed[&hop].told;
+        assert_eq!(told, Some((resolved(mac, true), refused)), "{entry:?}");
+        let expected: &[_] = if is_corrected { &[right] } else { &[] };
+        assert_eq!(neighbours.corrections(), expected, "{entry:?}");
+    }
+}
+
+#[test]
+fn a_gateway_on_the_way_to_a_node_is_not_the_node() {
+    let (node, gateway) = (address("198.51.100.12"), address("192.0.2.1"));
+    let mut neighbours = Neighbours::default();
+    neighbours.follow(&[node]);
+    neighbours.set_route(node, via("192.0.2.1", ETH0));
+    let vouched = Vouched {
+        home: THEIRS,
+        macs: vec![THEIRS],
+    };
+    neighbours.vouch([(node, vouched)].into());
+    neighbours.hear(ETH0, gateway, Entry::Valid(OTHER));
+    let news = neighbours.news(&links());
+    assert!(matches!(news[0].reach, Reach::Resolved(hop) if hop.mac == OTHER));
+    assert_eq!(
+        (news[0].refused, neighbours.corrections()),
+        (None, Vec::new())
+    );
+}

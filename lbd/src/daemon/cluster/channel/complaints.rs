@@ -102,6 +102,7 @@ mod tests {
             is_leaving: false,
             refused_flood,
             clock: None,
+            station: None,
         }
     }
 

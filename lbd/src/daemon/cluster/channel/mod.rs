@@ -25,7 +25,9 @@ use tracing::{error, info, warn};
 pub(in crate::daemon) use self::id_map::IdMap;
 use super::advert::wake::Bell;
 use crate::{
-    channel::{self, BackendWeight, Counters, DenialRecord, Edition, Keys, OrderRecord, SenderId},
+    channel::{
+        self, BackendWeight, Counters, DenialRecord, Edition, Keys, OrderRecord, SenderId, Station,
+    },
     config::{Config, Forwarding},
     daemon::observe::status::{ChannelStatus, PeerStatus},
     dataplane::{Events, FlowTables},
@@ -129,6 +131,8 @@ enum Request {
     Edition(Option<Edition>),
     /// Whether a health check of this node succeeds.
     ChecksSucceed(bool),
+    /// This node sends with these MACs.
+    Station(Station),
     /// This node stops.
     Leave,
     /// Tell one peer, or all.
@@ -396,6 +400,19 @@ impl ChannelHandle {
         }
     }
 
+    /// Tells the peers with which MACs this node sends.
+    pub(in crate::daemon) fn tell_station(&self, station: Station) {
+        self.order(Request::Station(station));
+    }
+
+    /// The MACs that the peers have told of themselves, with their names. A silent peer's count as well: its
+    /// program may steer on.
+    pub(in crate::daemon) fn stations(&self) -> BTreeMap<IpAddr, (String, Station)> {
+        let peers = self.peers().into_iter();
+        let told = peers.filter_map(|peer| Some((peer.address.ip(), (peer.name, peer.station?))));
+        told.collect()
+    }
+
     /// Whether there is a channel.
     pub(in crate::daemon) fn is_on(&self) -> bool {
         self.off.is_none()
@@ -445,6 +462,7 @@ impl ChannelHandle {
             peers: peers.collect(),
             own_sessions: snapshot.own_sessions,
             own_sessions_off: snapshot.own_sessions_off,
+            warnings: Vec::new(),
             counters,
         }
     }

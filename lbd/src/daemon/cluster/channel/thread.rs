@@ -26,7 +26,7 @@ use super::{
     word::{self, Listings, Word},
 };
 use crate::{
-    channel::{Channel, Counters, Edition, Epoch, FlowRecord, Output, PeerStatus},
+    channel::{Channel, Counters, Edition, Epoch, FlowRecord, Output, PeerStatus, Station},
     daemon::{
         clock,
         cluster::advert::wake::{Bell, Timer, wait},
@@ -78,6 +78,8 @@ pub(super) struct Worker {
     on: Option<On>,
     /// The configuration that this node has.
     edition: Option<Edition>,
+    /// The MACs that it sends with.
+    station: Station,
     tell: Box<dyn Fn(Event) -> bool + Send>,
     snapshot: Arc<Mutex<Snapshot>>,
     /// Of what became of the peers' flows.
@@ -126,6 +128,7 @@ impl Worker {
             refresh: Refresh::new(0),
             on: None,
             edition: None,
+            station: Station::default(),
             tell,
             snapshot,
             learned: Counters::default(),
@@ -228,6 +231,7 @@ impl Worker {
                 // It has no peers yet whom to tell.
                 let _ = channel.set_clock(clock::unix_ns(), now_ns);
                 let _ = channel.tell_edition(self.edition, now_ns);
+                let _ = channel.tell_station(self.station.clone(), now_ns);
                 let _ = channel.tell_sessions(self.own.tells(), now_ns);
                 self.on = Some(On {
                     socket,
@@ -243,6 +247,13 @@ impl Worker {
                 self.edition = edition;
                 match on {
                     Some(on) => on.channel.tell_edition(edition, now_ns),
+                    None => return,
+                }
+            }
+            (Request::Station(station), on) => {
+                self.station = station.clone();
+                match on {
+                    Some(on) => on.channel.tell_station(station, now_ns),
                     None => return,
                 }
             }

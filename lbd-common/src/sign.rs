@@ -8,6 +8,9 @@ pub mod flag {
     /// Its box tells this one of every session that its kernel opens and ends, at once, and is heard at
     /// least each second. Its word counts, and a client's FIN or RST means nothing.
     pub const SPEAKS: u32 = 2;
+    /// Its box runs lbd: a SYN that is steered to it is marked, by which the box knows it from that of a
+    /// client, and the mark is taken off there.
+    pub const TAKES_MARK: u32 = 4;
 }
 
 /// An entry of `SIGNS`, by backend id.

@@ -233,3 +233,33 @@ fn a_host_that_answers_for_the_boxes_addresses_is_no_box() {
     );
     assert_eq!(cluster.master(), Some(master));
 }
+
+#[test]
+fn a_box_of_the_cluster_is_served_as_a_client() {
+    let Some(_turn) = lbd_tests::turn("a_box_of_the_cluster_is_served_as_a_client") else {
+        return;
+    };
+    let lab = Lab::new(&Spec {
+        nodes: 4,
+        ..Spec::default()
+    })
+    .unwrap();
+    let _servers = Server::start_all(&lab.nodes[2..]).unwrap();
+    let settings = Settings {
+        directors: vec![0, 1],
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::started(&lab, settings).unwrap();
+    let master = cluster.wait_ready().unwrap();
+    assert_eq!(master, 0);
+    // The director that stands by sends mail of its own.
+    let client = &lab.nodes[1];
+    let served = count_served(client, mails(client, 50));
+    let by = served_by(client, mails(client, 50)).unwrap();
+    println!(
+        "{served} of 50 sessions of a director that stands by were served, the next 50 by {by:?}"
+    );
+    assert_eq!(served, 50);
+    let boxes: Vec<&String> = by.keys().collect();
+    assert_eq!(boxes, [&lab.nodes[2].name, &lab.nodes[3].name]);
+}

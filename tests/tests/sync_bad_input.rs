@@ -306,6 +306,15 @@ impl Speaker {
     }
 }
 
+/// Ends the flood, also when an assertion fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Flows in a datagram of the flood, and datagrams signed before it, so that it is one.
 const RECORDS: u64 = 2;
 const AHEAD: usize = 50_000;
@@ -349,6 +358,7 @@ fn a_peer_with_the_key_that_floods_is_held_to_its_limit_and_named() {
     let mut listeners = victims.map(|node| speaker.ask(&lab.nodes[node]));
     let stopped = AtomicBool::new(false);
     let (sent, begun) = thread::scope(|scope| {
+        let _stop = Stop(&stopped);
         let flood = scope.spawn(|| {
             let begun = Instant::now();
             (speaker.flood(&mut listeners, &stopped), begun)

@@ -11,12 +11,13 @@ use anyhow::Result;
 use lbd_common::{
     backend::state::{DEAD, UNRESOLVED},
     counters::Reason as C,
-    director::flag::FLOOD,
+    director::flag::{FLOOD, LISTS},
     event::kind,
     flow::{
         flag::{ADOPTED, COUNTED, FROM_PEER},
         state::{ENDED, UNPROVEN},
     },
+    sign::flag::TAKES_MARK as TAKES,
 };
 use lbd_tests::{
     lab::{Lab, Spec},
@@ -29,7 +30,7 @@ use lbd_tests::{
         },
         row::{Flow, Given, Out, Row, check, half, open, row, unproven},
         tunnel::{in4, in6},
-        world::{A, B, FAR, LOCAL, TUNNEL4, TUNNEL6, VIP_IDS, World, backend_mac, verdict},
+        world::{A, B, FAR, LOCAL, List, TUNNEL4, TUNNEL6, VIP_IDS, World, backend_mac, verdict},
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -477,4 +478,57 @@ fn a_session_that_began_here_stays_whatever_the_sockets_say() {
     ];
     let work = || check(&mut World::load(name).unwrap(), rows);
     lab.nodes[0].inside(work).unwrap();
+}
+
+/// A and B run lbd.
+const TAKES_MARK: Given = Given::Do(|world| {
+    for id in [A, B] {
+        world.sign(id, None, TAKES)?;
+    }
+    Ok(())
+});
+
+#[test]
+fn a_box_of_the_cluster_is_a_client_too() {
+    let Some(mut world) = World::load("a_box_of_the_cluster_is_a_client_too") else {
+        return;
+    };
+    let (syn4, syn6) = (handed4(SYN), handed6(SYN));
+    let (data4, data6) = (handed4(ACK | PSH).payload(9), handed6(ACK));
+    let to_tunnel = Given::Candidates(TUNNEL4, TUNNEL4);
+    let nat = Given::Do(|world| world.nat(A, "10.0.0.11".parse()?, None, &[]));
+    let tunnelled = in4(syn4.packet()).outwards();
+    let tunnelled = tunnelled.between(OUR_MAC, backend_mac(TUNNEL4)).bytes();
+    let deny = Given::Do(|world| {
+        world.list(List::Deny, CLIENT4.into(), 24)?;
+        world.director(|director| director.flags = LISTS)
+    });
+    let translated = |segment: Segment| {
+        let server = segment.to4("10.0.0.11".parse().unwrap());
+        Out::Tx(server.from_mac(OUR_MAC).to_mac(backend_mac(A)).bytes())
+    };
+    let on = |flow| Given::Flow(flow);
+    #[rustfmt::skip]
+    let rows = [
+        row("it begins a session", syn4.clone(), [], on_to(A, &syn4), [], half(A)),
+        row("it begins a session, IPv6, tagged", syn6.clone().tagged(&[7]), [], on_to(A, &syn6.clone().tagged(&[7])), [], half(A)),
+        row("with a box that takes marks", syn4.clone(), [TAKES_MARK], on_to(A, &syn4), [], half(A)),
+        row("with a box behind a tunnel, by which it is known to be steered", syn4.clone(), [to_tunnel], Out::Tx(tunnelled), [], half(TUNNEL4)),
+        row("with the director", syn6.clone(), [Given::Candidates(LOCAL, LOCAL)], Out::Local(LOCAL), [], half(LOCAL)),
+        row("with a box behind NAT, which steers nothing", syn4.clone(), [nat], translated(syn4.clone()), [], half(A)),
+        row("the lists are for it too", syn4.clone(), [deny], Out::Drop, [C::DropDenied], None),
+        row("its session goes on", data4.clone(), [on(open(B))], on_to(B, &data4), [], open(B)),
+        row("its session goes on, and a socket of the service was seen here", data6.clone(), [TOLD, on(open(B))], on_to(B, &data6), [], open(B)),
+        row("its session with the director goes on", data4.clone(), [on(open(LOCAL))], Out::Pass, [C::PassFromNode], open(LOCAL)),
+        row("its SYN comes again", syn4.clone(), [on(half(B))], on_to(B, &syn4), [], half(B)),
+        row("steered here by another that is the master too", marked(syn4.bytes()), [], Out::PassChanged(syn4.bytes()), [C::PassFromNode], None),
+        row("steered here, whatever the flows say", marked(data4.bytes()), [on(open(B))], Out::PassChanged(data4.bytes()), [C::PassFromNode], open(B)),
+        row("on a box without the lease it was steered", syn4.clone(), [Given::LeaseOver], Out::Pass, [C::PassFromNode], None),
+        row("a client's SYN to a box that takes marks", v4(SYN), [TAKES_MARK], on_to(A, &v4(SYN)), [], half(A)),
+        row("a client's SYN to a box that takes marks, IPv6", v6(SYN), [TAKES_MARK], on_to(A, &v6(SYN)), [], half(A)),
+        row("a client's SYN that is marked already", marked(v4(SYN).bytes()), [TAKES_MARK], on_to(A, &v4(SYN)), [], half(A)),
+        row("a client's data to a box that takes marks", v4(ACK), [TAKES_MARK, on(open(A))], Out::To(A), [], open(A)),
+        row("a client's SYN to another box", v4(SYN), [], Out::To(A), [], half(A)),
+    ];
+    check(&mut world, rows);
 }

@@ -30,6 +30,10 @@ pub(crate) mod later {
     pub(crate) const HANDED: u32 = 1 << 17;
     /// Likewise, through a tunnel, and it was counted.
     pub(crate) const TAKEN_OUT: u32 = 1 << 18;
+    /// Beside an action: the frame leaves for a backend with no change but its MACs.
+    pub(crate) const BY_MAC: u32 = 1 << 19;
+    /// Besides: the backend's lbd takes a mark off.
+    pub(crate) const TO_LBD: u32 = 1 << 20;
 }
 
 /// What a stage returns.

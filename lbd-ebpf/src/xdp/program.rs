@@ -19,7 +19,7 @@ use super::{
         follow::{Followed, follow},
         icmp, second_chance,
         select::{Routed, nobody, select},
-        socket,
+        socket, steered,
     },
     tables::backend::Target,
 };
@@ -35,10 +35,12 @@ pub(crate) fn lbd(ctx: XdpContext) -> u32 {
 /// The chain, and what it leaves to functions that need as much stack as it does.
 #[inline(always)]
 fn whole(ctx: *mut xdp_md) -> u32 {
-    match chain(ctx) {
+    let is_clients = steered::is_a_clients(ctx);
+    match chain(ctx, is_clients) {
         later::REPLY => reply::translate(ctx),
         later::HANDED => second_chance::handed(ctx, true),
         later::TAKEN_OUT => second_chance::handed(ctx, false),
+        action if action & later::BY_MAC != 0 => steered::mark(ctx, action, is_clients),
         action => action,
     }
 }
@@ -48,16 +50,16 @@ fn whole(ctx: *mut xdp_md) -> u32 {
 /// A function of its own, so that the short way keeps nothing on the stack for it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chain(ctx: *mut xdp_md) -> u32 {
+extern "C" fn chain(ctx: *mut xdp_md, is_clients: u32) -> u32 {
     let mut packet = Packet::new(XdpContext::new(ctx));
-    match decide(&mut packet) {
+    match decide(&mut packet, is_clients) {
         Ok(action) => action,
         Err(exit) => exit.finish(),
     }
 }
 
 #[inline(always)]
-fn decide(packet: &mut Packet) -> Stage<u32> {
+fn decide(packet: &mut Packet, is_clients: u32) -> Stage<u32> {
     let Some(link) = parse::link(packet) else {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
@@ -67,11 +69,11 @@ fn decide(packet: &mut Packet) -> Stage<u32> {
         Addressee::Other => return Err(Exit::Pass(Reason::PassOtherMac)),
     }
     let (target, opened) = match link.ethertype {
-        ethertype::IPV4 => match classify::ipv4(packet, &link)? {
+        ethertype::IPV4 => match classify::ipv4(packet, &link, is_clients)? {
             Wanted::Segment(frame) => route::<1, V4>(packet, &frame)?,
             Wanted::Message => (icmp::owner(packet)?, false),
         },
-        ethertype::IPV6 => match classify::ipv6(packet, &link)? {
+        ethertype::IPV6 => match classify::ipv6(packet, &link, is_clients)? {
             Wanted::Segment(frame) => route::<3, V6>(packet, &frame)?,
             Wanted::Message => (icmp::owner(packet)?, false),
         },
@@ -81,7 +83,7 @@ fn decide(packet: &mut Packet) -> Stage<u32> {
     let bytes = packet.len();
     let hop = rewrite(packet, target)?;
     target.count(bytes, opened);
-    forward(packet, hop)
+    Ok(forward(packet, hop)? | steered::way(target))
 }
 
 /// From a segment for a VIP to its backend, and whether it opens a session there.

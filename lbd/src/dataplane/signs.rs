@@ -59,6 +59,11 @@ impl Signs {
         self.set(id, flag::SPEAKS, speaks);
     }
 
+    /// Whether its box runs lbd, which takes marks off.
+    pub fn set_takes_mark(&self, id: BackendId, takes_mark: bool) {
+        self.set(id, flag::TAKES_MARK, takes_mark);
+    }
+
     /// Whether its box tells of its sessions.
     pub fn speaks(&self, id: BackendId) -> bool {
         self.get(id).flags & flag::SPEAKS != 0

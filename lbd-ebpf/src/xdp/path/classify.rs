@@ -13,12 +13,12 @@ use crate::xdp::{
     answer::neighbour,
     exit::{Exit, Stage, later},
     family::{Family, Key, V4, V6, key4, key6},
-    forward::{decap, reply},
+    forward::{decap, reply, translate::Ends},
     packet::Packet,
     tables::maps::{NODES, VIPS},
 };
 
-/// A TCP segment for a served port of a VIP, sent by nobody of the cluster.
+/// A TCP segment for a served port of a VIP, which no box of the cluster has steered here.
 pub(crate) struct ForVip<const K: usize> {
     /// Who talks to which VIP.
     pub(crate) key: Key<K>,
@@ -92,9 +92,25 @@ impl<const K: usize> ForVip<K> {
     }
 }
 
+/// The frame of an IPv4 segment with these ends, as far as it is known by them.
+#[inline(always)]
+pub(crate) fn frame4(ends: &Ends) -> Option<ForVip<1>> {
+    let vip_id = service(vip4(ends.destination[0])?, ends.destination_port_be)?;
+    let key = key4(ends.source[0], ends.source_port_be, vip_id);
+    Some(ForVip::named(key, V4::hash(&key), ends.flags))
+}
+
+/// Likewise, IPv6.
+#[inline(always)]
+pub(crate) fn frame6(ends: &Ends) -> Option<ForVip<3>> {
+    let vip_id = service(vip6(ends.destination)?, ends.destination_port_be)?;
+    let key = key6(ends.source, ends.source_port_be, vip_id);
+    Some(ForVip::named(key, V6::hash(&key), ends.flags))
+}
+
 /// Lets an IPv4 frame go on if it is a TCP segment for a VIP.
 #[inline(always)]
-pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<Wanted<1>> {
+pub(crate) fn ipv4(packet: &Packet, link: &Link, is_clients: u32) -> Stage<Wanted<1>> {
     let Some(ip) = Ipv4::at(packet, link.network) else {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
@@ -108,7 +124,7 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<Wanted<1>> {
     if transport.protocol != protocol::TCP {
         return other(transport.protocol, protocol::ICMP);
     }
-    let (tcp, vip_id) = segment(packet, &transport, vip)?;
+    let (tcp, vip_id) = segment(packet, &transport, vip, is_clients)?;
     let key = key4(ip.source(), tcp.source_port_be(), vip_id);
     Ok(Wanted::Segment(ForVip {
         key,
@@ -121,7 +137,7 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link) -> Stage<Wanted<1>> {
 
 /// Lets an IPv6 frame go on if it is a TCP segment for a VIP.
 #[inline(always)]
-pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<Wanted<3>> {
+pub(crate) fn ipv6(packet: &Packet, link: &Link, is_clients: u32) -> Stage<Wanted<3>> {
     let Some(ip) = Ipv6::at(packet, link.network) else {
         return Err(Exit::Pass(Reason::PassMalformed));
     };
@@ -138,7 +154,7 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<Wanted<3>> {
     if transport.protocol != protocol::TCP {
         return other(transport.protocol, protocol::ICMPV6);
     }
-    let (tcp, vip_id) = segment(packet, &transport, vip)?;
+    let (tcp, vip_id) = segment(packet, &transport, vip, is_clients)?;
     let key = key6(ip.source(), tcp.source_port_be(), vip_id);
     Ok(Wanted::Segment(ForVip {
         key,
@@ -149,12 +165,14 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link) -> Stage<Wanted<3>> {
     }))
 }
 
-/// The rest of both families: a served port, and a sender outside the cluster.
+/// The rest of both families: a served port, and a sender outside the cluster, or a client in it
+/// ([`super::steered`]).
 #[inline(always)]
 fn segment<'a>(
     packet: &'a Packet,
     transport: &parse::Transport,
     vip: &Vip,
+    is_clients: u32,
 ) -> Stage<(Tcp<'a>, u16)> {
     let Some(tcp) = Tcp::at(packet, transport) else {
         return Err(Exit::Drop(Reason::DropMalformed));
@@ -162,7 +180,7 @@ fn segment<'a>(
     let Some(vip_id) = service(vip, tcp.destination_port_be()) else {
         return Err(Exit::Pass(Reason::PassOtherService));
     };
-    if parse::sender(packet).is_some_and(is_node) {
+    if is_clients == 0 && parse::sender(packet).is_some_and(is_node) {
         return Err(Exit::Done(later::HANDED));
     }
     Ok((tcp, vip_id))

@@ -13,3 +13,4 @@ pub(crate) mod second_chance;
 pub(crate) mod select;
 pub(crate) mod socket;
 pub(crate) mod source;
+pub(crate) mod steered;

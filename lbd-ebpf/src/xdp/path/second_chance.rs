@@ -30,7 +30,7 @@ use lbd_ebpf::wire::mark;
 
 use super::{
     admit,
-    classify::{ForVip, service, vip4, vip6},
+    classify::{ForVip, frame4, frame6},
     flow,
     lists::Listed,
     rate,
@@ -39,12 +39,12 @@ use super::{
 };
 use crate::xdp::{
     exit::{Exit, Stage, count},
-    family::{Family, V4, V6, key4, key6},
+    family::{Family, V4, V6},
     forward::{
         nat,
         rewrite::{Hop, next_hop},
         send::forward,
-        translate::{Ends, segment},
+        translate::segment,
         tunnel,
     },
     packet::Packet,
@@ -260,20 +260,6 @@ fn claim_flow<const K: usize, F: Family<K>>(frame: &ForVip<K>, director: &Direct
         event::emit::<K, F>(&frame.key, own.id, kind::OPENED);
     }
     Some(())
-}
-
-#[inline(always)]
-fn frame4(ends: &Ends) -> Option<ForVip<1>> {
-    let vip_id = service(vip4(ends.destination[0])?, ends.destination_port_be)?;
-    let key = key4(ends.source[0], ends.source_port_be, vip_id);
-    Some(ForVip::named(key, V4::hash(&key), ends.flags))
-}
-
-#[inline(always)]
-fn frame6(ends: &Ends) -> Option<ForVip<3>> {
-    let vip_id = service(vip6(ends.destination)?, ends.destination_port_be)?;
-    let key = key6(ends.source, ends.source_port_be, vip_id);
-    Some(ForVip::named(key, V6::hash(&key), ends.flags))
 }
 
 /// No backend's id: nobody else has the session.

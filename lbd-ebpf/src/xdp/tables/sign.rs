@@ -22,6 +22,12 @@ pub(crate) fn speaks(id: u16) -> bool {
     flags(id) & flag::SPEAKS != 0
 }
 
+/// Whether its box runs lbd, which takes a mark off again.
+#[inline(always)]
+pub(crate) fn takes_mark(id: u16) -> bool {
+    flags(id) & flag::TAKES_MARK != 0
+}
+
 /// Whether it gets no new session while another backend can take it.
 #[inline(always)]
 pub(crate) fn is_suspect(id: u16) -> bool {

@@ -776,6 +776,8 @@ fn note_signs(signs: &Signs, id_map: &IdMap, peers: &[PeerStatus], now_ns: u64) 
         let speaks = peer.tells_sessions && silent_ns.is_some_and(|silent| silent < SPEAKS_NS);
         for id in id_map.ids_of_box(peer.address.ip()) {
             signs.set_speaks(id, speaks);
+            // Its program does, also while its daemon is silent.
+            signs.set_takes_mark(id, peer.station.is_some());
             if let Some(silent_ns) = silent_ns {
                 signs.heard(id, monotonic_ns.saturating_sub(silent_ns));
             }

@@ -310,9 +310,12 @@ impl Sweeper {
         self.checks.resize(load.len(), LoadCheck::default());
         for (id, check) in (0_u16..).zip(&mut self.checks) {
             let after = &load[usize::from(id)];
-            let counted = report.backend(id).counted;
+            let BackendFlows {
+                counted, proven, ..
+            } = report.backend(id);
             let difference = check.observe(
                 counted,
+                counted.saturating_sub(proven),
                 before[usize::from(id)],
                 after.load(Ordering::Relaxed),
             );

@@ -15,6 +15,7 @@ pub mod probe;
 pub mod programs;
 pub mod smtp;
 pub mod steady;
+pub mod stranger;
 pub mod tables;
 pub mod xdp;
 

@@ -3,10 +3,7 @@ use lbd_common::{
     counters::Reason as C,
     director::flag::{AFFINITY, FLOOD, LISTS, RESET_DENIED},
     event::kind,
-    flow::{
-        flag::{ADOPTED, COUNTED},
-        state::ESTABLISHED,
-    },
+    flow::{flag::ADOPTED, state::ESTABLISHED},
 };
 use lbd_tests::xdp::{
     packet::{ACK, CLIENT4, CLIENT6, FIN, PSH, RST, SYN, VIP4, VIP6, v4, v6},
@@ -83,7 +80,7 @@ fn sessions_that_nobody_knows_are_adopted_within_a_rate() {
     };
     let adopt = Given::Director(|director| director.adopt_per_second = 1);
     let adopted = Flow {
-        flags: COUNTED | ADOPTED,
+        flags: ADOPTED,
         ..unproven(A)
     };
     #[rustfmt::skip]

@@ -6,11 +6,7 @@ use lbd_common::{
     counters::Reason as C,
     director::{flag, role},
     event::kind,
-    flow::{
-        flag::{ADOPTED, COUNTED},
-        hash4,
-        state::ESTABLISHED,
-    },
+    flow::{flag::ADOPTED, hash4, state::ESTABLISHED},
     ring::candidates,
 };
 use lbd_tests::{
@@ -103,7 +99,7 @@ fn the_vip_and_its_port_become_the_backends() {
     });
     let ported = |segment| at_server(segment).to_port(SERVER_PORT);
     let adopted = Flow {
-        flags: COUNTED | ADOPTED,
+        flags: ADOPTED,
         ..unproven(B)
     };
     #[rustfmt::skip]
@@ -115,6 +111,8 @@ fn the_vip_and_its_port_become_the_backends() {
         row("the first ACK", v4(ACK), [nat4, on(half(B))], tx(&at_server(v4(ACK))), [C::FlowOpened], unproven(B)),
         row("a FIN", v4(FIN | ACK), [nat4, on(open(B))], tx(&at_server(v4(FIN | ACK))), [C::FlowClosed], closing(B)),
         row("a RST", v6(RST), [port6, on(open(B))], tx(&ported(v6(RST))), [C::FlowClosed], closing(B)),
+        row("a SYN on an open session of a server that takes no new ones: its end would be heard", v4(SYN), [nat4, on(open(B)), Given::Weight(B, 0)], tx(&at_server(v4(SYN))), [], open(B)),
+        row("likewise after a RST, IPv6", v6(SYN), [nat6, on(closing(B)), Given::Weight(B, 0)], tx(&at_server(v6(SYN))), [], closing(B)),
         row("in a flood: with a flow all the same", v4(SYN), [nat4, only_b, flood], tx(&at_server(v4(SYN))), [C::StatelessFlood], half(B)),
         row("mid-session without a flow: adopted", v4(ACK), [nat4, only_b, adopt], tx(&at_server(v4(ACK))), [C::FlowAdopted], adopted),
         row("mid-session without a flow, not adopted: no reply could be translated", v4(ACK), [nat4, only_b], Out::Drop, [C::DropNatNoFlow], None),
@@ -307,6 +305,8 @@ fn by_flow(host: &Host) -> Vec<Row> {
         row("a SYN and ACK, IPv6", from_server(back6(SYN | ACK)), [nat6, on(half(B))], to(back6(SYN | ACK)), [C::NatReply], half(B)),
         row("payload proves the session", from_server(back4(ACK).payload(9)), [nat4, on(unproven(B))], to(back4(ACK).payload(9)), [C::NatReply], open(B)),
         row("payload proves the session, IPv6", from_server(back6(ACK).payload(1)), [nat6, on(unproven(B))], to(back6(ACK).payload(1)), [C::NatReply], open(B)),
+        row("and that it goes on, whatever the client seems to have said", from_server(back4(ACK).payload(9)), [nat4, on(closing(B))], to(back4(ACK).payload(9)), [C::NatReply], open(B)),
+        row("an ACK alone takes no mark away", from_server(back6(ACK)), [nat6, on(closing(B))], to(back6(ACK)), [C::NatReply], closing(B)),
         row("an ACK alone proves nothing", from_server(back4(ACK)), [nat4, on(unproven(B))], to(back4(ACK)), [C::NatReply], unproven(B)),
         row("nor does payload of a stranger with the backend's address", back4(ACK).payload(9).from4(SERVER4).to_mac(OUR_MAC), [nat4, on(unproven(B))], to(back4(ACK).payload(9)), [C::NatReply], unproven(B)),
         row("nor is its RST an end", back4(RST).from4(SERVER4).to_mac(OUR_MAC), [nat4, on(open(B))], to(back4(RST)), [C::NatReply], open(B)),

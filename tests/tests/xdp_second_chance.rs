@@ -100,7 +100,7 @@ fn told(backend: u16) -> Flow {
 
 fn adopted(backend: u16) -> Flow {
     Flow {
-        flags: COUNTED | ADOPTED,
+        flags: ADOPTED,
         ..unproven(backend)
     }
 }

@@ -70,6 +70,7 @@ fn a_backend_that_tells_nothing_is_believed_to_have_what_goes_on() {
         row("payload does", data4(), [on(unproven(B))], Out::To(B), [], going_on(B, 1)),
         row("more payload", data6(), [on(going_on(B, 1))], Out::To(B), [], going_on(B, 2)),
         row("three frames are the session", data4(), [on(going_on(B, 2))], Out::To(B), [], open(B)),
+        row("what counts no longer counts again when it is proven", data4(), [on(uncounted(unproven(B)))], Out::To(B), [], uncounted(going_on(B, 1))),
         row("also when it counted no longer", data6(), [on(uncounted(going_on(B, 2)))], Out::To(B), [], open(B)),
         row("a RST only marks", v4(RST), [on(open(B))], Out::To(B), [C::FlowClosed], closing(B)),
         row("an ACK behind the FIN leaves the mark", v4(ACK), [on(closing(B))], Out::To(B), [], closing(B)),

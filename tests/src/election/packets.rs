@@ -6,7 +6,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::lab::{Host, INTERFACE};
 
-/// A packet socket that hears everything.
+/// A packet socket.
 #[derive(Debug)]
 pub struct Packets {
     socket: Socket,
@@ -16,11 +16,20 @@ pub struct Packets {
 impl Packets {
     /// Opens it inside a host.
     pub fn open(host: &Host) -> Result<Self> {
+        Self::bound(host, libc::ETH_P_ALL)
+    }
+
+    /// One that hears nothing, and so costs nothing but what it sends.
+    pub fn sender(host: &Host) -> Result<Self> {
+        Self::bound(host, 0)
+    }
+
+    fn bound(host: &Host, ethertype: libc::c_int) -> Result<Self> {
         let index = libc::c_int::try_from(host.interface_index(INTERFACE)?)?;
         let socket = host.inside(|| {
             let kind = Type::RAW.cloexec().nonblocking();
             let socket = Socket::new(Domain::PACKET, kind, Some(Protocol::from(0)))?;
-            socket.bind(&link_address(index, libc::ETH_P_ALL))?;
+            socket.bind(&link_address(index, ethertype))?;
             io::Result::Ok(socket)
         })??;
         Ok(Self {

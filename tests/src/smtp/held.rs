@@ -54,6 +54,11 @@ impl Held {
         &self.by
     }
 
+    /// Its client's address and port.
+    pub fn source(&self) -> io::Result<SocketAddr> {
+        self.stream.get_ref().local_addr()
+    }
+
     /// Whether the server still answers.
     pub fn check(&mut self) -> io::Result<()> {
         self.stream.get_mut().write_all(b"NOOP\r\n")?;

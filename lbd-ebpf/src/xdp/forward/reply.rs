@@ -94,7 +94,8 @@ fn back_to_client(packet: &mut Packet) -> Stage<u32> {
         let is_end = ends.flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
         // Only payload: a handshake that was not completed answers with ACKs too (RFC 9293, section
         // 3.10.7.4).
-        let is_news = is_end || has_payload && state == state::UNPROVEN;
+        let is_claim = matches!(state, state::UNPROVEN | state::CLOSING);
+        let is_news = is_end || has_payload && is_claim;
         if is_news && state < state::ENDED {
             client(place.is_v4, &ends).said(service.id, is_end);
         }

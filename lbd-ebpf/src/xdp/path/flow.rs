@@ -284,6 +284,9 @@ fn word_at<const K: usize>(bucket: *mut u64, tag: u16, turn: usize) -> *mut u64 
 }
 
 /// Puts a flow into the best slot of its two buckets; false if an open session is in every one.
+///
+/// One that a frame in mid-session made is not on its way, and counts when it is proven: a stranger needs
+/// one frame for it.
 #[inline(always)]
 pub(crate) fn insert<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
@@ -316,10 +319,14 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
     let mut word = FlowWord {
         backend,
         state,
-        flags: flags | flag::COUNTED,
+        flags,
         tag,
         seen: now,
     };
+    let counts = flags & flag::ADOPTED == 0;
+    if counts {
+        word.flags |= flag::COUNTED;
+    }
     if state == state::HALF_OPEN {
         word = word.with_fine((fine & 0xf) as u8);
     }
@@ -349,6 +356,8 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
             return false;
         }
     }
-    count_in(backend);
+    if counts {
+        count_in(backend);
+    }
     true
 }

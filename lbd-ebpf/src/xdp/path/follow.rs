@@ -28,7 +28,7 @@ use crate::xdp::{
     tables::{
         backend::{Target, weight},
         clock, event,
-        sign::{flags, lived_within, speaks, unanswered},
+        sign::{flags, is_suspect, lived_within, speaks, unanswered},
     },
 };
 
@@ -113,12 +113,18 @@ fn anew(known: &Known) -> Option<u32> {
         state::ENDED | state::DOOMED => NOBODY,
         state::HALF_OPEN => unanswered_by(word)? as u32,
         _ if takes_new(word.backend) => return None,
-        // Its box has said that it has the session, and will say so when it has it no more.
-        state::ESTABLISHED | state::CLOSING if speaks(word.backend) => return None,
+        // Its box has said that it has the session, and is heard when it has it no more.
+        state::ESTABLISHED | state::CLOSING if is_end_heard(word.backend) => return None,
         // A box that takes none: the SYN is left with the flow unless it can begin here.
         _ if !admit::is_leased_master() => return None,
         _ => NOBODY,
     })
+}
+
+/// Whether this box hears when a backend ends a session: its box tells so, or its replies pass here.
+#[inline(always)]
+fn is_end_heard(id: u16) -> bool {
+    speaks(id) || Target::get(id).is_some_and(|target| target.backend.mode == mode::NAT)
 }
 
 /// Whether new sessions may go to a backend.
@@ -131,7 +137,7 @@ fn takes_new(id: u16) -> bool {
         target.backend.state,
         backend_state::UP | backend_state::UNRESOLVED
     );
-    is_there && weight(id as u32) != 0 && flags(id) & sign::flag::SUSPECT == 0
+    is_there && weight(id as u32) != 0 && !is_suspect(id)
 }
 
 /// The backend of a half-open flow whose SYN has come again, if it gave no sign of life since the SYN came
@@ -227,9 +233,10 @@ fn note<const K: usize, F: Family<K>>(known: &Known, frame: &ForVip<K>) {
             if !frame.has_payload || speaks(word.backend) {
                 return;
             }
-            new.flags = (new.flags | flag::COUNTED) & !flag::CLIENT_ENDED;
+            new.flags &= !flag::CLIENT_ENDED;
             if word.fine() + 1 >= PROVING_FRAMES {
                 new.state = state::ESTABLISHED;
+                new.flags |= flag::COUNTED;
                 new = new.with_fine(0);
                 kind::PROVEN
             } else {
@@ -282,8 +289,8 @@ fn client_ends<const K: usize, F: Family<K>>(known: &Known, word: FlowWord, fram
     }
 }
 
-/// A reply of the backend's own says more than the client can: with payload it has the session open, with
-/// FIN or RST it has ended it.
+/// A reply of the backend's own says more than the client can: with payload it has the session open,
+/// whatever came in its client's name, with FIN or RST it has ended it.
 #[inline(always)]
 pub(crate) fn said_by_backend<const K: usize, F: Family<K>>(
     known: &Known,
@@ -307,7 +314,7 @@ pub(crate) fn said_by_backend<const K: usize, F: Family<K>>(
                 count(Reason::FlowClosed);
             }
         }
-    } else if word.state == state::UNPROVEN {
+    } else if matches!(word.state, state::UNPROVEN | state::CLOSING) {
         new.state = state::ESTABLISHED;
         new.flags = flag::COUNTED;
         if change(known, new) {

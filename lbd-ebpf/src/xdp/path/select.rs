@@ -118,7 +118,7 @@ fn new_session<const K: usize, F: Family<K>>(
     let first = candidate(director.ring_index, first);
     if admitted.flood {
         count(Reason::StatelessFlood);
-        let first = first?;
+        let (first, _) = first?;
         if nat::needs_flow(first) {
             // Without a flow its replies could not be translated back. What the flood displaces, the
             // ring names again.
@@ -128,9 +128,9 @@ fn new_session<const K: usize, F: Family<K>>(
     }
     let second = candidate(director.ring_index, second);
     let target = match (first, second) {
-        (Ok(first), Ok(second)) => {
+        (Ok((first, first_is_suspect)), Ok((second, second_is_suspect))) => {
             // One is suspect where a whole stretch of the ring is its.
-            let target = match (sign::is_suspect(first.id), sign::is_suspect(second.id)) {
+            let target = match (first_is_suspect, second_is_suspect) {
                 (true, false) => second,
                 (false, true) => first,
                 _ => lighter(first, second, director, frame.hash),
@@ -141,13 +141,14 @@ fn new_session<const K: usize, F: Family<K>>(
                 target
             }
         }
-        (Ok(one), Err(_)) | (Err(_), Ok(one)) => one,
+        (Ok((one, _)), Err(_)) | (Err(_), Ok((one, _))) => one,
         (Err(exit), Err(_)) => return Err(exit),
     };
     if but != NOBODY && target.id as u32 != but {
         count(Reason::SynMoved);
     }
-    new_flow::<K, F>(frame, director, target, first.unwrap_or(target))
+    let first = first.map_or(target, |(first, _)| first);
+    new_flow::<K, F>(frame, director, target, first)
 }
 
 /// Makes a flow to `target`; without room the frame goes to `first`, as those after it will.
@@ -281,12 +282,14 @@ fn at(ring: &Ring, slot: u32) -> Option<Target> {
     Target::get(id as u16)
 }
 
-/// The first backend from a slot on that may take a session.
+/// The first backend from a slot on that may take a session, and whether it is suspect.
 #[inline(always)]
-fn candidate(ring_index: u32, slot: u32) -> Stage<Target> {
+fn candidate(ring_index: u32, slot: u32) -> Stage<(Target, bool)> {
     let found = probe_ring(ring_index, slot);
-    if found < MAX_BACKENDS as u64 {
-        return Target::get(found as u16).ok_or(Exit::Drop(Reason::DropNoBackend));
+    let id = found & !SUSPECT;
+    if id < MAX_BACKENDS as u64 {
+        let target = Target::get(id as u16).ok_or(Exit::Drop(Reason::DropNoBackend))?;
+        return Ok((target, found != id));
     }
     Err(Exit::Drop(if found == UNRESOLVED {
         Reason::DropUnresolved
@@ -299,6 +302,8 @@ fn candidate(ring_index: u32, slot: u32) -> Stage<Target> {
 const NONE: u64 = u64::MAX;
 /// One could, if its MAC were known.
 const UNRESOLVED: u64 = u64::MAX - 1;
+/// A bit above an id's: all backends that could take it are suspect. Those above are no id without it.
+const SUSPECT: u64 = 1 << 32;
 
 /// The id of the first backend from a slot on that may take a session.
 ///
@@ -321,7 +326,7 @@ extern "C" fn probe_ring(ring_index: u32, slot: u32) -> u64 {
                 if !sign::is_suspect(target.id) {
                     return target.id as u64;
                 }
-                suspect = target.id as u64;
+                suspect = target.id as u64 | SUSPECT;
             } else if target.backend.state == state::UNRESOLVED {
                 why = UNRESOLVED;
             }

@@ -24,6 +24,7 @@ use super::{
         command::Ordered, control, denials::Denials, feeds::Feeds, notify::Notifier, orders::Orders,
     },
     steering::{
+        adoption::Adoption,
         backend_tasks::BackendTasks,
         health,
         members::{Checked, Member, Members},
@@ -88,6 +89,7 @@ pub(super) struct EventLoop {
     events_lost: Option<u64>,
     pub(super) weigher: Weigher,
     pub(super) sweep: Sweep,
+    pub(super) adoption: Adoption,
     pub(super) channel: channel::ChannelHandle,
     pub(super) election: ElectionView,
     /// Whether each of `node.interfaces` can send and receive.
@@ -122,7 +124,10 @@ impl EventLoop {
         (channel, historian, notifier): (channel::ChannelHandle, Historian, Notifier),
     ) -> Self {
         let now_ns = clock::boottime_ns();
+        let mut adoption = Adoption::default();
+        adoption.sessions_are_unknown(now_ns);
         Self {
+            adoption,
             nodes_stale: false,
             stations: Stations::starting(now_ns),
             doubts: Doubts::default(),
@@ -204,6 +209,7 @@ impl EventLoop {
         self.tell_election_of_clocks();
         self.operate_if_due(now_ns);
         self.follow_orders_if_due(now_ns);
+        self.follow_adoption(now_ns);
         self.sweep_if_due(now_ns);
         self.read_loads_if_due(now_ns);
         self.record_if_due();

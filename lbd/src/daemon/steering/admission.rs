@@ -8,8 +8,9 @@ use crate::{
     dataplane::{Limits, seen},
 };
 
-/// Mid-session frames without a flow that may become one, each second on each CPU: enough to learn
-/// a failover's sessions in seconds, too few for a flood of ACKs to fill the table.
+/// Mid-session frames without a flow that may become one, each second on each CPU, while
+/// [`super::adoption`] lets any: enough to learn a failover's sessions in seconds, too few for a flood of
+/// ACKs to fill the table.
 const ADOPT_PER_SECOND: u32 = 5_000;
 /// SYNs a second on one CPU from which on choices are stateless: far above what mail needs, far
 /// below what fills the table before its half-open flows expire.
@@ -20,7 +21,7 @@ impl EventLoop {
     /// Returns how many sessions that were.
     pub(in crate::daemon) fn admit(&mut self) -> anyhow::Result<u64> {
         let lists = self.access_lists();
-        self.plane.set_limits(&limits(&self.config));
+        self.set_limits(clock::boottime_ns());
         self.plane.set_access(&lists)?;
         if lists.deny.is_empty() {
             return Ok(0);
@@ -35,14 +36,26 @@ impl EventLoop {
         }
         Ok(ended)
     }
+
+    /// Opens or closes adoption when it is time.
+    pub(in crate::daemon) fn follow_adoption(&mut self, now_ns: u64) {
+        if self.adoption.has_changed(now_ns) {
+            self.set_limits(now_ns);
+        }
+    }
+
+    fn set_limits(&mut self, now_ns: u64) {
+        let may_adopt = self.adoption.tell(now_ns);
+        self.plane.set_limits(&limits(&self.config, may_adopt));
+    }
 }
 
-fn limits(config: &Config) -> Limits {
+fn limits(config: &Config, may_adopt: bool) -> Limits {
     let cluster = &config.cluster;
     Limits {
         new_per_second: cluster.access.new_per_second.unwrap_or(0),
         flood_per_second: FLOOD_PER_SECOND,
-        adopt_per_second: ADOPT_PER_SECOND,
+        adopt_per_second: if may_adopt { ADOPT_PER_SECOND } else { 0 },
         idle_s: u32::try_from(cluster.idle.established.as_secs()).unwrap_or(u32::MAX),
         affinity_skew_permille: match cluster.selection.affinity {
             Affinity::Off => None,

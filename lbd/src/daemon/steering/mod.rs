@@ -1,5 +1,6 @@
 //! Where new sessions go: backends, their health and figures, weights, admission and the sweep.
 pub(in crate::daemon) mod admission;
+pub(in crate::daemon) mod adoption;
 pub(in crate::daemon) mod backend_tasks;
 pub(in crate::daemon) mod followed_weights;
 pub mod health;

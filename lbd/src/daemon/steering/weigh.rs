@@ -321,6 +321,7 @@ impl EventLoop {
             self.log_failure("swapping the ring", |event_loop| {
                 event_loop.plane.swap_ring(ring.slots())?;
                 event_loop.weigher.ring = Some(in_order);
+                event_loop.adoption.ring_changed(now_ns);
                 Ok(())
             });
         }

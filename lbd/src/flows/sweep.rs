@@ -82,6 +82,8 @@ pub struct BackendFlows {
     pub unique_sources: u64,
     /// Different addresses among the clients of [`Self::proven`].
     pub proven_sources: u64,
+    /// Established flows, also those that the backend's own figure leaves no room for.
+    pub established: u64,
     /// Flows that count in `LOAD`.
     counted: u64,
 }
@@ -109,7 +111,7 @@ impl StateCounts {
         self.of_strangers() + self.established + self.closing + self.ended + self.doomed
     }
 
-    /// Those that a stranger can have made.
+    /// Those that a stranger can have made with two frames.
     pub fn of_strangers(&self) -> u64 {
         self.half_open + self.unproven
     }
@@ -162,6 +164,11 @@ impl SweepReport {
 pub struct Sweeper {
     /// By backend id: whether its box tells of its sessions.
     pub speaks: Vec<bool>,
+    /// By backend id: how many of the established flows are more than the backend has sessions, by its
+    /// own figure, and so do not count. Only asked where the box does not tell of its sessions.
+    pub excess: Vec<u64>,
+    /// What is left of `excess` in this sweep.
+    uncounted: Vec<u64>,
     sources: Vec<SourceSet>,
     proven: Vec<SourceSet>,
     checks: Vec<LoadCheck>,
@@ -184,6 +191,7 @@ impl Sweeper {
         let mut report = SweepReport::default();
         let sets = self.sources.iter_mut().chain(&mut self.proven);
         sets.for_each(SourceSet::clear);
+        self.uncounted.clone_from(&self.excess);
         report.states4 = self.walk(v4, now_seen, timeouts, &mut report);
         report.states6 = self.walk(v6, now_seen, timeouts, &mut report);
         self.remove_duplicates(v4, &mut report);
@@ -234,6 +242,7 @@ impl Sweeper {
                 // Whoever was faster knows better.
                 flows.change(slot, word, uncounted);
             }
+            self.hold_to_figure(flows, slot, word, speaks);
             // Again: a frame that came just now keeps the flow, and may have changed it.
             let word = FlowWord::from_bits(slot.state_word().load(Ordering::Acquire));
             if is_live(word.state) {
@@ -242,6 +251,34 @@ impl Sweeper {
             }
         }
         states
+    }
+
+    /// Who sends five frames makes an established flow with a backend that tells nothing. In sum they count
+    /// for no more than the backend says that it has; which of them count makes no difference to `LOAD`.
+    #[inline]
+    fn hold_to_figure<K: FlowKey>(
+        &mut self,
+        flows: &Flows<'_, K>,
+        slot: Slot<'_>,
+        word: FlowWord,
+        speaks: bool,
+    ) {
+        if word.state != state::ESTABLISHED {
+            return;
+        }
+        let left = self.uncounted.get_mut(usize::from(word.backend));
+        let counts = match left {
+            Some(left) if !speaks && *left > 0 => {
+                *left -= 1;
+                0
+            }
+            _ => flag::COUNTED,
+        };
+        if word.flags & flag::COUNTED != counts {
+            let flags = word.flags & !flag::COUNTED | counts;
+            // Whoever was faster is seen to by the next sweep.
+            flows.change(slot, word, FlowWord { flags, ..word });
+        }
     }
 
     #[inline]
@@ -260,8 +297,10 @@ impl Sweeper {
             report.backends.resize(id + 1, BackendFlows::default());
         }
         let backend = &mut report.backends[id];
-        if word.state == state::HALF_OPEN {
-            backend.half_open += 1;
+        match word.state {
+            state::HALF_OPEN => backend.half_open += 1,
+            state::ESTABLISHED => backend.established += 1,
+            _ => {}
         }
         if word.flags & flag::COUNTED == 0 {
             return;

@@ -110,6 +110,11 @@ impl<'m, K: FlowKey> Flows<'m, K> {
         self.words.len() / BUCKET_WORDS
     }
 
+    /// How many flows it has places for.
+    pub fn capacity(&self) -> usize {
+        self.words.len() / Self::slot_words()
+    }
+
     /// The slots of a bucket.
     pub(super) fn slots(&self, bucket: usize) -> impl Iterator<Item = Slot<'m>> + use<'m, K> {
         let words = &self.words[bucket * BUCKET_WORDS..][..BUCKET_WORDS];

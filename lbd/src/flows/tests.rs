@@ -332,6 +332,37 @@ fn load_is_corrected_when_it_has_drifted() {
 }
 
 #[test]
+fn flows_beyond_a_backends_own_figure_do_not_count_and_do_again() {
+    let (words, load) = (memory(256), loads());
+    let (v4, none) = (Flows4::new(&words, &load), memory(256));
+    let v6 = Flows6::new(&none, &load);
+    for number in 0..100 {
+        v4.insert(key4(number), open(3), NOW);
+    }
+    let mut sweeper = Sweeper::default();
+    let mut swept = |excess: u64, speaks: bool| {
+        sweeper.excess = vec![0, 0, 0, excess];
+        sweeper.speaks = vec![speaks; 4];
+        let report = sweeper.sweep(&v4, &v6, &load, NOW, Timeouts::default());
+        let backend = report.backend(3);
+        assert_eq!(backend.established, 100, "all of them stay");
+        assert_eq!(backend.proven, backend.sessions);
+        (backend.proven, values(&load)[3])
+    };
+    assert_eq!(swept(0, false), (100, 100));
+    assert_eq!(swept(90, false), (10, 10));
+    assert_eq!(swept(95, false), (5, 5));
+    assert_eq!(swept(60, false), (40, 40));
+    assert_eq!(
+        swept(60, true),
+        (100, 100),
+        "a box that tells bounds them itself"
+    );
+    assert_eq!(swept(1000, false), (0, 0));
+    assert_eq!(swept(0, false), (100, 100));
+}
+
+#[test]
 fn a_clock_behind_the_writers_expires_nothing() {
     let (words, load) = (memory(4), loads());
     let flows = Flows4::new(&words, &load);

@@ -344,7 +344,8 @@ pub enum AgentState {
 /// What our own flow table says of a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Live {
-    /// Open sessions.
+    /// Open sessions that are proven: see `lbd_common::flow::state`. What strangers can make with a frame
+    /// or two is no reason to shut a backend off.
     pub sessions: u64,
     /// Distinct client addresses among them; `None` before the first sweep.
     pub unique_sources: Option<u64>,

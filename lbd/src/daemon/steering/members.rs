@@ -1,7 +1,11 @@
 //! What the daemon knows of each backend, and how the cores see it. Pure.
 use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU16};
 
-use super::{session_lifetimes::SessionLifetimes, suspicion::Suspicion};
+use super::{
+    beyond_figure::{BeyondFigure, Figure},
+    session_lifetimes::SessionLifetimes,
+    suspicion::Suspicion,
+};
 use crate::{
     config::{self, Cluster, Forwarding},
     dataplane::NatBackend,
@@ -50,6 +54,8 @@ pub(in crate::daemon) struct Member {
     pub(in crate::daemon) live: Live,
     /// How fast its sessions end.
     pub(in crate::daemon) lifetimes: SessionLifetimes,
+    /// Flows beyond the sessions that it reports.
+    pub(in crate::daemon) beyond_figure: BeyondFigure,
 }
 
 /// What the checks have found of a backend.
@@ -234,6 +240,7 @@ impl Member {
             order: None,
             live: Live::default(),
             lifetimes: SessionLifetimes::default(),
+            beyond_figure: BeyondFigure::default(),
         }
     }
 
@@ -298,6 +305,16 @@ impl Member {
         let is_near = self.local || self.forwarding != Forwarding::Dsr;
         let hop = self.hop.filter(|_| !is_near)?;
         (hop.next_hop != self.address).then_some(hop.next_hop)
+    }
+
+    /// Its own figure of its sessions, unless that is too old.
+    pub(in crate::daemon) fn session_figure(&self, stale_ns: u64, now_ns: u64) -> Option<Figure> {
+        let (sample, at_ns) = self.answered.as_ref()?;
+        let age_ns = now_ns.saturating_sub(*at_ns);
+        (age_ns <= stale_ns).then_some(Figure {
+            at_ns: *at_ns,
+            sessions: sample.sessions?,
+        })
     }
 
     fn policy_input(&self, now_ns: u64) -> BackendInput {

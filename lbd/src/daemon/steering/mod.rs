@@ -2,6 +2,7 @@
 pub(in crate::daemon) mod admission;
 pub(in crate::daemon) mod adoption;
 pub(in crate::daemon) mod backend_tasks;
+pub(in crate::daemon) mod beyond_figure;
 pub(in crate::daemon) mod followed_weights;
 pub mod health;
 pub(in crate::daemon) mod leaving;

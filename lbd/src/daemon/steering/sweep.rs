@@ -2,10 +2,10 @@
 //! figures come out.
 use std::{collections::HashMap, time::Duration};
 
-use lbd_common::flow::SEEN_SHIFT;
+use lbd_common::{flow::SEEN_SHIFT, maps::MAX_BACKENDS};
 use tracing::debug;
 
-use super::session_lifetimes::Steered;
+use super::{members::policy_settings, session_lifetimes::Steered};
 use crate::{
     config::Idle,
     daemon::{clock, event_loop::EventLoop},
@@ -37,20 +37,31 @@ impl EventLoop {
         self.expire_denials();
         let now_seen = seen(clock::monotonic_ns());
         let timeouts = timeouts(&self.config.cluster.idle);
-        let report = self
-            .plane
-            .flows()
-            .sweep(&mut self.sweep.sweeper, now_seen, timeouts);
+        let tables = self.plane.flows();
+        let excess = &mut self.sweep.sweeper.excess;
+        excess.clear();
+        excess.resize(MAX_BACKENDS as usize, 0);
+        for member in self.members.iter() {
+            if let Some(excess) = excess.get_mut(usize::from(member.id.0)) {
+                *excess = member.beyond_figure.excess();
+            }
+        }
+        let report = tables.sweep(&mut self.sweep.sweeper, now_seen, timeouts);
+        let stale_ns = policy_settings(&self.config.cluster).stale_ns();
         let leaving = self.leaving_of_boxes();
         for member in self.members.iter_mut() {
             let flows = report.backend(member.id.0);
-            member.live.sessions = flows.sessions;
-            member.live.unique_sources = Some(flows.unique_sources);
+            // A box that tells of its sessions bounds them one by one.
+            let figure = member.session_figure(stale_ns, now_ns);
+            let figure = figure.filter(|_| !tables.signs().speaks(member.id));
+            member.beyond_figure.update(figure, flows.established);
+            member.live.sessions = flows.proven;
+            member.live.unique_sources = Some(flows.proven_sources);
             // The box has these too. A source may be in both: it counts twice while it is.
             for (id, _) in leaving.get(&member.address).into_iter().flatten() {
                 let flows = report.backend(id.0);
-                member.live.sessions += flows.sessions;
-                *member.live.unique_sources.get_or_insert(0) += flows.unique_sources;
+                member.live.sessions += flows.proven;
+                *member.live.unique_sources.get_or_insert(0) += flows.proven_sources;
             }
         }
         self.end_drains();

@@ -124,6 +124,7 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
     for warning in &status.channel.warnings {
         text.push_str(&paint.tone(Tone::Warning, &wrapped(&format!("!! {warning}"), 0)));
     }
+    text.push_str(&flow_tables(status, paint));
     if let Some(why) = &status.channel.own_sessions_off {
         let line = format!("channel {why}");
         text.push_str(&paint.tone(Tone::Warning, &wrapped(&line, 8)));
@@ -149,6 +150,16 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
         text.push_str(&paint.tone(Tone::Bad, &wrapped(&refused, 0)));
     }
     writeln!(text)
+}
+
+/// What is to be said of flow tables that fill.
+fn flow_tables(status: &Status, paint: Paint) -> String {
+    let tables = status.flows.each();
+    let warnings = tables.iter().filter_map(|(family, table)| {
+        let line = format!("!! {}", table.warning(family)?);
+        Some(paint.tone(Tone::Warning, &wrapped(&line, 0)))
+    });
+    warnings.collect()
 }
 
 const COLUMNS: [Column; 8] = [
@@ -273,6 +284,19 @@ mod tests {
             let text = render(&status, Paint::PLAIN);
             assert!(text.contains(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_flow_table_that_fills_is_told_with_what() {
+        let mut status = small();
+        assert!(!render(&status, Paint::PLAIN).contains("full ("));
+        status.flows.ipv6.places = 100;
+        status.flows.ipv6.unproven = 99;
+        let text = render(&status, Paint::PLAIN);
+        assert!(
+            text.contains("!! the ipv6 flow table is 99 % full (99 unproven)"),
+            "{text}"
+        );
     }
 
     #[test]

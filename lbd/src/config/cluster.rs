@@ -182,7 +182,8 @@ pub struct Idle {
     /// 4.5.3.2.6). Default 15 m.
     #[serde(serialize_with = "duration::serialize")]
     pub established: Duration,
-    /// After FIN or RST. Default 30 s.
+    /// After its box has ended the session: trailing frames still follow. A client's FIN or RST alone
+    /// only marks a flow. Default 30 s.
     #[serde(serialize_with = "duration::serialize")]
     pub closing: Duration,
 }

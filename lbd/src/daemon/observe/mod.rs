@@ -1,5 +1,6 @@
 //! What people see: status, metrics, history and the web pages.
 pub mod counter_help;
+pub mod flow_table_status;
 pub mod history;
 pub(in crate::daemon) mod metrics;
 pub mod recent;

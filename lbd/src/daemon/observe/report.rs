@@ -79,6 +79,7 @@ impl EventLoop {
                     self.backend(member, live, steered, now_ns)
                 })
                 .collect(),
+            flows: self.sweep.tables,
             counters: self.counters(),
             election_counters: self.election.counters(),
             channel: self.channel_status(now_ns),

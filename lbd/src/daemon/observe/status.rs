@@ -7,6 +7,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::flow_table_status::FlowTablesStatus;
 use crate::{channel::Beside, daemon::operator::control::Then, push::Version};
 
 /// The whole.
@@ -30,6 +31,9 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Every backend of every site.
     pub backends: Vec<BackendStatus>,
+    /// How full the flow tables are, and with what.
+    #[serde(default)]
+    pub flows: FlowTablesStatus,
     /// The data plane's counters, summed over the CPUs.
     pub counters: BTreeMap<String, u64>,
     /// The election's counters.
@@ -301,6 +305,7 @@ pub struct ConfigStatus {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::flow_table_status::FlowTableStatus;
     use super::*;
 
     /// A node with one backend.
@@ -335,6 +340,15 @@ pub(crate) mod tests {
                 up: true,
             }],
             backends: vec![backend("mx1", 12)],
+            flows: FlowTablesStatus {
+                ipv4: FlowTableStatus {
+                    places: 1000,
+                    unproven: 3,
+                    established: 12,
+                    ..FlowTableStatus::default()
+                },
+                ..FlowTablesStatus::default()
+            },
             counters: counters(&["pass_malformed", "flow_opened"]),
             election_counters: counters(&["adverts_sent", "wrong_ttl"]),
             channel: ChannelStatus {

@@ -8,7 +8,11 @@ use tracing::debug;
 use super::{members::policy_settings, session_lifetimes::Steered};
 use crate::{
     config::Idle,
-    daemon::{clock, event_loop::EventLoop},
+    daemon::{
+        clock,
+        event_loop::EventLoop,
+        observe::flow_table_status::{FlowTableStatus, FlowTablesStatus},
+    },
     dataplane::seen,
     flows::{Sweeper, Timeouts},
     units::BackendId,
@@ -24,6 +28,8 @@ const EVERY_NS: u64 = 1_000_000_000;
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Sweep {
     sweeper: Sweeper,
+    /// What the last one found in the tables.
+    pub(in crate::daemon) tables: FlowTablesStatus,
     due_ns: u64,
 }
 
@@ -47,6 +53,11 @@ impl EventLoop {
             }
         }
         let report = tables.sweep(&mut self.sweep.sweeper, now_seen, timeouts);
+        let (v4, v6) = (tables.v4(), tables.v6());
+        self.sweep.tables = FlowTablesStatus {
+            ipv4: FlowTableStatus::new(v4.capacity(), report.states4),
+            ipv6: FlowTableStatus::new(v6.capacity(), report.states6),
+        };
         let stale_ns = policy_settings(&self.config.cluster).stale_ns();
         let leaving = self.leaving_of_boxes();
         for member in self.members.iter_mut() {

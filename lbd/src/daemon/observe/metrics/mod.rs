@@ -21,6 +21,7 @@ pub(in crate::daemon) fn exposition(status: &Status, format: Format) -> String {
     let mut page = Page::new(format);
     node(&mut page, status);
     backends(&mut page, &status.backends);
+    flow_tables(&mut page, status);
     peers(&mut page, status);
     history(&mut page, status);
     counters(&mut page, status);
@@ -107,6 +108,25 @@ fn node(page: &mut Page, status: &Status) {
         "lbd_config_loaded_timestamp_seconds",
         "When the running configuration was read, in Unix time.",
         status.config.loaded_unix_s,
+    );
+}
+
+fn flow_tables(page: &mut Page, status: &Status) {
+    let tables = status.flows.each();
+    page.family(
+        Kind::Gauge,
+        "lbd_flow_places",
+        "Places for flows in the table of a family.",
+        tables.map(|(family, table)| (vec![("family", family)], table.places)),
+    );
+    page.family(
+        Kind::Gauge,
+        "lbd_flows",
+        "Flows in the table of a family by state, as of the last sweep. Half-open and unproven ones are claims, which give way to new sessions.",
+        tables.iter().flat_map(|(family, table)| {
+            let of = |(state, count)| (vec![("family", *family), ("state", state)], count);
+            table.states().map(of)
+        }),
     );
 }
 

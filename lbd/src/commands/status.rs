@@ -94,6 +94,33 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
             text.push_str(&paint.tone(Tone::Warning, &wrapped(refused, 8)));
         }
     }
+    channel(text, status, paint)?;
+    text.push_str(&flow_tables(status, paint));
+    if let Some(version) = status.config.version.as_ref().filter(|it| it.number > 0) {
+        let Version { number, by, on, .. } = version;
+        writeln!(text, "config  version {number}, by {by} on {on}")?;
+    }
+    for (peer, differs) in status.channel.config_differences() {
+        let cure = match peer.config {
+            Some(ConfigBeside::Ahead) => format!("`lbd push --from {}` here takes it", peer.name),
+            _ if status.role == "master" => "`lbd push` brings it up".to_owned(),
+            _ => "`lbd push` on the master brings it up".to_owned(),
+        };
+        let line = wrapped(&format!("{} is {differs}: {cure}", peer.name), 8);
+        text.push_str(&paint.tone(Tone::Warning, &line));
+    }
+    if let Some(refused) = &status.config.refused {
+        let refused = format!(
+            "config  {} was refused, the one before it runs:\n{refused}",
+            status.config.path
+        );
+        text.push_str(&paint.tone(Tone::Bad, &wrapped(&refused, 0)));
+    }
+    writeln!(text)
+}
+
+/// The cluster channel: what it has, and what to look at.
+fn channel(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
     if let Some(why) = &status.channel.off {
         text.push_str(&paint.tone(Tone::Warning, &wrapped(&format!("channel off: {why}"), 0)));
     } else {
@@ -124,32 +151,11 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
     for warning in &status.channel.warnings {
         text.push_str(&paint.tone(Tone::Warning, &wrapped(&format!("!! {warning}"), 0)));
     }
-    text.push_str(&flow_tables(status, paint));
     if let Some(why) = &status.channel.own_sessions_off {
         let line = format!("channel {why}");
         text.push_str(&paint.tone(Tone::Warning, &wrapped(&line, 8)));
     }
-    if let Some(version) = status.config.version.as_ref().filter(|it| it.number > 0) {
-        let Version { number, by, on, .. } = version;
-        writeln!(text, "config  version {number}, by {by} on {on}")?;
-    }
-    for (peer, differs) in status.channel.config_differences() {
-        let cure = match peer.config {
-            Some(ConfigBeside::Ahead) => format!("`lbd push --from {}` here takes it", peer.name),
-            _ if status.role == "master" => "`lbd push` brings it up".to_owned(),
-            _ => "`lbd push` on the master brings it up".to_owned(),
-        };
-        let line = wrapped(&format!("{} is {differs}: {cure}", peer.name), 8);
-        text.push_str(&paint.tone(Tone::Warning, &line));
-    }
-    if let Some(refused) = &status.config.refused {
-        let refused = format!(
-            "config  {} was refused, the one before it runs:\n{refused}",
-            status.config.path
-        );
-        text.push_str(&paint.tone(Tone::Bad, &wrapped(&refused, 0)));
-    }
-    writeln!(text)
+    Ok(())
 }
 
 /// What is to be said of flow tables that fill.

@@ -65,23 +65,14 @@ pub fn decode(event: &FlowEvent) -> Option<Event> {
 }
 
 /// The ring buffer's reader. As an iterator it ends when nothing is there; ask it again later. Its
-/// descriptor becomes readable for a new session; for an end nobody is woken up.
+/// descriptor becomes readable for a new session; an end wakes no reader.
 pub struct Events {
     ring: RingBuf<MapData>,
-    unreadable: u64,
 }
 
 impl Events {
     pub(super) fn new(ring: RingBuf<MapData>) -> Self {
-        Self {
-            ring,
-            unreadable: 0,
-        }
-    }
-
-    /// How many entries were not events: always 0 unless program and daemon disagree.
-    pub fn unreadable(&self) -> u64 {
-        self.unreadable
+        Self { ring }
     }
 }
 
@@ -94,9 +85,9 @@ impl Iterator for Events {
             let event = (item.len() >= size_of::<FlowEvent>())
                 .then(|| FlowEvent::read_from(&item))
                 .and_then(|event| decode(&event));
-            match event {
-                Some(event) => return Some(event),
-                None => self.unreadable += 1,
+            // An entry that is not an event is skipped: the pinned layout (`ABI_VERSION`) rules it out.
+            if event.is_some() {
+                return event;
             }
         }
     }
@@ -110,9 +101,7 @@ impl AsFd for Events {
 
 impl std::fmt::Debug for Events {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Events")
-            .field("unreadable", &self.unreadable)
-            .finish_non_exhaustive()
+        f.debug_struct("Events").finish_non_exhaustive()
     }
 }
 

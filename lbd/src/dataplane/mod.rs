@@ -113,7 +113,7 @@ pub struct DataPlane {
     flows: FlowTables,
     lists: LoadedLists,
     backend_ids: BackendIds,
-    /// Who had an id of a service that is served no more.
+    /// Who had an id of a service that is no longer served.
     former_services: BTreeMap<u16, SocketAddr>,
 }
 
@@ -148,7 +148,7 @@ impl DataPlane {
         })
     }
 
-    /// Ends everything: links, program and maps. Sessions are steered no more.
+    /// Removes everything: links, program and maps. Sessions are no longer steered.
     pub fn detach(self) -> Result<()> {
         let pin_dir = self.pins.path().to_owned();
         // Its lock would keep `cleanup` out.
@@ -156,7 +156,7 @@ impl DataPlane {
         Self::cleanup(&pin_dir).map(|_| ())
     }
 
-    /// Ends what an lbd that runs no more, of whatever version, left pinned in `pin_dir`. Returns how
+    /// Removes what an lbd of any version that is no longer running left pinned in `pin_dir`. Returns how
     /// many links and other pins were removed: 0 when there was nothing.
     pub fn cleanup(pin_dir: &Path) -> Result<(usize, usize)> {
         load::cleanup(pin_dir)
@@ -178,7 +178,7 @@ impl DataPlane {
     }
 
     /// Takes the running program off every interface; [`Self::attach_again`] puts it back. For drivers
-    /// that run it no more while the kernel has it for attached.
+    /// that no longer run it although the kernel shows it as attached.
     pub fn take_off(&mut self) -> Result<()> {
         for interface in std::mem::take(&mut self.attached).into_keys() {
             pins::remove_link(&self.pins.link(&interface))?;
@@ -355,7 +355,7 @@ impl DataPlane {
     }
 
     /// Forgets a backend; sessions that it still has are reset. Keep it with weight 0 while they are
-    /// to go on, and swap in a ring without it first. Its id is given to nobody while flows have it.
+    /// to go on, and swap in a ring without it first. Its id is not reused while flows have it.
     pub fn remove_backend(&mut self, id: BackendId) -> Result<()> {
         let index = backend_index(id)?;
         self.maps.weights.set(index as usize, &0);
@@ -389,20 +389,9 @@ impl DataPlane {
     }
 
     /// Fills the idle ring with backend ids (`NO_BACKEND` for none) and makes it the live one. It is
-    /// one system call of some milliseconds: call it through [`Self::ring_writer`] from a thread
-    /// that may block.
+    /// one system call of some milliseconds.
     pub fn swap_ring(&self, ring: &[u32]) -> Result<()> {
         self.rings.swap(ring)
-    }
-
-    /// For swapping rings from another thread.
-    pub fn ring_writer(&self) -> RingWriter {
-        self.rings.clone()
-    }
-
-    /// Flood mode: one candidate, no flow inserted.
-    pub fn set_flood(&self, flood: bool) {
-        self.director.set_flag(flag::FLOOD, flood);
     }
 
     /// The flows, for any thread.

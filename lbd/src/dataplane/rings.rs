@@ -19,7 +19,7 @@ use super::{
     mmap::MmapArray,
 };
 
-/// Swaps rings, from whatever thread; one swap at a time.
+/// Swaps rings, from any thread; one swap at a time.
 #[derive(Clone, Debug)]
 pub struct RingWriter {
     rings: Arc<Mutex<Rings>>,
@@ -34,8 +34,8 @@ impl RingWriter {
         }
     }
 
-    /// Writes rings beside the daemon, through what it has pinned in `pin_dir`: what a test does to
-    /// sessions that should not mind. The daemon's next ring ends it.
+    /// Opens the rings that a running daemon has pinned in `pin_dir`. For tests, which swap rings under open
+    /// sessions; the daemon's next ring replaces theirs.
     pub fn beside(pin_dir: &Path) -> Result<Self> {
         let open = |name: &'static str| {
             MapData::from_pin(pin_dir.join(name)).map_err(|error| failed("opening", error))

@@ -12,11 +12,19 @@ use anyhow::{Context, Result, anyhow, ensure};
 use lbd::{
     config::Config,
     daemon::cluster::advert::{
-        AdvertThread, Command, Event, Interface, InterfaceVips, NoLease, Settings,
+        AdvertThread, Command, Event, Interface, InterfaceVips, LeaseControl, Settings,
     },
     election::{Found, Health},
     host::{VipSocket, gateways, links::Links},
 };
+
+/// There is no data plane whose lease could be held.
+struct NoLease;
+
+impl LeaseControl for NoLease {
+    fn hold(&self, _until_ns: u64) {}
+    fn release(&self) {}
+}
 
 enum Told {
     Election(Event),
@@ -61,7 +69,7 @@ fn run() -> Result<()> {
         Box::new(NoLease),
         Box::new(control),
         move |event| {
-            // At the end nobody listens any more.
+            // At the end the receiver is gone.
             let _ = tell.send(Told::Election(event));
         },
     )?;

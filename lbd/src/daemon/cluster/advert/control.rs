@@ -12,15 +12,6 @@ pub trait LeaseControl: Send {
     fn release(&self);
 }
 
-/// For a node without a data plane of ours (a test, a pure keepalived replacement).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoLease;
-
-impl LeaseControl for NoLease {
-    fn hold(&self, _until_ns: u64) {}
-    fn release(&self) {}
-}
-
 /// Why an address could not be added or removed.
 pub type VipError = Box<dyn Error + Send + Sync>;
 

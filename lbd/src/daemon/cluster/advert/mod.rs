@@ -19,7 +19,7 @@ mod thread;
 pub(in crate::daemon) mod wake;
 mod wire;
 
-pub use control::{InterfaceVips, LeaseControl, NoLease, VipControl, VipError};
+pub use control::{InterfaceVips, LeaseControl, VipControl, VipError};
 pub use event::{Event, Notice, WireCounters};
 pub use settings::{Authenticate, Interface, Placed, Settings};
 

@@ -8,6 +8,26 @@
 //! - *read*: compare the key, load the word, accept it only if it is live and its tag is the
 //!   reader's own, then compare the key once more.
 //! - *change* (promote, mark, end, touch, expire): compare-and-swap the word. Who wins counts `LOAD`.
+//!
+//! # Memory model
+//!
+//! The protocol needs two orders: a writer's claim, key and final word become visible in that order, and
+//! a reader loads key, word and key in that order.
+//!
+//! | | the daemon (`lbd/src/flows/table.rs`) | the XDP program |
+//! |---|---|---|
+//! | changes the word | compare-exchange, `AcqRel` | `BPF_CMPXCHG`: fully ordered, as the kernel defines it |
+//! | writes the key | `Release` stores, between two compare-exchanges | plain stores, between two `BPF_CMPXCHG` |
+//! | reads key, word, key | `Acquire` loads | plain (volatile) loads: kept in order by the compiler only |
+//!
+//! *x86*: plain loads are not reordered with loads, nor plain stores with stores (TSO). Both sides get both
+//! orders, and the walk of all interleavings in `lbd/src/flows/interleavings.rs` covers what can happen.
+//!
+//! *arm64*: the daemon's orders hold, and so do the writers' orders on both sides, because the full barriers
+//! of `BPF_CMPXCHG` enclose the key. Nothing orders the plain loads of the XDP program's reader: BPF had no
+//! load-acquire before Linux 6.15. It may therefore see the key of the old flow with the word of the new one,
+//! or the reverse. The tag in the word, 16 bits of the flow's hash, is what is left then: such a frame is
+//! missteered only if the slot changes hands during the lookup and both flows have the same tag.
 mod key;
 mod rules;
 
@@ -19,13 +39,13 @@ pub use rules::{
 
 /// Values of [`FlowWord::state`].
 ///
-/// A state says what is *known*. What a client's frames say is a claim: a stranger can send them in
-/// anybody's name. Only the backend's box knows (by its kernel's socket, or by what it replies where the
-/// replies pass the director).
+/// A state says what is *known*. What a client's frames say is a claim: a stranger can forge them. Only
+/// the backend's box knows (by its kernel's socket, or by what it replies where the replies pass the
+/// director).
 pub mod state {
     /// Nothing here.
     pub const FREE: u8 = 0;
-    /// Being written: nobody reads the key, the sweep frees it when it stays so.
+    /// Being written: the key must not be read, and the sweep frees the slot if it stays so.
     pub const CLAIMING: u8 = 1;
     /// A SYN was steered; the client has not answered yet.
     pub const HALF_OPEN: u8 = 2;

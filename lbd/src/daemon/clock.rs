@@ -1,4 +1,5 @@
-//! The one place that reads a clock.
+//! The clocks that leases, flows and files are timed by. The advert thread has its own reader
+//! (`cluster/advert/clock.rs`); timers and timeouts of tasks use tokio's.
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Nanoseconds since boot, suspended time included: the clock of leases and of the cores' `now`.

@@ -2,8 +2,8 @@
 //!
 //! A party is a list of steps, each one access of shared memory, as the protocol of
 //! [`lbd_common::flow`] has them; the program's and the daemon's are the same. The walk visits every
-//! state that some interleaving of three parties leads to. It says nothing about memory that is weaker than one order for
-//! all: the fences of `table.rs` and the kernel's fully ordered compare-and-swap see to that.
+//! state that some interleaving of three parties leads to. It assumes sequential consistency; what the
+//! hardware adds to that is written down under *Memory model* in [`lbd_common::flow`].
 use std::collections::HashSet;
 
 use lbd_common::flow::{FlowWord, state};
@@ -43,7 +43,7 @@ enum Party {
     Writer(Flow),
     /// Looks a flow up.
     Reader(Flow),
-    /// Frees whatever it finds, a claim too: the sweep at its rudest.
+    /// Frees every slot it finds, claims included: the sweep at its most aggressive.
     Sweeper,
     /// Closes a flow that it looks up.
     Closer(Flow),

@@ -31,7 +31,8 @@ const TYPE_HMAC_SHA256: u8 = 1;
 const ADVERT_LABEL: &[u8] = b"lbd adverts";
 const VERSION: u8 = 3;
 
-/// A shared secret and the number by which peers name it.
+/// A shared secret and the id that adverts carry for it. Two keys may have the same id: see
+/// [`Key::of_cluster`].
 #[derive(Clone, Eq, PartialEq)]
 pub struct Key {
     /// Sent with each advert it signs.
@@ -43,7 +44,7 @@ pub struct Key {
 impl Key {
     /// The key of adverts that follows from one of the cluster's: HMAC-SHA256 of a label, so that what
     /// is signed for one purpose says nothing for another (a peer of another make is configured with
-    /// the result). Its number follows from itself, alike on every node.
+    /// the result). Its id is a byte of its hash, the same on every node, so two keys can share one.
     #[must_use]
     pub fn of_cluster(secret: &[u8; 32]) -> Self {
         let mut block = [0; 64];

@@ -1,10 +1,11 @@
 //! The short way: what nearly every frame is, decided with the fewest instructions.
 //!
-//! A frame for nobody here, and the ordinary frame of an open session, without tags, IPv4 options and
-//! IPv6 extension headers. Everything else, and everything that looks odd, takes the whole chain
-//! ([`crate::xdp::program`]), which would decide these frames in the same way: this is a shortcut and
-//! no rule of its own. It pays because all offsets are constants, because one comparison finds the
-//! frame long enough, and because no cold code has the compiler keep values for it on the stack.
+//! A frame that is not for this box, and the ordinary frame of an open session, without tags, IPv4
+//! options and IPv6 extension headers. Everything else, and everything that looks odd, takes the whole
+//! chain ([`crate::xdp::program`]), which decides these frames in the same way, with one exception: an
+//! IPv4 total length below 20 is forwarded here and dropped there. The shortcut pays because all offsets
+//! are constants, because one comparison finds the frame long enough, and because no cold code has the
+//! compiler keep values for it on the stack.
 use aya_ebpf::bindings::xdp_action;
 use lbd_common::{
     backend::mode,

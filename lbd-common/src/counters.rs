@@ -61,7 +61,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Frames too short or broken to read, for no VIP, passed untouched. Expected in small numbers.
+    /// Frames not for a VIP that are too short or broken to parse, passed untouched. Expected in small numbers.
     pass_malformed PassMalformed,
     /// Frames that are addressed to another box's MAC, flooded here by a switch or seen by a promiscuous port, left untouched. Expected in small numbers; steady growth means that the switch does not learn where a box is.
     pass_other_mac PassOtherMac,
@@ -85,7 +85,7 @@ counters! {
     drop_no_backend DropNoBackend,
     /// Frames of denied sources. Expected when there is a deny list.
     drop_denied DropDenied,
-    /// Frames without a session from an address that no client has: loopback, `this network`, multicast, broadcast or the VIP itself. Worry when it grows: somebody forges sources, and a router lets them in.
+    /// Frames without a session from an address that no client has: loopback, `this network`, multicast, broadcast or the VIP itself. Worry when it grows: a host forges source addresses, and a router lets them in.
     drop_odd_source DropOddSource,
     /// New connections above the rate a source may open. Expected when a rate is set; a customer among them means that it is too low.
     drop_rate_limited DropRateLimited,
@@ -93,7 +93,7 @@ counters! {
     drop_no_device DropNoDevice,
     /// Frames that could not be changed for their backend (no room before them). Worry: the driver leaves no headroom.
     drop_rewrite_failed DropRewriteFailed,
-    /// Encapsulated frames that did not come from a node of the cluster. Worry: somebody guesses the tunnel.
+    /// Encapsulated frames that did not come from a node of the cluster. Worry: a host tries to guess the tunnel.
     drop_tunnel_stranger DropTunnelStranger,
     /// Frames too big for a tunnel that were not answered: more than 1,000 a second on a CPU, or ICMP errors themselves. Worry when it grows: a sender ignores the answers.
     drop_too_big DropTooBig,
@@ -103,7 +103,7 @@ counters! {
     reset_no_weight ResetNoWeight,
     /// Open sessions reset because their backend died. Expected after a backend's death.
     reset_dead ResetDead,
-    /// Open sessions reset because their source was denied meanwhile. Expected after a new denial.
+    /// Open sessions reset because their source has since been denied. Expected after a new denial.
     reset_doomed ResetDoomed,
     /// New sessions of denied sources, reset as `on_deny: reset` says. Expected then.
     reset_denied ResetDenied,
@@ -111,43 +111,43 @@ counters! {
     flow_opened FlowOpened,
     /// Sessions that the client, or a NAT backend, ended by FIN or RST. Expected: nearly every session.
     flow_closed FlowClosed,
-    /// Flows whose place a new one took: ended, half-open, unproven, closing or expired ones. Expected in a flood only; otherwise the table is too small.
+    /// Flows displaced by a new one: ended, half-open, unproven, closing or expired ones. Expected in a flood only; otherwise the table is too small.
     flow_displaced FlowDisplaced,
-    /// New flows that found no place and were steered by the ring alone. Worry: raise the table's size.
+    /// New flows that did not fit in the table and were steered by the ring alone. Worry: raise the table's size.
     flow_no_room FlowNoRoom,
-    /// Flows made from a frame in mid-session, after a failover. Expected then.
+    /// Flows created from a mid-session frame, after a failover. Expected then.
     flow_adopted FlowAdopted,
-    /// Frames in mid-session without a flow, steered by the ring. Expected after a failover and in floods.
+    /// Mid-session frames without a flow, steered by the ring. Expected after a failover and in floods.
     stateless_mid_flow StatelessMidFlow,
     /// New sessions steered by the ring alone while a SYN flood lasts. Expected in a flood.
     stateless_flood StatelessFlood,
-    /// Frames handed on to the other ring candidate because this box does not have the session. Expected after a failover; steady growth long after one means that the directors do not tell each other of sessions: look at the cluster channel.
+    /// Frames handed on to the other ring candidate because this box does not have the session. Expected after a failover; steady growth long after one means that the directors do not share their sessions: check the cluster channel.
     second_chance SecondChance,
     /// Frames that another box handed on to this one, which has the session. Expected after a failover.
     second_chance_found SecondChanceFound,
-    /// Frames steered or handed on to this box of sessions that are not here, and that no other box may have; passed up, so that the sender is reset. Expected after a box's death and for what senders send too late.
+    /// Frames steered or handed on to this box for sessions that neither it nor another box has; passed up, so that the sender is reset. Expected after a box's death and for late frames.
     pass_no_session PassNoSession,
     /// ICMP errors steered to the backend of the session they are about. Expected.
     icmp_steered IcmpSteered,
     /// ICMP errors for a VIP about no known session, passed to this box. Expected in small numbers.
     pass_icmp_unknown PassIcmpUnknown,
-    /// Frames too big for a tunnel, answered with ICMP. Expected once a session and path.
+    /// Frames too big for a tunnel, answered with ICMP. Expected once per session and path.
     icmp_too_big IcmpTooBig,
     /// Frames taken out of a tunnel. Expected on a backend with `forwarding: ipip`.
     decapsulated Decapsulated,
     /// Replies of NAT backends translated back. Expected with `forwarding: nat`.
     nat_reply NatReply,
-    /// Replies of NAT backends whose next hop's MAC the kernel does not know yet; it is asked for, and TCP sends them again. Expected once a while.
+    /// Replies of NAT backends whose next hop's MAC the kernel does not know yet; it is being resolved, and TCP sends them again. Expected now and then.
     drop_nat_no_neighbour DropNatNoNeighbour,
-    /// Replies of NAT backends that no route leads on. Worry: the box lacks a route to the client, or `net.ipv4.conf.*.forwarding` of the backends' interface is off.
+    /// Replies of NAT backends without a route. Worry: the box lacks a route to the client, or `net.ipv4.conf.*.forwarding` of the backends' interface is off.
     drop_nat_unrouted DropNatUnrouted,
-    /// New sessions whose client uses the same port for another service before the same port of a NAT backend, which could not tell them apart. Expected in small numbers: the client tries again from another port.
+    /// New sessions whose client already uses the same port for another service that is translated to the same port of a NAT backend, which could not tell the two apart. Expected in small numbers: the client tries again from another port.
     drop_nat_twin DropNatTwin,
-    /// Frames for NAT backends that found no place in the flow table, without which no reply can be translated back. Worry: raise the table's size; expected for a moment after a failover and in floods.
+    /// Frames for NAT backends whose flow did not fit in the flow table, without which no reply can be translated back. Worry: raise the table's size; expected for a moment after a failover and in floods.
     drop_nat_no_flow DropNatNoFlow,
-    /// SYNs that came again while their backend gave no sign of life since they came first. Expected in small numbers; growth means that a backend's box is dead or cut off: `lbd status` names it.
+    /// Repeated SYNs whose backend has given no sign of life since the first one. Expected in small numbers; growth means that a backend's box is dead or cut off: `lbd status` names it.
     syn_unanswered SynUnanswered,
-    /// Sessions that began with the other candidate because the first one gave no sign of life. Expected when a box dies.
+    /// Sessions moved to the other candidate because the first one gave no sign of life. Expected when a box dies.
     syn_moved SynMoved,
     /// Flow events that found the ring buffer full. Worry: peers know less than they should; the daemon is too slow or dead.
     event_lost EventLost,

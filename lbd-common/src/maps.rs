@@ -36,7 +36,7 @@ pub const EVENTS: &str = "EVENTS";
 /// [`crate::reply::Reply`] by [`crate::reply::ReplyKey`]: a hash.
 pub const REPLIES: &str = "REPLIES";
 
-/// IPv4 prefixes that are admitted whatever `DENY4` and the rates say: an LPM trie of a prefix length
+/// IPv4 prefixes that are admitted regardless of `DENY4` and the rates: an LPM trie of a prefix length
 /// and an address in memory order; the value is not looked at.
 pub const ALLOW4: &str = "ALLOW4";
 /// Likewise for IPv6, the address as four words in memory order.
@@ -60,7 +60,7 @@ pub const SOURCE_SLOTS: u32 = 1 << 16;
 /// Slots of `VIPS`; at most half of them are used.
 pub const VIP_SLOTS: u32 = 64;
 /// Slots of `NODES`; at most half of them are used. Eight times what [`MAX_BACKENDS`] boxes with one
-/// MAC each need, so that a frame of nobody's is nearly always known by one look.
+/// MAC each need, so that one lookup nearly always recognises a frame for another host.
 pub const NODE_SLOTS: u32 = 8192;
 /// Slots of `TUNNELS`; at most half of them are used.
 pub const TUNNEL_SLOTS: u32 = 2048;

@@ -7,7 +7,7 @@ use crate::{
 macro_rules! pod {
     ($($of:ty),+ $(,)?) => {
         $(
-            // SAFETY: `#[repr(C)]` of integers without padding (the layouts are asserted beside
+            // SAFETY: `#[repr(C)]` of integers without padding (the layouts are asserted next to
             // the types), so every byte is initialised and every bit pattern is valid.
             unsafe impl aya::Pod for $of {}
         )+

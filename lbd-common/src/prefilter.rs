@@ -1,6 +1,6 @@
 //! Which frames can concern lbd, told by the last byte of their destination, and which can be from a
 //! box of the cluster, told by the last byte of the sender's MAC: a filter before every lookup, so that
-//! a frame for somebody else costs no more than to look at it. The byte may be the same by chance; then
+//! a frame for another host costs only the look at it. The byte may be the same by chance; then
 //! the lookups tell.
 //!
 //! Here too: the MACs that frames for this box are addressed to, by the interface that they come in by.
@@ -23,7 +23,7 @@ pub struct Prefilter {
     /// Bits of [`IPV4`], [`IPV6`] and [`NODE`] by the last byte of an address.
     pub bits: [u8; 256],
     /// [`arrival`]s that are this box's own, each in its [`mac_slot`] or the nearest one after it that
-    /// was free; 0 is free. An interface without an entry takes whatever comes.
+    /// was free; 0 is free. An interface without an entry accepts every frame.
     pub macs: [u64; MAC_SLOTS as usize],
 }
 

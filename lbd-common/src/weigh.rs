@@ -78,7 +78,7 @@ mod tests {
         for (first, second, wins) in [
             ((0, 1000), (0, 1000), [true, true]),
             ((1, 1000), (0, 1000), [false, false]),
-            // Between idle ones the ring has decided, whatever their weights.
+            // Between idle ones the ring decides, regardless of their weights.
             ((0, 1000), (0, 2000), [true, true]),
             ((0, 2000), (0, 1000), [true, true]),
             ((2, 2000), (1, 1000), [true, true]),

@@ -2,7 +2,7 @@
 //!
 //! Each address has so many places, and all strangers together have so many. When all are taken, the
 //! address that holds the most loses its oldest to an address that holds fewer. The boxes of the
-//! cluster and this box itself are no strangers: their places are beside the strangers', so many for
+//! cluster and this box itself are not strangers: they have places of their own, a number for
 //! each of them. At its own limit an address takes the place of its own oldest connection.
 use std::{
     collections::{HashMap, VecDeque},

@@ -59,7 +59,7 @@ fn what_reads_the_whole_configuration_ends_with_3_for_each_mistake_in_it() {
                 "{arguments:?} {text}: {said}"
             );
             assert!(
-                said.contains("the configuration has 1 mistake\n") && said.contains(place),
+                said.contains("the configuration has 1 error\n") && said.contains(place),
                 "{arguments:?}: {said}"
             );
             assert!(said.contains(what), "{arguments:?}: {said}");

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::lab::Host;
 
-/// For anything a page is to do.
+/// For anything a page should do.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A browser with one page; it ends when this is dropped.

@@ -2,7 +2,7 @@
 //! seen outside.
 //!
 //! Its root is an overlay of this machine's, its processes and its network are its own, and its systemd
-//! is the first of them. It starts D-Bus and what it is told to, and no more.
+//! is the first of them. It starts D-Bus and what it is told to, and nothing else.
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -140,7 +140,7 @@ impl Machine {
         fs::write(&file, bytes).with_context(|| path.to_owned())
     }
 
-    /// Runs a program inside, whatever becomes of it.
+    /// Runs a program inside and ignores its result.
     pub fn output(&self, arguments: &[&str]) -> Result<Output> {
         let pid = self.pid.to_string();
         let mut command = self.host.command("nsenter");

@@ -132,7 +132,7 @@ impl Steady {
         ended.iter().filter(|ended| ended.outcome.is_ok()).count()
     }
 
-    /// Begins no more, waits for those that are open, and returns all.
+    /// Starts no new ones, waits for those that are open, and returns all.
     #[must_use]
     pub fn finish(self) -> Vec<Ended> {
         self.stop.send_replace(true);

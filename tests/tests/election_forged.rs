@@ -235,7 +235,7 @@ fn a_node_with_another_key_does_not_become_a_second_master_and_says_why() {
         "{}",
         status.election.reason
     );
-    assert!(cluster.log(0).contains("not becoming master beside it"));
+    assert!(cluster.log(0).contains("not becoming a second master"));
     let vips: [IpAddr; 2] = [addresses::VIP4.into(), addresses::VIP6.into()];
     for vip in vips {
         assert_eq!(cluster.holders(vip).unwrap(), [1], "{vip}");

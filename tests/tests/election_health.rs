@@ -202,7 +202,7 @@ fn an_address_that_the_operator_configured_for_good_is_said_and_left_alone() {
         .unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let log = cluster.log(0);
-    assert!(log.contains("is configured for good"), "{log}");
+    assert!(log.contains("is configured permanently"), "{log}");
     assert!(!log.contains("handed over"), "{log}");
     cluster.stop(0).unwrap();
     assert_eq!(cluster.holders(vip.into()).unwrap(), [0]);

@@ -125,9 +125,12 @@ fn a_denial_by_hand_acts_at_once_is_kept_over_a_restart_and_ends() {
 
     // What makes no sense is said, and changes nothing.
     for (arguments, expected) in [
-        (vec!["deny", "nonsense"], "no address and no network"),
-        (vec!["deny", "10.1.0.0/8"], "bits beyond its prefix"),
-        (vec!["deny", "192.0.2.1", "--for", "soon"], "write a time"),
+        (vec!["deny", "nonsense"], "neither an address nor a network"),
+        (vec!["deny", "10.1.0.0/8"], "bits set beyond its prefix"),
+        (
+            vec!["deny", "192.0.2.1", "--for", "soon"],
+            "give a duration",
+        ),
         (vec!["deny", "10.99.1.1"], "outranks"),
         (vec!["undeny", "203.0.113.99"], "is not denied by hand"),
     ] {

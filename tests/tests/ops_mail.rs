@@ -223,6 +223,6 @@ fn a_mail_that_is_not_taken_is_a_failure_that_says_why() {
     let touches = own.sendmail(&format!("touch {}", touched.display()));
     let output = own.report(nowhere, &["--mail=-oQ/tmp", "--sendmail", &touches]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("\"-oQ/tmp\" is no mail address"), "{said}");
+    assert!(said.contains("\"-oQ/tmp\" is not a mail address"), "{said}");
     assert!(!output.status.success() && !touched.exists());
 }

@@ -180,7 +180,7 @@ impl World {
         let log = self.cluster.log(MASTER);
         let lines = log
             .lines()
-            .filter(|line| line.contains("the edited configuration runs"));
+            .filter(|line| line.contains("the edited configuration is in use"));
         lines.map(ToOwned::to_owned).collect()
     }
 
@@ -283,7 +283,7 @@ fn none_changes_where_one_refuses(world: &World) {
         &["push"],
         &[
             &format!("{mx4}: refuses"),
-            "no port is changed",
+            "cannot change the port",
             "nothing was changed anywhere",
         ],
     );
@@ -335,7 +335,7 @@ fn who_was_away_catches_up(world: &mut World) {
         });
     }
     let shown = world.pushed(&["status"]);
-    let said = format!("{away} is behind at version 1: `lbd push` brings it up\n");
+    let said = format!("{away} is behind at version 1: run `lbd push` to update it\n");
     assert!(shown.contains(&said), "{shown}");
     // One catches up by itself, the other by the next push, which makes no new version.
     let (done, said) = world.lbd(2, &["push", "--from", world.name(MASTER)]);
@@ -418,7 +418,7 @@ fn a_wrong_key_a_full_disk_and_a_locked_file_change_nothing() {
         &[
             "mx3: refuses",
             "No space left",
-            "mx2: accepted, and dropped it",
+            "mx2: accepted it, then dropped it",
         ],
     );
     // What was in its way is out of it: a short one fits.
@@ -647,7 +647,7 @@ fn a_death_between_the_phases_changes_nothing_and_who_missed_the_commit_catches_
     assert!(world.denies(2, SOURCE));
     assert_eq!(world.standing(1, 2)["behind"], false);
 
-    // Out of turn: commits of nothing, bytes that nobody asked for. The daemon lives on.
+    // Out of turn: commits of nothing, bytes that were not requested. The daemon lives on.
     for body in [message(&Request::Commit), bytes(b"x"), b"?".to_vec()] {
         let mut rude = ByHand::call(&world, MASTER, 2);
         rude.send(&body);

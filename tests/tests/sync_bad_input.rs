@@ -410,14 +410,14 @@ fn a_peer_with_the_key_that_floods_is_held_to_its_limit_and_named() {
         assert!(new <= may * RECORDS + 4 * SESSIONS as u64);
         assert!(after["refused_flood"] > 0);
         assert!(grown < 64 << 10, "{grown} KiB");
-        let named = format!("in the name of {}", lab.nodes[flooder].name);
+        let named = format!("datagrams from {}", lab.nodes[flooder].name);
         let log = cluster.log(node);
         let lines = log.lines().filter(|line| line.contains(&named)).count();
         let minutes = usize::try_from(begun.elapsed().as_secs() / 60).unwrap();
         assert!((1..=minutes + 1).contains(&lines), "{log}");
         let shown = cluster.lbd(node, &["status"]).unwrap();
         let shown = String::from_utf8_lossy(&shown.stdout);
-        assert!(shown.contains("more than a peer may send"), "{shown}");
+        assert!(shown.contains("above the rate limit for a peer"), "{shown}");
     }
     drop(speaker);
     cluster.start(flooder).unwrap();

@@ -187,11 +187,11 @@ fn a_node_with_a_table_too_small_says_so_and_keeps_what_fits() {
     );
     assert!(fit > 500, "{fit}");
     let said = cluster.log(1);
-    let lines = said.lines().filter(|line| line.contains("found no room"));
+    let lines = said.lines().filter(|line| line.contains("did not fit"));
     assert_eq!(lines.count(), 1, "{said}");
     let shown = cluster.lbd(1, &["status"]).unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout);
-    assert!(shown.contains("found no room: raise node.flows"), "{shown}");
+    assert!(shown.contains("did not fit: raise node.flows"), "{shown}");
     let joined = "the small node has joined";
     assert_eq!(survivors(&mut sessions), SESSIONS, "{joined}");
     cluster.kill(0);

@@ -66,7 +66,7 @@ fn seconds(length: &str) -> Result<u64> {
     };
     match number.parse::<u64>() {
         Ok(number @ 1..) => Ok(number * unit),
-        _ => bail!("{length:?} is no length of time: give 60s or 5m"),
+        _ => bail!("{length:?} is not a duration: give 60s or 5m"),
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
         "--bins",
     ];
     build(Set::Bench, "../release/lbd-bench", &programs)?;
-    // This program is in `debug`; what it has built is beside that.
+    // This program is in `debug`; what it has built is next to it.
     let path = beside("../release/lbd-bench")?;
     let error = Command::new(&path).args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", path.display()))

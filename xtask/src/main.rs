@@ -41,7 +41,7 @@ enum Command {
     Run(Rest),
     /// Run a command of the lab: run, up, exec, down.
     Lab(Rest),
-    /// Measure lbd beside what people use today, and bring tests/BENCH.md up to date.
+    /// Compare lbd with what people use today, and update tests/BENCH.md.
     ///
     /// All benchmarks in one run, or those named: see `cargo xtask bench --help`.
     Bench(Rest),

@@ -111,7 +111,7 @@ pub(crate) fn run(
         if ended.is_none() {
             ended = child.try_wait()?.map(|status| (status, Instant::now()));
         }
-        // What it started may hold its output open: some time for the last lines, no more.
+        // What it started may hold its output open: wait a moment for the last lines only.
         if let Some((status, at)) = ended
             && (at.elapsed() > Duration::from_secs(1) || drained(&lines, &mut each))
         {

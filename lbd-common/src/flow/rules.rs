@@ -9,7 +9,7 @@ pub const ON_ITS_WAY_UNITS: u16 = 2;
 /// A session with a backend whose box does not tell of its sessions counts as established when its
 /// client has sent so many frames with payload.
 ///
-/// A director sees the client's half only, so whatever it waits for a stranger can send too. What can be
+/// A director sees only the client's half, so a stranger can send anything that it waits for. What can be
 /// asked is that a claim costs more than it is worth: five frames instead of two, while everything below
 /// that is forgotten in seconds, yields to new sessions and counts as nothing. Every mail has at least
 /// `EHLO`, envelope and content, so that a session which carries one comes to three. What is claimed at
@@ -53,8 +53,9 @@ pub const fn fine_age(now: u32, then: u32) -> u32 {
 
 /// How readily a slot is given up, by its state, four bits each: lower is sooner, [`KEPT`] never.
 ///
-/// What is not proven yields before what was, whatever its client said since; the oldest first, because
-/// a real client's flow becomes established in a round trip, while a flood's only grow older.
+/// An unproven flow yields before a proven one, no matter what its client has sent since; the oldest
+/// first, because a real client's flow becomes established in a round trip, while a flood's only grow
+/// older.
 const RANKS: u64 = rank(state::FREE, 0)
     | rank(state::CLAIMING, KEPT)
     | rank(state::HALF_OPEN, 2)

@@ -275,7 +275,7 @@ mod program {
         xdp_action::XDP_DROP
     }
 
-    /// Likewise for IPv6; what nobody changes stays as it is.
+    /// Likewise for IPv6; unchanged fields stay as they are.
     #[xdp]
     #[inline(always)]
     pub(crate) fn walk6(ctx: XdpContext) -> u32 {

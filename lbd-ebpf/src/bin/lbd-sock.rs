@@ -1,6 +1,6 @@
 //! The backend's half of every session, from the kernel that has it.
 //!
-//! A director sees what a client sends, and anybody can send that. This program runs where the box's TCP
+//! A director sees what a client sends, and anyone can forge that. This program runs where the box's TCP
 //! changes a socket's state, at a session's beginning and end and never for a frame, and tells the
 //! daemon of sessions on the served ports. What else was weighed:
 //!

@@ -30,7 +30,7 @@ impl Frame for [u8] {
 #[must_use]
 pub const fn u16_at<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
     assert!(at + 2 <= N);
-    // SAFETY: the two bytes are inside the array, and an unaligned read needs no more.
+    // SAFETY: the two bytes are inside the array, and an unaligned read needs nothing else.
     unsafe { bytes.as_ptr().add(at).cast::<u16>().read_unaligned() }
 }
 
@@ -39,7 +39,7 @@ pub const fn u16_at<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
 #[must_use]
 pub const fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
     assert!(at + 4 <= N);
-    // SAFETY: the four bytes are inside the array, and an unaligned read needs no more.
+    // SAFETY: the four bytes are inside the array, and an unaligned read needs nothing else.
     unsafe { bytes.as_ptr().add(at).cast::<u32>().read_unaligned() }
 }
 
@@ -59,7 +59,7 @@ pub const fn words_at<const N: usize>(bytes: &[u8; N], at: usize) -> [u32; 4] {
 #[inline(always)]
 pub const fn put_u16<const N: usize>(bytes: &mut [u8; N], at: usize, value: u16) {
     assert!(at + 2 <= N);
-    // SAFETY: the two bytes are inside the array, and an unaligned write needs no more.
+    // SAFETY: the two bytes are inside the array, and an unaligned write needs nothing else.
     unsafe {
         bytes
             .as_mut_ptr()
@@ -73,7 +73,7 @@ pub const fn put_u16<const N: usize>(bytes: &mut [u8; N], at: usize, value: u16)
 #[inline(always)]
 pub const fn put_u32<const N: usize>(bytes: &mut [u8; N], at: usize, value: u32) {
     assert!(at + 4 <= N);
-    // SAFETY: the four bytes are inside the array, and an unaligned write needs no more.
+    // SAFETY: the four bytes are inside the array, and an unaligned write needs nothing else.
     unsafe {
         bytes
             .as_mut_ptr()

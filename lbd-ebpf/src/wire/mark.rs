@@ -1,7 +1,7 @@
 //! The mark of a frame that was handed on for the last time.
 //!
 //! A reserved bit of the TCP header (RFC 9293, section 3.1), with the checksum changed accordingly:
-//! it stays with the segment by whatever way it goes, through a tunnel and another box's steering
+//! it stays with the segment on every path, through a tunnel and another box's steering
 //! too, and wants no second source MAC, for which a switch that allows one MAC a port would shut the
 //! port. Receivers ignore the bit, and a box that runs lbd takes it off again, so that the mail
 //! server's stack sees what the client has sent. A client that sets the bit itself has no second

@@ -81,7 +81,7 @@ pub fn link<F: Frame + ?Sized>(frame: &F) -> Option<Link> {
 
 /// The sender's MAC, as [`lbd_common::node::mac_to_u64`] has it.
 ///
-/// Not a part of [`Link`], because frames for nobody here, which are nearly all, need no sender.
+/// Not a part of [`Link`], because frames for other hosts, nearly all of them, need no sender.
 #[inline(always)]
 pub fn sender<F: Frame + ?Sized>(frame: &F) -> Option<u64> {
     let head: &[u8; 14] = frame.window(0)?;

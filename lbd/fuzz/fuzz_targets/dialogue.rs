@@ -1,5 +1,5 @@
 //! Any answers in an SMTP health check, in pieces of any length. The first byte chooses what is asked.
-//! It ends with a verdict, whatever the server says, and never with a command of two lines.
+//! It ends with a verdict for any server, and never with a command of two lines.
 #![no_main]
 use lbd::smtp::{Action, Dialogue, Envelope, Settings, Tls};
 use libfuzzer_sys::fuzz_target;

@@ -26,7 +26,7 @@ pub async fn serve_agent_check(listener: TcpListener, agent: Agent, queue_half: 
             let report = tokio::time::timeout(PATIENCE, agent.report());
             let Ok(report) = report.await else {
                 // HAProxy takes no answer for no news, as its health check judges by itself.
-                tracing::debug!("agent-check for {peer}: the measurement hangs");
+                tracing::debug!("agent-check for {peer}: the measurement did not finish");
                 return;
             };
             let sample = report.map_or_else(broken, |report| report.sample);

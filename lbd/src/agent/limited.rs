@@ -37,7 +37,7 @@ impl Limited {
                     // The agent knows no cluster: only the box itself is no stranger.
                     let is_known = peer.ip().to_canonical().is_loopback();
                     let Some(permit) = self.limit.enter(peer.ip(), is_known) else {
-                        tracing::debug!("no place is left for {}", peer.ip());
+                        tracing::debug!("too many connections: refused {}", peer.ip());
                         continue;
                     };
                     let connection = Connection {

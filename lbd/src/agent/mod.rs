@@ -162,7 +162,7 @@ impl Agent {
             return Ok(report.clone());
         }
         let config = self.shared.config.load_full();
-        // The thread holds the lock until it is done, also when nobody waits for it any more.
+        // The thread holds the lock until it is done, even when its caller has gone.
         let measuring = tokio::task::spawn_blocking(move || {
             let report = measure(&config);
             *last = Some((Instant::now(), report.clone()));
@@ -174,7 +174,7 @@ impl Agent {
 
 /// The measuring thread panicked or was cancelled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the measurement broke off")]
+#[error("the measurement was aborted")]
 pub struct MeasureError;
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl Tally {
     }
 }
 
-/// Looks at every socket whose own port is one of `ports`, whatever its own address (the VIP too).
+/// Looks at every socket whose own port is one of `ports`, on any local address (the VIP too).
 pub(super) fn tally(ports: &[u16]) -> io::Result<Tally> {
     let mut tally = Tally::default();
     let states = StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT | StateFlags::LISTEN;

@@ -68,7 +68,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// Whether the file is not what it should be, whatever the box does.
+    /// Whether the file itself is damaged, rather than the disk or the box failing.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         let Self::Sqlite { source, .. } = self else {
@@ -138,7 +138,7 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Opens the file for reading, beside a daemon that writes it or without one.
+    /// Opens the file for reading, with or without a daemon that writes it.
     pub fn open_read_only(path: &Path) -> Result<Self, ArchiveError> {
         match fs::metadata(path) {
             Ok(_) => {}
@@ -219,7 +219,7 @@ impl Archive {
     }
 }
 
-/// An empty file that only its owner reads: who sends mail here is nobody else's business.
+/// An empty file that only its owner reads: who sends mail here is private.
 fn create(path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;

@@ -21,7 +21,7 @@ impl Archive {
                     known => known,
                 },
             };
-            // One state of the file for all tables, whatever is written meanwhile.
+            // One snapshot of the file for all tables, despite concurrent writes.
             let transaction = connection.unchecked_transaction()?;
             rows(&transaction, minutes, node)
         })
@@ -30,7 +30,7 @@ impl Archive {
     /// Every row of these minutes of all nodes, each kind in the order of minutes: for a report.
     pub fn kept(&self, minutes: &Range<u32>) -> std::result::Result<RowStore, ArchiveError> {
         self.ask(|connection| {
-            // One state of the file for all tables, whatever is written meanwhile.
+            // One snapshot of the file for all tables, despite concurrent writes.
             let transaction = connection.unchecked_transaction()?;
             kept(&transaction, minutes)
         })
@@ -245,7 +245,7 @@ fn denied(row: &rusqlite::Row<'_>, name: impl Fn(i64) -> String) -> Result<Denie
     Ok(Denied {
         minute: row.get(0)?,
         node: name(row.get(1)?),
-        // Written from an address, and nobody else writes here.
+        // Written from an address, with no other writer.
         source: source.parse().unwrap_or(IpAddr::from([0, 0, 0, 0])),
         refusal: Refusal::of(row.get(3)?).unwrap_or(Refusal::Listed),
         frames: uint(row, 4)?,

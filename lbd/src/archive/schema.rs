@@ -53,7 +53,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Reads the whole file once: one that was damaged while nobody looked is better known now.
+/// Reads the whole file once: damage from while lbd was down is better found now.
 pub(super) fn check(connection: &Connection) -> Result<()> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" {

@@ -371,7 +371,7 @@ fn a_file_outlives_kill_9_in_a_loop() {
             said.any(|line| line.starts_with("wrote ")),
             "it never writes"
         );
-        // It is not to wait for somebody who listens.
+        // It must not wait for a reader.
         let listener = std::thread::spawn(move || said.count());
         std::thread::sleep(Duration::from_micros(round * 2711 % 20_000));
         child.kill().unwrap();

@@ -1,7 +1,7 @@
 //! How much a peer may say, so that one that is broken, or in wrong hands, does not take this node's
 //! time and table.
 //!
-//! The limit is far above what an lbd has to say. It counts datagrams, whatever is in them:
+//! The limit is far above what an lbd has to send. It counts datagrams of any content:
 //! - 25,000 sessions a second, the stream at its limit, are 61 bytes each (`sync_stream`): 1,100 full
 //!   datagrams a second, or 2,000 as they gather for a millisecond each; with IPv6 2,900. History beside
 //!   it is 2,000 a second at most. [`A_SECOND`] is more than all of that.

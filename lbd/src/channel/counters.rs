@@ -8,7 +8,7 @@ counters! {
     Counters:
     /// Datagrams sent to peers. Expected.
     datagrams_sent,
-    /// Datagrams that the kernel did not take. Worry when it grows: no route to a peer.
+    /// Datagrams that the kernel did not accept. Worry when it grows: no route to a peer.
     send_failed,
     /// Bytes of the datagrams sent, without UDP and IP headers. Expected.
     bytes_sent,
@@ -20,7 +20,7 @@ counters! {
     history_overrun,
     /// Datagrams of peers that were accepted. Expected.
     datagrams_accepted,
-    /// Datagrams too short, too long, or of a form that does not exist. Worry: something else sends to this port.
+    /// Datagrams that are too short, too long or malformed. Worry: something else sends to this port.
     refused_malformed,
     /// Datagrams of another version of the protocol. Expected during an upgrade: flows are not synchronised until it is complete.
     refused_version,
@@ -28,27 +28,27 @@ counters! {
     refused_unknown_key,
     /// Datagrams with a wrong signature. Worry: forged, or `secret_file` differs.
     refused_forged,
-    /// Signed datagrams of a node that the configuration does not have. Worry: the configurations differ.
+    /// Signed datagrams from a node that is not in the configuration. Worry: the configurations differ.
     refused_stranger,
-    /// Signed datagrams that were heard before, or are older than the window. Worry when it grows: somebody replays them.
+    /// Signed datagrams that were heard before or are older than the window. Worry when it grows: a host replays them.
     refused_replayed,
-    /// Signed datagrams not meant for this start of this daemon. Expected for a moment after a start.
+    /// Signed datagrams not meant for this run of this daemon. Expected for a moment after a start.
     refused_other_epoch,
-    /// Signed datagrams of a peer beyond what a peer may send; what they said is asked for again later. Worry: that peer is broken, or in wrong hands; the log names it.
+    /// Signed datagrams above the rate limit for a peer; their content is requested again later. Worry: that peer is broken or compromised; the log names it.
     refused_flood,
     /// Times that the kernel was told, by somebody else's ARP or ND, that a peer has a MAC which that peer does not tell; not used, and put right. Worry: a host on the segment speaks in that peer's name, or a peer is behind proxy ARP; the log names both.
     neighbours_refused,
     /// Datagrams of peers that never came and could not be told again; the peer's table was asked for. Worry when it grows: more comes than this node or the network takes.
     lost,
-    /// Datagrams of peers that were lost, and what they said was told again. Expected in small numbers; worry when it grows: the network loses datagrams.
+    /// Datagrams of peers that were lost and retransmitted. Expected in small numbers; worry when it grows: the network loses datagrams.
     repaired,
-    /// Datagrams that a peer had missed and that were told it again. Expected in small numbers; worry when it grows: the network loses datagrams.
+    /// Datagrams that a peer had missed and that were retransmitted to it. Expected in small numbers; worry when it grows: the network loses datagrams.
     repeated,
-    /// Times that the program had events of flows for which its buffer had no room; every peer was made to ask for the table. Worry: flows come faster than this node can tell them.
+    /// Times that the XDP program lost flow events because its ring buffer was full; every peer was made to resync. Worry: flows come faster than this node can report them.
     events_overrun,
-    /// Times that the full table was asked for, one for each peer and try. Expected after a start, a peer's start or a loss.
+    /// Requests for a full table, one for each peer and attempt. Expected after a start, a peer's start or a loss.
     tables_asked,
-    /// Full tables that came without a gap. Expected.
+    /// Full tables received without a gap. Expected.
     tables_received,
     /// Full tables sent to peers. Expected after a peer's start.
     tables_sent,
@@ -56,29 +56,29 @@ counters! {
     flows_inserted,
     /// Flows of peers that this node's table had already. Expected.
     flows_known,
-    /// Flows of peers that took the place of what the table had of the same client. Expected: clients use a port again.
+    /// Flows of peers that replaced this table's flow of the same client. Expected: clients reuse ports.
     flows_replaced,
-    /// Flows of peers that differ from one that this node has heard later itself, which stays. Expected after a failover; worry when it grows: two masters at once.
+    /// Flows of peers that differ from a flow that this node itself has heard more recently, which stays. Expected after a failover; worry when it grows: two masters at once.
     flows_in_conflict,
-    /// Flows of peers for which the table had no room. Worry: raise `node.flows`.
+    /// Flows of peers that did not fit in the table. Worry: raise `node.flows`.
     flows_no_room,
     /// Flows of peers for a virtual address or backend that this node does not know. Worry: the configurations differ.
     flows_unknown_target,
     /// Flows that ended at a peer, and so ended here. Expected.
     flows_closed,
-    /// Ends of flows that this node does not have, or has with another backend. Expected in small numbers.
+    /// Ends of flows that this node does not have or has with another backend. Expected in small numbers.
     flows_close_unknown,
     /// Flows whose backend's own kernel says that the session is open, once for each time it says so. Expected.
     sessions_confirmed,
     /// Flows that ended because their backend's own kernel has ended the session, or does not have it. Expected.
     sessions_ended,
-    /// Words of a backend's kernel on sessions that no flow here is of: health checks, connections past the VIP, ends of flows that are gone. Expected.
+    /// Reports of a backend's kernel on sessions without a flow here: health checks, connections that bypass the VIP, ends of flows that are gone. Expected.
     sessions_unknown,
-    /// Words of a backend's kernel on sessions whose client is with another backend by now, which stay there. Expected in small numbers: clients use a port again.
+    /// Reports of a backend's kernel on sessions whose client is now with another backend and stays there. Expected in small numbers: clients reuse ports.
     sessions_elsewhere,
-    /// Words on a session by a node that is not its backend: ignored. Worry: two boxes have one address, or a peer is in wrong hands.
+    /// Reports on a session by a node that is not its backend: ignored. Worry: two boxes have the same address, or a peer is compromised.
     sessions_not_its_own,
-    /// Sessions that this box's own kernel has begun, is looked at to have, or has ended, as told to peers. Expected.
+    /// Sessions that this box's own kernel has begun, holds or has ended, as reported to peers. Expected.
     sessions_told,
 }
 

@@ -174,10 +174,10 @@ pub struct Datagram {
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum Refused {
     /// Not of this protocol, or damaged.
-    #[error("not a datagram of the cluster channel: {0}")]
+    #[error("not a cluster channel datagram: {0}")]
     Malformed(&'static str),
     /// Of another version of lbd.
-    #[error("version {found} of the cluster channel, this lbd speaks {VERSION}")]
+    #[error("cluster channel version {found}; this lbd speaks {VERSION}")]
     Version {
         /// As received.
         found: u8,
@@ -191,17 +191,17 @@ pub enum Refused {
     /// The signature is wrong.
     #[error("the HMAC is wrong: forged, or the keys differ")]
     Forged,
-    /// Signed rightly, by nobody that the configuration names.
-    #[error("from a node that the configuration does not have")]
+    /// Signed correctly, by a node that is not in the configuration.
+    #[error("from a node that is not in the configuration")]
     Stranger,
     /// Heard before, or too old to tell.
     #[error("replayed, or delayed beyond the window")]
     Replayed,
     /// For another start of this daemon.
-    #[error("not meant for this start of this daemon")]
+    #[error("not meant for this run of this daemon")]
     OtherEpoch,
     /// More than a peer may send.
-    #[error("its sender sends more than a peer may")]
+    #[error("its sender exceeds the rate limit for a peer")]
     Flood,
 }
 
@@ -313,7 +313,7 @@ impl Datagram {
         }
         let (message, signature) = bytes.split_at(bytes.len() - SIGNATURE_BYTES);
         keys.verify(message[3], message, signature)?;
-        parse_message(message).ok_or(Refused::Malformed("its fields do not exist"))
+        parse_message(message).ok_or(Refused::Malformed("it has invalid fields"))
     }
 }
 

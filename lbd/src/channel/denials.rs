@@ -24,7 +24,7 @@ pub enum Verdict {
 pub struct DenialRecord {
     /// The sources.
     pub network: Network,
-    /// Grows with every word on the network, on whatever node it is given.
+    /// Grows with every word on the network, on any node.
     pub version: u64,
     /// The word.
     pub verdict: Verdict,

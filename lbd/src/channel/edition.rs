@@ -31,7 +31,7 @@ impl Edition {
         match self.number.cmp(&own.number) {
             std::cmp::Ordering::Less => Beside::Behind,
             std::cmp::Ordering::Greater => Beside::Ahead,
-            // Version 0 is each node's own file at its first start, which nobody has made alike.
+            // Version 0 is each node's own file at its first start, which no push has made equal.
             std::cmp::Ordering::Equal if own.number == 0 || self.digest == own.digest => {
                 Beside::Same
             }

@@ -259,7 +259,7 @@ impl Link {
             Table::Coming { .. } if first && !again => (fresh, true),
             Table::Coming { .. } => (self.table, false),
             Table::Wanted => (fresh, true),
-            // The peer tells it though nobody asked.
+            // The peer sends it unrequested.
             Table::Complete => return false,
         };
         if let Table::Coming {
@@ -336,7 +336,7 @@ impl Link {
         0
     }
 
-    /// What is to be asked for, when it is time. To be called again and again.
+    /// What to request, when it is time. Call it repeatedly.
     pub(super) fn ask_if_due(&mut self, now_ns: u64) -> Option<Vec<Missing>> {
         let (_, window) = self.heard.as_ref()?;
         let looked = std::mem::replace(&mut self.asking.latest, window.latest());
@@ -357,7 +357,7 @@ impl Link {
         Some(missing)
     }
 
-    /// Whether the whole table is to be asked for. Once some of it came, what is missing of it is asked
+    /// Whether to request the whole table. Once some of it came, what is missing of it is asked
     /// for instead.
     pub(super) fn wants_table(&self) -> bool {
         self.heard.is_some() && self.table == Table::Wanted
@@ -374,7 +374,7 @@ impl Link {
         self.next_sequence
     }
 
-    /// Leaves a gap that nobody can close: the peer will ask for the table.
+    /// Leaves a gap that cannot be closed: the peer will ask for the table.
     pub(super) fn skip_sequence(&mut self) -> u64 {
         let sequence = self.next_sequence;
         self.next_sequence = sequence.wrapping_add(1);

@@ -22,7 +22,7 @@ use crate::history::Message;
 
 /// Between two hellos to a peer: a second of silence is a sign that its box may be dead.
 const HELLO_NS: u64 = 300_000_000;
-/// Between two answers to a peer that does not know our epoch, so that nobody makes us talk.
+/// Between two answers to a peer that does not know our epoch, so that a forger cannot make us flood it.
 const ANSWER_NS: u64 = 100_000_000;
 /// The same to one that asks us to show that we are no recording.
 const PROVE_NS: u64 = 10_000_000;
@@ -38,7 +38,7 @@ const TABLES_NS: u64 = 10_000_000_000;
 /// Missing datagrams that one hello may ask for, so that one word does not make us talk for long.
 const MOST_AGAIN: usize = 4096;
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Output {
     /// Send this datagram.
@@ -431,7 +431,7 @@ impl Channel {
     /// Refuses what a peer sends beyond its limit before it costs an HMAC and before its number counts
     /// as heard, so that it is asked for again. Returns whether it claims to be part of a table.
     ///
-    /// The claims are not verified here, and nobody without a key gains by false ones: only a verified
+    /// The claims are not verified here, and false ones gain nothing without a key: only a verified
     /// datagram that was not heard before counts against the limit, neither a forged one nor a recording.
     /// So while a peer sends what it may, nothing in its name is refused here. Above the limit this refuses
     /// what it would refuse after the HMAC, by the same fields, and also what is forged.

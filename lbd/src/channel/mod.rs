@@ -11,7 +11,7 @@
 //!   a missing datagram was about. What a director sees of a session is its client's half. Each box
 //!   adds its own half, of which it alone may speak: sessions that its kernel has begun
 //!   ([`Change::Confirmed`]), has ([`Change::Held`]) and has ended ([`Change::Ended`]). A full table ends with all that the sender's kernel has, so what
-//!   it does not list has ended, also where its end was told to nobody ([`Output::Listed`]).
+//!   it does not list has ended, even where its end was never reported ([`Output::Listed`]).
 //! - *weights*: what the master decided; its backups write them into their own maps.
 //! - *orders*: operators' drains and weights; every node keeps them.
 //! - *history*: rows of [`crate::history`], and questions for those that a node lacks.
@@ -28,7 +28,7 @@
 //! # Nodes of different versions
 //! A datagram of another version is refused before its signature is looked at, counted, and said in the
 //! log; so nodes of different versions do not synchronise flows, and a cluster is upgraded box by box
-//! within minutes. Until then a box of the other version is to this one a backend that tells of no
+//! within minutes. Until then a box of the other version is to this one a backend that reports no
 //! session, as is one whose kernel cannot tell (its hello says which): what is known of its sessions is
 //! their clients' half, with the shorter lives that go with it.
 //!

@@ -25,7 +25,7 @@ pub enum Word {
 pub struct OrderRecord {
     /// The backend's name.
     pub backend: String,
-    /// Grows with every order for the backend, on whatever node it is given.
+    /// Grows with every order for the backend, on any node.
     pub version: u64,
     /// The order.
     pub word: Word,

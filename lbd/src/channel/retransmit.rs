@@ -46,7 +46,7 @@ pub enum Content {
     Table(Part, Place),
 }
 
-/// What there is to tell again of a datagram.
+/// What to retransmit of a datagram.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Again {
     /// Nobody knows any more.

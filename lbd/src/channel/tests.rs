@@ -400,7 +400,7 @@ impl Node {
     }
 }
 
-/// Delivers what the nodes send until nobody has anything to say. `is_lost` by the count of
+/// Delivers what the nodes send until none has anything to send. `is_lost` by the count of
 /// datagrams. Returns all datagrams.
 fn talk(
     nodes: &mut [Node; 2],

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// table.
 const MOST_RUNS: usize = 4096;
 
-/// What a sequence number is to a window.
+/// How a sequence number relates to a window.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Seen {
     /// Not heard before.
@@ -54,7 +54,7 @@ impl Window {
         }
     }
 
-    /// A missing number is missing no more; false when it was not.
+    /// A missing number has arrived; false when it was not missing.
     pub fn settle(&mut self, sequence: u64) -> bool {
         let run = self.runs.range(..=sequence).next_back();
         let Some((first, last)) = run.map(|(first, last)| (*first, *last)) else {

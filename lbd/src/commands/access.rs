@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Arguments of `lbd access`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Whether this source may open sessions, and what says so.
+    /// Whether this source may open sessions, and which entry decides.
     address: Option<IpAddr>,
     /// Print JSON.
     #[arg(long)]
@@ -188,7 +188,9 @@ fn listed(file: &Path) -> anyhow::Result<Vec<String>> {
 fn seconds(text: &str) -> anyhow::Result<u64> {
     match duration::parse(text) {
         Some(time) if time >= Duration::from_secs(1) => Ok(time.as_secs()),
-        _ => bail!("--for {text}: write a time of a second at least, as 90s, 30m, 1h or 7d"),
+        _ => {
+            bail!("--for {text}: give a duration of at least a second, such as 90s, 30m, 1h or 7d")
+        }
     }
 }
 
@@ -218,7 +220,7 @@ fn render(access: &AccessStatus, paint: Paint) -> String {
         let _ = writeln!(text, "{what:<8}{said}");
     };
     let list = |count: usize, file: &Option<String>| match file {
-        Some(file) => format!("{count} networks, those in {file} included"),
+        Some(file) => format!("{count} networks, including those in {file}"),
         None => format!("{count} networks"),
     };
     line("allow", list(access.allowed, &access.allow_file));
@@ -260,7 +262,7 @@ fn judged(source: &SourceStatus, paint: Paint) -> String {
     let sentence = match (source.admitted, source.denied_by.is_empty()) {
         (true, true) => format!("{address} may open sessions: no list denies it"),
         (true, false) => format!(
-            "{address} may open sessions: {} of access.allow outranks the denial by {}",
+            "{address} may open sessions: {} in access.allow overrides the denial by {}",
             source.allowed_by.join(", "),
             source.denied_by.join(", ")
         ),
@@ -295,7 +297,7 @@ mod tests {
             ..AccessStatus::default()
         };
         let text = render(&access, Paint::PLAIN);
-        assert!(text.contains("deny    100000 networks, those in /etc/lbd/deny included"));
+        assert!(text.contains("deny    100000 networks, including those in /etc/lbd/deny"));
         assert!(text.contains("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128"));
         assert!(text.contains("1970-01-01 00:00:00") && text.contains("1 h"));
         assert!(
@@ -317,7 +319,7 @@ mod tests {
         };
         for (access, said) in [
             (source(true, &[], &[]), "no list denies it"),
-            (source(true, &["a"], &["b"]), "a of access.allow outranks"),
+            (source(true, &["a"], &["b"]), "a in access.allow overrides"),
             (source(false, &[], &["b", "c"]), "is denied by b, c"),
         ] {
             let text = render(&access, Paint::PLAIN);

@@ -15,7 +15,7 @@ use crate::agent::{
 use crate::config::{Config, DEFAULT_PATH};
 use crate::stats::own_json;
 
-/// Count this box's queue and sessions, and answer whoever asks.
+/// Count this box's queue and sessions and serve the figures.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Where to serve /stats, /stats/agent-check and /metrics
@@ -40,7 +40,7 @@ pub struct Args {
     /// A VIP that this box must be able to serve [default: the cluster's, but for NAT]
     #[arg(long, value_name = "ADDR")]
     vip: Vec<IpAddr>,
-    /// Print the figures once, and end
+    /// Print the figures once and exit
     #[arg(long)]
     once: bool,
 }
@@ -125,7 +125,7 @@ async fn serve(settings: AgentConfig, args: &Args) -> anyhow::Result<()> {
         tokio::spawn(serve_agent_check(line, agent.clone(), args.queue_half));
     }
     tokio::select! {
-        result = agent::serve(http, router(agent)) => result.context("the listener broke"),
+        result = agent::serve(http, router(agent)) => result.context("the listener failed"),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }

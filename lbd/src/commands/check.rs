@@ -4,7 +4,7 @@ use std::path::Path;
 /// Flags of `lbd check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only the file, not whether this box has what it names.
+    /// Check only the file, not whether this box has what it names.
     #[arg(long)]
     file_only: bool,
     /// Print the configuration as it is understood, with every default.

@@ -42,7 +42,7 @@ pub(super) fn request_within<T: DeserializeOwned>(
             })?
     })?;
     serde_json::from_slice(&answer)
-        .context("the daemon's answer was not understood; is it of another version?")
+        .context("the daemon's answer was not understood; does it run another version?")
 }
 
 /// The process that listens on `socket`.
@@ -62,7 +62,7 @@ pub(super) fn daemon_pid(socket: &Path) -> anyhow::Result<libc::pid_t> {
 async fn connect(socket: &Path) -> anyhow::Result<UnixStream> {
     UnixStream::connect(socket).await.with_context(|| {
         format!(
-            "no daemon answers at {}; start it with `lbd run`, or name its file with --config",
+            "no daemon answers at {}; start it with `lbd run`, or name its configuration with --config",
             socket.display()
         )
     })
@@ -105,7 +105,7 @@ async fn exchange(
     let bytes = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
         .collect()
         .await
-        .map_err(|error| anyhow!("the daemon's answer broke off: {error}"))?
+        .map_err(|error| anyhow!("the daemon's answer was cut short: {error}"))?
         .to_bytes();
     if !status.is_success() {
         bail!("{}", String::from_utf8_lossy(&bytes).trim_end());

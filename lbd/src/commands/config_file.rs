@@ -22,7 +22,7 @@ impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
         let s = if count == 1 { "" } else { "s" };
-        write!(f, "the configuration has {count} mistake{s}")?;
+        write!(f, "the configuration has {count} error{s}")?;
         self.0
             .iter()
             .try_for_each(|mistake| write!(f, "\n{mistake}"))
@@ -43,7 +43,7 @@ pub(super) fn parse(path: &Path) -> anyhow::Result<Config> {
     Ok(Config::parse(&text, &path.display().to_string()).map_err(InvalidConfig)?)
 }
 
-/// Where the daemon answers. A daemon that runs is to be asked also while its file is being edited: of
+/// Where the daemon answers. A running daemon must be reachable even while its file is being edited: of
 /// a file with mistakes only `node.control` counts, else the usual place.
 pub(super) fn control_socket(path: &Path) -> anyhow::Result<PathBuf> {
     let text = fs::read_to_string(path)
@@ -53,7 +53,7 @@ pub(super) fn control_socket(path: &Path) -> anyhow::Result<PathBuf> {
     }
     let socket = written_control(&text).unwrap_or_else(|| PathBuf::from(DEFAULT_CONTROL));
     eprintln!(
-        "lbd: {} has mistakes, which `lbd check` names; the daemon at {} is asked all the same",
+        "lbd: {} has errors, which `lbd check` lists; asking the daemon at {} anyway",
         path.display(),
         socket.display()
     );

@@ -28,13 +28,13 @@ const RESET_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Args {
     /// The backend, by its name in the configuration.
     node: String,
-    /// Stay until no session is left, and count them down
+    /// Wait until no session is left, and count them down
     #[arg(long)]
     wait: bool,
-    /// How long the open sessions may go on: 30s, 10m, 1h30m
+    /// How long the open sessions may continue: 30s, 10m, 1h30m
     #[arg(long, value_name = "D", value_parser = timeout)]
     timeout: Option<Duration>,
-    /// What becomes of the sessions that are open at the end of --timeout
+    /// What happens to sessions that are still open when --timeout ends
     #[arg(long, value_enum, default_value_t = Then::Keep, requires = "timeout")]
     then: Then,
 }
@@ -43,7 +43,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
     parse(text)
         .filter(|timeout| timeout.as_secs() > 0)
         .ok_or_else(|| {
-            format!("{text:?} is no length of time of a second or more, like 30s or 1h30m")
+            format!("{text:?} is not a duration of a second or more, such as 30s or 1h30m")
         })
 }
 
@@ -90,7 +90,7 @@ fn wait(config: &Path, args: &Args) -> anyhow::Result<()> {
             .ok_or_else(|| anyhow!("{} was removed from the configuration", args.node))?;
         if backend.operator.as_deref() != Some("drain") {
             bail!(
-                "{} is drained no more: somebody has ordered otherwise",
+                "{} is no longer drained: another operator changed that",
                 args.node
             );
         }
@@ -114,7 +114,7 @@ fn wait(config: &Path, args: &Args) -> anyhow::Result<()> {
         }
         if is_over {
             let sessions = backend.sessions;
-            bail!("{sessions} sessions are still open, and stay until they end by themselves");
+            bail!("{sessions} sessions are still open and stay until they end");
         }
         thread::sleep(LOOK);
     }

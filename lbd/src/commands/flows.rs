@@ -12,19 +12,19 @@ use crate::daemon::operator::flow_query::{FlowList, FlowQuery, FlowState, MOST};
 /// Flags of `lbd flows`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only those steered to this backend.
+    /// Only sessions steered to this backend.
     #[arg(long, value_name = "NODE")]
     backend: Option<String>,
-    /// Only those of this address or network.
+    /// Only sessions from this address or network.
     #[arg(long, value_name = "ADDR")]
     source: Option<String>,
-    /// Only those in this state.
+    /// Only sessions in this state.
     #[arg(long, value_enum)]
     state: Option<FlowState>,
     /// List the sources with the most flows instead.
     #[arg(long)]
     by_source: bool,
-    /// List so many at most; all are counted.
+    /// List at most this many; all are counted.
     #[arg(long, value_name = "N", default_value_t = 20,
         value_parser = clap::value_parser!(u16).range(0..=MOST as i64))]
     limit: u16,

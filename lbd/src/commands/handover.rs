@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Arguments of `lbd handover`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only while systemd restarts this unit: for its `ExecStop`, which systemd runs for a stop as well
+    /// Do it only while systemd restarts this unit: for its `ExecStop`, which systemd also runs for a stop
     #[arg(long, value_name = "UNIT")]
     if_restarting: Option<String>,
 }
@@ -35,7 +35,7 @@ pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
     // SAFETY: kill takes plain numbers; the kernel said that this process holds the socket.
     if unsafe { libc::kill(daemon, libc::SIGUSR2) } != 0 {
         let error = io::Error::last_os_error();
-        return Err(error).context(format!("the daemon, process {daemon}, was not told"));
+        return Err(error).context(format!("cannot signal the daemon, process {daemon}"));
     }
     let deadline = Instant::now() + PATIENCE;
     while UnixStream::connect(&socket).is_ok() {

@@ -28,12 +28,12 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use config_file::InvalidConfig;
 
-/// Something that was asked for could not be done.
+/// The command failed.
 const FAILED: u8 = 1;
-/// The configuration file has mistakes; each was printed.
+/// The configuration file has errors; each was printed.
 const INVALID_CONFIG: u8 = 3;
 
-/// A load balancer for SMTP: steers sessions in XDP, by live load and by the queues.
+/// A load balancer for SMTP: steers sessions in XDP, by live load and mail queues.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 80)]
 pub struct Cli {
@@ -53,39 +53,39 @@ pub struct Cli {
 enum Command {
     /// Run the daemon: load the XDP program, elect a master, steer sessions.
     Run,
-    /// Check the configuration, one line per mistake, and change nothing.
+    /// Check the configuration, one line per error, and change nothing.
     Check(check::Args),
-    /// Answer balancers elsewhere with this box's queue and sessions; read-only.
+    /// Serve this box's queue and session figures to balancers elsewhere; read-only.
     Agent(agent::Args),
-    /// What this node does right now: role, backends, sessions, weights and why.
+    /// Show what this node does right now: role, backends, sessions, weights and why.
     Status(status::Args),
-    /// The state as it changes, full screen; drains and undrains by a key.
+    /// Show the state live, full screen; one key drains or undrains.
     Top(top::Args),
-    /// Why each backend has the weight it has, with the figures behind it.
+    /// Explain each backend's weight, with the figures behind it.
     Explain(explain::Args),
     /// Give a backend no new sessions; the open ones stay.
     Drain(drain::Args),
-    /// Take back a drain or an operator's weight.
+    /// Undo a drain or a weight override.
     Undrain(drain::Undrain),
-    /// Set a backend's weight by hand, above what the policy says.
+    /// Override a backend's weight; the policy's weight is ignored until `lbd undrain`.
     Weight(drain::SetWeight),
-    /// Which sessions are in the flow table.
+    /// List the sessions in the flow table.
     Flows(flows::Args),
-    /// Who may open sessions: the lists, the rate, and the denials by hand.
+    /// Show who may open sessions: the lists, the rate limit, and the denials by hand.
     Access(access::Args),
-    /// Take no session of an address or a network, at once; the open ones end.
+    /// Deny an address or a network at once; its open sessions end.
     Deny(access::Deny),
-    /// Take back a denial.
+    /// Undo a denial.
     Undeny(access::Undeny),
-    /// What happened on a day: sessions, balance, shut-offs, failovers, denied sources.
+    /// Report on a day: sessions, balance, shut-offs, failovers, denied sources.
     Report(report::Args),
-    /// Hand the cluster part of the configuration, and its lists, to every node; or go back.
+    /// Push the cluster part of the configuration, and its lists, to every node; or roll back.
     Push(push::Args),
-    /// Simulate a cluster's mail under each rule, by the very code that runs here.
+    /// Simulate a cluster's mail under each policy, with the code that runs here.
     Simulate(simulate::Args),
-    /// End the daemon and leave all it does in place, for the daemon that follows on this box.
+    /// Stop the daemon and leave everything in place for the next daemon on this box.
     Handover(handover::Args),
-    /// Detach XDP, unpin the maps, remove the VIP: leave the box as lbd found it.
+    /// Detach XDP, unpin the maps and remove the VIP: leave the box as lbd found it.
     Cleanup,
     /// Print the completions for a shell.
     Completions(shell::Completions),
@@ -143,7 +143,7 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// `lbd flows | head -1`: what is printed after the reader has gone is of no use to anybody. Only the
+/// `lbd flows | head -1`: what is printed after the reader has gone is useless. Only the
 /// standard output counts; a broken connection stays an error.
 fn end_quietly_when_nobody_reads() {
     let before = std::panic::take_hook();

@@ -35,7 +35,7 @@ fn back(text: &str) -> Result<Back, String> {
     if text == LAST {
         return Ok(Back::Last);
     }
-    let number = text.parse().map_err(|_| "give the number of a version")?;
+    let number = text.parse().map_err(|_| "give a version number")?;
     Ok(Back::To(number))
 }
 
@@ -48,23 +48,23 @@ pub(super) struct Args {
     /// Show what would change on each peer and whether it would take it; change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask; without a terminal nothing is asked anyway.
+    /// Do not ask. Without a terminal there is no question anyway.
     #[arg(long, short)]
     yes: bool,
-    /// Leave this peer out, which is behind then: one that is down, or runs no lbd. Can be repeated.
+    /// Leave this peer out, for one that is down or runs no lbd; it is behind afterwards. Can be repeated.
     #[arg(long, value_name = "PEER")]
     without: Vec<String>,
     /// Go back to the version before the last one, or to version N, on this node and all peers.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, value_parser = back)]
     #[arg(default_missing_value = LAST, conflicts_with = "from")]
     back: Option<Back>,
-    /// Take over what PEER was given last, for this node alone: where it was away. On any node.
+    /// Copy the last version pushed to PEER to this node only, after it was away. Works on any node.
     #[arg(long, value_name = "PEER", conflicts_with = "without")]
     from: Option<String>,
-    /// The versions that this node keeps, and what each peer has.
+    /// List the versions that this node keeps, and what each peer has.
     #[arg(long, conflicts_with_all = ["dry_run", "yes", "without", "back", "from"])]
     list: bool,
-    /// Print JSON; nothing is asked then.
+    /// Print JSON and do not ask.
     #[arg(long)]
     json: bool,
 }
@@ -154,7 +154,7 @@ fn judge(report: &PushReport) -> anyhow::Result<()> {
     }
     if report.pushed {
         bail!(
-            "version {} counts, but not everywhere yet: {}; `lbd push` again brings them up",
+            "version {} is in force, but not everywhere yet: {}; run `lbd push` again to update them",
             report.version.number,
             names(&bad)
         );
@@ -163,13 +163,13 @@ fn judge(report: &PushReport) -> anyhow::Result<()> {
         .iter()
         .all(|peer| peer.progress == Progress::Unreachable);
     let hint = if all_unreachable {
-        "; --without PEER leaves one out"
+        "; use --without PEER to leave one out"
     } else {
         ""
     };
     let tense = if report.trial { "would be" } else { "was" };
     Err(anyhow!(
-        "nothing {tense} changed anywhere, as not all accept: {}{hint}",
+        "nothing {tense} changed anywhere, because not every node accepts it: {}{hint}",
         names(&bad)
     ))
 }
@@ -232,14 +232,14 @@ fn outcome(report: &PushReport, paint: Paint) -> String {
     let mut text = String::new();
     for peer in &report.peers {
         let (tone, said) = match peer.progress {
-            Progress::Pushed => (Tone::Good, "has it and runs it"),
+            Progress::Pushed => (Tone::Good, "has it and is running it"),
             Progress::Accepted if report.trial => (Tone::Good, "would take it"),
-            Progress::Accepted => (Tone::Faint, "accepted, and dropped it"),
+            Progress::Accepted => (Tone::Faint, "accepted it, then dropped it"),
             Progress::LeftOut => (Tone::Warning, "left out: it is behind"),
-            Progress::Troubled => (Tone::Bad, "has it and does not run it"),
+            Progress::Troubled => (Tone::Bad, "has it but is not running it"),
             Progress::Refused => (Tone::Bad, "refuses"),
             Progress::Unreachable => (Tone::Bad, "cannot be reached"),
-            Progress::Behind => (Tone::Bad, "is behind, as far as is known"),
+            Progress::Behind => (Tone::Bad, "is behind, as far as this node knows"),
         };
         let _ = writeln!(
             text,
@@ -253,7 +253,7 @@ fn outcome(report: &PushReport, paint: Paint) -> String {
     if report.pushed {
         let _ = writeln!(
             text,
-            "version {} counts, {}",
+            "version {} is in force, {}",
             report.version.number,
             by(&report.version)
         );
@@ -331,7 +331,7 @@ fn render_list(report: &StandingReport, paint: Paint) -> String {
             .map_or("-".to_owned(), |it| it.number.to_string());
         let said = match (behind, edited, trouble) {
             (_, _, Some(trouble)) => trouble.lines().next().unwrap_or_default(),
-            (true, _, None) => "behind: `lbd push` brings it up",
+            (true, _, None) => "behind: run `lbd push` to update it",
             (false, true, None) => "edited there since",
             (false, false, None) => "",
         };
@@ -395,7 +395,7 @@ mod tests {
             text.starts_with("mx2: has version 1\n  /etc/lbd/deny: +1 -0\n    +203.0.113.7\n"),
             "{text}"
         );
-        assert!(text.ends_with("mx3: is behind, as far as is known\n    because\nversion 2 counts, by root on mx1\n"), "{text}");
+        assert!(text.ends_with("mx3: is behind, as far as this node knows\n    because\nversion 2 is in force, by root on mx1\n"), "{text}");
         assert!(render(&report, Paint::COLOURED).contains("\x1b[32m+203.0.113.7"));
         let error = judge(&report).unwrap_err().to_string();
         assert!(error.contains("not everywhere yet: mx3"), "{error}");
@@ -432,7 +432,7 @@ mod tests {
         };
         let text = render_list(&report, Paint::PLAIN);
         for expected in [
-            "behind: `lbd push`",
+            "behind: run `lbd push`",
             "no connection",
             "back to 1",
             "1970-01-01 00:16:40",

@@ -20,7 +20,7 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) fn run(path: &Path) -> anyhow::Result<()> {
-    // First of all: whatever else an unprivileged daemon stumbles over, a key file that it may not
+    // First of all: whatever else an unprivileged daemon lacks, a key file that it may not
     // read or a socket that it may not make, would only hide the cause.
     dataplane::check_privileges()?;
     log_to_stderr();

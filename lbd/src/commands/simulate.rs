@@ -14,34 +14,33 @@ use crate::simulate::{Options, Strategy, Trace, plot, postfix_log, render, run};
 /// Flags of `lbd simulate`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// A scenario, more than once for several; default: the seed's story and all that the policy
-    /// is judged by
+    /// A scenario; repeat for several. Default: the seed's story and all that the policy is judged by
     #[arg(long = "scenario", value_name = "NAME")]
     scenarios: Vec<String>,
     /// The scenarios that the policy's numbers were chosen with, instead
     #[arg(long, conflicts_with = "scenarios")]
     tuning: bool,
-    /// List the scenarios and end
+    /// List the scenarios and exit
     #[arg(long)]
     list: bool,
     /// Traffic from a CSV of `seconds,messages_per_second`, on ordinary boxes
     #[arg(long, value_name = "CSV", conflicts_with_all = ["scenarios", "tuning"])]
     trace: Option<PathBuf>,
-    /// Yesterday's sessions from a CSV of `start,duration,bytes,rejected`, on ordinary boxes
+    /// Recorded sessions from a CSV of `start,duration,bytes,rejected`, on ordinary boxes
     #[arg(long, value_name = "CSV", conflicts_with_all = ["scenarios", "tuning", "trace"])]
     sessions: Option<PathBuf>,
-    /// Yesterday's sessions from Postfix's log, on ordinary boxes; `-` is standard input
+    /// Recorded sessions from Postfix's log, on ordinary boxes; `-` is standard input
     #[arg(long, value_name = "LOG",
         conflicts_with_all = ["scenarios", "tuning", "trace", "sessions"])]
     postfix_log: Option<PathBuf>,
-    /// Write the sessions of `--postfix-log` as a CSV for `--sessions`, and end
+    /// Write the sessions of `--postfix-log` as a CSV for `--sessions`, and exit
     #[arg(long, value_name = "CSV", requires = "postfix_log")]
     write_sessions: Option<PathBuf>,
     /// Boxes for `--trace`, `--sessions` and `--postfix-log`
     #[arg(long, value_name = "N", default_value_t = 8,
         value_parser = clap::value_parser!(u16).range(1..=1000))]
     boxes: u16,
-    /// A balancer, more than once for several; default: all
+    /// A balancer; repeat for several. Default: all
     #[arg(long = "balancer", value_name = "NAME", value_enum)]
     strategies: Vec<Strategy>,
     /// How many seeds

@@ -134,11 +134,11 @@ fn channel(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result
         for (counter, what) in [
             (
                 "flows_no_room",
-                "flows of peers found no room: raise node.flows",
+                "flows of peers did not fit: raise node.flows",
             ),
             (
                 "refused_flood",
-                "datagrams refused, more than a peer may send: the log names it",
+                "datagrams refused, above the rate limit for a peer: the log names it",
             ),
         ] {
             let count = status.channel.counters.get(counter).copied();
@@ -208,7 +208,7 @@ fn backends(text: &mut String, backends: &[BackendStatus], paint: Paint) -> std:
         ));
         if backend.leaving_sessions > 0 {
             let count = backend.leaving_sessions;
-            let line = format!("{count} of its sessions are reached as before, until they end");
+            let line = format!("{count} of its sessions keep their old forwarding until they end");
             text.push_str(&wrapped(&line, 2));
         }
         let complaints = [
@@ -232,7 +232,7 @@ fn drain(drain: Option<DrainStatus>) -> String {
     let left = Shown(std::time::Duration::from_secs(left_s));
     match then {
         Then::Reset => format!(", which are reset in {left}"),
-        Then::Keep => format!(", {left} of its time left"),
+        Then::Keep => format!(", {left} left"),
     }
 }
 
@@ -266,22 +266,22 @@ mod tests {
             (
                 ConfigBeside::Behind,
                 "master",
-                "mx2 is behind at version 1: `lbd push` brings it up",
+                "mx2 is behind at version 1: run `lbd push` to update it",
             ),
             (
                 ConfigBeside::Behind,
                 "backup",
-                "behind at version 1: `lbd push` on the master brings it up",
+                "behind at version 1: run `lbd push` on the master to update it",
             ),
             (
                 ConfigBeside::Ahead,
                 "backup",
-                "mx2 is ahead at version 1: `lbd push --from mx2` here takes it",
+                "mx2 is ahead at version 1: run `lbd push --from mx2` here to update it",
             ),
             (
                 ConfigBeside::Other,
                 "master",
-                "mx2 is at another version 1: `lbd push` brings it up",
+                "mx2 is at another version 1: run `lbd push` to update it",
             ),
         ] {
             let peer = &mut status.channel.peers[0];

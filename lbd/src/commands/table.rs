@@ -1,4 +1,4 @@
-//! Text for a terminal: columns, lines of at most 80, and colour where there is somebody to see it.
+//! Text for a terminal: columns, lines of at most 80, and colour on a terminal.
 use std::io::IsTerminal as _;
 
 /// Nothing that lbd prints for people is wider.

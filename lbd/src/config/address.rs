@@ -79,10 +79,10 @@ pub enum PrefixError {
     #[error("it is no IPv4 or IPv6 address")]
     Address,
     /// The part after the slash.
-    #[error("the prefix length is no number from 0 to {0}")]
+    #[error("the prefix length is not a number from 0 to {0}")]
     Length(u8),
     /// Of a network.
-    #[error("it has bits beyond its prefix; {0} is meant, or one address without a slash")]
+    #[error("it has bits set beyond its prefix; write {0}, or one address without a slash")]
     Beyond(Network),
 }
 

@@ -91,7 +91,7 @@ impl Checker<'_> {
             self.complain(
                 "node.name",
                 format!(
-                    "no backend is named {:?}, so this box has nothing to serve as an active one",
+                    "no backend is named {:?}, so this box cannot serve as the active one",
                     self.node.name
                 ),
                 "name the backend that is this box, or use `mode: active-active`",
@@ -202,7 +202,7 @@ impl Checker<'_> {
             self.complain(
                 "cluster.directors",
                 format!("{director} is {problem}"),
-                "give the addresses in node.channel of the nodes that are no backends",
+                "give the addresses in node.channel of the nodes that are not backends",
             );
         }
         if let Some(peer) = peers.iter().find(|peer| self.is_vip(**peer)) {
@@ -257,7 +257,7 @@ impl Checker<'_> {
             if given && health.check != Check::Smtp {
                 self.complain(
                     &format!("cluster.health.{key}"),
-                    format!("it has no meaning for `check: {}`", health.check),
+                    format!("it has no effect with `check: {}`", health.check),
                     "remove it, or use `check: smtp`",
                 );
             }
@@ -362,7 +362,7 @@ impl Checker<'_> {
                 (Forwarding::Dsr, Some(_)) if !vips.iter().any(|vip| same(&vip.address)) => self
                     .complain(
                         &address,
-                        format!("{} is of another family than every VIP", backend.address),
+                        format!("{} is not of the family of any VIP", backend.address),
                         "give an address of the VIP's family, or add a VIP of this one",
                     ),
                 _ => {}
@@ -389,7 +389,7 @@ impl Checker<'_> {
             if self.is_this_box(backend) && backend.port.is_some_and(|port| !served(port)) {
                 self.complain(
                     &format!("{path}.port"),
-                    "this box serves the VIP from its own stack, where no port is changed",
+                    "this box serves the VIP from its own stack, which cannot change the port",
                     "let its mail server listen on the VIP's port and remove this",
                 );
             }
@@ -427,7 +427,7 @@ impl Checker<'_> {
                     "no backend is named {:?}: this box steers sessions and serves none",
                     self.node.name
                 ),
-                "for a pure director that is right; else give the backend's name",
+                "that is right for a pure director; otherwise give the backend's name",
             );
         }
         if let Some(own) = channel.filter(|own| !own.is_loopback())
@@ -438,7 +438,7 @@ impl Checker<'_> {
             warn(
                 "cluster.directors",
                 format!("no other node of the channel knows this box, which is at {own}"),
-                "list the address of every node that is no backend, or a failover between them loses \
+                "list the address of every node that is not a backend, or a failover between them loses \
                  sessions",
             );
         }
@@ -482,17 +482,15 @@ impl Checker<'_> {
             warn(
                 "node.http",
                 format!(
-                    "whoever reaches {at} may read the state: backends, figures, denied sources"
+                    "anyone who can reach {at} can read the state: backends, figures, denied sources"
                 ),
-                "listen on 127.0.0.1 behind a proxy that asks who comes, or let a firewall admit the \
-                 scrapers only",
+                "listen on 127.0.0.1 behind a proxy with a login, or let a firewall admit only the scrapers",
             );
         }
         if beyond(self.node.channel).is_some() && cluster.secret_file.is_none() {
             warn(
                 "node.channel",
-                "without a key it answers stats and takes part in nothing else: whoever reaches it may \
-                 read this box's figures, and whoever answers in a peer's place is believed"
+                "without a key it serves stats and nothing else: anyone who can reach it can read this box's figures, and anyone who answers in a peer's place is believed"
                     .to_owned(),
                 "name a secret_file to share flows, drains and configuration",
             );
@@ -509,7 +507,7 @@ impl Checker<'_> {
             warn(
                 "cluster.authentication",
                 format!(
-                    "`{}` believes adverts without a trailer: any host of the segment can take the VIP",
+                    "`{}` accepts unsigned adverts: any host on the segment can take the VIP",
                     cluster.authentication
                 ),
                 hint,

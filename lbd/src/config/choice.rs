@@ -20,7 +20,7 @@ pub(super) fn read<T: Choice>(text: &str) -> Result<T, Complaint> {
     let found = T::NAMES.iter().find(|(name, _)| *name == text);
     found.map(|(_, variant)| *variant).ok_or_else(|| {
         Complaint::new(
-            format!("{text:?} is none of its values"),
+            format!("{text:?} is not one of its values"),
             format!("give one of: {}", Names::<T>::new()),
         )
     })

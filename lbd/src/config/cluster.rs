@@ -155,7 +155,7 @@ pub struct Announce {
     pub gap: Duration,
     /// Between two single ones while master; 0 s: none. Default 1 s.
     ///
-    /// Needed beside the burst: until the address of a killed master's box expires, that box still
+    /// Needed in addition to the burst: until the address of a killed master's box expires, that box still
     /// answers clients as a backend, and an IPv6 neighbour solicitation it sends for a client gives
     /// the VIP as its source (`ndisc_solicit`, net/ipv6/ndisc.c), which draws that client back to it.
     #[serde(serialize_with = "duration::serialize")]

@@ -1,4 +1,4 @@
-//! Whether a configuration fits the box it is to run on.
+//! Whether a configuration fits the box it runs on.
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Config, Forwarding, StartAs, error::ConfigError, source::Complaint, suggest};

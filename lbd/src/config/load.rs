@@ -90,7 +90,7 @@ fn keys(file: &Path) -> Result<ClusterKeys, Complaint> {
     })?;
     trusted.check(file).map_err(|problem| {
         let hint =
-            "a key that others can replace is none: keep it where only root or lbd may write";
+            "a key that others can replace protects nothing: keep it where only root or lbd can write";
         Complaint::new(format!("{shown} is not safe: {problem}"), hint)
     })?;
     let text = read(file, MAX_KEY_FILE_BYTES).map_err(|problem| Complaint::new(problem, &*hint))?;
@@ -120,7 +120,10 @@ fn networks_of(
         None => read(file, MAX_LIST_BYTES),
     };
     let text = text.map_err(|problem| {
-        let complaint = Complaint::new(problem, "name a file with a network a line, or use null");
+        let complaint = Complaint::new(
+            problem,
+            "name a file with one network per line, or use null",
+        );
         vec![config.error(path, complaint)]
     })?;
     lists::parse(&text, &file.display().to_string())
@@ -132,7 +135,7 @@ fn read(path: &Path, max_bytes: u64) -> Result<String, String> {
     let text = || -> io::Result<Result<String, String>> {
         // A pipe or a device would be waited for.
         if !fs::metadata(path)?.is_file() {
-            return Ok(Err(format!("{shown} is no regular file")));
+            return Ok(Err(format!("{shown} is not a regular file")));
         }
         let mut bytes = Vec::new();
         File::open(path)?
@@ -213,7 +216,7 @@ mod tests {
         for (mode, text, problem) in [
             (0o640, KEY, "is open to others (mode 640)"),
             (0o604, KEY, "is open to others (mode 604)"),
-            (0o600, "0123", "line 1 is no key of 64 hex digits"),
+            (0o600, "0123", "line 1 is not a key of 64 hex digits"),
         ] {
             let keys = write(dir.path(), "cluster.key", text, mode);
             let config = config_with(dir.path(), &format!("secret_file: {}", keys.display()));
@@ -254,7 +257,7 @@ mod tests {
             assert!(error.contains("/nowhere/at/all cannot be read"), "{error}");
         }
         assert!(error_of(Path::new("/nowhere/lbd.yaml")).contains("--config"));
-        assert!(error_of(Path::new("/dev/zero")).contains("no regular file"));
+        assert!(error_of(Path::new("/dev/zero")).contains("not a regular file"));
     }
 
     #[test]

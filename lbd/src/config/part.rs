@@ -20,10 +20,10 @@ pub enum PartError {
     #[error("it must have `cluster:` once, at the top")]
     NoCluster,
     /// `{node: ..., cluster: ...}`, `? cluster`, or an anchor before the key.
-    #[error("`cluster:` must begin a line of its own, without braces around it")]
+    #[error("`cluster:` must start a line of its own, without braces around it")]
     NotAtLineStart,
     /// `---` or `...` inside, or a carriage return alone.
-    #[error("line {line} is no plain line of one YAML document: {what}")]
+    #[error("line {line} is not a plain line of a single YAML document: {what}")]
     Line {
         /// From 1.
         line: usize,
@@ -32,7 +32,7 @@ pub enum PartError {
     },
     /// An alias of one half whose anchor is in the other.
     #[error(
-        "`cluster:` and the rest cannot be read one without the other; do they share an anchor (&name, *name)? {0}"
+        "`cluster:` and the rest cannot be read separately; do they share an anchor (&name, *name)? {0}"
     )]
     Tied(String),
     /// What was put together says something else than its halves.

@@ -86,8 +86,8 @@ impl Reader {
         let unreported = self.unreported.get();
         if unreported > 0 {
             let complaint = Complaint::new(
-                format!("and {unreported} more mistakes"),
-                "mend those above, then check again",
+                format!("and {unreported} more errors"),
+                "fix those above, then check again",
             );
             errors.push(source.error_at(None, "", complaint));
         }
@@ -131,7 +131,7 @@ impl Reader {
                             key.place,
                             &join(&path, &suggest::shortened(&key.name)),
                             Complaint::new(
-                                "the key is given a second time",
+                                "the key is given twice",
                                 format!("keep one; the first is on line {line}"),
                             ),
                         );
@@ -147,7 +147,7 @@ impl Reader {
                 Complaint::new(
                     format!("{} where keys are expected", kind(other)),
                     match path.as_str() {
-                        "" => "begin with `node:` and `cluster:`, their keys below them",
+                        "" => "start with `node:` and `cluster:`, their keys below them",
                         _ => "write `key: value` lines below it",
                     },
                 ),
@@ -169,7 +169,7 @@ impl Reader {
 pub(super) struct Table<'a> {
     reader: &'a Reader,
     path: String,
-    /// Whether the file has a table here. If not that was reported, and what it lacks is no more news.
+    /// Whether the file has a table here. If not, that was reported, and its missing keys need no report.
     present: bool,
     entries: Vec<(&'a Key, &'a Located)>,
     asked: Vec<&'static str>,
@@ -280,7 +280,7 @@ impl<'a> Table<'a> {
             let id = identity(&value);
             if let Some(line) = first_lines.get(&id) {
                 let complaint = Complaint::new(
-                    "it is given a second time",
+                    "it is given twice",
                     format!("remove it; the first is on line {line}"),
                 );
                 self.reader.complain_at(node.place, &path, complaint);
@@ -341,14 +341,14 @@ impl<'a> Table<'a> {
         self.finish();
     }
 
-    /// Reports the keys that nobody asked for and those that are missing. A missing key that is
+    /// Reports unknown keys and missing ones. A missing key that is
     /// there under a misspelt name is one mistake.
     pub(super) fn finish(mut self) {
         for (key, _) in &self.entries {
             if self.asked.contains(&key.name.as_str()) {
                 continue;
             }
-            // Beyond what is reported the search, which is slow, would serve nobody.
+            // Beyond what is reported the slow search would be wasted.
             let nearest = (!self.reader.is_full())
                 .then(|| suggest::nearest(&key.name, &self.asked))
                 .flatten();
@@ -370,7 +370,7 @@ impl<'a> Table<'a> {
         }
         for (key, example) in &self.missing {
             let hint = format!("add it, for example `{key}: {example}`");
-            self.complain(key, Complaint::new("it must be given", hint));
+            self.complain(key, Complaint::new("it is required", hint));
         }
     }
 

@@ -20,13 +20,13 @@ pub enum KeyError {
     #[error("it has no key")]
     Empty,
     /// Not 64 hex digits.
-    #[error("line {line} is no key of 64 hex digits")]
+    #[error("line {line} is not a key of 64 hex digits")]
     Line {
         /// From 1.
         line: usize,
     },
     /// One byte repeated: made by hand, not by chance.
-    #[error("line {line} is one byte repeated, which anybody can guess")]
+    #[error("line {line} is one byte repeated, which anyone can guess")]
     Weak {
         /// From 1.
         line: usize,

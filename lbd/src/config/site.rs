@@ -30,7 +30,7 @@ choice! {
 pub struct Site {
     /// Unique in the cluster.
     pub name: String,
-    /// The sites that take over, in this order, what this one can take no more. Default none.
+    /// The sites that take over, in this order, what this one has no room for. Default none.
     pub spill: Vec<String>,
     /// At least one.
     pub backends: Vec<Backend>,

@@ -111,7 +111,7 @@ impl Fields {
     }
 }
 
-// As the file has it: the fields of the source stand beside its name.
+// As in the file: the fields of the source stand next to its name.
 impl Serialize for Source {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;

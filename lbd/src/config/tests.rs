@@ -196,7 +196,7 @@ fn a_thousand_mistakes_are_told_briefly() {
     let text = DESIGN.replace("node:\n", &format!("node:\n{}\n", keys.join("\n")));
     let errors = Config::parse(&text, "lbd.yaml").unwrap_err();
     assert_eq!(errors.len(), reader::MAX_ERRORS + 1);
-    assert_eq!(errors.last().unwrap().problem, "and 900 more mistakes");
+    assert_eq!(errors.last().unwrap().problem, "and 900 more errors");
 }
 
 #[test]

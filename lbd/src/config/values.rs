@@ -26,17 +26,17 @@ where
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(Complaint::new(
-                format!("\"{}\" is no whole number", shortened(text)),
+                format!("\"{}\" is not a whole number", shortened(text)),
                 format!("give a whole number from {low} to {high}"),
             ));
         }
-        // YAML 1.1 reads 051 as the octal 41, YAML 1.2 as 51: nobody knows what was meant.
+        // YAML 1.1 reads 051 as the octal 41, YAML 1.2 as 51: what was meant is unclear.
         if digits.len() > 1 && digits.starts_with('0') {
             let plain = digits.trim_start_matches('0');
             let plain = if plain.is_empty() { "0" } else { plain };
             return Err(Complaint::new(
                 format!(
-                    "{} begins with a 0, which some read as octal",
+                    "{} starts with a 0, which some programs read as octal",
                     shortened(text)
                 ),
                 format!("write {plain}, if that is what you mean"),
@@ -69,7 +69,7 @@ pub(super) fn fraction(range: RangeInclusive<f64>) -> impl Fn(&str) -> Result<f6
         value.ok_or_else(|| {
             Complaint::new(
                 format!(
-                    "\"{}\" is no number from {} to {}",
+                    "\"{}\" is not a number from {} to {}",
                     shortened(text),
                     range.start(),
                     range.end()
@@ -91,7 +91,7 @@ pub(super) fn time(
         );
         let Some(value) = duration::parse(text) else {
             return Err(Complaint::new(
-                format!("\"{}\" is no length of time", shortened(text)),
+                format!("\"{}\" is not a duration", shortened(text)),
                 format!("give a number with its unit, from {low} to {high}: 10s, 100ms, 1h30m"),
             ));
         };
@@ -100,7 +100,7 @@ pub(super) fn time(
         }
         Err(Complaint::new(
             format!("{} is outside {low} to {high}", shortened(text)),
-            format!("give a length of time from {low} to {high}"),
+            format!("give a duration from {low} to {high}"),
         ))
     }
 }
@@ -140,7 +140,7 @@ pub(super) fn host_name(text: &str) -> Result<String, Complaint> {
         return Ok(name);
     }
     Err(Complaint::new(
-        format!("\"{}\" is no host name", shortened(text)),
+        format!("\"{}\" is not a host name", shortened(text)),
         "write it with its domain, without a port: mx1.example.com",
     ))
 }
@@ -164,8 +164,8 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Complaint> {
         return Ok(PathBuf::from(text));
     }
     Err(Complaint::new(
-        format!("\"{}\" is no absolute path", shortened(text)),
-        "begin it with `/`",
+        format!("\"{}\" is not an absolute path", shortened(text)),
+        "start it with `/`",
     ))
 }
 
@@ -173,7 +173,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Complaint> {
 pub(super) fn socket_path(text: &str) -> Result<PathBuf, Complaint> {
     if text.len() > 107 {
         return Err(Complaint::new(
-            format!("its {} bytes are too many for a socket", text.len()),
+            format!("it has {} bytes, too many for a socket", text.len()),
             "use a path of at most 107 bytes",
         ));
     }
@@ -185,7 +185,7 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, Complaint> {
     let address = text.parse::<SocketAddr>().ok().filter(|a| a.port() != 0);
     address.ok_or_else(|| {
         Complaint::new(
-            format!("\"{}\" is no address with a port", shortened(text)),
+            format!("\"{}\" is not an address with a port", shortened(text)),
             "write 127.0.0.1:9425, or \"[::1]:9425\" for IPv6",
         )
     })
@@ -238,7 +238,7 @@ pub(super) fn network(text: &str) -> Result<Network, Complaint> {
     if network.address() != address {
         return Err(Complaint::new(
             format!(
-                "{} has bits beyond its prefix of {prefix_len}",
+                "{} has bits set beyond its prefix of {prefix_len}",
                 shortened(text)
             ),
             format!("write {network}, or {address} for the one address"),

@@ -25,7 +25,7 @@ pub(super) enum Event {
     ConfigEdited,
     /// A person asks.
     Request(control::Request),
-    /// The daemon is to stop.
+    /// The daemon must stop.
     Stop,
 }
 

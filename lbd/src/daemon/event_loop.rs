@@ -173,7 +173,7 @@ impl EventLoop {
         }
     }
 
-    /// Handles events until one says stop or nobody is left to send any.
+    /// Handles events until one says stop or all senders are gone.
     pub(super) fn run(mut self, mut events: mpsc::Receiver<Event>) -> Self {
         while let Some(event) = self.next(&mut events) {
             match event {
@@ -192,7 +192,7 @@ impl EventLoop {
     }
 
     /// The next event. Orders are done once no other waits behind them, together: what came while
-    /// one was done costs no more than that one did.
+    /// one was done costs as much as that one.
     fn next(&mut self, events: &mut mpsc::Receiver<Event>) -> Option<Event> {
         if let Ok(event) = events.try_recv() {
             return Some(event);
@@ -239,7 +239,7 @@ impl EventLoop {
         }
     }
 
-    /// What the program could not tell is in its tables all the same: peers are to fetch those.
+    /// Events that the XDP program lost are still in its tables: peers must resync those.
     fn look_for_lost_events(&mut self) {
         let Ok(counters) = self.plane.counters() else {
             return;
@@ -248,7 +248,9 @@ impl EventLoop {
         let before = before.unwrap_or(counters.event_lost);
         let lost = counters.event_lost.saturating_sub(before);
         if lost > 0 {
-            warn!("{lost} events of sessions found no room: peers are to fetch the whole table");
+            warn!(
+                "{lost} session events were lost because the ring buffer was full: peers will resync the whole table"
+            );
             self.channel.note_lost_events();
         }
     }
@@ -307,17 +309,17 @@ impl EventLoop {
         let (name, address) = (&member.name, member.address);
         match (hop, neighbour.reach) {
             (Some(hop), _) if hop.is_confirmed => info!(
-                "{name} ({address}) is at {}, packets of {} bytes pass",
+                "{name} ({address}) is at {}, path MTU {} bytes",
                 hop.mac, hop.mtu
             ),
             (Some(hop), _) => {
                 info!(
-                    "{name} ({address}) does not answer for {} now; it stays in use",
+                    "{name} ({address}) no longer answers at {}, which stays in use",
                     hop.mac
                 );
             }
-            (None, Reach::Unreachable) => warn!("{name} ({address}): no route leads there"),
-            (None, _) => info!("{name} ({address}) is being asked for its link-layer address"),
+            (None, Reach::Unreachable) => warn!("{name} ({address}): there is no route to it"),
+            (None, _) => info!("{name} ({address}) resolving its link-layer address"),
         }
         let is_lost = hop.is_some_and(|hop| !hop.is_confirmed && hop.next_hop == address);
         let (is_lost, name) = (is_lost && member.hop.is_some(), name.clone());
@@ -331,8 +333,7 @@ impl EventLoop {
             && serves_ipv6()
         {
             warn!(
-                "{name} ({address}): the way there takes {} bytes, with which IPv6 clients cannot be \
-                 tunnelled: raise the MTU to 1320",
+                "{name} ({address}): the path MTU is {} bytes, too small to tunnel IPv6 clients: raise it to 1320",
                 hop.mtu
             );
         }
@@ -393,7 +394,7 @@ impl EventLoop {
         match polled.result {
             Ok(sample) => {
                 if member.poll_error.take().is_some() {
-                    info!("{} answers with its figures again", member.name);
+                    info!("{} reports its figures again", member.name);
                 }
                 member.answered = Some((sample, now_ns));
                 self.settle_health(&polled.backend, now_ns);
@@ -486,7 +487,7 @@ impl EventLoop {
     }
 }
 
-/// How the data plane is to treat a backend; `own` is this box's address as a backend.
+/// How the data plane treats a backend; `own` is this box's address as a backend.
 pub(super) fn backend_spec(member: &Member, own: Option<IpAddr>) -> BackendSpec {
     let mut hop = member.hop;
     let delivery = match member.forwarding {

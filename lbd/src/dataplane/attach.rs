@@ -205,7 +205,7 @@ fn attach_new(
     Err(refused.unwrap_or(DataPlaneError::NoInterface))
 }
 
-/// Attaches as it was before another mode was tried. A failure here has nobody to report it to: the
+/// Attaches as it was before another mode was tried. A failure here is not reported: the
 /// mode that was refused is what the operator hears of.
 fn restore(program: &mut Xdp, interface: &Interface, path: &Path, mode: XdpMode) {
     if let Ok(link) = link(program, interface.ifindex, mode) {

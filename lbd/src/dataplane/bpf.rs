@@ -125,7 +125,7 @@ pub(super) fn delete<K: Plain>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
     Ok(())
 }
 
-/// Every key of `map`, which nobody else changes meanwhile. `K` is the map's type.
+/// Every key of `map`, which has no other writer meanwhile. `K` is the map's type.
 pub(super) fn keys<K: Plain>(map: BorrowedFd<'_>) -> io::Result<Vec<K>> {
     let mut keys: Vec<K> = Vec::new();
     let mut next = vec![0_u8; size_of::<K>()];
@@ -198,7 +198,7 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     // SAFETY: `path` ends with a zero and lives until the call returns.
     let opened = unsafe { bpf(BPF_OBJ_GET, &attr) }?;
     let opened = i32::try_from(opened).map_err(io::Error::other)?;
-    // SAFETY: the call made a new descriptor, which nobody else knows.
+    // SAFETY: the call made a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(opened) })
 }
 

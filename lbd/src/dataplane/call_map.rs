@@ -37,7 +37,7 @@ impl CallMap {
             .map_err(|source| map_error("reading", self.name, source))
     }
 
-    /// The keys that have an entry; of a map that nobody else writes.
+    /// The keys that have an entry, of a map with no other writer.
     pub(super) fn keys<K: Plain>(&self) -> Result<Vec<K>> {
         bpf::keys(self.map.as_fd()).map_err(|source| map_error("reading", self.name, source))
     }

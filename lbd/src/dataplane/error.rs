@@ -88,7 +88,7 @@ pub enum DataPlaneError {
     },
     /// Somebody else's program is attached.
     #[error(
-        "{interface} has another XDP program already ({program}): detach it (`ip link set {interface} xdp off`, or stop its owner), or take {interface} out of node.interfaces"
+        "{interface} has another XDP program already ({program}): detach it (`ip link set {interface} xdp off`, or stop its owner), or remove {interface} from node.interfaces"
     )]
     ForeignXdp {
         /// The interface.
@@ -112,7 +112,7 @@ pub enum DataPlaneError {
     },
     /// The kernel's verifier refused the program.
     #[error(
-        "the kernel's verifier refused the XDP program; lbd needs Linux 6.1 or later. Its last words: {log}"
+        "the kernel's verifier refused the XDP program; lbd needs Linux 6.1 or later. The end of its log: {log}"
     )]
     Verifier {
         /// The end of the verifier's log.
@@ -144,7 +144,7 @@ pub enum DataPlaneError {
         error: io::Error,
     },
     /// The object has no map of that name.
-    #[error("the XDP program has no map {map}: this build of lbd is broken, build it again")]
+    #[error("the XDP program has no map {map}: this build of lbd is broken; rebuild it")]
     NoMap {
         /// The map's name.
         map: &'static str,
@@ -186,7 +186,7 @@ pub enum DataPlaneError {
     },
     /// More entries than a list's map has room for.
     #[error(
-        "{list} has {count} networks of one family, more than the {limit} that fit: join neighbouring ones"
+        "{list} has {count} networks of one family, more than the {limit} that fit: merge adjacent ones"
     )]
     ListTooLong {
         /// `access.allow` or `access.deny`.

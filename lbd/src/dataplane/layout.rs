@@ -88,7 +88,7 @@ pub(super) fn name_in_object(pinned: &str) -> &str {
     }
 }
 
-/// The maps of an object, of which some are to have another number of entries.
+/// The maps of an object, some with another number of entries.
 pub(super) fn of_object(object: &[u8], max_entries: &[(&str, u32)]) -> Result<Layouts, ParseError> {
     let object = Object::parse(object)?;
     let ring = object.maps.get(RINGS).and_then(aya_obj::Map::inner);

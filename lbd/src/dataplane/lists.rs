@@ -14,7 +14,7 @@ use super::{
 };
 use crate::config::Network;
 
-/// The networks that may, and those that may not, whatever else is said of them.
+/// The networks that are always allowed, and those that are denied.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AccessLists {
     /// Admitted, also when a denied network holds them.

@@ -143,7 +143,7 @@ pub(super) fn attach(
     pin_program(program, &pins, &mut undo)?;
     undo.commit();
     if lost > 0 {
-        warn!("{lost} flows found no place in the smaller table: raise node.flows");
+        warn!("{lost} flows did not fit in the smaller table: raise node.flows");
     }
     former.remove()?;
     Ok((pins, attached))
@@ -161,7 +161,7 @@ pub(super) fn attach_pinned(pins: &PinDir, options: &LoadOptions) -> Result<Vec<
     Ok(attached)
 }
 
-/// Detaches and unpins everything that an lbd, of whatever version, left in `pin_dir`. Returns the
+/// Detaches and unpins everything that an lbd of any version left in `pin_dir`. Returns the
 /// number of links and of other pins.
 pub(super) fn cleanup(pin_dir: &Path) -> Result<(usize, usize)> {
     if !pin_dir.exists() {
@@ -169,7 +169,7 @@ pub(super) fn cleanup(pin_dir: &Path) -> Result<(usize, usize)> {
     }
     let pins = PinDir::lock(pin_dir)?;
     let links = pins.links()?;
-    // Links first: no frame meets a program whose maps nobody can see.
+    // Links first: no frame meets a program whose maps are unpinned.
     for link in &links {
         pins::remove_link(link)?;
     }

@@ -89,7 +89,7 @@ impl<T: Plain> MmapArray<T> {
         assert!(index < self.len && offset + 4 <= size_of::<T>() && offset.is_multiple_of(4));
         let base = self.region.start.as_ptr().cast::<u8>();
         // SAFETY: within the mapping (asserted above) and aligned, since entries start at multiples
-        // of 8; the memory lives as long as `self`, and nobody accesses it but atomically.
+        // of 8; the memory lives as long as `self`, and every access to it is atomic.
         unsafe { AtomicU32::from_ptr(base.add(index * Self::STRIDE * 8 + offset).cast()) }
     }
 
@@ -169,7 +169,7 @@ impl Region {
     fn words(&self, count: usize) -> &[AtomicU64] {
         assert!(count * 8 <= self.bytes, "beyond the mapping");
         // SAFETY: the mapping is page-aligned, at least `count` words long and lives as long as
-        // `self`; nobody accesses it but atomically.
+        // `self`; every access to it is atomic.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), count) }
     }
 }

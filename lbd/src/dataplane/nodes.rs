@@ -31,7 +31,7 @@ pub(super) fn write(map: &MmapArray<Node>, nodes: &[Mac]) -> Result<(), SlotsErr
         })
         .collect();
     let mut wanted: Vec<MacWord> = nodes.iter().map(|mac| MacWord(mac_to_u64(mac.0))).collect();
-    // One box has the same MAC on several segments; a MAC of zeros is nobody.
+    // One box has the same MAC on several segments; a MAC of zeros belongs to no box.
     wanted.sort_unstable();
     wanted.dedup();
     wanted.retain(|mac| mac.0 != 0);

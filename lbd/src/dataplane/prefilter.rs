@@ -37,7 +37,7 @@ pub fn of(
 
 /// The slots of the MACs that frames for this box are addressed to, by the number of the interface that
 /// they come in by. An interface's first one is compared first. What finds no slot is left out with all
-/// of its interface, which then takes whatever comes, as if lbd did not look.
+/// of its interface, which then accepts every frame, as if there were no filter.
 pub fn own_macs(own: &[(u32, Mac)]) -> [u64; MAC_SLOTS as usize] {
     let mut slots = [0; MAC_SLOTS as usize];
     let mut left_out = Vec::new();
@@ -70,7 +70,7 @@ mod tests {
 
     const NO_MACS: [u64; MAC_SLOTS as usize] = [0; MAC_SLOTS as usize];
 
-    /// As the program looks: `None` for an interface that takes whatever comes.
+    /// As the program looks: `None` for an interface that accepts every frame.
     fn is_own(slots: &[u64], ifindex: u32, mac: Mac) -> Option<bool> {
         let wanted = arrival(mac_to_u64(mac.0), ifindex);
         let found: Vec<u64> = (0..MAX_PROBE)

@@ -1,4 +1,4 @@
-//! A flow table that is to have another size: its flows move to the new one before the program that
+//! A flow table that changes its size: its flows move to the new one before the program that
 //! uses that runs.
 //!
 //! The old table's pin is moved aside, the loader makes a new table in its place, and the flows are

@@ -108,7 +108,7 @@ pub enum Delivery {
     Local,
 }
 
-/// A backend as the program is to know it.
+/// A backend as the XDP program sees it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BackendSpec {
     /// Its own address.

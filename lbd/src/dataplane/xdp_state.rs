@@ -37,7 +37,7 @@ pub(super) fn interface(name: &str) -> io::Result<Option<Interface>> {
     request
         .attributes
         .push(LinkAttribute::IfName(name.to_owned()));
-    // Statistics are most of the answer, and nobody reads them here.
+    // Statistics are most of the answer, and are not needed here.
     request
         .attributes
         .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
@@ -83,7 +83,7 @@ fn attached(link: &LinkMessage) -> Option<Attached> {
     let mode = xdp.iter().find_map(|entry| match entry {
         LinkXdp::Attached(XdpAttached::None) => None,
         LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpMode::Generic),
-        // Hardware and several at once are somebody else's: the program id says so.
+        // Offloaded and multiple programs are not lbd's: the program id shows it.
         LinkXdp::Attached(_) => Some(XdpMode::Native),
         _ => None,
     })?;

@@ -27,15 +27,15 @@ counters! {
     announcements,
     /// Timers that fired late. Not expected; many mean that the thread has no real-time priority.
     late_timers,
-    /// Questions to the master's box. Expected: one in ten seconds, some when adverts are late.
+    /// Probes of the master's box. Expected: one every ten seconds, and some when adverts are late.
     probes,
     /// Times that neither the master nor any witness answered, though one had before. Not expected: this box is cut off, or so busy that it hears late.
     deaf,
-    /// Times that neither a node nor a gateway was heard any more, though two had been. Not expected: this box was cut off.
+    /// Times that no other node and no gateway was heard any longer, though two had been. Not expected: this box was cut off.
     isolated,
-    /// Times that this node, master in its own eyes, found that it had been cut off or paused, and came back as a node that starts. Not expected.
+    /// Times that this node, while it was master, found that it had been cut off or paused, and rejoined as a node that starts. Not expected.
     rejoined,
-    /// Adverts that no key verified, nor any other since the start: they keep this node from becoming master. Not expected: `secret_file` differs.
+    /// Adverts that no key verifies, when none has been verified since the start: they keep this node from becoming master. Not expected: `secret_file` differs.
     contested,
     /// Leases that ended while master. Not expected unless the box was stopped.
     leases_lost,

@@ -18,7 +18,7 @@ pub enum Found {
     /// A virtual address whose data-plane lease has not ended: the daemon was away for less than
     /// any backup waits, so it is master still.
     LeaseHeld,
-    /// A virtual address without a lease: somebody else may be master by now.
+    /// A virtual address without a lease: another node may be master by now.
     LeaseOver,
 }
 
@@ -81,7 +81,7 @@ pub struct Heard {
     pub leased: bool,
 }
 
-/// What the machine is told. All that the sockets hold is to be handed in before a [`Self::Timer`],
+/// What the machine is told. Hand in all that the sockets hold before a [`Self::Timer`],
 /// so that a machine that was away hears of its successor first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,7 +93,7 @@ pub enum Input {
     },
     /// End; a master says so, and its backups take over at once.
     Stop,
-    /// End for a successor on this box, which is to find everything as it is. A master makes the
+    /// End for a successor on this box, which must find everything as it is. A master makes the
     /// others wait for it by an advert of a long interval, and its data plane serves as long.
     HandOver,
     /// [`super::Machine::deadline_ns`] has passed.
@@ -161,7 +161,7 @@ pub enum WhyBackup {
     LeaseLost,
     /// A virtual address was left from before the start: handed over.
     HandedOver,
-    /// Somebody advertises whom it does not believe, and it believed nobody yet: its own key may be
+    /// A node advertises that it does not believe, and it has believed none yet: its own key may be
     /// the wrong one.
     Contested,
     /// It was cut off or paused while another one served.
@@ -193,7 +193,7 @@ pub enum Output {
         /// `CLOCK_BOOTTIME`.
         until_ns: u64,
     },
-    /// The data plane may serve no more.
+    /// The data plane may no longer serve.
     ReleaseLease,
     /// Set the role, then add the virtual addresses.
     BecomeMaster {
@@ -221,7 +221,7 @@ pub enum Output {
         all: bool,
     },
     /// Ask by ARP and ND who has the virtual addresses; [`Input::RivalClaim`] for each answer. After this
-    /// node has yielded, each answer is to be announced to the clients too.
+    /// node has yielded, each answer must be announced to the clients too.
     AskAddresses,
     /// Neither a node nor a gateway is heard any more: this box is cut off, and what it concludes
     /// of others is about itself.
@@ -270,7 +270,7 @@ pub enum Notice {
     },
     /// Neither the master nor any witness answers.
     Deaf,
-    /// Somebody advertises whom we do not believe, and we believed nobody since the start.
+    /// A node advertises that we do not believe, and we have believed none since the start.
     Contested {
         /// Who, they say.
         from: IpAddr,
@@ -306,7 +306,7 @@ impl fmt::Display for Notice {
                 won,
             } => {
                 let end = if *won {
-                    "it is to yield"
+                    "it must yield"
                 } else {
                     "yielding to it"
                 };
@@ -322,7 +322,7 @@ impl fmt::Display for Notice {
             ),
             Self::ForeignClaim { address } => write!(
                 f,
-                "another box claims {address} by ARP or ND: announcing it anew"
+                "another box claims {address} by ARP or ND: announcing it again"
             ),
             Self::LateTimer { late_ns } => write!(
                 f,
@@ -330,19 +330,18 @@ impl fmt::Display for Notice {
                 late_ns / 1_000_000
             ),
             Self::SyncTimedOut => {
-                f.write_str("flows and weights did not come in time: taking over without them")
+                f.write_str("flows and weights did not arrive in time: taking over without them")
             }
             Self::StrangerStopped { from } => {
-                write!(f, "{from} says that it stops, but is not the master")
+                write!(f, "{from} announces that it stops, but is not the master")
             }
             Self::Deaf => f.write_str(
                 "neither the master nor the gateway nor another node answers: waiting longer before \
-                 taking over, since it may be this box that hears nothing",
+                 taking over, since this box may be the one that hears nothing",
             ),
             Self::Contested { from } => write!(
                 f,
-                "{from} advertises, no key here verifies it, and no advert was verified since the \
-                 start: not becoming master beside it (is cluster.secret_file the same on both?)"
+                "{from} advertises, but no key here verifies it, and no advert was verified since the start: not becoming a second master (is cluster.secret_file the same on both?)"
             ),
             Self::Fault(fault) => write!(f, "may not be master: {fault}"),
             Self::Cured => f.write_str("may be master again"),
@@ -351,12 +350,10 @@ impl fmt::Display for Notice {
                 "another box answers for {address}: waiting for its adverts before taking over"
             ),
             Self::Isolated => f.write_str(
-                "neither a node nor a gateway answers any more: this box is cut off (look at its \
-                 cable and its switch port)",
+                "no other node and no gateway answers any longer: this box is cut off (check its cable and its switch port)",
             ),
             Self::Rejoined => f.write_str(
-                "this box was cut off or paused and hears others again: what it concluded of them \
-                 meanwhile is void",
+                "this box was cut off or paused and hears others again: what it concluded about them meanwhile is discarded",
             ),
             Self::SilentFamily { from, silent } => write!(
                 f,
@@ -373,7 +370,7 @@ impl fmt::Display for Takeover {
         f.write_str(match self {
             Self::MasterDown => "no advert was heard for the master-down interval",
             Self::MasterStopped => "the master stopped",
-            Self::MasterGone => "the master's box answers no more",
+            Self::MasterGone => "the master's box no longer answers",
             Self::LeaseEnded => "the master's daemon is silent and its lease has ended",
             Self::Preempted => "no better master is there",
             Self::Adopted => "it was master before the restart",
@@ -395,8 +392,7 @@ impl fmt::Display for WhyBackup {
                 "this box was cut off or paused, and another one serves: fetching its sessions first",
             ),
             Self::Contested => f.write_str(
-                "somebody advertises whose adverts no key here verifies: is cluster.secret_file \
-                 the same on both?",
+                "adverts arrive that no key here verifies: is cluster.secret_file the same on both?",
             ),
             Self::Fault(fault) => write!(f, "may not be master: {fault}"),
         }

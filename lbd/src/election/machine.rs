@@ -26,7 +26,7 @@ use crate::config::{NoHealthyBackend, StartAs};
 use crate::units::Priority;
 use crate::vrrp::Interval;
 
-/// Sent by a node that is master only until anybody else will be: taken over from also where
+/// Sent by a node that is master only until another node is: taken over from also where
 /// preemption is off.
 const RELIEVE_ME: Priority = Priority(1);
 
@@ -57,7 +57,7 @@ pub struct Status {
     pub since_ns: u64,
     /// What it advertises, or would: the configured priority, or 1 without a backend.
     pub priority: Priority,
-    /// The master, when that is somebody else.
+    /// The master, when that is another node.
     pub leader: Option<Leader>,
     /// Until when the data plane may serve.
     pub lease_until_ns: Option<u64>,
@@ -161,7 +161,7 @@ impl Machine {
         }
     }
 
-    /// Takes one input at `now_ns` and appends to `out` what is to be done, in order.
+    /// Takes one input at `now_ns` and appends to `out` what to do, in order.
     ///
     /// A `now_ns` before an earlier one counts as that one.
     pub fn handle(&mut self, now_ns: u64, input: Input, out: &mut Vec<Output>) {
@@ -246,7 +246,7 @@ impl Machine {
         match found {
             // Nobody can have taken over before a lease ends: go on as if never away.
             Found::LeaseHeld => return self.take_over(Takeover::Adopted, out),
-            // Somebody may serve already, or nobody. Priority 0 tells both what to do at once, and
+            // Another node may serve already, or none. Priority 0 tells both what to do at once, and
             // either is heard within a round.
             Found::LeaseOver => {
                 self.hand_over(WhyBackup::HandedOver, out);

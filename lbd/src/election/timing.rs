@@ -29,8 +29,8 @@ pub fn master_down_ns(priority: Priority, interval: Interval) -> u64 {
 
 /// How long a master that sent an advert may serve without sending another.
 ///
-/// Less than any backup's [`master_down_ns`] by that backup's skew: a master that can send no more
-/// is silent before somebody else speaks.
+/// Less than any backup's [`master_down_ns`] by that backup's skew: a master that can no longer send is
+/// silent before another node speaks.
 #[must_use]
 pub fn lease_ns(interval: Interval) -> u64 {
     3 * interval.ns()

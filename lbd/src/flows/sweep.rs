@@ -380,7 +380,7 @@ fn is_on_its_way_no_longer(word: FlowWord, now_seen: u16) -> bool {
         && age(now_seen, word.seen) >= ON_ITS_WAY_UNITS
 }
 
-/// The counter of the reason for which a word is to be freed; `None` when it stays.
+/// The counter of the reason to free a word; `None` when it stays.
 fn overdue(
     word: FlowWord,
     now_seen: u16,

@@ -99,7 +99,7 @@ fn sweep_model<K>(model: &mut HashMap<K, (NewFlow, u16)>, now: u16) {
     }
 }
 
-/// Runs the actions on a table that is large enough to displace nothing, and on a map beside it.
+/// Runs the actions on a table that is large enough to displace nothing, and on a reference map.
 fn agrees_with_model<K: FlowKey + std::hash::Hash>(
     key: impl Fn(u32) -> K,
     sweep_table: impl Fn(&Flows<'_, K>, &[AtomicU64], u16) -> SweepReport,
@@ -400,7 +400,7 @@ fn backend_of(number: u32) -> u16 {
     u16::try_from(number % u32::from(BACKENDS)).unwrap()
 }
 
-/// Writers, closers and readers on a table with far too few places, and a sweeper beside them.
+/// Writers, closers and readers on a table with far too few places, and a sweeper alongside.
 fn stress<K: FlowKey>(
     key: impl Fn(u32) -> K + Sync,
     sweep_table: impl Fn(&mut Sweeper, &Flows<'_, K>, &[AtomicU64], u16) -> SweepReport + Sync,

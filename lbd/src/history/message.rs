@@ -7,7 +7,7 @@ use super::{
 /// One message: it fits a datagram of the cluster channel.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Message {
-    /// Rows, of whatever node and minute.
+    /// Rows of any node and minute.
     Rows(Vec<Row>),
     /// The digest of each hour of a day that the sender has of a node; 0 for nothing.
     Hours {

@@ -26,7 +26,7 @@ pub struct RowStore {
 pub type StoredSample = Sample<NameId>;
 
 impl RowStore {
-    /// A name by its number; empty for one that nobody has.
+    /// A name by its number; empty for an unknown one.
     #[must_use]
     pub fn name(&self, id: NameId) -> &str {
         let name = usize::try_from(id).ok().and_then(|id| self.names.get(id));

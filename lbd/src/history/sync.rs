@@ -67,7 +67,7 @@ pub fn day_of(minute: u32) -> u32 {
     minute / DAY
 }
 
-/// What waits to be asked, one hour at a time, so that a node that was away for a month loads nobody.
+/// What waits to be asked, one hour at a time, so that a node that was away for a month overloads no peer.
 #[derive(Debug)]
 pub struct Asking<P> {
     waiting: VecDeque<(P, String, u32)>,

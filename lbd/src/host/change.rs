@@ -192,7 +192,7 @@ fn end_lease(
     match held {
         None => Ok(Outcome::Gone),
         Some(held) if held.valid_s.is_none() => Ok(Outcome::LeftAlone(format!(
-            "{address} is configured on {interface} for good"
+            "{address} is configured permanently on {interface}"
         ))),
         Some(_) => remove_address(netlink, address, interface),
     }
@@ -225,7 +225,7 @@ fn detach_xdp(
     Ok(Outcome::Undone)
 }
 
-/// A wrong path in a configuration must not cost anybody's files: only what lbd pins is removed, and
+/// A wrong path in a configuration must not delete unrelated files: only what lbd pins is removed, and
 /// only on bpffs.
 fn remove_pins(folder: &Path) -> Result<Outcome, HostError> {
     if !folder.exists() {

@@ -37,7 +37,7 @@ pub enum HostError {
     },
     /// An interface that is not there.
     #[error(
-        "there is no interface {0} here: `ip link` lists those that are, node.interfaces names those to use"
+        "there is no interface {0} here: `ip link` lists the existing ones, node.interfaces names those to use"
     )]
     NoInterface(String),
     /// A VIP that cannot be put on an interface.

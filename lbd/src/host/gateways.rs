@@ -10,7 +10,7 @@ use super::messages::route_of;
 use super::neighbours::Route;
 use super::netlink::Netlink;
 
-/// Addresses of nobody (RFC 5737, RFC 3849): the way to them is the way to the world.
+/// Documentation addresses (RFC 5737, RFC 3849): the route to them is the default route.
 const ELSEWHERE: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1)),

@@ -158,7 +158,7 @@ impl Journal {
         known.map_or(Ok(()), |id| self.settle(id))
     }
 
-    /// What is to be undone, the newest first: what nobody claimed, or all.
+    /// What to undo, the newest first: what is unclaimed, or all.
     pub fn newest_first(&self, claimed_too: bool) -> Vec<(u64, Change)> {
         self.entries
             .iter()
@@ -248,7 +248,7 @@ struct Replayed {
     complete_bytes: u64,
 }
 
-/// Reads what is there, whatever it is: a line that is damaged costs itself alone.
+/// Reads everything that can be read: a damaged line costs only itself.
 fn replay(text: &[u8]) -> Replayed {
     let end = text.iter().rposition(|byte| *byte == b'\n');
     let complete = end.map_or(&text[..0], |end| &text[..=end]);
@@ -300,7 +300,7 @@ fn open_locked(path: &Path) -> Result<File, HostError> {
     }
 }
 
-/// Copies a journal of another namespace beside this one, for a `lbd cleanup` inside that one.
+/// Copies a journal of another namespace next to this one, for a `lbd cleanup` inside that one.
 fn put_aside(path: &Path, text: &[u8], scope: &Scope) -> Result<PathBuf, HostError> {
     let aside = path.with_extension(format!("journal.netns-{}", scope.net_namespace));
     File::create(&aside)

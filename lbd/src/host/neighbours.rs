@@ -73,7 +73,7 @@ pub struct Hop {
     pub source: Option<IpAddr>,
     /// The largest IP packet in bytes that may go there.
     pub mtu: u32,
-    /// The kernel vouches for the MAC; false: it is the last one known, and nobody answers for it.
+    /// The kernel vouches for the MAC; false: it is the last one known, and no host answers for it.
     pub is_confirmed: bool,
 }
 
@@ -183,7 +183,7 @@ impl Neighbours {
         }
     }
 
-    /// Takes the kernel's word for a neighbour; those on nobody's way are ignored.
+    /// Takes the kernel's word for a neighbour; those on no path of ours are ignored.
     pub fn hear(&mut self, ifindex: u32, address: IpAddr, entry: Entry) {
         let hop = (ifindex, address);
         if !self.hops().contains(&hop) {

@@ -13,7 +13,7 @@ use netlink_sys::{Socket, SocketAddr};
 use super::HostError;
 
 /// How long an answer may take, in seconds. The kernel answers within the send itself unless
-/// somebody holds its configuration lock (RTNL), which takes milliseconds, seldom a second.
+/// another process holds its configuration lock (RTNL): milliseconds, seldom a second.
 const ANSWER_WITHIN_S: i64 = 5;
 
 /// How often a dump is repeated that the kernel says was cut across by a change.

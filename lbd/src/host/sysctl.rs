@@ -38,7 +38,7 @@ pub(super) fn is_gone(error: &HostError) -> bool {
     matches!(error, HostError::Sysctl { error, .. } if error.kind() == io::ErrorKind::NotFound)
 }
 
-/// A key comes from code, or from a journal that somebody may have damaged: it stays in /proc/sys.
+/// A key comes from code, or from a journal that may be damaged: it stays in /proc/sys.
 fn path_of(key: &str) -> io::Result<PathBuf> {
     let relative = Path::new(key);
     let stays = relative

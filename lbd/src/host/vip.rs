@@ -1,6 +1,6 @@
 //! The VIP as a lease: an address with a lifetime that the kernel ends by itself.
 //!
-//! **Prefix.** The VIP goes on the interface as a /32 or /128, whatever prefix the configuration
+//! **Prefix.** The VIP goes on the interface as a /32 or /128, regardless of the prefix the configuration
 //! writes behind it, and without a prefix route: its subnet's route belongs to the box's own address
 //! there. (A box without an address in the VIP's subnet still serves it, as long as it has a route
 //! over that interface to whoever asks by ARP.)
@@ -57,7 +57,7 @@ pub enum Added {
     New,
     /// It was there, from us or a dead predecessor, and its lifetime is renewed.
     Renewed,
-    /// It is configured for good, by somebody else; it was not touched, and will not be.
+    /// It is configured permanently, not by lbd; it was not touched, and will not be.
     Permanent,
 }
 
@@ -71,7 +71,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Whether it looks like a lease of lbd's; anything else was put there by somebody else, stays
+    /// Whether it looks like a lease of lbd's; anything else was not put there by lbd, stays
     /// when lbd lets go of its own, and answers ARP whoever is master.
     #[must_use]
     pub fn is_lease(&self) -> bool {
@@ -161,7 +161,7 @@ impl VipSocket {
     }
 
     /// Where these VIPs are now, on any interface but the loopback: what a dead predecessor left,
-    /// or what somebody configured by hand.
+    /// or what was configured by hand.
     pub fn held(&mut self, vips: &[IpAddr]) -> Result<Vec<Held>, HostError> {
         let links = links::read(&mut self.netlink)?;
         let held = links

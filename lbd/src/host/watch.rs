@@ -128,7 +128,7 @@ impl Connection {
         })
     }
 
-    /// Tries once, after a while, to replace a connection that is of no more use.
+    /// Tries once, after a while, to replace a broken connection.
     async fn reopen(&mut self) {
         sleep(REOPEN_AFTER).await;
         match Self::open() {

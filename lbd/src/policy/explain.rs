@@ -77,7 +77,7 @@ pub struct SiteExplanation {
     pub average: f64,
     /// Their mean load per unit of weight; 0 under the seed's rule.
     pub mean_load: f64,
-    /// It can take no more: the sites it spills to take a share.
+    /// It is full: the sites it spills to take a share.
     pub spilling: bool,
     /// In the configuration's order.
     pub backends: Vec<BackendExplanation>,

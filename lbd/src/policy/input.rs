@@ -33,7 +33,7 @@ pub enum Mode {
     ActiveActive,
     /// The master's own box takes everything.
     ActivePassive {
-        /// The master's backend; `None` when nobody, or no backend, is master.
+        /// The master's backend; `None` when there is no master or it is not a backend.
         master: Option<BackendId>,
     },
 }
@@ -71,7 +71,7 @@ pub struct Settings {
     pub above_average: f64,
     /// A node above this many connections is shut off.
     pub high_threshold: f64,
-    /// The part of a site's servers that stays active whatever the figures say, 0 to 1.
+    /// The part of a site's servers that stays active regardless of the figures, 0 to 1.
     pub min_active: f64,
     /// `stats.interval`: the unit in which the age of polled figures is judged.
     pub poll_interval_ns: u64,
@@ -158,7 +158,7 @@ impl Default for Tuning {
 pub struct SiteInput {
     /// The site's name in the config.
     pub name: String,
-    /// The sites that take over while this one can take no more.
+    /// The sites that take over while this one is full.
     pub spill: Vec<String>,
     /// Its backends, in the config's order.
     pub backends: Vec<BackendInput>,
@@ -211,7 +211,7 @@ impl BackendInput {
 pub enum Override {
     /// `lbd drain`: no new sessions.
     Drain,
-    /// `lbd weight NODE N`: this weight, whatever the figures say.
+    /// `lbd weight NODE N`: this weight, regardless of the figures.
     Weight(Weight),
 }
 
@@ -281,9 +281,9 @@ impl std::fmt::Display for Sign {
             Self::Unanswered => "its stack does not answer a connection",
             Self::NoNeighbour => "its link-layer address is not confirmed",
             Self::Doubtful => {
-                "it was dead before this node took over, which is being looked at anew"
+                "it was dead before this node took over, which is being checked again"
             }
-            Self::Leaving => "its lbd says that it stops",
+            Self::Leaving => "its lbd said that it is stopping",
         })
     }
 }

@@ -6,7 +6,7 @@
 //! 1. health and the backend's own agent: what is dead takes nothing (`operator`);
 //! 2. the operator's drain or weight (`operator`);
 //! 3. the policy: `seed` or `queue_aware`, within the `guard` of half a site's servers;
-//! 4. the spill from a site that can take no more to its stand-in (`spill`), and in
+//! 4. the spill from a full site to its stand-in (`spill`), and in
 //!    active-passive mode the choice of the one box that takes everything (`mode`).
 //!
 //! The figures come as [`Figures`], not as `stats::Sample`: the two modules are at one level and

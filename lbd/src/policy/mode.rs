@@ -6,7 +6,7 @@ use crate::units::{BackendId, WeightPermille};
 ///
 /// The one is the master's own box. When that box cannot take sessions (dead, drained, or no
 /// backend at all), the able one of the highest configured weight does, the first by name among
-/// equals: mail that waits for an operator helps nobody.
+/// equals: there is no use in mail that waits for an operator.
 pub(super) fn apply(input: &Input, output: &mut Output) {
     let Mode::ActivePassive { master } = input.mode else {
         return;

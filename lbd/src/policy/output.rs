@@ -38,7 +38,7 @@ pub struct SiteOutput {
     pub active: u32,
     /// Backends of the site.
     pub servers: u32,
-    /// It can take no more: the sites it spills to take a share.
+    /// It is full: the sites it spills to take a share.
     pub spilling: bool,
     /// In the input's order.
     pub backends: Vec<Decision>,

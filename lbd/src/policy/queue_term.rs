@@ -5,7 +5,7 @@
 //! to be added, the queue is told in sessions: as many as come while it drains,
 //! `queued * rate of sessions / rate of deliveries`. So a queued message counts for one session where every
 //! session brings a message and the box is busy, for five where four of five end before DATA, and for more
-//! where the box delivers slowly; no constant has to fit anybody's mail.
+//! where the box delivers slowly; no constant has to be fitted to a site's mail.
 //!
 //! - The rate of sessions is the cluster's, shared by configured weight, and not what the backend got:
 //!   else one that is avoided would look better the more it is avoided.
@@ -152,7 +152,7 @@ impl QueueTerms {
         self.over_ns = self.over_ns * kept + to_f64(passed_ns);
     }
 
-    /// A backend that is no more; its id may be given to another one.
+    /// A backend that is gone; its id may be given to another one.
     pub fn forget(&mut self, id: BackendId) {
         self.memories.remove(&id);
     }

@@ -216,7 +216,7 @@ pub enum Reason {
         /// The site it stands in for.
         site: String,
     },
-    /// Takes over from a site that can take no more.
+    /// Takes over from a full site.
     TakesOver {
         /// That site.
         site: String,
@@ -387,12 +387,12 @@ impl fmt::Display for Reason {
             ),
             Self::StandIn { site } => write!(f, "stands in for site {site}, which has room"),
             Self::TakesOver { site } => {
-                write!(f, "takes over from site {site}, which can take no more")
+                write!(f, "takes over from site {site}, which is full")
             }
             Self::Master => write!(f, "active-passive: the master takes everything"),
             Self::InsteadOfMaster => write!(
                 f,
-                "active-passive: takes everything, as the master's own box can take nothing"
+                "active-passive: takes everything, because the master's own box can take nothing"
             ),
             Self::Standby => write!(f, "active-passive: stands by"),
         }

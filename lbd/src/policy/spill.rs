@@ -1,7 +1,7 @@
-//! From a site that can take no more to the sites that stand in for it.
+//! The spill from a full site to the sites that stand in for it.
 //!
 //! `spill: [b]` in site `a` says that `b` takes over what `a` cannot take. A site that others spill
-//! to and that spills to nobody itself *stands by*: it gets no session until then. Sites that spill
+//! to and that spills to no site itself *stands by*: it gets no session until then. Sites that spill
 //! to each other all take sessions by weight, each judged by its own numbers, so that whoever has
 //! room takes over from whoever has none.
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ impl Memory {
     }
 }
 
-/// `saturated[i]`: every backend of site `i` can take no more.
+/// `saturated[i]`: every backend of site `i` is full.
 pub(super) fn apply(
     sites: &[SiteInput],
     saturated: &[bool],

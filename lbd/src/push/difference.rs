@@ -94,7 +94,7 @@ impl Difference {
         let diff = if is_shown(new) && old.is_none_or(is_shown) {
             go.finish() + &come.finish()
         } else {
-            "what is no list of networks is not shown\n".to_owned()
+            "what is not a list of networks is not shown\n".to_owned()
         };
         Some(Self {
             what: path.to_owned(),

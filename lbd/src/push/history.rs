@@ -21,7 +21,7 @@ pub struct History {
 pub struct Retained {
     /// With the version.
     pub history: History,
-    /// The pieces that were in the one before, and are in this one no more.
+    /// The pieces that were in the previous one and are not in this one.
     pub unneeded: BTreeSet<Digest>,
 }
 
@@ -67,8 +67,7 @@ impl History {
         let current = &self.current()?.version;
         (offered.number < current.number).then(|| {
             format!(
-                "it has version {} by {} on {} already, which is later than the version {} that is \
-                 offered; bring the offering node up first: `lbd push --from` there",
+                "it has version {} by {} on {} already, which is later than the offered version {}; update the offering node first: `lbd push --from` there",
                 current.number, current.by, current.on, offered.number
             )
         })

@@ -31,7 +31,7 @@ pub enum Answer {
     Standing(Box<Standing>),
     /// It does not have these.
     Need(Vec<Digest>),
-    /// All of it is checked and lies beside its place.
+    /// All of it is checked and staged.
     Accepted {
         /// What it had.
         standing: Box<Standing>,
@@ -126,7 +126,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<Body<'_, T>, MessageErr
             .map(Body::Message)
             .map_err(|error| MessageError(error.to_string())),
         Some((&BYTES, bytes)) => Ok(Body::Bytes(bytes)),
-        _ => Err(MessageError("it is of no known kind".to_owned())),
+        _ => Err(MessageError("its kind is not known".to_owned())),
     }
 }
 

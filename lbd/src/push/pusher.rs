@@ -25,7 +25,7 @@ pub enum PeerState {
     Missed(String),
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Output {
     /// Put the version on this node's record, durably; [`Pusher::recorded`] follows.
@@ -72,7 +72,7 @@ impl Pusher {
         }
     }
 
-    /// What is to be done where nobody was asked.
+    /// What to do where no peer was asked.
     #[must_use]
     pub fn begin(&mut self) -> Vec<Output> {
         self.decide()
@@ -159,7 +159,7 @@ impl Pusher {
         outputs
     }
 
-    /// Whether nothing is to be done any more.
+    /// Whether nothing is left to do.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
@@ -263,8 +263,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in whatever order: a commit only after all accepted and the record was
-        /// made; to nobody a commit and an abort; to nobody two of either.
+        /// For any input in any order: a commit only after all accepted and the record was made; no peer
+        /// gets both a commit and an abort, nor two of either.
         #[test]
         fn nothing_is_done_by_halves(count in 1..4usize, events in proptest::collection::vec(event(), 0..40)) {
             let names = names(count);

@@ -53,7 +53,7 @@ const REPLY_BYTES_OF_VERSION_1: usize = 65;
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum Refused {
     /// Another protocol, or none.
-    #[error("it speaks another protocol; is it an lbd that takes pushes?")]
+    #[error("it speaks another protocol; is it an lbd that accepts pushes?")]
     NotOurs,
     /// Another version.
     #[error("it speaks another version of the push protocol; this lbd speaks {VERSION}")]
@@ -62,7 +62,9 @@ pub enum Refused {
     #[error("it does not have the key that this node signs with: cluster.secret_file differs")]
     UnknownKey,
     /// For a node of another name.
-    #[error("it is a node of another name: `node.name` or the address in `cluster.sites` differs")]
+    #[error(
+        "it is a node with another name: `node.name` or the address in `cluster.sites` differs"
+    )]
     OtherNode,
     /// A proof that is wrong.
     #[error(
@@ -76,7 +78,7 @@ pub enum Refused {
         bytes: usize,
     },
     /// A frame that is not as it was sent.
-    #[error("a frame is not as it was sent: it was changed on the way")]
+    #[error("a frame was changed on the way")]
     Frame,
 }
 

@@ -1,11 +1,11 @@
-//! The side that takes: nothing changes before a commit, and whatever was laid out is put in place or
+//! The side that takes: nothing changes before a commit, and what was staged is installed or
 //! dropped.
 use std::{collections::VecDeque, path::Component};
 
 use super::{Answer, Difference, History, Piece, Record, Request, Standing};
 use crate::config::{MAX_LIST_BYTES, MAX_TEXT_BYTES};
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Output {
     /// Answer.
@@ -20,7 +20,7 @@ pub enum Output {
         /// Whether these are the last.
         last: bool,
     },
-    /// Check the version against this box and lay it out beside its place; [`Taker::laid`] follows.
+    /// Check the version against this box and stage it; [`Taker::laid`] follows.
     Lay(Box<Record>),
     /// Put in place what is laid out, and take it over; [`Taker::swapped`] follows.
     Swap,
@@ -31,7 +31,7 @@ pub enum Output {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum State {
     Idle,
-    /// Pieces are to come, the first of them so far.
+    /// Pieces will follow, the first of them first.
     Storing {
         record: Box<Record>,
         to_come: VecDeque<Piece>,
@@ -73,7 +73,7 @@ impl Taker {
             (Request::Abort, State::Idle) => Ok(vec![Output::Say(Answer::Dropped)]),
             (_, state) => {
                 self.state = state;
-                Err("it was not asked for that now")
+                Err("that is not expected now")
             }
         }
     }
@@ -107,13 +107,13 @@ impl Taker {
         outputs
     }
 
-    /// Bytes of the piece that is to come. The error is as that of [`Self::request`].
+    /// Bytes of the expected piece. The error is as that of [`Self::request`].
     pub fn bytes(&mut self, bytes: Vec<u8>) -> Result<Vec<Output>, &'static str> {
         let State::Storing {
             to_come, stored, ..
         } = &self.state
         else {
-            return Err("bytes that nobody asked for");
+            return Err("bytes that were not requested");
         };
         let left = to_come.front().map_or(0, |piece| piece.bytes - stored);
         if bytes.is_empty() || bytes.len() as u64 > left {
@@ -249,11 +249,11 @@ fn unsound(record: &Record) -> Option<String> {
     } else if !paths.clone().is_sorted_by(|a, b| a < b) || content.lists.len() > 2 {
         "its lists are not in order, or too many"
     } else if !paths.clone().all(is_plain) {
-        "a list's path is not plain: write it from / on and without `..`"
+        "a list's path is not plain: start it with / and leave out `..`"
     } else {
         return None;
     };
-    Some(format!("the offer is not sound: {problem}"))
+    Some(format!("the offer is not valid: {problem}"))
 }
 
 #[cfg(test)]
@@ -389,8 +389,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in whatever order: a swap only of what was laid out and accepted, and only
-        /// after a commit; and in the end whatever was begun was put in place or dropped, once.
+        /// For any input in any order: a swap only of what was staged and accepted, and only
+        /// after a commit; and in the end everything that was begun is installed or dropped, once.
         #[test]
         fn what_was_begun_is_put_in_place_or_dropped(events in proptest::collection::vec(event(), 0..80)) {
             let (mut taker, history) = (Taker::default(), History::default());

@@ -292,7 +292,7 @@ fn masters(rows: &RowStore, day: &Day) -> Vec<Reign> {
     reigns
 }
 
-/// When nobody was master within what the day has been so far, and for how long somebody was.
+/// When there was no master in the day so far, and for how long there was one.
 fn gaps(masters: &[Reign], day: &Day, now_unix_s: u64) -> (Vec<Span>, u64) {
     let end = day.end_unix_s.min(now_unix_s);
     let (mut at, mut covered_s, mut gaps) = (day.begin_unix_s, 0, Vec::new());

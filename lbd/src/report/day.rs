@@ -17,7 +17,7 @@ pub struct Day {
 
 /// Why a text names no day.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("\"{0}\" is no day: give `yesterday`, `today` or a date like 2026-01-31")]
+#[error("\"{0}\" is not a day: give `yesterday`, `today` or a date like 2026-01-31")]
 pub struct NoDay(String);
 
 fn unix_s(moment: Timestamp) -> u64 {
@@ -162,7 +162,7 @@ mod tests {
             "2026-11-22T10:00",
         ] {
             let error = Day::parse(text, NOW, &berlin()).unwrap_err().to_string();
-            assert!(error.contains("is no day"), "{error}");
+            assert!(error.contains("is not a day"), "{error}");
         }
     }
 

@@ -34,7 +34,7 @@ pub struct Report {
     pub made_on: String,
     /// For how many seconds of the day, so far, some master has left figures.
     pub covered_s: u64,
-    /// When none has: no master, or nobody who could tell of it.
+    /// When none has: no master, or no node that could report it.
     pub gaps: Vec<Span>,
     /// All backends together.
     pub total: Total,
@@ -185,7 +185,7 @@ pub struct Failover {
     pub from: String,
     /// The new one; the same node when its daemon began anew.
     pub to: String,
-    /// For how many seconds at most nobody was master: figures are kept every ten seconds.
+    /// For how many seconds at most there was no master: figures are kept every ten seconds.
     pub without_s_at_most: u64,
     /// What the new master said.
     pub why: String,

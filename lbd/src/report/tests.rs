@@ -154,7 +154,7 @@ fn made_up_rows() -> (Vec<Row>, Day) {
         story.at(3, 5),
         "operator",
         "",
-        "198.51.100.0/24 is denied for 1h; 3 open sessions of it end",
+        "198.51.100.0/24 is denied for 1h; 3 of its open sessions end",
     );
     for (last, frames) in [(7, 31), (9, 9)] {
         for minute in 5..65 {

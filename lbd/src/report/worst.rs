@@ -1,4 +1,4 @@
-//! The minutes that somebody should look at.
+//! The minutes that deserve a look.
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{WorstMinute, build::MinuteSum};

@@ -25,8 +25,8 @@ pub enum Strategy {
     SeedTwoChoice,
     /// Queue-aware weights over two-choice: lbd's default.
     QueueAware,
-    /// The same, with a queue term beside the live counts, from figures as they are polled. Not in lbd's
-    /// program yet.
+    /// The same, with a queue term in addition to the live counts, from figures as they are polled. Not
+    /// in lbd's program yet.
     QueueTermPolled,
     /// The same, from what each box tells of its own queue every second. Not in lbd's program yet.
     QueueTermTold,
@@ -104,7 +104,7 @@ pub(super) struct Balancer {
     pub(super) weights: Vec<WeightPermille>,
     /// Live connections, a box each: what the program counts in `LOAD`.
     pub(super) loads: Vec<u64>,
-    /// What each box's queue counts for, in sessions: what the daemon writes beside the weights.
+    /// What each box's queue counts for, in sessions: what the daemon writes along with the weights.
     queues: Vec<u64>,
     terms: QueueTerms,
     /// Configured weights, and who is not down.

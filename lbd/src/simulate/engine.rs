@@ -174,7 +174,7 @@ impl<'a> Engine<'a> {
     }
 
     fn run(&mut self) {
-        // What is left when nobody works it off any more counts as delivered at the end.
+        // What is still queued at the end counts as delivered then.
         let end_ns = ns(self.scenario.duration_s * 3.0 + 600.0);
         while let Some(Reverse((at_ns, _, event))) = self.events.pop() {
             if at_ns > end_ns || self.recorder.all_delivered() {

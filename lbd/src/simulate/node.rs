@@ -171,7 +171,7 @@ impl Node {
         begun
     }
 
-    /// Every connection breaks and nobody works; what is queued stays queued.
+    /// Every connection breaks and no work is done; what is queued stays queued.
     pub(super) fn stop(&mut self) {
         self.stopped = true;
         self.epoch += 1;

@@ -71,7 +71,7 @@ impl Default for Settings {
     }
 }
 
-/// What the shell is to do next.
+/// What the shell should do next.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Write these bytes, then ask again.

@@ -92,7 +92,7 @@ pub enum Reason {
     #[error("the connection broke: {0}")]
     Broke(String),
     /// This box could not even try: the operating system's words. No word on the backend.
-    #[error("the check could not begin: {0}")]
+    #[error("the check could not start: {0}")]
     NotTried(String),
     /// A 5xx, or a code that fits no state of the dialogue.
     #[error("it answered {stage} with {code} {text}")]
@@ -105,7 +105,7 @@ pub enum Reason {
         text: String,
     },
     /// What came is not an SMTP reply.
-    #[error("its answer to {stage} is no SMTP reply: {what}")]
+    #[error("its answer to {stage} is not an SMTP reply: {what}")]
     Malformed {
         /// Where.
         stage: Stage,

@@ -5,9 +5,9 @@
 //! together. The program is attached first, the snapshot comes next, what the program tells after that:
 //! so no session is missed in between, and one that both speak of is the same one.
 //!
-//! Nothing here is pinned. A program that nobody reads tells nobody, and the snapshot of the daemon that
-//! follows has every session that is open by then; those that its peers know and it does not have ended
-//! meanwhile.
+//! Nothing here is pinned. A program whose events are not read reports nothing, and the snapshot of the
+//! daemon that follows has every session that is open by then; those that its peers know and it does not
+//! have ended meanwhile.
 mod offsets;
 mod open;
 mod program;

@@ -32,7 +32,7 @@ pub struct Line {
     pub description: Option<String>,
 }
 
-/// The administrative state: what somebody wants.
+/// The administrative state: what the operator wants.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wanted {
     /// Takes sessions.

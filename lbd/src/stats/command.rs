@@ -1,4 +1,4 @@
-//! A command's output: whatever is easiest to print.
+//! A command's output, in the form that is easiest to print.
 //!
 //! - starts with `{`: the members of lbd's own JSON ([`super::own_json`]), without `node` and time;
 //! - has a `=` in its first line: lines `queued=12`;

@@ -3,7 +3,7 @@
 //! After Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016),
 //! section 3.4: every backend has its own permutation of the slots and claims, in its turn, the
 //! first slot of it that is free. Weights set the turns: the k-th turn of a backend comes at
-//! `(k + 1/2) / weight`, so that shares are exact to a slot, whatever the weights sum to.
+//! `(k + 1/2) / weight`, so that shares are exact to a slot for any sum of the weights.
 //!
 //! The permutation is of the backend's *identity* (its address or name), never of its id or its
 //! place in the list: the same backends give the same ring on every node. All arithmetic is on

@@ -131,7 +131,7 @@ pub fn steps<K: Copy + Eq + fmt::Debug>(
     Ok(steps)
 }
 
-/// Frees each buried slot that a free one follows: whatever a search would find behind it, the
+/// Frees each buried slot that a free one follows: what a search would find behind it, the
 /// free one hides already. Two rounds, since a run of buried slots may wrap around.
 fn free_tails<K>(slots: &mut [Slot<K>], steps: &mut Vec<Step<K>>) {
     let count = slots.len();

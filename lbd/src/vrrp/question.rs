@@ -13,7 +13,7 @@ const OPTION_SOURCE_LINK_LAYER: u8 = 1;
 /// An ARP request or a neighbour solicitation for `address`, from `own` at `mac`. `None` when the
 /// two are not of one family.
 ///
-/// The kernel of the box that has the address answers it, whatever its daemons do, and
+/// The kernel of the box that has the address answers it, regardless of its daemons, and
 /// [`super::announce::parse_claim`] reads the answer.
 #[must_use]
 pub fn question(address: IpAddr, own: IpAddr, mac: Mac) -> Option<Vec<u8>> {

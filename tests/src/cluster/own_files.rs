@@ -51,7 +51,7 @@ impl OwnFiles {
         self.path.join(name)
     }
 
-    /// The same file, of one node, as everybody else sees it.
+    /// The same file of one node, as the other nodes see it.
     #[must_use]
     pub fn of(&self, node: &str, name: &str) -> PathBuf {
         self.lab.join(node).join("etc").join(name)

@@ -52,7 +52,7 @@ pub struct Site {
     pub name: &'static str,
     /// How many nodes it has.
     pub nodes: usize,
-    /// The site that takes over while it can take no more.
+    /// The site that takes over while it is full.
     pub spill: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! What scripts read of `lbd status --json`; whatever else it prints is ignored here.
+//! What scripts read of `lbd status --json`; other fields are ignored here.
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

@@ -66,7 +66,7 @@ impl fmt::Display for Outages {
     }
 }
 
-/// What a backup may ask beside the master.
+/// What a backup may ask besides the master.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Segment {
     /// A gateway, as nearly every segment has.

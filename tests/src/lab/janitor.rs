@@ -64,7 +64,7 @@ impl Drop for Janitor {
     }
 }
 
-/// Removes whatever is left of the lab of that prefix.
+/// Removes all that is left of the lab of that prefix.
 pub(super) fn clean(prefix: &str, folder: Option<&Path>) {
     let _ = Command::new("sh")
         .args(["-c", CLEAN, "lbd-lab-clean", prefix])
@@ -94,7 +94,7 @@ pub(super) fn clean_stale() {
     }
 }
 
-/// The process id in a lab's name: `lbd-<pid>-...`. Other names are nobody's.
+/// The process id in a lab's name: `lbd-<pid>-...`. Other names belong to no lab.
 fn owner(name: &str) -> Option<u32> {
     let (pid, _) = name.strip_prefix("lbd-")?.split_once('-')?;
     pid.parse().ok()

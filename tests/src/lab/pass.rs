@@ -25,7 +25,7 @@ const PROG_TYPE_XDP: u32 = 6;
 /// `r0 = XDP_PASS; exit`.
 const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
 
-/// Mounts the BPF file system when nobody did; an init such as systemd does so at boot.
+/// Mounts the BPF file system unless it is mounted already; an init such as systemd does so at boot.
 pub(super) fn mount_bpffs() -> Result<()> {
     if is_bpffs(Path::new(BPFFS)) {
         return Ok(());
@@ -96,7 +96,7 @@ fn load() -> Result<OwnedFd> {
         return Err(std::io::Error::last_os_error())
             .context("the kernel refused a two-instruction XDP program: is this root, with BPF?");
     }
-    // SAFETY: the kernel just gave us this descriptor, and nobody else knows it.
+    // SAFETY: the kernel just gave us this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

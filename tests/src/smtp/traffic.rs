@@ -49,7 +49,7 @@ impl Traffic {
         lock(&self.tally)
     }
 
-    /// Begins no more sessions; those that are open go on.
+    /// Starts no new sessions; open ones continue.
     pub fn begin_no_more(&self) {
         self.stop.send_replace(true);
     }

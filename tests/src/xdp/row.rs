@@ -101,7 +101,7 @@ pub fn uncounted(flow: Flow) -> Flow {
     }
 }
 
-/// The same flow, whose client has sent FIN or RST, or somebody in its name.
+/// The same flow, whose client, or a forger, has sent FIN or RST.
 #[must_use]
 pub fn hung_up(flow: Flow) -> Flow {
     Flow {
@@ -140,7 +140,7 @@ pub fn doomed(backend: u16) -> Flow {
     }
 }
 
-/// What the program is to do with the packet.
+/// What the program should do with the packet.
 #[derive(Clone, Debug)]
 pub enum Out {
     /// `XDP_PASS`, the packet as it came.

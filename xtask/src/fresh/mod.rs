@@ -34,7 +34,7 @@ const RELEASES: [(u8, &str); 2] = [(12, "bookworm"), (13, "trixie")];
 const PATIENCE: Duration = Duration::from_hours(3);
 /// The first line of the show.
 const SHOW: &str = "Building 3 mail gateways";
-/// The first process there: `$1` is the folder that is to be `/`, the rest is the command.
+/// The first process there: `$1` is the folder that becomes `/`, the rest is the command.
 const ENTER: &str = r#"
 set -e
 root=$1
@@ -219,7 +219,7 @@ fn cpu_of_children() -> Duration {
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-/// The load of the last minute, which says what the figures beside it are worth.
+/// The load of the last minute, which shows how far the figures next to it can be trusted.
 fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace()

@@ -32,7 +32,7 @@ pub enum Source {
     Base,
     /// A Debian package.
     Package(&'static str),
-    /// A Debian package that is unpacked beside the target folder and never installed: it would
+    /// A Debian package that is unpacked next to the target folder and never installed: it would
     /// bring a service, or far more than the one program.
     Aside(&'static str),
     /// A component of the Rust toolchain.

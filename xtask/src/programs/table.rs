@@ -87,7 +87,7 @@ pub const TABLE: &[Program] = &[
         &[Test],
         NONE,
     ),
-    // What tests and benchmarks use beside it.
+    // What else tests and benchmarks use.
     row(
         "smtp-source",
         Package("postfix"),

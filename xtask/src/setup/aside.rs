@@ -1,5 +1,5 @@
-//! Programs of packages that cannot be installed beside others, or should not be: downloaded and
-//! unpacked beside the target folder, where a script of their name starts them with their own libraries.
+//! Programs of packages that cannot or should not be installed alongside others: downloaded and
+//! unpacked next to the target folder, where a script of their name starts them with their own libraries.
 use std::{
     env,
     ffi::OsString,

@@ -48,7 +48,7 @@ pub(super) fn begin() -> Result<JoinHandle<Result<()>>> {
         } else {
             install(&bin)
         };
-        // Before the lock goes: who waits for it must not find a file that nobody holds.
+        // Before the lock goes: a process that waits for it must not find an unlocked file.
         let _ = fs::remove_file(&path);
         result.context("bpf-linker cannot be installed")
     };

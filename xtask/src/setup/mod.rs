@@ -139,7 +139,7 @@ fn wanted(programs: &[Program]) {
     let mut packages = packages(&installed);
     if !packages.is_empty() && is_root() {
         apt::refresh(&packages);
-        // One that cannot stand beside another package is no reason to leave the others out.
+        // A package that conflicts with another is no reason to leave the rest out.
         packages.retain(|package| match apt::possible(&[package]) {
             Ok(()) => true,
             Err(error) => {

@@ -108,7 +108,7 @@ fn outer(packet: &Packet, link: &Link) -> Option<Outer> {
     })
 }
 
-/// Goes on if a packet for a VIP inside is one that this box is to have.
+/// Continues if the packet inside is for a VIP and meant for this box.
 #[inline(always)]
 fn inner4(packet: &Packet, outer: &Outer) -> Stage<Inner> {
     let ip = Ipv4::at(packet, outer.inner.offset).ok_or(NOT_OURS)?;

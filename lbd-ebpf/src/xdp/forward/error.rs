@@ -1,7 +1,7 @@
 //! Replaces one end of what an ICMP error is about: in the error's own header, and, as the other end,
 //! in the packet that it quotes (RFC 5508, sections 4.2 and 4.3).
 //!
-//! The quoted TCP checksum is left as it is: seldom is it quoted, and nobody can check it without the
+//! The quoted TCP checksum is left as it is: it is seldom quoted, and no receiver can check it without the
 //! rest of the segment.
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_ebpf::wire::{

@@ -59,7 +59,7 @@ pub(crate) fn look_up(packet: &mut Packet, is_v4: bool, ends: &Ends) -> Option<W
     // Field by field, and the last two as whole words: LLVM would zero those by a call of memset, and
     // read a MAC where the kernel sees a misaligned address.
     // SAFETY: every field is written, into memory of this function. The context is the one that this
-    // program was called with, and the helper writes no more than the size it is told.
+    // program was called with, and the helper writes at most the size it is given.
     let found = unsafe {
         (*at).family = if is_v4 { AF_INET } else { AF_INET6 };
         (*at).protocol = protocol::TCP;
@@ -75,7 +75,7 @@ pub(crate) fn look_up(packet: &mut Packet, is_v4: bool, ends: &Ends) -> Option<W
         let ctx = packet.context().ctx.cast();
         bpf_fib_lookup(ctx, at.cast(), size_of::<Lookup>() as i32, 0)
     };
-    // The kernel is to see the frame's length compared once more before the frame is written to.
+    // The verifier must see the frame's length compared again before the frame is written to.
     packet.refresh();
     // A negative number is a mistake in what was asked.
     let Ok(found) = u32::try_from(found) else {

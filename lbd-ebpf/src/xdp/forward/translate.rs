@@ -37,7 +37,7 @@ pub(crate) enum Side {
     Destination,
 }
 
-/// Finds the segment in a frame; `None` for whatever is not a whole TCP segment.
+/// Finds the segment in a frame; `None` for anything but a whole TCP segment.
 #[inline(always)]
 pub(crate) fn segment(packet: &Packet) -> Option<(Place, Ends)> {
     let place = Place::find(packet)?;

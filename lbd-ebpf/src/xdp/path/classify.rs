@@ -245,7 +245,7 @@ pub(crate) fn vip6(address: [u32; 4]) -> Option<&'static Vip> {
 pub(crate) fn service(vip: &Vip, port_be: u16) -> Option<u16> {
     for served in &vip.ports {
         if served.port_be == port_be {
-            // Port 0 ends the list; nobody serves it.
+            // Port 0 ends the list; it is never served.
             return (port_be != 0).then_some(served.id);
         }
     }

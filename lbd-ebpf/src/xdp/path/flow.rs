@@ -339,7 +339,7 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
     if !unsafe { atomic::compare_exchange(best, best_bits, claim.to_bits()) } {
         return false;
     }
-    // Whoever claims a slot has displaced its flow, whatever becomes of the claim.
+    // The claim of a slot displaces its flow, even if the claim fails later.
     if old.state != state::FREE {
         if old.flags & flag::COUNTED != 0 {
             count_out(old.backend);

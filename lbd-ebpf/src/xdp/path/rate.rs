@@ -80,7 +80,7 @@ fn this_second() -> Option<&'static mut Rates> {
         let words = (&raw mut *rates).cast::<u32>();
         for word in 1..size_of::<Rates>() / size_of::<u32>() {
             // One by one, because the compiler would call memset.
-            // SAFETY: the words of a `Rates`, which is made of no more than integers.
+            // SAFETY: the words of a `Rates`, which consists of integers only.
             unsafe { words.add(word).write_volatile(0) };
         }
         rates.seen = now;
@@ -91,7 +91,7 @@ fn this_second() -> Option<&'static mut Rates> {
 /// Counts a new connection of a source; 0 if it is one more than `limit` in this second.
 ///
 /// Two slots a source, without exact keys: a source whose slots both count others in this second is
-/// let in, because a rate must never stop somebody who is within it.
+/// let in, because a rate must never stop a source that is within it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn source_may_open(hash: u64, limit: u32) -> u32 {

@@ -1,18 +1,18 @@
 //! What another box of the cluster has steered to this one: it goes up, and a frame in mid-session
 //! whose session is not here has a *second chance* before the stack would reset it.
 //!
-//! A director that knows no flow (the one before it died, and told nobody) can only ask the ring, which
+//! A director that knows no flow (the previous one died without sharing it) can only ask the ring, which
 //! names two candidates, and the session is at either. So the first that is handed the frame and does
 //! not have the session hands it on to the other, marked ([`lbd_ebpf::wire::mark`]). A marked frame goes up
 //! whatever else is known, so no frame is steered in a circle: it passes three boxes at most, the one
-//! that steered it and two more, whatever their flow tables and rings say.
+//! that steered it and two more, regardless of their flow tables and rings.
 //!
 //! The second one, once it has the session, says so to the other nodes' daemons: the director learns
 //! whose the session is, and its next frames come straight.
 //!
 //! A missing socket is no proof that the session is elsewhere: the service may redirect some sources to
 //! another port, or keep their sockets in a container. So a session whose SYN was handed to this box is noted
-//! in its flow table ([`begin`]), and stays here whatever the socket table shows ([`began_here`]).
+//! in its flow table ([`begin`]), and stays here regardless of the socket table ([`began_here`]).
 //!
 //! ICMP errors go up at once: which box has the session that one is about is not worth two lookups.
 use aya_ebpf::{
@@ -264,7 +264,7 @@ fn claim_flow<const K: usize, F: Family<K>>(frame: &ForVip<K>, director: &Direct
 
 /// No backend's id: nobody else has the session.
 const NOBODY: u32 = u32::MAX;
-/// No backend's id: somebody else may, but has no MAC yet.
+/// No backend's id: another box may have it, but its MAC is not known yet.
 const UNRESOLVED: u32 = u32::MAX - 1;
 
 /// The id of the other candidate of a frame's session.

@@ -1,4 +1,4 @@
-//! Sources that no client has: a frame from one is forged, and its answer would reach nobody or this
+//! Sources that no client has: a frame from one is forged, and its answer would reach no one or this
 //! box itself.
 use super::classify::{vip4, vip6};
 

@@ -7,7 +7,7 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 /// `at` points to a live map value, 8-byte aligned.
 #[inline(always)]
 pub(crate) unsafe fn compare_exchange(at: *mut u64, old: u64, new: u64) -> bool {
-    // The kernel's BPF_CMPXCHG is fully ordered whatever is asked for here.
+    // The kernel's BPF_CMPXCHG is fully ordered, whichever ordering is requested here.
     // SAFETY: the caller's promise.
     let (found, _) = unsafe {
         atomic_cxchg::<u64, { AtomicOrdering::Relaxed }, { AtomicOrdering::Relaxed }>(at, old, new)

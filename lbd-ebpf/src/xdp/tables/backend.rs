@@ -14,7 +14,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The backend of this id, in whatever state.
+    /// The backend of this id, in any state.
     #[inline(always)]
     pub(crate) fn get(id: u16) -> Option<Self> {
         let backend = BACKENDS.get(id as u32)?;

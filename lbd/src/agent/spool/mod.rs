@@ -197,7 +197,7 @@ pub(super) fn count(choice: &Choice, now_unix_s: u64) -> Queues {
     if spools.is_empty() {
         queues
             .notes
-            .push("no spool of Postfix, Exim or Sendmail in its usual place".to_owned());
+            .push("no Postfix, Exim or Sendmail spool in the usual place".to_owned());
         return queues;
     }
     let mut sum = Counts::default();
@@ -247,7 +247,7 @@ impl fmt::Display for ReadError {
         let Self { path, error } = self;
         write!(f, "cannot read {}: {error}", path.display())?;
         if error.kind() == io::ErrorKind::PermissionDenied {
-            f.write_str(" (the agent needs to be root or have CAP_DAC_READ_SEARCH)")?;
+            f.write_str(" (the agent needs root or CAP_DAC_READ_SEARCH)")?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::{
     *,
 };
 
-/// A node, and peers that say whatever they like.
+/// A node, and peers that send anything.
 struct Victim {
     channel: Channel,
     /// Of the peers' datagrams.

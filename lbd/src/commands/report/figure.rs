@@ -49,7 +49,7 @@ pub(super) fn times(number: usize, what: &str) -> String {
     format!("{} {what}{s}", count(number as u64))
 }
 
-/// What somebody should know of the day, the worst first. Empty on a quiet day.
+/// What an operator should know of the day, the worst first. Empty on a quiet day.
 pub(super) fn notices(report: &Report, day: &Day) -> Vec<(Tone, String)> {
     let total = &report.total;
     let mut notices = Vec::new();
@@ -84,7 +84,7 @@ pub(super) fn notices(report: &Report, day: &Day) -> Vec<(Tone, String)> {
         .sum();
     if gap_s > 0 {
         let said = format!(
-            "no figures of {} of the day: no master, or lbd did not run",
+            "no figures for {} of the day: no master, or lbd was not running",
             span(gap_s)
         );
         notices.push((Tone::Warning, said));
@@ -99,7 +99,7 @@ pub(super) fn notices(report: &Report, day: &Day) -> Vec<(Tone, String)> {
     }
     for last in report.shut_offs.iter().filter(|one| one.lasts) {
         let said = format!(
-            "{} takes no new sessions since {}: {}",
+            "{} has taken no new sessions since {}: {}",
             last.backend,
             day.clock(last.from_unix_s),
             last.reason

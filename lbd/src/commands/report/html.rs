@@ -354,7 +354,7 @@ fn mastership(body: &mut String, report: &Report, day: &Day) {
 
     let rows = report.failovers.iter().map(|one| {
         let what = if one.from == one.to {
-            format!("{} began anew", one.to)
+            format!("{} restarted", one.to)
         } else {
             format!("{} after {}", one.to, one.from)
         };
@@ -438,7 +438,7 @@ fn events(body: &mut String, report: &Report, day: &Day) {
     if report.events_left_out > 0 {
         let _ = writeln!(
             body,
-            "<p class=\"faint\">{} more are not kept in the report</p>",
+            "<p class=\"faint\">{} more are not in the report</p>",
             count(report.events_left_out)
         );
     }

@@ -1,4 +1,4 @@
-//! The report as a mail: text, and HTML beside it.
+//! The report as a mail, in text and HTML.
 use std::{
     fmt::Write as _,
     io::Write as _,
@@ -28,7 +28,7 @@ pub(super) fn check(address: &str) -> anyhow::Result<()> {
     let is_plain = |c: char| is_plain(c) && !c.is_whitespace() && !matches!(c, '<' | '>' | ',');
     ensure!(
         !address.is_empty() && !address.starts_with('-') && address.chars().all(is_plain),
-        "\"{}\" is no mail address",
+        "\"{}\" is not a mail address",
         address.escape_debug()
     );
     Ok(())
@@ -116,7 +116,7 @@ pub(super) fn hand_over(
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!(
-            "{} did not take the mail ({}): {}",
+            "{} did not accept the mail ({}): {}",
             sendmail.display(),
             output.status,
             said.trim()

@@ -38,10 +38,10 @@ pub(super) struct Args {
     /// Print one JSON object.
     #[arg(long, conflicts_with = "html")]
     json: bool,
-    /// Write one HTML page with plots, which needs nothing else; `-` prints it.
+    /// Write one self-contained HTML page with plots; `-` prints it.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Hand it to sendmail for this address, as text and HTML.
+    /// Mail it to this address through sendmail, as text and HTML.
     #[arg(long, value_name = "ADDR")]
     mail: Option<String>,
     /// Do nothing unless this box is the master now: for a timer on every box.

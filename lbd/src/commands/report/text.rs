@@ -184,7 +184,7 @@ fn masters(text: &mut String, report: &Report, day: &Day) {
     }
     for failover in &report.failovers {
         let what = if failover.from == failover.to {
-            format!("{} began anew", failover.to)
+            format!("{} restarted", failover.to)
         } else {
             format!("{} after {}", failover.to, failover.from)
         };
@@ -296,7 +296,7 @@ fn events(text: &mut String, report: &Report, day: &Day) {
     if all > SHOWN {
         line(
             text,
-            &format!("... and {} besides", times(all - SHOWN, "event")),
+            &format!("... and {} more", times(all - SHOWN, "event")),
         );
     }
 }

@@ -29,7 +29,7 @@ use state::{Input, Key, Output, Top};
 /// Arguments of `lbd top`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Seconds between two looks.
+    /// Seconds between two updates.
     #[arg(long, value_name = "S", default_value_t = 1,
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
@@ -48,7 +48,7 @@ pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
     let (seen, inputs) = mpsc::channel();
     let (order, orders) = mpsc::channel();
     let interval = Duration::from_secs(args.interval);
-    // It ends with the process: nobody waits for its last question.
+    // It ends with the process: its last request is not awaited.
     thread::spawn(move || look(&socket, interval, &orders, &seen));
     let mut terminal = ratatui::init();
     let result = show(&mut terminal, Top::new(&history), &inputs, &order);

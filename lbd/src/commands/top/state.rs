@@ -44,7 +44,7 @@ pub(super) enum Input {
     Resized,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug)]
 pub(super) enum Output {
     Nothing,

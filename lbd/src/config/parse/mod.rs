@@ -33,13 +33,17 @@ pub(super) fn parse(text: &str, origin: &str) -> Result<Config, Vec<ConfigError>
     let file = File::new(text, origin);
     if text.len() > yaml::MAX_BYTES {
         let complaint = Complaint::new(
-            format!("its {} bytes are more than {}", text.len(), yaml::MAX_BYTES),
+            format!(
+                "it has {} bytes, more than the limit of {}",
+                text.len(),
+                yaml::MAX_BYTES
+            ),
             "put long lists into access.allow_file and access.deny_file",
         );
         return Err(vec![file.error_at(None, "", complaint)]);
     }
     let root = yaml::parse(text).map_err(|error| {
-        let complaint = Complaint::new(error.problem, "mend the YAML here, then check again");
+        let complaint = Complaint::new(error.problem, "fix the YAML here, then check again");
         vec![file.error_at(error.place, "", complaint)]
     })?;
     let reader = Reader::new(file);
@@ -215,7 +219,7 @@ fn advertisement_interval(text: &str) -> Result<Duration, Complaint> {
         return Ok(value);
     }
     Err(Complaint::new(
-        format!("{text} is no whole number of centiseconds"),
+        format!("{text} is not a whole number of centiseconds"),
         "VRRPv3 counts in steps of 10ms: give a multiple of 10ms",
     ))
 }

@@ -1,4 +1,4 @@
-//! `stats`: the keys of a source stand beside those of its table.
+//! `stats`: the keys of a source stand in the same table.
 use super::{HOUR, MS, SECOND};
 use crate::config::{
     choice,
@@ -34,7 +34,7 @@ enum Level {
     Backend,
 }
 
-/// The keys of a source, which stand beside those of its table.
+/// The keys of a source, which stand in the same table.
 fn source(t: &mut Table<'_>, level: Level) -> Source {
     let kind = t.or("source", SourceKind::Lbd, choice::read);
     let address = |t: &mut Table<'_>| match level {
@@ -108,7 +108,7 @@ fn fields(
         t.complain(
             "source",
             Complaint::new(
-                "none of its figures is asked for",
+                "it asks for no figure",
                 format!(
                     "add at least one of {}, for example `queued: {example}`",
                     names.join(", ")
@@ -125,7 +125,7 @@ fn json_pointer(text: &str) -> Result<String, Complaint> {
     }
     Err(Complaint::new(
         format!("{text:?} is no JSON pointer"),
-        "begin it with `/`: /queue/active",
+        "start it with `/`: /queue/active",
     ))
 }
 
@@ -155,7 +155,7 @@ fn check_program(t: &mut Table<'_>, key: &'static str, words: &[String]) {
         t.complain(
             key,
             Complaint::new(
-                "it does not begin with the absolute path of a program",
+                "it does not start with the absolute path of a program",
                 "write [/path/to/program, argument]; no shell reads it",
             ),
         );
@@ -165,7 +165,7 @@ fn check_program(t: &mut Table<'_>, key: &'static str, words: &[String]) {
 /// A backend's `stats`.
 pub(super) fn own_source(mut t: Table<'_>) -> Source {
     if !t.has("source") {
-        // Which keys stand beside it depends on it.
+        // Which other keys are valid depends on it.
         t.missing_alone("source", "prometheus");
         return Source::None;
     }

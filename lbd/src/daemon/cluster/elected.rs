@@ -77,8 +77,7 @@ impl EventLoop {
             .partition(Held::is_lease);
         for held in permanent {
             warn!(
-                "virtual address {} is configured for good on interface {}: remove it from the \
-                 box's network configuration, or two boxes answer for it whenever lbd does not run",
+                "virtual address {} is configured permanently on interface {}: remove it from the box's network configuration, or two boxes answer for it while lbd is not running",
                 held.address.address, held.ifindex
             );
         }
@@ -170,7 +169,7 @@ impl EventLoop {
     /// called once a second; an event that is on its way has come by the second time.
     pub(in crate::daemon) fn reconcile_role(&mut self) {
         if let Some(missed) = self.election.missed() {
-            warn!("an event of the election found no room: taking the role as it is");
+            warn!("an election event was lost because the queue was full: taking the current role");
             self.elected(missed);
         }
     }
@@ -219,7 +218,7 @@ impl EventLoop {
                 self.election.led_by(leader);
             }
             advert::Event::WantSync { leader } => {
-                // Without a channel there is nobody to ask, and of a master that is no node of the
+                // Without a channel there is no peer to ask, and of a master that is no node of the
                 // channel (keepalived) there are no flows.
                 // A pure director's adverts may come from another address than its channel's.
                 let has_directors = !self.config.cluster.directors.is_empty();
@@ -233,7 +232,7 @@ impl EventLoop {
                 }
             }
             advert::Event::Isolated => {
-                let said = "this box is cut off: it hears neither a node nor a gateway";
+                let said = "this box is cut off: it hears no other node and no gateway";
                 self.note(Kind::Role, None, said.to_owned());
                 self.election.isolate(true, now_ns);
             }

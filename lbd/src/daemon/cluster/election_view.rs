@@ -66,7 +66,7 @@ pub(in crate::daemon) struct ElectionView {
 }
 
 impl ElectionView {
-    /// A node that has just started: nobody's master.
+    /// A node that has just started and is not master.
     pub(in crate::daemon) fn starting(now_ns: u64) -> Self {
         Self {
             thread: None,
@@ -218,7 +218,7 @@ impl ElectionView {
     pub(in crate::daemon) fn warnings(&self, now_ns: u64) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.isolated {
-            warnings.push("this box is cut off: it hears neither a node nor a gateway".to_owned());
+            warnings.push("this box is cut off: it hears no other node and no gateway".to_owned());
         }
         let status = self.thread.as_ref().and_then(AdvertThread::view);
         let status = status.map(|view| view.status);

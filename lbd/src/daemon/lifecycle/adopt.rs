@@ -66,7 +66,7 @@ impl EventLoop {
             .collect();
         if adopted > 0 || !gone.is_empty() {
             info!(
-                "an earlier lbd left the ways to {adopted} backends, and {} that are to go",
+                "took over {adopted} backends from an earlier lbd, and {} that are being removed",
                 gone.len()
             );
         }

@@ -25,7 +25,7 @@ impl EventLoop {
             Err(Refused { whole, refused }) => {
                 if self.config_refused.as_ref() != Some(&refused) {
                     warn!(
-                        "the edited configuration is refused, the one before it runs on:\n{whole}"
+                        "the edited configuration was refused; the previous one stays in use:\n{whole}"
                     );
                     self.note(
                         Kind::Config,
@@ -46,13 +46,13 @@ impl EventLoop {
             Ok(()) => {
                 self.log_failure("the election", EventLoop::reconfigure_election);
                 self.config_loaded_unix_s = clock::unix_s();
-                info!("the edited configuration runs");
-                self.note(Kind::Config, None, "the edited configuration runs");
+                info!("the edited configuration is in use");
+                self.note(Kind::Config, None, "the edited configuration is in use");
             }
             Err(error) => {
                 let refused = format!("{error:#}");
                 warn!(
-                    "the edited configuration could not be taken over, back to the one before: {refused}"
+                    "the edited configuration could not be applied; the previous one is back in use: {refused}"
                 );
                 let new = std::mem::replace(&mut self.config, old);
                 self.config_refused = Some(refused);

@@ -13,7 +13,7 @@ use crate::{
     daemon::{clock, event_loop::EventLoop},
 };
 
-/// How long peers may take until they choose this box no more, with one lost datagram, and until what
+/// How long peers may take until they no longer choose this box, with one lost datagram, and until what
 /// they chose it for has arrived.
 const TOLD: Duration = Duration::from_millis(500);
 /// How often it is looked whether the last session has ended.
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 impl EventLoop {
     /// Tells the peers that this box stops, and waits until its sessions are over or `node.stop_wait` has
-    /// passed. `is_urgent`: somebody wants it to end now.
+    /// passed. `is_urgent`: the operator wants it to end now.
     pub(in crate::daemon) fn say_farewell(&mut self, is_urgent: impl Fn() -> bool) {
         let local = self.members.local();
         let is_needed = local.is_some_and(|local| local.forwarding != Forwarding::Nat);
@@ -34,7 +34,7 @@ impl EventLoop {
         let begun = Instant::now();
         let mut open = self.open_sessions();
         if open > 0 {
-            info!("the peers are told; waiting up to {wait:?} for {open} open sessions to end");
+            info!("told the peers; waiting up to {wait:?} for {open} open sessions to end");
         }
         while begun.elapsed() < TOLD.min(wait) || open > 0 && begun.elapsed() < wait {
             if is_urgent() {
@@ -46,7 +46,7 @@ impl EventLoop {
         }
         if open > 0 {
             info!(
-                "{open} sessions are open still; the peers reset them unless lbd starts again soon"
+                "{open} sessions are still open; the peers will reset them unless lbd starts again soon"
             );
         }
     }

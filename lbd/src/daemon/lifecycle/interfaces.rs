@@ -133,7 +133,7 @@ impl EventLoop {
             return;
         };
         warn!(
-            "the machine was suspended for {} s: the XDP program is attached anew",
+            "the machine was suspended for {} s: attaching the XDP program again",
             slept_ns / 1_000_000_000
         );
         self.log_failure("detaching the XDP program", |event_loop| {
@@ -163,7 +163,7 @@ impl EventLoop {
         }
         let refused = self.attach_again().err().map(|error| format!("{error:#}"));
         if let Some(why) = refused.as_ref().filter(|_| refused != self.attach_refused) {
-            warn!("the XDP program cannot be attached again, trying each second: {why}");
+            warn!("the XDP program cannot be attached again, retrying every second: {why}");
         }
         self.attach_refused = refused;
     }

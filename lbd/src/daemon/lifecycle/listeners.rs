@@ -80,12 +80,12 @@ impl Listeners {
 
 async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("{key}: {address} cannot be listened on; is another lbd or agent running there?")
+        format!("{key}: cannot listen on {address}; is another lbd or agent running there?")
     })
 }
 
 fn log_end(what: &str, ended: io::Result<()>) {
     if let Err(error) = ended {
-        error!("{what} is served no more: {error}");
+        error!("{what} stopped serving: {error}");
     }
 }

@@ -64,7 +64,7 @@ impl Edits {
             watch(folder, names, self.edited.clone())
                 .inspect_err(|failed| {
                     error!(
-                        "edits of files in {} will not be noticed: {failed}; SIGHUP reloads them",
+                        "edits to files in {} will not be noticed: {failed}; send SIGHUP to reload them",
                         folder.display()
                     );
                 })

@@ -113,7 +113,7 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
     event_loop.leave(end, is_urgent)
 }
 
-/// `lbd cleanup`: undoes what a daemon that runs no more has left. Says what it did.
+/// `lbd cleanup`: undoes what a daemon that is gone has left. Says what it did.
 pub fn cleanup(config: &Config) -> anyhow::Result<Vec<String>> {
     let mut done = Vec::new();
     let (links, pins) = DataPlane::cleanup(&config.node.pin_dir)?;
@@ -190,7 +190,7 @@ impl EventLoop {
         }
         failures(&undone)?;
         if self.config.node.start_as == StartAs::Backend {
-            let why = "this box stands for no election, as start_as says";
+            let why = "this box takes no part in the election (node.start_as)";
             info!("backup: {why}");
             let now_ns = crate::daemon::clock::boottime_ns();
             self.election.become_backup(None, why.to_owned(), now_ns);
@@ -239,7 +239,7 @@ fn failures(undone: &Undone) -> anyhow::Result<()> {
         .map(|(change, error)| format!("{change}: {error}"))
         .collect();
     Err(anyhow!(
-        "not everything was undone, `lbd cleanup` tries again: {}",
+        "not everything was undone; run `lbd cleanup` to retry: {}",
         failed.join("; ")
     ))
 }
@@ -267,13 +267,13 @@ pub(in crate::daemon) fn load_options(config: &Config) -> LoadOptions {
 fn warn_of(recovered: &Recovered) {
     if !recovered.changes.is_empty() {
         info!(
-            "an earlier lbd left {} changes, which are taken over or undone",
+            "an earlier lbd left {} changes, which are adopted or undone",
             recovered.changes.len()
         );
     }
     if let Some((path, count)) = &recovered.of_another_namespace {
         warn!(
-            "{count} changes of an lbd in another network namespace were put aside in {}",
+            "{count} changes of an lbd in another network namespace were moved to {}",
             path.display()
         );
     }

@@ -4,7 +4,7 @@ use sd_notify::NotifyState;
 /// When the next word is due.
 #[derive(Debug)]
 pub(in crate::daemon) struct Watchdog {
-    /// `None`: nobody listens.
+    /// `None`: there is no watchdog.
     every_ns: Option<u64>,
     due_ns: u64,
 }

@@ -1,4 +1,4 @@
-//! What each counter means: the sentences beside the counters themselves, for metrics and for people.
+//! What each counter means: the doc comments of the counters themselves, for metrics and for people.
 use std::fmt::Write as _;
 
 use lbd_common::counters::Reason;

@@ -207,7 +207,7 @@ pub struct ChannelStatus {
 }
 
 impl ChannelStatus {
-    /// The peers whose configuration is not this node's, and what is to be said of it.
+    /// The peers whose configuration is not this node's, and what to report about it.
     pub fn config_differences(&self) -> impl Iterator<Item = (&PeerStatus, String)> {
         let peers = self.peers.iter();
         peers.filter_map(|peer| Some((peer, peer.config_differs()?)))
@@ -260,7 +260,7 @@ impl From<Beside> for ConfigBeside {
 }
 
 impl PeerStatus {
-    /// What is to be said of its configuration, if anything: `behind at version 1`.
+    /// What to report about its configuration, if anything: `behind at version 1`.
     #[must_use]
     pub fn config_differs(&self) -> Option<String> {
         let number = self.config_version?;
@@ -321,7 +321,7 @@ pub(crate) mod tests {
                 virtual_router_id: 51,
                 priority: 200,
                 advertised_priority: 200,
-                reason: "nobody better is heard".to_owned(),
+                reason: "no better candidate is heard".to_owned(),
                 since_s: 80,
                 times_master: 1,
                 isolated: false,

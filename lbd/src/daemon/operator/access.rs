@@ -90,7 +90,7 @@ pub struct SourceStatus {
     pub address: IpAddr,
     /// Whether it may open sessions, rates aside.
     pub admitted: bool,
-    /// Allowed networks that hold it; one is enough, whatever denies it.
+    /// Allowed networks that hold it; one overrides every denial.
     pub allowed_by: Vec<String>,
     /// Denied networks that hold it, those by hand included.
     pub denied_by: Vec<String>,
@@ -99,11 +99,11 @@ pub struct SourceStatus {
 /// A network as a person writes it.
 pub fn parse_network(text: &str) -> Result<Network, String> {
     text.parse()
-        .map_err(|error| format!("\"{text}\" is no address and no network: {error}"))
+        .map_err(|error| format!("\"{text}\" is neither an address nor a network: {error}"))
 }
 
 impl EventLoop {
-    /// Every list as it is to be in the maps: the configuration's, and the denials by hand.
+    /// Every list as the maps should have it: the configuration's, and the denials by hand.
     pub(in crate::daemon) fn access_lists(&self) -> AccessLists {
         AccessLists {
             allow: self.config.allowed().iter().copied().collect(),
@@ -179,8 +179,7 @@ impl EventLoop {
         };
         if let Some(allowed) = self.config.allowed().iter().find(covers) {
             return Err(format!(
-                "{allowed} of access.allow outranks a denial of {network}: take it out of the \
-                 configuration first"
+                "{allowed} in access.allow overrides a denial of {network}: remove it from the configuration first"
             ));
         }
         let before = self
@@ -204,7 +203,7 @@ impl EventLoop {
                     format!("for {}", Shown(std::time::Duration::from_secs(seconds)))
                 });
                 Ok(format!(
-                    "{network} is denied {how_long}; {ended} open sessions of it end"
+                    "{network} is denied {how_long}; {ended} of its open sessions end"
                 ))
             }
             Err(error) => {
@@ -260,7 +259,7 @@ impl EventLoop {
             let in_config = self.config.denied().contains(&network);
             return Err(if in_config {
                 format!(
-                    "{network} is denied by the configuration: take it out of access.deny or its file"
+                    "{network} is denied by the configuration: remove it from access.deny or its file"
                 )
             } else {
                 format!("{network} is not denied by hand; `lbd access` lists what is")
@@ -268,7 +267,7 @@ impl EventLoop {
         };
         self.channel.tell_denials(vec![released]);
         self.admit()
-            .map_err(|error| format!("it is denied in the maps still: {error:#}"))?;
+            .map_err(|error| format!("it is still denied in the maps: {error:#}"))?;
         let also = self.access_lists().judge().denies(network.address());
         Ok(if also {
             format!("{network} is no longer denied by hand, but another entry still denies it")
@@ -283,7 +282,7 @@ impl EventLoop {
             Ok(changed) if changed.is_empty() => return,
             Ok(changed) => changed,
             Err(error) => {
-                return warn!("denials of a peer could not be kept in node.state_dir: {error}");
+                return warn!("denials of a peer could not be saved in node.state_dir: {error}");
             }
         };
         let names: Vec<String> = changed
@@ -326,14 +325,14 @@ impl EventLoop {
             Ok(over) => {
                 let names: BTreeSet<String> = over.iter().map(ToString::to_string).collect();
                 info!(
-                    "denied no longer, the time is over: {}",
+                    "denials expired: {}",
                     names.into_iter().collect::<Vec<_>>().join(", ")
                 );
                 self.log_failure("the access lists", |event_loop| {
                     event_loop.admit().map(|_| ())
                 });
             }
-            Err(error) => warn!("denials that are over could not be taken out: {error}"),
+            Err(error) => warn!("expired denials could not be removed: {error}"),
         }
     }
 }

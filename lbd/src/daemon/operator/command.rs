@@ -38,7 +38,7 @@ impl EventLoop {
             .collect();
         let kept = self.keep(&good, now_ns).map_err(|error| {
             format!(
-                "nothing was changed, as the order could not be kept in node.state_dir: {error}"
+                "nothing was changed, because the order could not be saved in node.state_dir: {error}"
             )
         });
         for (Ordered { request, reply }, word) in ordered.into_iter().zip(words) {
@@ -67,9 +67,10 @@ impl EventLoop {
                 until_unix_s: timeout_s.map(|timeout| clock::unix_s().saturating_add(timeout)),
                 then_reset: then == Then::Reset,
             }),
-            Order::Weight(weight) if weight > Weight::MAX.0 => {
-                Err(format!("a weight is 0 to {}, not {weight}", Weight::MAX.0))
-            }
+            Order::Weight(weight) if weight > Weight::MAX.0 => Err(format!(
+                "a weight is from 0 to {}, not {weight}",
+                Weight::MAX.0
+            )),
             Order::Weight(weight) => Ok(Word::Weight(weight)),
             Order::Release => Ok(Word::Released),
         }
@@ -84,8 +85,8 @@ impl EventLoop {
                 let rest = what_becomes_of(sessions, request.order);
                 format!("{name} is drained: no new sessions, {rest}")
             }
-            Order::Weight(weight) => format!("{name} has the weight {weight}"),
-            Order::Release => format!("{name} has the weight that the policy gives it"),
+            Order::Weight(weight) => format!("{name} has weight {weight}"),
+            Order::Release => format!("{name} has the weight the policy gives it"),
         };
         info!("operator: {done}");
         self.note(Kind::Operator, Some(name), done.clone());
@@ -104,7 +105,7 @@ impl EventLoop {
         let changed = match self.orders.merge(told) {
             Ok(changed) => changed,
             Err(error) => {
-                warn!("orders of a peer could not be kept in node.state_dir: {error}");
+                warn!("orders of a peer could not be saved in node.state_dir: {error}");
                 return;
             }
         };
@@ -113,7 +114,7 @@ impl EventLoop {
         }
         self.take_orders();
         info!(
-            "operator, on another node: {} ordered otherwise",
+            "operator, on another node: changed the orders for {}",
             changed.join(", ")
         );
         self.weigher.note_orders();
@@ -140,7 +141,7 @@ impl EventLoop {
             let reset = self.plane.flows().doom(now_seen, on_it);
             if reset > 0 {
                 info!(
-                    "{} was drained for long enough: {reset} sessions are reset",
+                    "the drain of {} reached its timeout: {reset} sessions are reset",
                     member.name
                 );
             }
@@ -162,7 +163,7 @@ impl EventLoop {
         }
         let known: Vec<&str> = names().collect();
         Err(format!(
-            "there is no backend {name}; there are {}",
+            "there is no backend {name}; the backends are {}",
             known.join(", ")
         ))
     }

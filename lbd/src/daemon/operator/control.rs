@@ -122,7 +122,7 @@ pub enum Order {
         /// What becomes of those that are open then.
         then: Then,
     },
-    /// This weight, whatever the policy says.
+    /// This weight, regardless of the policy.
     Weight(u16),
     /// What the policy says.
     Release,

@@ -302,7 +302,7 @@ pub(super) fn broken(file: &Path, error: &dyn std::fmt::Display) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
         format!(
-            "{file} holds the sources denied by hand and cannot be read ({error}); mend it or remove it"
+            "{file} holds the sources denied by hand and cannot be read ({error}); fix it or remove it"
         ),
     )
 }

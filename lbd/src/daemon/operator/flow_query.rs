@@ -101,9 +101,9 @@ pub struct FlowList {
 pub struct FlowStatus {
     /// The client.
     pub source: SocketAddr,
-    /// The virtual address and port; nothing when it is served no more.
+    /// The virtual address and port; nothing when it is no longer served.
     pub vip: Option<SocketAddr>,
-    /// The backend's name, or its id when the configuration has it no more.
+    /// The backend's name, or its id when it is no longer in the configuration.
     pub backend: String,
     /// Its state.
     pub state: FlowState,
@@ -192,7 +192,7 @@ impl FlowView {
         let names: BTreeSet<&str> = self.backends.values().map(String::as_str).collect();
         let names: Vec<&str> = names.into_iter().collect();
         Err(format!(
-            "there is no backend {name}; there are {}",
+            "there is no backend {name}; the backends are {}",
             names.join(", ")
         ))
     }
@@ -326,7 +326,7 @@ mod tests {
         let first = &list.flows[0];
         assert_eq!(first.vip, Some("192.0.2.25:25".parse().unwrap()));
         assert_eq!((first.idle_s, first.from_peer), (2, true));
-        // A backend that the configuration has no more.
+        // A backend that is no longer in the configuration.
         let gone = list.flows.iter().filter(|flow| flow.backend == "#3");
         assert!(gone.count() > 0);
     }
@@ -341,7 +341,10 @@ mod tests {
         };
         assert_eq!(view.list(&query("mx1")).unwrap().matched, 100);
         let unknown = view.list(&query("mx9")).unwrap_err();
-        assert!(unknown.contains("there are mx0, mx1, mx2"), "{unknown}");
+        assert!(
+            unknown.contains("the backends are mx0, mx1, mx2"),
+            "{unknown}"
+        );
     }
 
     #[test]
@@ -371,8 +374,8 @@ mod tests {
     #[test]
     fn a_query_that_makes_no_sense_is_told_what_would() {
         for (backend, source, said) in [
-            (Some("mx9"), None, "there are mx0, mx1, mx2"),
-            (None, Some("nonsense"), "no address and no network"),
+            (Some("mx9"), None, "the backends are mx0, mx1, mx2"),
+            (None, Some("nonsense"), "neither an address nor a network"),
         ] {
             let query = FlowQuery {
                 backend: backend.map(str::to_owned),

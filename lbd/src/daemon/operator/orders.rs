@@ -48,7 +48,7 @@ impl Orders {
                 let file = file.display();
                 io::Error::new(
                     io::ErrorKind::InvalidData,
-                    format!("{file} holds the operators' drains and weights and cannot be read ({error}); mend it or remove it"),
+                    format!("{file} holds the operators' drains and weights and cannot be read ({error}); fix it or remove it"),
                 )
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
@@ -57,7 +57,7 @@ impl Orders {
         Ok(Self { file, by_backend })
     }
 
-    /// What the policy is to do with a backend.
+    /// What the policy should do with a backend.
     pub(in crate::daemon) fn get(&self, backend: &str) -> Option<Override> {
         match self.by_backend.get(backend)?.order {
             Word::Released => None,

@@ -1,4 +1,4 @@
-//! What runs beside the event loop for each backend: polls, health checks, and the watch on the way
+//! The tasks that run for each backend next to the event loop: polls, health checks, and the watch on the way
 //! there.
 use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
 
@@ -141,7 +141,7 @@ async fn pass_on(
             },
         };
         let Some(event) = event else {
-            warn!("interfaces and neighbours are watched no more");
+            warn!("interfaces and neighbours are no longer watched");
             return;
         };
         if events.send(Event::Host(event)).await.is_err() {

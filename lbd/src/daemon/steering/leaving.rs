@@ -27,7 +27,7 @@ pub(in crate::daemon) struct Leaving {
 }
 
 impl Leaving {
-    /// These are to go, and stay until `until_ns` at least.
+    /// These are leaving, and stay until `until_ns` at least.
     pub(in crate::daemon) fn add(
         &mut self,
         ids: impl IntoIterator<Item = BackendId>,
@@ -63,7 +63,7 @@ impl Leaving {
 }
 
 impl EventLoop {
-    /// The endpoints that are to go, by their box's address.
+    /// The leaving endpoints, by their box's address.
     pub(in crate::daemon) fn leaving_of_boxes(
         &self,
     ) -> BTreeMap<IpAddr, Vec<(BackendId, Endpoint)>> {
@@ -88,7 +88,7 @@ impl EventLoop {
         let has_sessions = |id| busy.get(&id).is_some_and(|sessions| *sessions > 0);
         for id in self.weigher.leaving.take_gone(now_ns, has_sessions) {
             if let Some(endpoint) = self.plane.backend_ids().endpoint(id) {
-                info!("the last session with {endpoint} has ended; it is forgotten");
+                info!("the last session with {endpoint} has ended; it is removed");
             }
             self.log_failure("removing a backend", |event_loop| {
                 Ok(event_loop.plane.remove_backend(id)?)
@@ -138,9 +138,7 @@ impl EventLoop {
                 Ok(event_loop.plane.set_backend(reached.id, &spec)?)
             });
             others.push(endpoint);
-            info!(
-                "peers have sessions with {name} as {endpoint}: they are steered so until they end"
-            );
+            info!("peers have sessions with {name} at {endpoint}: they stay there until they end");
             is_changed = true;
         }
         if is_changed {

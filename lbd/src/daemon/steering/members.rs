@@ -78,7 +78,7 @@ pub(in crate::daemon) struct Members {
 impl Members {
     /// Takes over a configuration: who stays keeps what is known of it.
     ///
-    /// `ids` has the id of each of [`endpoints`]. Returns the ids of those that are no more.
+    /// `ids` has the id of each of [`endpoints`]. Returns the ids of those that are gone.
     pub(in crate::daemon) fn configure(
         &mut self,
         node_name: &str,
@@ -270,7 +270,7 @@ impl Member {
                 state = HealthState::NotServing;
                 let found = reason.unwrap_or_default();
                 reason = Some(format!(
-                    "{found}; its own agent has {sessions} sessions, so it lives"
+                    "{found}; its own agent reports {sessions} sessions, so it is alive"
                 ));
             }
         }
@@ -366,7 +366,7 @@ impl Member {
     }
 }
 
-/// Where the sessions with each backend end, as this node is to steer them.
+/// Where this node steers the sessions of each backend.
 pub(in crate::daemon) fn endpoints(node_name: &str, cluster: &Cluster) -> Vec<Endpoint> {
     let backends = cluster.backends();
     backends
@@ -374,7 +374,7 @@ pub(in crate::daemon) fn endpoints(node_name: &str, cluster: &Cluster) -> Vec<En
         .collect()
 }
 
-/// This box serves from its own stack, whatever it is to others.
+/// This box serves from its own stack, whatever its forwarding is for others.
 fn endpoint(node_name: &str, cluster: &Cluster, backend: &config::Backend) -> Endpoint {
     let is_local = backend.name == node_name;
     let sockets = match backend.forwarding {
@@ -475,7 +475,7 @@ cluster:
         let (mut members, mut known) = (Members::default(), BTreeMap::new());
         let line = "mx3, address: 192.0.2.13";
         let as_is = |more: &str| FILE.replace(line, &format!("{line}{more}"));
-        // What mx3 is changed to, its id then, and the ids that are to go.
+        // What mx3 is changed to, its id then, and the leaving ids.
         let steps: [(&str, u16, &[u16]); 8] = [
             ("", 2, &[]),
             (", forwarding: ipip", 2, &[]),

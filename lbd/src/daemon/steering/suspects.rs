@@ -145,7 +145,7 @@ impl EventLoop {
                 .signs()
                 .set_suspect(*id, member.suspicion.suspect().is_some());
             if let Some(Suspect { sign, .. }) = member.suspicion.suspect() {
-                info!("{name} ({address}) is suspect, and asked for a sign of life: {sign}");
+                info!("{name} ({address}) is suspect and is asked for a sign of life: {sign}");
                 if sign != Sign::Leaving {
                     asked.push(name.clone());
                 }
@@ -223,7 +223,7 @@ impl EventLoop {
                 .find_map(|member| member.health_reason.clone());
             let said = format!(
                 "the health check fails for every backend at once, so the check itself is most likely \
-                 wrong: it is ignored, and backends that answer take sessions; look at cluster.health \
+                 wrong: it is ignored, and backends that answer take sessions; check cluster.health \
                  ({})",
                 why.unwrap_or_default()
             );

@@ -1,7 +1,7 @@
 //! One round of the policy: look at everything, decide, and put weights and ring into the maps.
 //!
 //! Between two rounds an operator's order is obeyed at once, by the figures of the last round: it is
-//! no round of its own, or somebody who orders often would make the policy forget faster.
+//! no round of its own, or frequent orders would make the policy forget faster.
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use tracing::info;
@@ -23,7 +23,7 @@ use crate::{
 /// At least so long after the maps were written they are written again, however much happens.
 const HURRY_NS: u64 = 50_000_000;
 /// How long a new master keeps the former one's ring. A master whose daemon died steers until its lease
-/// ends and tells nobody of those sessions: they are found by the ring that named their boxes.
+/// ends without sharing those sessions: they are found by the ring that named their boxes.
 const HELD_NS: u64 = 3_000_000_000;
 /// How often the master repeats its weights: a datagram may be lost.
 const TELL_NS: u64 = 1_000_000_000;
@@ -87,7 +87,7 @@ impl Weigher {
         self.has_orders = true;
     }
 
-    /// Whether orders may be obeyed now: a thousand of them cost no more than some.
+    /// Whether orders may be obeyed now: a thousand of them cost as little as a few.
     pub(in crate::daemon) fn may_obey(&self, now_ns: u64) -> bool {
         now_ns >= self.obeyed_ns + HURRY_NS
     }
@@ -204,7 +204,7 @@ impl EventLoop {
         }
     }
 
-    /// The own decisions, or those that are to be followed.
+    /// This node's decisions, or the master's that it follows.
     fn put_into_maps(&mut self, now_ns: u64) {
         let Some((_, own)) = &self.weigher.last else {
             return;

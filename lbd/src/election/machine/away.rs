@@ -11,7 +11,7 @@
 //!   master-down interval. A master that hears one which it outranks, and heard no rival for that
 //!   long before, was not heard: see [`Machine::was_away`]. It says priority 0, so that the other
 //!   one, which yields to it in the same moment, goes on. A rival that speaks all the time (deaf
-//!   itself) is answered as RFC 9568 has it: yielding to it again and again would help nobody.
+//!   itself) is answered as RFC 9568 has it: yielding to it again and again would not help.
 //! - **Isolation.** A master asks the gateway and the other nodes by ARP or ND whenever it heard none of
 //!   them for a second. When two of them were heard and now none is for a master-down interval, this
 //!   box is cut off. (One that falls silent may as well be off itself.) The first sign of life after
@@ -29,7 +29,7 @@ use crate::election::timing::master_down_ns;
 use crate::election::{Notice, Output, WhyBackup};
 use crate::units::Priority;
 
-/// Silence after which a master asks whether anybody is there, and at least so long between two
+/// Silence after which a master asks whether any node is there, and at least so long between two
 /// questions.
 const ASK_NS: u64 = 1_000_000_000;
 /// Questions without an answer before a box counts as cut off.
@@ -97,7 +97,7 @@ impl Contact {
 }
 
 impl Machine {
-    /// The master asks whether anybody is there, when it heard nobody for a while.
+    /// The master asks whether any node is there when it has heard none for a while.
     pub(super) fn ask_witnesses(&mut self, out: &mut Vec<Output>) {
         let (now_ns, interval) = (self.now_ns, self.config.interval);
         let contact = &mut self.contact;
@@ -131,7 +131,7 @@ impl Machine {
         self.contact.isolated && self.now_ns - self.since_ns >= down_ns
     }
 
-    /// Another box was heard, in whatever way.
+    /// Another box was heard, in any way.
     pub(super) fn sign(&mut self, address: IpAddr, out: &mut Vec<Output>) {
         self.contact.note(address, self.now_ns);
         if !self.contact.isolated {

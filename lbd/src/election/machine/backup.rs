@@ -12,7 +12,7 @@ use crate::vrrp::Interval;
 pub(super) struct Backup {
     pub(super) why: WhyBackup,
     pub(super) down_ns: u64,
-    /// What it would mean if nobody is heard until then.
+    /// What it would mean if no node is heard until then.
     pub(super) takeover: Takeover,
     /// The timer was late once, and the sockets were looked at again.
     pub(super) looked: bool,
@@ -79,7 +79,7 @@ impl Machine {
         self.leader_stops();
     }
 
-    /// Its address stays known until somebody else is heard: the other family's word is to come.
+    /// Its address stays known until another master is heard: the other family's advert will follow.
     pub(super) fn leader_stops(&mut self) {
         if let Some(leader) = &mut self.leader {
             leader.priority = Priority::STOPPING;
@@ -143,7 +143,7 @@ impl Machine {
     }
 
     /// Whether the master has left its box to a successor that is not there yet; puts a preemption off
-    /// then. That box serves until its lease ends and tells nobody of the sessions it takes: whoever
+    /// then. That box serves until its lease ends without sharing the sessions it takes: whoever
     /// takes over from it now would not know those. A cluster whose own interval is as long cannot tell.
     pub(super) fn waits_for_successor(&mut self) -> bool {
         let own = self.config.interval;
@@ -175,7 +175,7 @@ impl Machine {
         }
     }
 
-    /// Somebody serves, or says so, whom no key here verifies, and nobody was verified since the
+    /// A node serves, or claims to, that no key here verifies, and none was verified since the
     /// start. Of the two that do not believe each other one has the wrong key, and it is rather the
     /// one that just came: becoming master now would make two. So a node that has proved nothing
     /// waits for one master-down interval more, and asks then who has the virtual addresses. An

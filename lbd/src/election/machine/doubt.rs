@@ -2,7 +2,7 @@
 //!
 //! Three intervals of silence are VRRP's only sign that a master is gone, since it cannot ask. A
 //! backup here does ask. Once one advert is overdue it sends [`PROBES`] questions (ARP or neighbour
-//! solicitations) for the master's own address and, beside each, one for every *witness*: the
+//! solicitations) for the master's own address and, with each, one for every *witness*: the
 //! gateway and the other nodes. What comes back tells three cases apart:
 //!
 //! - **A witness answers, the master's box does not.** The box is off, or cut off from where the
@@ -17,21 +17,21 @@
 //!   and would take its own deafness for the master's death.
 //!
 //! # Why this makes no second master
-//! Two boxes that answer for the VIP are one too many only where somebody can reach both. What would
+//! Two boxes that answer for the VIP are one too many only where a client can reach both. What would
 //! answer for the VIP on the old master is what answers for its own address: the same kernel, on the
 //! same interface, asked by the same kind of frame (the data plane lets ARP and ND for the VIP *up*,
 //! it answers none itself). A box that answers no question for its own address answers none for the
 //! VIP; when it is heard again, it finds the new master's adverts, and the better of the two stays,
 //! as after any partition. A box that does answer keeps its lease's time. So:
 //!
-//! - *daemon dead, box alive*: it answers the probes; nobody takes over before its lease has ended;
+//! - *daemon dead, box alive*: it answers the probes; no backup takes over before its lease has ended;
 //! - *box dead*: it serves nothing; there is nothing to wait for;
 //! - *segment split*: both sides have a master, as VRRP always does, only sooner; the side without a
 //!   witness waits as VRRP does. Split or not, the new master needs the answer of a third party in
 //!   the same moment, so a box whose own link is broken takes nothing over early;
 //! - *loss*: a living master is taken for dead when one advert and all [`PROBES`] exchanges are lost.
-//!   At a loss of p that is p (1 - (1 - p)²)⁸ beside VRRP's own p³, and less than that for p up to
-//!   0.7; with adverts in both families p² (1 - (1 - p)²)⁸ beside p⁶, and less for p up to 0.37;
+//!   At a loss of p that is p (1 - (1 - p)²)⁸ against VRRP's own p³, and less than that for p up to
+//!   0.7; with adverts in both families p² (1 - (1 - p)²)⁸ against p⁶, and less for p up to 0.37;
 //! - *a forged answer* makes a backup wait no longer than VRRP does; to forge silence, an attacker
 //!   has to be able to silence the box.
 //!
@@ -51,10 +51,10 @@ const ASK_AGAIN_NS: u64 = 10_000_000_000;
 const ASK_FIRST_NS: u64 = 1_000_000_000;
 /// An answer older than that says nothing: some questions since were in vain.
 const KNOWN_NS: u64 = 3 * ASK_AGAIN_NS;
-/// To wait that much longer where nobody answers who did before.
+/// To wait that much longer where none answers that did before.
 const DEAF_INTERVALS: u64 = 2;
 
-/// What is known of the master's box beside its adverts.
+/// What is known of the master's box besides its adverts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Doubt {
     asked_ns: Option<u64>,
@@ -66,7 +66,7 @@ pub(super) struct Doubt {
     witnessed: bool,
     /// When a witness answered last, doubt or not.
     witness_ns: Option<u64>,
-    /// Nobody answered who did before, and nobody has since.
+    /// None answered that did before, and none has since.
     pub(super) deaf: bool,
 }
 
@@ -155,7 +155,7 @@ impl Machine {
             let doubt = &mut self.doubt;
             (doubt.witness_ns, doubt.deaf) = (Some(self.now_ns), false);
             if doubt.sent == PROBES && doubt.next_ns.is_none() {
-                // Deaf no more: what was asked meanwhile says nothing.
+                // No longer deaf: the probes sent meanwhile prove nothing.
                 (doubt.sent, doubt.witnessed) = (0, false);
                 doubt.next_ns = Some(self.now_ns + probe_gap_ns(leader.interval));
             }

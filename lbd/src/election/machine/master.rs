@@ -29,7 +29,7 @@ pub(super) struct Master {
 }
 
 impl Machine {
-    /// Gives mastership up, if we have it: serve no more, then say so.
+    /// Gives mastership up, if we have it: stop serving, then say so.
     pub(super) fn give_up(&mut self, why: WhyBackup, out: &mut Vec<Output>) {
         if self.is_master() {
             self.hand_over(why, out);
@@ -130,7 +130,7 @@ impl Machine {
     }
 
     /// A master that could not speak for three intervals may have a successor: it finds itself
-    /// deposed without a fight, and comes back, if it is to, as any backup does.
+    /// deposed without a contest, and comes back, if it should, as any backup does.
     pub(super) fn lose_lease(&mut self, out: &mut Vec<Output>) {
         if let State::Master(master) = &self.state
             && self.now_ns >= master.lease_until_ns
@@ -149,7 +149,7 @@ impl Machine {
 
     pub(super) fn advert_failed(&mut self, out: &mut Vec<Output>) {
         self.counters.adverts_failed += 1;
-        // Nobody heard us, so nobody waits longer: the lease of the advert before still stands.
+        // No node heard us, so none waits longer: the lease of the advert before still stands.
         let State::Master(master) = &mut self.state else {
             return;
         };
@@ -166,7 +166,7 @@ impl Machine {
 
     pub(super) fn master_hears(&mut self, heard: &Heard, out: &mut Vec<Output>) {
         if heard.priority == Priority::STOPPING {
-            // Somebody served and does no more: say that we do (RFC 9568, 6.4.3).
+            // Another node served and stopped: say that we do (RFC 9568, 6.4.3).
             self.answer(out);
             return;
         }

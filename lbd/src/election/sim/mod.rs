@@ -42,7 +42,7 @@ fn one_master_in_bounded_time_after_a_thousand_rounds_of_anything() {
     one_master_after_anything(0..100);
 }
 
-/// The killed box's lease is over before anybody takes over: without partition, loss or freeze two
+/// The killed box's lease is over before another node takes over: without partition, loss or freeze two
 /// boxes serve together for no longer than adverts travel.
 #[test]
 fn kills_and_starts_alone_never_leave_two_that_serve() {

@@ -104,7 +104,7 @@ pub(super) struct World {
     pub(super) delay_ns: u64,
     pub(super) loss_permille: u64,
     pub(super) late_permille: u64,
-    /// Whether anybody answers questions.
+    /// Whether any box answers probes.
     pub(super) answers: bool,
     /// Time in which two boxes of a segment served.
     pub(super) overlap_ns: u64,

@@ -152,7 +152,7 @@ fn back_from_isolation_it_stays_master_where_nobody_has_the_vip() {
         handle(&mut machine, now + second * SECOND, alive(GATEWAY));
     }
     assert!(machine.is_master());
-    // A claim much later is somebody's mistake, and is answered.
+    // A claim much later is a misconfiguration, and is answered.
     let vip = Input::RivalClaim {
         address: "192.0.2.25".parse().unwrap(),
     };

@@ -1,4 +1,4 @@
-//! Adverts that nobody here can verify.
+//! Adverts that no key here verifies.
 use super::*;
 
 fn unbelieved() -> Input {
@@ -30,7 +30,7 @@ fn a_node_with_a_wrong_key_does_not_become_master_beside_one_that_answers_for_th
         assert!(!machine.is_master(), "second {second}");
     }
     assert!(asked > 10, "{asked}");
-    // The other is gone: somebody has to serve.
+    // The other is gone: this node has to serve.
     let mut last = String::new();
     while !machine.is_master() {
         let at = machine.deadline_ns().unwrap();

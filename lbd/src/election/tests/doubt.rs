@@ -179,7 +179,7 @@ fn a_master_that_answers_is_asked_once_in_ten_seconds() {
 #[test]
 fn a_deaf_box_waits_longer_and_asks_anew_when_it_hears_again() {
     let i = Interval::DEFAULT;
-    // A witness has answered in better times; now nobody does.
+    // A witness answered before; now none does.
     let mut deaf = backup(false);
     handle(&mut deaf, MS, alive(WITNESS));
     let mut healed = deaf.clone();

@@ -59,7 +59,7 @@ fn inputs() -> impl Strategy<Value = Input> {
 }
 
 proptest! {
-    /// Whatever comes, in whatever order: what the outputs build up on the box is what the machine
+    /// For any input in any order: what the outputs build up on the box is what the machine
     /// thinks it is, and a lease is never longer than the last advert earns.
     #[test]
     fn outputs_and_state_agree_under_any_sequence(
@@ -119,7 +119,7 @@ proptest! {
         }
     }
 
-    /// With nobody to hear, a node that may be master is, in bounded time.
+    /// With no other node to hear, a node that may be master becomes master in bounded time.
     #[test]
     fn a_lone_node_serves_after_any_past(
         steps in prop::collection::vec((0..4_000u64, inputs()), 0..40),
@@ -133,7 +133,7 @@ proptest! {
         handle(&mut machine, now, Input::ConfigChanged(ours()));
         handle(&mut machine, now, Input::Health(Health::GOOD));
         handle(&mut machine, now, Input::Start { found: Found::Nothing });
-        // A start beside a master that is gone waits for as long as that one's interval said.
+        // A start after a master that is gone waits as long as that one's interval says.
         let end = now + 8 * Interval::MAX.ns() + 2 * master_down_ns(OURS, Interval::DEFAULT) + 5 * SECOND;
         while let Some(deadline) = machine.deadline_ns().filter(|at| *at <= end) {
             handle(&mut machine, deadline, Input::Timer);

@@ -128,7 +128,7 @@ fn a_late_timer_looks_once_before_it_acts() {
     assert_eq!(words(&handle(&mut machine, late, Input::Timer)), "");
     let again = machine.deadline_ns().unwrap();
     assert_eq!(again, late + 125 * MS);
-    // Late again: somebody has to serve.
+    // Late again: this node has to serve.
     assert!(words(&handle(&mut machine, again + SECOND, Input::Timer)).contains("master"));
     assert_eq!(machine.counters().late_timers, 1);
 }

@@ -1,4 +1,4 @@
-//! From a site that can take no more to its stand-in, and back.
+//! From a full site to its stand-in, and back.
 use super::*;
 
 fn two_sites(kind: Kind) -> Input {

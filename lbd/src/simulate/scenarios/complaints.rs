@@ -28,7 +28,7 @@ fn reject_heavy() -> Vec<Scenario> {
         ),
         scenario(
             "reject-80-looks-idle",
-            "7 boxes, 80 % end before DATA; one turns everybody away and looks idle for 6 minutes",
+            "7 boxes, 80 % end before DATA; one turns all clients away and looks idle for 6 minutes",
             ordinary(7),
             Traffic::real(32.0, Mail::rejecting(0.8)),
             &[

@@ -49,7 +49,7 @@ pub(super) fn parse(line: &str) -> Result<Option<Series<'_>>, &'static str> {
     };
     // What follows the value is a timestamp or an exemplar: neither matters here.
     let value = rest.split_ascii_whitespace().next().unwrap_or_default();
-    let value = value.parse().map_err(|_| "the value is no number")?;
+    let value = value.parse().map_err(|_| "the value is not a number")?;
     Ok(Some(Series {
         name,
         labels,

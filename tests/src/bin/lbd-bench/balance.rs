@@ -1,4 +1,4 @@
-//! Three mail servers of which one is in trouble: who is sent there, and how long everybody waits.
+//! Three mail servers of which one is in trouble: how many sessions it gets, and how long all of them wait.
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
@@ -224,7 +224,7 @@ impl Stage {
 /// What became of a session, and how long it took.
 type End = (Outcome, Duration);
 
-/// Begins sessions at a steady rate, whatever becomes of those before.
+/// Starts sessions at a steady rate, regardless of the earlier ones.
 fn send(client: &Host, target: SocketAddr) -> Result<Vec<End>> {
     let sources: Vec<IpAddr> = client.addresses4.iter().map(|one| (*one).into()).collect();
     let work = async move || {

@@ -1,4 +1,4 @@
-//! What the daemon does beside the packets: CPU time, and how it grows.
+//! What the daemon does besides forwarding packets: CPU time, and how it grows.
 use std::{
     collections::BTreeSet,
     fmt::Write as _,

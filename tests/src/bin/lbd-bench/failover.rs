@@ -1,4 +1,4 @@
-//! The master's box is cut off and comes back: how long nobody answers, and what becomes of sessions.
+//! The master's box is cut off and comes back: how long the VIP is unanswered, and what happens to sessions.
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::Path,

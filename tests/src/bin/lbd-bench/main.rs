@@ -1,4 +1,4 @@
-//! Benchmarks: lbd beside what people use today, in one run.
+//! Benchmarks: lbd compared with what people use today, in one run.
 //!
 //! Single times on a shared machine mean little, so contestants take turns, rounds are repeated, and
 //! what counts is the ratio of medians from one run.
@@ -24,7 +24,7 @@ use lbd_tests::duration;
 
 use report::Section;
 
-/// lbd beside what people use today, in one run.
+/// lbd compared with what people use today, in one run.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 80)]
 struct Args {

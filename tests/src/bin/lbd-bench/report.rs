@@ -134,7 +134,7 @@ impl Table {
     }
 }
 
-/// Three digits that count, and no more.
+/// Three significant digits.
 fn short(value: f64) -> String {
     let decimals = match value.abs() {
         large if large >= 100.0 => 0,

@@ -150,7 +150,7 @@ struct Play {
 }
 
 impl Play {
-    /// Tells the story to its end, or until somebody interrupts.
+    /// Runs the demo to its end, or until it is interrupted.
     fn tell(&mut self, interrupted: &Arc<AtomicBool>) -> Result<()> {
         let mut story = Story::new(self.length);
         while !interrupted.load(Ordering::Relaxed) {
@@ -174,7 +174,7 @@ impl Play {
         for server in &self.servers {
             server.set_delay(Duration::ZERO);
         }
-        self.event("no more new sessions; the open ones end");
+        self.event("no further new sessions; the open ones end");
         while !self.traffic.is_over() {
             self.look();
             thread::sleep(LOOK);

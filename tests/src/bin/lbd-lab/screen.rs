@@ -1,4 +1,4 @@
-//! What a person sees: a picture that is drawn again and again, or a log when nobody looks.
+//! What a person sees: a picture that is drawn again and again, or a log without a terminal.
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write as _},

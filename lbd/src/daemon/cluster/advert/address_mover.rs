@@ -18,7 +18,7 @@ use super::realtime;
 use super::settings::Placed;
 use super::wake::Bell;
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug)]
 enum Task {
     /// Add or renew.

@@ -141,14 +141,13 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Election(notice) => notice.fmt(f),
-            Self::BadAdvert { from, why } => write!(f, "advert of {from} dropped: {why}"),
+            Self::BadAdvert { from, why } => write!(f, "advert from {from} dropped: {why}"),
             Self::Unauthenticated { from, why } => {
-                write!(f, "advert of {from} not believed: {why}")
+                write!(f, "advert from {from} rejected: {why}")
             }
             Self::OtherAddresses { from } => write!(
                 f,
-                "{from} advertises other virtual addresses than this node: make the lists agree \
-                 (keepalived drops adverts whose list is not its own)"
+                "{from} advertises a different list of virtual addresses: make the lists agree (keepalived drops adverts whose list differs from its own)"
             ),
             Self::OtherLinkLocal { from, theirs_has } => write!(
                 f,
@@ -161,11 +160,11 @@ impl fmt::Display for Notice {
             Self::NotAPeer { from } => {
                 write!(
                     f,
-                    "advert of {from} dropped: not one of cluster.unicast_peers"
+                    "advert from {from} dropped: not one of cluster.unicast_peers"
                 )
             }
             Self::NoSocket { family, error } => {
-                write!(f, "no {family} adverts for now, trying again: {error}")
+                write!(f, "no {family} adverts for now, retrying: {error}")
             }
             Self::NotSent { to, error } => write!(
                 f,
@@ -202,23 +201,23 @@ counters! {
     wrong_ttl,
     /// Too short, too long, or no address. Not expected.
     wrong_length,
-    /// Another version than 3. A peer to be reconfigured.
+    /// Not VRRP version 3: reconfigure the peer.
     wrong_version,
-    /// No advertisement. Not expected.
+    /// Not an advertisement. Not expected.
     wrong_type,
-    /// Of another virtual router. Expected where several share the segment.
+    /// For another virtual router. Expected where several share the segment.
     other_router,
-    /// Damaged, or made wrong. Not expected.
+    /// Damaged or miscomputed. Not expected.
     wrong_checksum,
     /// With an interval of 0. Not expected.
     zero_interval,
-    /// Of somebody who is not in the list of unicast peers. Not expected.
+    /// From a sender that is not in the list of unicast peers. Not expected.
     not_a_peer,
-    /// Good adverts whose addresses differ from ours. A configuration to be made equal.
+    /// Valid adverts whose addresses differ from ours: make the configurations agree.
     other_addresses,
     /// Without the trailer that is required. Expected until the roll-out is complete.
     auth_missing,
-    /// With a key or type that is not known. Expected during a roll-over at most.
+    /// With an unknown key or type. Expected only during a roll-over.
     auth_unknown,
     /// Forged, or the keys differ. Not expected.
     auth_forged,

@@ -106,7 +106,7 @@ pub struct Settings {
     pub checksum: ChecksumForm,
     /// `None`: a trailer is neither sent nor looked at.
     pub authenticate: Option<Authenticate>,
-    /// Boxes on the segment that are asked, beside a silent master, whether they are there: the
+    /// Boxes on the segment that are probed along with a silent master: the
     /// other nodes; the caller adds the gateways.
     pub witnesses: Vec<IpAddr>,
 }

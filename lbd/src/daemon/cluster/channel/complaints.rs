@@ -40,7 +40,7 @@ impl Complaints {
             return None;
         }
         self.refused_due_ns = now_ns + REFUSED_NS;
-        Some(format!("a datagram of {from} is refused: {refused}"))
+        Some(format!("refused a datagram from {from}: {refused}"))
     }
 
     /// About flows that found no room, of which there are so many: once for all of a table.
@@ -51,8 +51,7 @@ impl Complaints {
         let more = no_room - self.no_room_told;
         (self.no_room_told, self.no_room_due_ns) = (no_room, now_ns + LONG_NS);
         Some(format!(
-            "{more} flows of peers found no room in this node's table: if it becomes the master, the \
-             ring alone names the backends of those sessions; raise node.flows and restart"
+            "{more} flows of peers did not fit in this node's table: if it becomes the master, only the ring chooses the backends of those sessions; raise node.flows and restart"
         ))
     }
 
@@ -72,9 +71,7 @@ impl Complaints {
             if more > 0 {
                 let PeerStatus { name, address, .. } = peer;
                 lines.push(format!(
-                    "{more} datagrams in the name of {name} ({address}) are refused, as a peer may not \
-                     send so many: look what runs there and restart its lbd; should it go on, another \
-                     box has the key: change cluster.secret_file on all nodes"
+                    "{more} datagrams from {name} ({address}) were refused, above the rate limit for a peer: check what runs there and restart its lbd; if it continues, another box has the key: change cluster.secret_file on all nodes"
                 ));
             }
         }
@@ -113,10 +110,7 @@ mod tests {
         assert_eq!(the.floods(&[peer("mx1", 0), peer("mx2", 0)], 0), none);
         let told = the.floods(&[peer("mx1", 0), peer("mx2", 5)], 1);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(
-            told[0].starts_with("5 datagrams in the name of mx2 "),
-            "{told:?}"
-        );
+        assert!(told[0].starts_with("5 datagrams from mx2 "), "{told:?}");
         let more = [peer("mx1", 0), peer("mx2", 12)];
         assert_eq!(the.floods(&more, LONG_NS), none);
         let told = the.floods(&more, LONG_NS + 1);

@@ -140,7 +140,7 @@ enum Request {
         to: Option<SenderId>,
         message: Message,
     },
-    /// The thread is to end.
+    /// The thread must end.
     End,
 }
 
@@ -230,7 +230,7 @@ impl ChannelHandle {
                 Some(_) => "cluster.secret_file",
             };
             self.turn_off(format!(
-                "without {missing} flows are not told to peers: a failover loses sessions"
+                "without {missing} flows are not shared with peers: a failover loses sessions"
             ));
             return;
         };
@@ -238,7 +238,7 @@ impl ChannelHandle {
         if self.off.is_some() {
             match bind(address) {
                 Ok(socket) => {
-                    info!("flows are told to peers from {address}/udp");
+                    info!("flows are shared with peers from {address}/udp");
                     self.order(Request::On {
                         name: own_name(config, address),
                         socket,
@@ -503,7 +503,7 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// The buffer that a burst needs. The limit for everybody (`net.core.rmem_max`, 208 KB by default, not
+/// The buffer that a burst needs. The system-wide limit (`net.core.rmem_max`, 208 KB by default, not
 /// two hundred datagrams) does not hold for who may administrate the network.
 fn set_receive_buffer(socket: &Socket) -> io::Result<()> {
     let bytes = libc::c_int::try_from(RECEIVE_BYTES).unwrap_or(libc::c_int::MAX);
@@ -533,7 +533,7 @@ pub(in crate::daemon) fn own_name(config: &Config, own: SocketAddr) -> String {
     own.ip().to_string()
 }
 
-/// The other backends and directors: one that runs no lbd hears nothing, and that harms nobody.
+/// The other backends and directors: one that runs no lbd hears nothing, which does no harm.
 pub(in crate::daemon) fn peers(config: &Config, own: SocketAddr) -> Vec<(String, SocketAddr)> {
     let backends = config
         .cluster

@@ -33,7 +33,7 @@ pub(in crate::daemon) struct Home {
 }
 
 impl Home {
-    /// What a session is to the cluster. One with the box's own address came by `nat`, and where several
+    /// How the cluster knows a session. One with the box's own address came by `nat`, and where several
     /// services end at one port it may be of any of them: a word that fits no flow changes nothing.
     fn records(&self, session: Session, change: Change) -> impl Iterator<Item = FlowRecord> {
         let Session { client, local } = session;
@@ -140,7 +140,7 @@ impl Own {
             *self = Self::default();
             return Vec::new();
         }
-        // Sessions of services that are served no more end for nobody.
+        // Sessions of services that are no longer served need no end.
         self.open = OpenSessions::default();
         self.redirected = HashMap::new();
         self.look_again()
@@ -154,7 +154,7 @@ impl Own {
         match Self::look(&mut self.sockets, home) {
             Ok((sessions, lost)) => {
                 if self.off.take().is_some() {
-                    info!("this box tells of its own sessions again");
+                    info!("this box reports its own sessions again");
                 }
                 self.lost = lost;
                 let (mut services, mut others) = (HashSet::new(), HashMap::new());
@@ -182,7 +182,7 @@ impl Own {
                     .collect()
             }
             Err(error) => {
-                let why = format!("this box cannot tell of its own sessions: {error}");
+                let why = format!("this box cannot report its own sessions: {error}");
                 if self.off.as_ref() != Some(&why) {
                     warn!("{why}");
                 }
@@ -273,7 +273,9 @@ impl Own {
         if lost.is_none_or(|lost| lost == self.lost) {
             return Vec::new();
         }
-        warn!("the kernel told of sessions faster than they were read: all are looked at again");
+        warn!(
+            "the kernel reported sessions faster than they were read: scanning all of them again"
+        );
         self.look_again()
     }
 

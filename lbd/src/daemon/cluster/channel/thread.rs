@@ -90,7 +90,7 @@ pub(super) struct Worker {
     walks: VecDeque<Walk>,
     tick_ns: u64,
     turn_ns: u64,
-    /// When events are to be read again; 0 when their descriptor tells.
+    /// When to read events again; 0 when their descriptor tells.
     events_ns: u64,
     budget: usize,
 }
@@ -153,7 +153,7 @@ impl Worker {
     /// One round; false after the last.
     fn turn(&mut self) -> bool {
         if let Err(failed) = self.sleep() {
-            error!("the cluster channel ends, as its thread cannot wait: {failed}");
+            error!("the cluster channel stops because its thread cannot wait: {failed}");
             return false;
         }
         loop {

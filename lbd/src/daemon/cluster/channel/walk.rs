@@ -110,7 +110,7 @@ fn some<K: FlowKey>(
     (bucket, records, bucket >= end)
 }
 
-/// What the flows of a datagram that was lost are by now: those that are no more have ended.
+/// What the flows of a datagram that was lost are by now: those that are gone have ended.
 pub(super) fn again(
     kept: &Content,
     tables: &FlowTables,

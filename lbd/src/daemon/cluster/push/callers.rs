@@ -47,8 +47,10 @@ pub(super) fn known(
     name: &str,
 ) -> Result<SocketAddr, String> {
     let names: Vec<&str> = peers.keys().map(String::as_str).collect();
-    peers
-        .get(name)
-        .copied()
-        .ok_or_else(|| format!("there is no peer {name}; there are {}", names.join(", ")))
+    peers.get(name).copied().ok_or_else(|| {
+        format!(
+            "there is no peer {name}; the peers are {}",
+            names.join(", ")
+        )
+    })
 }

@@ -51,11 +51,11 @@ pub(in crate::daemon) async fn push(
     let left_out = chosen(&peers, &request.without)?;
     let mut prepared = prepare(post, &context, &order, &by)?;
     if order == Order::Own && prepared.laid.config != context.running {
-        // An edit of this moment, which was not noticed yet: it is to run here as well.
+        // A very recent edit that was not noticed yet: it must take effect here as well.
         blocking(|| prepared.laid.layout.drop_it());
         if let Some(refused) = post.reload().await {
             return Err(format!(
-                "the configuration here is refused itself:\n{refused}"
+                "the configuration on this node is itself refused:\n{refused}"
             ));
         }
         context = post.context().await?;
@@ -161,7 +161,7 @@ impl Push<'_> {
 
     /// From here on the version counts.
     async fn record(&mut self) -> Result<(), String> {
-        let layout = self.layout.take().ok_or("it is not laid out")?;
+        let layout = self.layout.take().ok_or("it is not staged")?;
         let what = TakeOver {
             version: self.version.clone(),
             changed: layout.changes,
@@ -186,7 +186,7 @@ impl Push<'_> {
                 PeerState::Unreachable(why) => (Progress::Unreachable, Some(why)),
                 PeerState::Missed(why) => (Progress::Behind, Some(why)),
                 PeerState::Asked | PeerState::Committing => {
-                    let why = "lbd made a mistake while it talked to it";
+                    let why = "a bug in lbd ended the conversation with it";
                     (Progress::Unreachable, Some(why.to_owned()))
                 }
             };
@@ -229,7 +229,7 @@ impl Push<'_> {
 fn log(version: &Version, pushed: bool, trial: bool, peers: &[PeerReport]) {
     let Version { number, by, .. } = version;
     if pushed {
-        info!("version {number} of the configuration is pushed by {by}");
+        info!("version {number} of the configuration was pushed by {by}");
     } else if !trial {
         warn!("version {number} of the configuration was not pushed: nothing was changed");
     }
@@ -251,7 +251,7 @@ fn chosen(peers: &BTreeMap<String, SocketAddr>, without: &[String]) -> Result<Ve
     Ok(without.to_vec())
 }
 
-/// What is to be pushed, laid out on this node.
+/// What will be pushed, staged on this node.
 struct Prepared {
     record: Record,
     laid: Laid,
@@ -271,7 +271,7 @@ fn prepare(
         })
     })?;
     let (laid, here) = post.lay(&record, context);
-    let laid = laid.map_err(|why| format!("this node itself would not take it: {why}"))?;
+    let laid = laid.map_err(|why| format!("this node itself refuses it: {why}"))?;
     Ok(Prepared { record, laid, here })
 }
 
@@ -311,9 +311,12 @@ fn backward(
         numbers.collect::<Vec<_>>().join(", ")
     };
     let earlier = if let Some(number) = to {
-        history
-            .get(number)
-            .ok_or_else(|| format!("version {number} is not kept here; there are {}", kept()))?
+        history.get(number).ok_or_else(|| {
+            format!(
+                "version {number} is not kept here; the versions are {}",
+                kept()
+            )
+        })?
     } else {
         let standing =
             local_config::standing(context, history.current().map(|it| it.version.clone()));

@@ -1,4 +1,4 @@
-//! Putting a version in place: everything is written beside its place first, then renamed.
+//! Putting a version in place: everything is written next to its final path first, then renamed.
 //!
 //! What can fail for want of room or of a right fails while it is laid out, when nothing is changed.
 //! The renames then are listed in `commit.json`, whose own appearance (a rename too) is the moment from
@@ -22,7 +22,7 @@ const COMMIT_NEW: &str = "commit.json.new";
 const VERSIONS: &str = "versions.json";
 const VERSIONS_NEW: &str = "versions.json.new";
 
-/// A file that is to be another one.
+/// A file that will replace another one.
 #[derive(Debug)]
 pub(super) struct Target {
     /// Its place, as the configuration names it. A link is followed.
@@ -31,14 +31,14 @@ pub(super) struct Target {
     pub(super) bytes: Vec<u8>,
 }
 
-/// A file beside its place, and its place.
+/// A staged file and its final path.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Move {
     from: PathBuf,
     to: PathBuf,
 }
 
-/// A version that lies beside its place.
+/// A staged version.
 #[derive(Debug)]
 #[must_use = "what is laid out is put in place or dropped"]
 pub(super) struct Layout {
@@ -80,7 +80,7 @@ impl Layout {
     fn write(&self, moves: &[Move], targets: &[Target], versions: &Move) -> Result<(), String> {
         let state =
             |error: io::Error| format!("node.state_dir: {}: {error}", self.folder.display());
-        // First of all, so that whatever is written after it is found again.
+        // First of all, so that everything written after it is found again.
         write_synced(&self.folder.join(LAID), &json(&self.moves)).map_err(state)?;
         write_synced(&versions.from, &json(&self.history)).map_err(state)?;
         write_synced(&self.folder.join(COMMIT_NEW), &json(&self.moves)).map_err(state)?;
@@ -117,7 +117,7 @@ impl Layout {
 /// Goes on with what a daemon that died was about to put in place, or removes what it laid out.
 pub(super) fn recover(folder: &Path) -> Result<(), String> {
     if let Some(moves) = read(&folder.join(COMMIT))? {
-        warn!("a pushed configuration was being put in place when lbd ended: going on with it");
+        warn!("lbd ended while it installed a pushed configuration: finishing that now");
         return finish(folder, &moves);
     }
     if let Some(moves) = read(&folder.join(LAID))? {
@@ -149,7 +149,7 @@ fn finish(folder: &Path, moves: &[Move]) -> Result<(), String> {
         };
         renamed.map_err(|error| {
             format!(
-                "{} could not be put in place: {error}; a restart tries again",
+                "{} could not be installed: {error}; a restart retries",
                 to.display()
             )
         })?;
@@ -174,7 +174,7 @@ fn remove(folder: &Path, moves: &[Move]) {
     }
 }
 
-/// The file beside a place that what is to be there is written to; a link to the place is followed.
+/// The staging file next to a path; a symbolic link is followed.
 fn beside(path: &Path) -> Result<Move, String> {
     let failed = |error: io::Error| format!("{}: {error}", path.display());
     let to = match fs::canonicalize(path) {
@@ -200,7 +200,7 @@ fn beside(path: &Path) -> Result<Move, String> {
     })
 }
 
-/// Writes the file beside its place, with the owner and the mode of what is there now.
+/// Writes the staging file, with the owner and the mode of the current file.
 fn write_alike(step: &Move, bytes: &[u8]) -> Result<(), String> {
     let Move { from, to } = step;
     let failed = |error: io::Error| {
@@ -215,7 +215,7 @@ fn write_alike(step: &Move, bytes: &[u8]) -> Result<(), String> {
     };
     let now = match fs::metadata(to) {
         Ok(metadata) if metadata.is_file() => Some(metadata),
-        Ok(_) => return Err(format!("{} is no regular file", to.display())),
+        Ok(_) => return Err(format!("{} is not a regular file", to.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(error)),
     };
@@ -235,8 +235,8 @@ fn write_alike(step: &Move, bytes: &[u8]) -> Result<(), String> {
                 // SAFETY: the call takes nothing and cannot fail.
                 let user = super::report::user_name(unsafe { libc::geteuid() });
                 format!(
-                    "{0} belongs to {1}, and would not any more: {error} (lbd runs as {user}: \
-                     `chown {user} {0}` lets it be pushed)",
+                    "{0} belongs to {1}, and a push would change that: {error} (lbd runs as {user}: \
+                     `chown {user} {0}` allows the push)",
                     to.display(),
                     super::report::user_name(now.uid())
                 )
@@ -318,7 +318,7 @@ mod tests {
             Layout::new(&self.store, &record(number), &self.targets()).unwrap()
         }
 
-        /// Names beside the state folder, and what the configuration says.
+        /// Names next to the state folder, and what the configuration says.
         fn seen(&self) -> (usize, String) {
             let names = fs::read_dir(self.folder.path()).unwrap().count();
             let config = fs::read_to_string(self.folder.path().join("lbd.yaml")).unwrap();
@@ -395,7 +395,7 @@ mod tests {
         fs::remove_file(&link).unwrap();
         fs::create_dir(&link).unwrap();
         let refused = Layout::new(&world.store, &record(2), &world.targets()).unwrap_err();
-        assert!(refused.contains("no regular file"), "{refused}");
+        assert!(refused.contains("not a regular file"), "{refused}");
         let missing = [Target {
             path: "/nowhere/at/all/deny".into(),
             bytes: Vec::new(),

@@ -41,7 +41,7 @@ pub(super) enum LinkError {
     Refused(#[from] Refused),
     #[error("{0}")]
     Message(#[from] MessageError),
-    #[error("it said something that was not asked")]
+    #[error("it sent a message that was not expected")]
     OutOfTurn,
 }
 
@@ -186,7 +186,7 @@ async fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     } else {
         TcpSocket::new_v6()?
     };
-    // The box may have the VIP too: the peer is to see the node's own address.
+    // The box may have the VIP too: the peer must see the node's own address.
     if from.is_ipv4() == to.is_ipv4() && !from.ip().is_unspecified() {
         socket.bind(SocketAddr::new(from.ip(), 0))?;
     }

@@ -41,7 +41,7 @@ impl Own {
         for list in config.list_files() {
             let bytes = read(list, MAX_LIST_BYTES)?.ok_or_else(|| {
                 format!(
-                    "{}, which {} names, is not there",
+                    "{}, which {} names, does not exist",
                     list.display(),
                     path.display()
                 )
@@ -49,7 +49,7 @@ impl Own {
             // A path may name any file of this box: only a list is handed to others.
             if !config::is_list(&bytes) {
                 return Err(format!(
-                    "{}, which {} names, is no list of networks; `lbd check` says where",
+                    "{}, which {} names, is not a list of networks; `lbd check` says where",
                     list.display(),
                     path.display()
                 ));
@@ -139,7 +139,7 @@ fn try_lay(
     let text = read(path, MAX_TEXT_BYTES)?.ok_or_else(|| named(&"it is gone"))?;
     let text = String::from_utf8(text).map_err(|_| named(&"it is no text"))?;
     let part = String::from_utf8(store.read(&record.content.cluster)?)
-        .map_err(|_| "the cluster part that is offered is no text".to_owned())?;
+        .map_err(|_| "the offered cluster part is not text".to_owned())?;
     if let Ok(own) = config::cluster_part(&text) {
         differences.extend(Difference::of_cluster(&own, &part));
     }
@@ -158,7 +158,7 @@ fn try_lay(
             let is_ours = context.running.list_files().contains(&list.path.as_path());
             if now.is_some_and(|now| !is_ours && !config::is_list(&now)) {
                 return Err(format!(
-                    "{shown} is here, and is no list of networks: it is not overwritten; move it away"
+                    "{shown} exists and is not a list of networks, so it is not overwritten; move it away"
                 ));
             }
             targets.push(Target {
@@ -178,9 +178,7 @@ fn try_lay(
         .copied()
         .eq(lists.keys().map(PathBuf::as_path))
     {
-        return Err(
-            "the lists that are offered are not those that its cluster part names".to_owned(),
-        );
+        return Err("the offered lists are not those that its cluster part names".to_owned());
     }
     let mut facts =
         host::facts(&config).map_err(|error| format!("this box cannot be looked at: {error}"))?;
@@ -215,7 +213,7 @@ fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, String> {
     match fs::metadata(path) {
         // A pipe or a device would be waited for.
         Ok(metadata) if !metadata.is_file() => {
-            Err(format!("{} is no regular file", path.display()))
+            Err(format!("{} is not a regular file", path.display()))
         }
         Ok(metadata) if metadata.len() > max_bytes => Err(format!(
             "{} is larger than {max_bytes} bytes",

@@ -3,7 +3,7 @@
 //! | file | has |
 //! |---|---|
 //! | `store` | the versions under `node.state_dir`, and what they consist of |
-//! | `layout` | what is laid out beside its place, and the renames that put it there |
+//! | `layout` | the staging files, and the renames that install them |
 //! | `local_config` | this node's own configuration: what it is now, and whether it could be another |
 //! | `link` | one authenticated connection |
 //! | `callers`, `pieces` | whom to call, and the bytes that are sent |
@@ -45,7 +45,7 @@ use crate::{
 };
 use local_config::Laid;
 
-/// What pushing needs of the event loop: its state, while everybody waits for the answer.
+/// What pushing needs of the event loop: its state, while all others wait for the answer.
 #[derive(Clone, Debug)]
 pub(in crate::daemon) struct PushContext {
     /// What runs.
@@ -104,7 +104,7 @@ impl Post {
             && store.history().current().is_none()
             && let Err(why) = local_config::keep_first(store, path, node)
         {
-            warn!("what this node has now could not be kept as version 0: {why}");
+            warn!("the configuration of this node could not be saved as version 0: {why}");
         }
         Arc::new(Self {
             store: Mutex::new(store),

@@ -19,7 +19,7 @@ pub struct PushRequest {
     pub without: Vec<String>,
     /// What was shown to a person before: anything else is refused.
     pub expects: Option<Digest>,
-    /// Who is behind root, if somebody is.
+    /// The user behind root, if there is one.
     pub sudo_user: Option<String>,
 }
 
@@ -30,7 +30,7 @@ impl PushRequest {
             .expects
             .is_some_and(|expected| expected != version.digest)
         {
-            return Err("it was edited since it was shown: look at it again".to_owned());
+            return Err("it was edited since it was shown: review it again".to_owned());
         }
         Ok(())
     }
@@ -69,17 +69,17 @@ pub struct PushReport {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Progress {
-    /// It has it and runs it.
+    /// It has it and is running it.
     Pushed,
-    /// It has it and does not run it.
+    /// It has it but is not running it.
     Troubled,
-    /// It has accepted, and dropped it since it was a trial, or since not all have accepted.
+    /// It has accepted it, then dropped it since it was a trial, or since not all have accepted.
     Accepted,
     /// It said no.
     Refused,
     /// It could not be talked to.
     Unreachable,
-    /// It accepted and was lost before it said that it has it: it is behind, as far as is known.
+    /// It accepted and was lost before it said that it has it: it is behind, as far as this node knows.
     Behind,
     /// The operator left it out: it is behind.
     LeftOut,
@@ -156,7 +156,7 @@ pub(super) fn user_name(uid: u32) -> String {
 }
 
 /// Who gave an order, by what the kernel says of the other end of the control socket. Only root is
-/// believed that it is somebody behind it.
+/// believed that a user is behind it.
 pub(in crate::daemon) fn who(uid: Option<u32>, sudo_user: Option<&str>) -> String {
     let is_name = |name: &&str| {
         !name.is_empty()

@@ -22,14 +22,14 @@ pub(in crate::daemon) async fn serve(stream: TcpStream, post: Arc<Post>) {
         .peer_addr()
         .map_or_else(|_| "a peer".to_owned(), |at| at.ip().to_string());
     let Some(own) = post.identity().await else {
-        return debug!("a push of {peer} finds no cluster.secret_file here");
+        return debug!("refused a push from {peer}: there is no cluster.secret_file here");
     };
     let link = match Link::answer(stream, &own.name, &own.keys).await {
         Ok(link) => link,
         Err(LinkError::Refused(why)) => {
-            return warn!("a push of {peer} is turned down: {}", turned_down(&why));
+            return warn!("refused a push from {peer}: {}", turned_down(&why));
         }
-        Err(error) => return debug!("a push of {peer}: {error}"),
+        Err(error) => return debug!("push from {peer}: {error}"),
     };
     let mut call = Call {
         post,
@@ -41,7 +41,7 @@ pub(in crate::daemon) async fn serve(stream: TcpStream, post: Arc<Post>) {
         laid: None,
     };
     if let Err(error) = call.run().await {
-        debug!("a push of {}: {error}", call.peer);
+        debug!("push from {}: {error}", call.peer);
     }
     // Whatever is half done is dropped.
     let outputs = call.taker.lost();
@@ -53,7 +53,7 @@ fn turned_down(why: &crate::push::secure::Refused) -> String {
     use crate::push::secure::Refused;
     match why {
         Refused::UnknownKey => "its key is not in cluster.secret_file here".to_owned(),
-        Refused::OtherNode => "it calls a node of another name".to_owned(),
+        Refused::OtherNode => "it calls a node with another name".to_owned(),
         other => other.to_string(),
     }
 }
@@ -110,7 +110,7 @@ impl Call {
             Request::Fetch => {
                 let current = self.post.with_store(|store| {
                     let current = store.history().current().cloned();
-                    current.ok_or_else(|| "it was given nothing yet".to_owned())
+                    current.ok_or_else(|| "it has received nothing yet".to_owned())
                 });
                 match current {
                     Ok(record) => self.hand_over(record).await?,
@@ -186,7 +186,7 @@ impl Call {
         while let Some(output) = outputs.pop_front() {
             let more = match output {
                 TakerOutput::Say(answer) => {
-                    // Even when nobody hears it the rest is done.
+                    // Even when the caller is gone the rest is done.
                     result = result.and(self.link.say(&answer).await);
                     Vec::new()
                 }
@@ -242,7 +242,7 @@ impl Call {
 
     async fn swap(&mut self) -> Vec<TakerOutput> {
         let Some((layout, record)) = self.laid.take() else {
-            return self.taker.swapped(Err("nothing is laid out".to_owned()));
+            return self.taker.swapped(Err("nothing is staged".to_owned()));
         };
         let what = TakeOver {
             version: record.version,

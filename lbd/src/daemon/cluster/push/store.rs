@@ -58,7 +58,7 @@ impl Store {
             match error {
                 TryLockError::WouldBlock if tries > 0 => tries -= 1,
                 TryLockError::WouldBlock => {
-                    return Err(format!("{} is another lbd's", folder.display()));
+                    return Err(format!("{} is in use by another lbd", folder.display()));
                 }
                 TryLockError::Error(error) => return Err(failed(error)),
             }
@@ -184,7 +184,7 @@ impl PieceWriter {
     pub(super) fn finish(self) -> Result<(), String> {
         if self.digester.finish() != self.piece.digest {
             let _ = fs::remove_file(&self.part);
-            return Err("what was sent is not what was announced".to_owned());
+            return Err("what was sent does not match what was announced".to_owned());
         }
         let kept = self
             .file
@@ -195,7 +195,7 @@ impl PieceWriter {
 }
 
 fn not_kept(error: &io::Error) -> String {
-    format!("it could not be kept in node.state_dir: {error}")
+    format!("it could not be saved in node.state_dir: {error}")
 }
 
 /// `node.state_dir` of a file that may have mistakes.
@@ -230,7 +230,7 @@ mod tests {
         store.sweep();
         assert!(!store.has(&piece), "no version needs it");
         let refused = Store::open(folder.path()).unwrap_err();
-        assert!(refused.contains("another lbd's"), "{refused}");
+        assert!(refused.contains("in use by another lbd"), "{refused}");
     }
 
     #[test]

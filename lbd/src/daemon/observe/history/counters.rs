@@ -5,21 +5,21 @@ counters! {
     /// What became of rows, since the daemon started.
     #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
     Counters:
-    /// Rows of this node that were kept. Expected: one for each backend every ten seconds on the master.
+    /// Rows of this node that were written. Expected: one for each backend every ten seconds on the master.
     rows_recorded,
-    /// Rows of peers that were new here and were kept. Expected.
+    /// Rows of peers that were new here and were written. Expected.
     rows_learned,
-    /// Rows that could not be kept. Worry: the disk is full or the file cannot be written; `lbd status` says why.
+    /// Rows that could not be written. Worry: the disk is full or the file cannot be written; `lbd status` says why.
     rows_failed,
-    /// Rows of peers for minutes that are not yet. Worry: the nodes' clocks differ by more than ten minutes.
+    /// Rows of peers for minutes in the future. Worry: the nodes' clocks differ by more than ten minutes.
     rows_refused,
-    /// Rows and questions that were dropped because the history thread was busy. Worry when it grows: the disk is too slow. Peers give the rows back.
+    /// Rows and requests dropped because the history thread was busy. Worry when it grows: the disk is too slow. Peers return the rows.
     overrun,
-    /// Questions for the rows of an hour of which a peer had others. Expected after a node was away.
+    /// Requests for the rows of an hour in which a peer had different ones. Expected after a node was away.
     gaps_asked_for,
     /// Rows that were sent to a peer that asked. Expected after a node was away.
     rows_sent,
-    /// Times that the file was damaged and a new one begun. Worry: look at the disk.
+    /// Times that the file was damaged and a new one was started. Worry: check the disk.
     files_damaged,
 }
 

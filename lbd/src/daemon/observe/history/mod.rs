@@ -36,7 +36,7 @@ use lbd_common::counters::Reason;
 /// Orders that may wait for the thread: those of a peer that sends a day, while the disk is slow.
 const WAITING: usize = 4096;
 
-/// What the thread is to do.
+/// What the thread should do.
 #[derive(Debug)]
 pub(in crate::daemon) enum Request {
     /// Keep these rows of this node, and tell the peers.
@@ -59,7 +59,7 @@ pub(in crate::daemon) struct Hand {
 }
 
 impl Hand {
-    /// The hand, and what the thread is to be started with.
+    /// The hand, and what the thread is started with.
     pub(in crate::daemon) fn new() -> (Self, mpsc::Receiver<Request>) {
         let (orders, ordered) = mpsc::sync_channel(WAITING);
         let hand = Self {
@@ -197,13 +197,13 @@ impl Historian {
     pub(in crate::daemon) fn stop(mut self) {
         let rows = self.recorder.end();
         self.give(rows);
-        // The channel's thread, which lives longer, has a hand too: nobody waits for the last one to go.
+        // The channel's thread, which lives longer, has a hand too: the last one to go is not waited for.
         if let Some(hand) = self.hand.take() {
             let _ = hand.orders.send(Request::End);
         }
         let ended = self.thread.take().map(JoinHandle::join);
         if let Some(Err(_)) = ended {
-            error!("the history thread stopped by a mistake of lbd; its last rows are not kept");
+            error!("the history thread stopped because of a bug in lbd; its last rows are lost");
         }
     }
 }

@@ -120,8 +120,7 @@ impl Keeper {
                 if let Some(aside) = aside {
                     self.counters.files_damaged += 1;
                     warn!(
-                        "the history was damaged; it is now {}, a new one was begun, and the peers are \
-                         asked for what was in it",
+                        "the history was damaged and moved to {}; a new one was started, and the peers are asked for what was in it",
                         aside.display()
                     );
                 }
@@ -214,7 +213,7 @@ impl Keeper {
         match written {
             Ok(changed) => {
                 if let Some(problem) = self.problem.take() {
-                    info!("the history is kept again, after: {problem}");
+                    info!("the history is being written again, after: {problem}");
                 }
                 Some(changed)
             }
@@ -238,11 +237,10 @@ impl Keeper {
 
     /// Says what is wrong, now and then. What is damaged is opened anew, which moves it aside.
     fn trouble(&mut self, error: &ArchiveError) {
-        let mut said = format!("the history is not kept: {error}");
+        let mut said = format!("the history cannot be written: {error}");
         if error.is_full() {
             said.push_str(
-                "; make room on the disk (sessions are steered as ever, the figures of meanwhile are lost \
-                 here unless a peer has them)",
+                "; free disk space (sessions are still steered; figures from this time are lost here unless a peer has them)",
             );
         }
         if error.is_damage() {

@@ -13,7 +13,7 @@ struct Family {
     samples: Vec<(String, BTreeMap<String, String>, f64)>,
 }
 
-/// Reads OpenMetrics text, and panics at whatever the specification forbids.
+/// Reads OpenMetrics text, and panics at anything the specification forbids.
 fn parsed(text: &str) -> BTreeMap<String, Family> {
     let body = text.strip_suffix("# EOF\n").expect("# EOF ends the text");
     let mut families: BTreeMap<String, Family> = BTreeMap::new();

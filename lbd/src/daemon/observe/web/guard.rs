@@ -15,11 +15,11 @@ pub(super) enum Refused {
     #[error("the request has no Host header")]
     NoHost,
     #[error(
-        "this box is not called that; use its address, localhost, or its name, or list the name in \
+        "this box does not have that name; use its address, localhost, or its name, or list the name in \
          node.http_names"
     )]
     ForeignHost,
-    #[error("a page of another site may not ask here")]
+    #[error("requests from pages of other sites are refused")]
     ForeignOrigin,
 }
 

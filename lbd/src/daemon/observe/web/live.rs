@@ -27,7 +27,7 @@ use crate::{
     plain,
 };
 
-/// Only the last happenings: the page itself is to stay small.
+/// Only the latest events: the page itself must stay small.
 pub(super) const FROM_THE_LAST: usize = 100;
 /// Between two states.
 const EVERY: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ pub(super) async fn live(State(web): State<Web>) -> Response {
     let Ok(place) = Arc::clone(&web.streams).try_acquire_owned() else {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
-            "as many pages as may be are open already; close one\n",
+            "too many pages are open already; close one\n",
         )
             .into_response();
     };

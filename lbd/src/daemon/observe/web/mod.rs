@@ -35,7 +35,7 @@ use crate::{
     plain,
 };
 
-/// Sent with every answer: nothing here is to be framed, sniffed, cached, or read by other sites.
+/// Sent with every answer: nothing here may be framed, sniffed, cached, or read by other sites.
 const HEADERS: [(&str, &str); 6] = [
     (
         "content-security-policy",
@@ -89,7 +89,7 @@ async fn page(State(web): State<Web>) -> Response {
         return stopping();
     };
     match serde_json::to_string(&first) {
-        // Inside a script element `</script>` must not occur, whatever a name or reason says.
+        // Inside a script element `</script>` must not occur, whatever text a name or reason holds.
         Ok(first) => {
             let first = plain::lines(first);
             let page = PAGE.replacen(STYLE, CSS, 1);

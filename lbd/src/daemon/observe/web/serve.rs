@@ -48,7 +48,7 @@ pub(in crate::daemon) async fn serve_each<F>(
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let Some(mut permit) = limit.enter(peer.ip(), is_known(peer.ip())) else {
-                    debug!("{key}: no place is left for {}", peer.ip());
+                    debug!("{key}: too many connections: refused {}", peer.ip());
                     continue;
                 };
                 let served = serve(stream);

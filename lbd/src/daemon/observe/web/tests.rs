@@ -95,7 +95,7 @@ fn metrics_and_status_are_answered_and_nothing_else() {
             "/api/status",
             "origin: http://evil.example\r\n",
             "403",
-            "another site",
+            "other sites",
         ),
     ] {
         let answer = ask(address, method, path, more);

@@ -67,7 +67,7 @@ pub(super) async fn check(target: &Target, mut heard: impl FnMut(Stack)) -> Verd
 
 /// Whether the stack at an address answers soon: with a connection, or (`Some(None)`) a refusal.
 pub(super) async fn ask(address: SocketAddr) -> Option<Option<TcpStream>> {
-    // A connection that takes longer is to be made anew: the kernel repeats its SYN after a second, and
+    // A connection that takes longer must be retried: the kernel repeats its SYN after a second, and
     // then ever more rarely.
     match timeout(ANSWERS_WITHIN, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => Some(Some(stream)),

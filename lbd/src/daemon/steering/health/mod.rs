@@ -280,7 +280,7 @@ impl<E: From<Event>> Checker<E> {
         futures_util::future::join(check, tell).await.0
     }
 
-    /// Whether a verdict says something of the backend. When this box hears nothing of anybody, that
+    /// Whether a verdict says something about the backend. When this box hears nothing at all, that
     /// one more does not answer says something of this box.
     fn is_believed(&self, verdict: &Verdict, began_ns: u64) -> bool {
         let is_silence = matches!(verdict, Verdict::Dead(NoConnection::Silent(_)));

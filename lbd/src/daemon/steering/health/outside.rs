@@ -1,6 +1,6 @@
 //! Whether this box hears anything of the world outside it.
 //!
-//! A box whose own cable is pulled, or whose switch port blocks, gets no answer from anybody. What it
+//! A box whose own cable is pulled, or whose switch port blocks, gets no answer from any host. What it
 //! then finds out about others is about itself.
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -50,7 +50,7 @@ async fn run_with(
     let mut output = Vec::new();
     if let Some(stdout) = supervisor.0.stdout.take() {
         let read = stdout.take(limit as u64 + 1).read_to_end(&mut output).await;
-        read.map_err(|error| failed(program, &format!("breaks off: {error}")))?;
+        read.map_err(|error| failed(program, &format!("stopped in mid-answer: {error}")))?;
     }
     if output.len() > limit {
         return Err(SampleError::TooLong { limit }.into());

@@ -13,7 +13,7 @@ pub enum PollError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The answer was not complete in time.
-    #[error("no whole answer within {} s", after.as_secs_f64())]
+    #[error("no complete answer within {} s", after.as_secs_f64())]
     TimedOut {
         /// The configured timeout.
         after: Duration,
@@ -27,7 +27,7 @@ pub enum PollError {
         error: String,
     },
     /// The connection broke, or what came is not HTTP.
-    #[error("{to} breaks off: {error}")]
+    #[error("{to} stopped in mid-answer: {error}")]
     Broken {
         /// Host and port.
         to: String,
@@ -35,7 +35,7 @@ pub enum PollError {
         error: String,
     },
     /// Another HTTP status than 200.
-    #[error("{url} answers with HTTP status {status}")]
+    #[error("{url} answered with HTTP status {status}")]
     Status {
         /// What was asked for.
         url: String,

@@ -38,7 +38,7 @@ pub enum UrlError {
         error: String,
     },
     /// TLS or something else.
-    #[error("{0} does not start with http://: figures are asked for in plain HTTP")]
+    #[error("{0} does not start with http://: figures are requested over plain HTTP")]
     Scheme(String),
 }
 

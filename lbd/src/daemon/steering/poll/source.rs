@@ -39,7 +39,7 @@ pub enum Source {
     AgentCheck(SocketAddr),
     /// A program and its arguments.
     Command(Vec<String>),
-    /// The configuration cannot be followed: every poll says so, and hurts nobody else.
+    /// The configuration cannot be followed: every poll says so, and no other backend is affected.
     Invalid(SourceError),
 }
 

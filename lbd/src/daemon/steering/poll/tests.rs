@@ -244,7 +244,7 @@ fn a_command_that_hangs_is_killed_with_its_children() {
         assert!(polling.await.unwrap_err().is_cancelled());
     });
     let child = std::fs::read_to_string(&file).unwrap();
-    // Gone, or a zombie until somebody reaps it.
+    // Gone, or a zombie until it is reaped.
     let stat = format!("/proc/{}/stat", child.trim());
     while let Ok(stat) = std::fs::read_to_string(&stat) {
         if stat.contains(") Z ") {

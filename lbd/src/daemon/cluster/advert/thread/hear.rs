@@ -1,4 +1,4 @@
-//! What the sockets hold, and what of it is to be believed.
+//! What the sockets received, and what of it is accepted.
 use super::{PACKETS_A_TURN, Worker, now};
 use crate::{
     daemon::cluster::advert::{event::Notice, wire::Packet},
@@ -101,7 +101,7 @@ impl Worker {
                     .authenticate
                     .as_ref()
                     .is_some_and(|auth| auth.mode == AuthMode::Enforce);
-                // What carries no trailer is not heard: anybody can send it.
+                // An advert without a trailer is ignored: anyone can send it.
                 let is_signed = !matches!(why, AuthError::Missing | AuthError::Replay);
                 if enforces && is_signed && !self.has_believed {
                     self.handle(Input::Unbelieved { from });

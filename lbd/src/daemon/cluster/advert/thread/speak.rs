@@ -92,7 +92,7 @@ impl Worker {
         }
     }
 
-    /// Asks the master's box and, beside it, the witnesses.
+    /// Probes the master's box and the witnesses.
     pub(super) fn probe(&mut self, master: IpAddr) {
         self.asked = Some(master);
         let witnesses = self.settings.witnesses.iter().copied();

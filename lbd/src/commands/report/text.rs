@@ -296,7 +296,7 @@ fn events(text: &mut String, report: &Report, day: &Day) {
     if all > SHOWN {
         line(
             text,
-            &format!("... and {} more", times(all - SHOWN, "event")),
+            &format!("... and {}", times(all - SHOWN, "more event")),
         );
     }
 }

@@ -52,7 +52,7 @@ pub(super) struct Deny {
     /// The set of a feed, which this node denies beside what is denied by hand.
     #[arg(long, value_name = "NAME")]
     set: Option<String>,
-    /// How long: 30m, 1h, 7d; without it until `lbd undeny`.
+    /// How long: 30m, 1h, 7d. The default is until `lbd undeny`.
     #[arg(long = "for", value_name = "TIME")]
     how_long: Option<String>,
 }

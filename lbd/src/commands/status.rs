@@ -102,16 +102,18 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
     }
     for (peer, differs) in status.channel.config_differences() {
         let cure = match peer.config {
-            Some(ConfigBeside::Ahead) => format!("`lbd push --from {}` here takes it", peer.name),
-            _ if status.role == "master" => "`lbd push` brings it up".to_owned(),
-            _ => "`lbd push` on the master brings it up".to_owned(),
+            Some(ConfigBeside::Ahead) => {
+                format!("run `lbd push --from {}` here to update it", peer.name)
+            }
+            _ if status.role == "master" => "run `lbd push` to update it".to_owned(),
+            _ => "run `lbd push` on the master to update it".to_owned(),
         };
         let line = wrapped(&format!("{} is {differs}: {cure}", peer.name), 8);
         text.push_str(&paint.tone(Tone::Warning, &line));
     }
     if let Some(refused) = &status.config.refused {
         let refused = format!(
-            "config  {} was refused, the one before it runs:\n{refused}",
+            "config  {} was refused; the previous one stays in use:\n{refused}",
             status.config.path
         );
         text.push_str(&paint.tone(Tone::Bad, &wrapped(&refused, 0)));

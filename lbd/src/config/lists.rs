@@ -63,7 +63,7 @@ fn discreet(word: &str, complaint: Complaint) -> Complaint {
         return complaint;
     }
     Complaint::new(
-        "this line is no network",
+        "this line is not a network",
         "write an address or a network a line, 198.51.100.0/24 or 2001:db8::/32; `#` or `;` begins a comment",
     )
 }

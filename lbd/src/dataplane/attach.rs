@@ -52,7 +52,7 @@ pub(super) fn interfaces(names: &[String]) -> Result<Vec<Interface>> {
     let mut there = Vec::new();
     for name in names {
         let found = xdp_state::interface(name).map_err(|error| {
-            DataPlaneError::Load(format!("asking for interface {name}: {error}"))
+            DataPlaneError::Load(format!("looking up interface {name}: {error}"))
         })?;
         there.extend(found);
     }

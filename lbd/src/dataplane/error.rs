@@ -97,7 +97,7 @@ pub enum DataPlaneError {
         program: String,
     },
     /// The kernel did not attach the program.
-    #[error("{interface} did not take the XDP program in {mode} mode: {error}{driver}{hint}")]
+    #[error("{interface} did not accept the XDP program in {mode} mode: {error}{driver}{hint}")]
     Attach {
         /// The interface.
         interface: String,

@@ -104,7 +104,7 @@ pub enum Entry {
     Valid(Mac),
     /// The operator has written it.
     Fixed(Mac),
-    /// Valid until proven otherwise, and nobody is about to prove it.
+    /// Valid until proven otherwise, and no probe is under way.
     Stale(Mac),
     /// The kernel is asking, without an answer so far.
     Asking,

@@ -324,7 +324,7 @@ impl Follower {
         }
     }
 
-    /// Tells what differs from what was told; Err when nobody listens any more.
+    /// Tells what differs from what was told; Err when the receiver is gone.
     async fn tell(&mut self) -> Result<(), mpsc::error::SendError<HostEvent>> {
         for change in self
             .told_links

@@ -262,7 +262,7 @@ fn claim_flow<const K: usize, F: Family<K>>(frame: &ForVip<K>, director: &Direct
     Some(())
 }
 
-/// No backend's id: nobody else has the session.
+/// No backend's id: no other box has the session.
 const NOBODY: u32 = u32::MAX;
 /// No backend's id: another box may have it, but its MAC is not known yet.
 const UNRESOLVED: u32 = u32::MAX - 1;

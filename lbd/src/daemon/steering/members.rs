@@ -188,7 +188,7 @@ impl Members {
                     HealthState::Unknown | HealthState::Down
                 )
         };
-        // What a gateway sends may be anybody's.
+        // What a gateway sends may come from any host.
         let backends = self.all.iter().filter(answers);
         let backends = backends.map(|member| (member.address, member.hop));
         let directors = self.directors.iter().map(|(address, hop)| (*address, *hop));

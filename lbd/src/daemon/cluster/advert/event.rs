@@ -72,7 +72,7 @@ pub enum Notice {
         /// Whether the peer's list has it.
         theirs_has: bool,
     },
-    /// An advert of somebody who is not in `unicast_peers`.
+    /// An advert from a sender that is not in `unicast_peers`.
     NotAPeer {
         /// From whom.
         from: IpAddr,

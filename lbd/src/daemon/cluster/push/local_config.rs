@@ -181,7 +181,7 @@ fn try_lay(
         return Err("the offered lists are not those that its cluster part names".to_owned());
     }
     let mut facts =
-        host::facts(&config).map_err(|error| format!("this box cannot be looked at: {error}"))?;
+        host::facts(&config).map_err(|error| format!("cannot inspect this box: {error}"))?;
     config::name_interfaces(&mut config, &facts);
     // What is not there yet is waited for by the daemon.
     let waited_for = context.running.node.interfaces.iter().cloned();

@@ -39,6 +39,12 @@ impl World {
         }
     }
 
+    /// The policy follows a change of health a moment later.
+    fn wait_all_accept(&self, what: &str) {
+        let all = |status: &Status| status.backends.iter().all(|backend| backend.accepting);
+        self.cluster.wait_status(self.master, what, all).unwrap();
+    }
+
     /// Waits until every node sees the backends so.
     fn wait_health(&self, what: &str, expected: impl Fn(&str) -> &'static str) {
         let is_so = |status: &Status| {
@@ -75,6 +81,7 @@ fn a_check_that_fails_everywhere_costs_no_session_and_says_so() {
         server.refuse_checks(true);
     }
     the.wait_health("554 everywhere", |_| "not_serving");
+    the.wait_all_accept("554 everywhere");
     assert_eq!(the.goes_on("554 everywhere").len(), all);
     let status = the.cluster.status(the.master).unwrap();
     for backend in &status.backends {
@@ -97,6 +104,7 @@ fn a_check_that_fails_everywhere_costs_no_session_and_says_so() {
         .edit("rise: 1,", "rise: 1, starttls: true,")
         .unwrap();
     the.wait_health("no STARTTLS anywhere", |_| "not_serving");
+    the.wait_all_accept("no STARTTLS anywhere");
     assert_eq!(the.goes_on("no STARTTLS anywhere").len(), all);
     the.cluster.edit("starttls: true,", "").unwrap();
     the.wait_health("healed", |_| "up");
@@ -106,6 +114,7 @@ fn a_check_that_fails_everywhere_costs_no_session_and_says_so() {
         .edit("rise: 1,", "rise: 1, port: 2626,")
         .unwrap();
     the.wait_health("another port", |_| "not_serving");
+    the.wait_all_accept("another port");
     assert_eq!(the.goes_on("another port").len(), all);
 }
 

@@ -397,7 +397,6 @@ impl EventLoop {
                     info!("{} reports its figures again", member.name);
                 }
                 member.answered = Some((sample, now_ns));
-                self.settle_health(&polled.backend, now_ns);
             }
             Err(error) => {
                 member.poll_failures += 1;
@@ -408,6 +407,8 @@ impl EventLoop {
                 member.poll_error = Some(error);
             }
         }
+        // Either is a word on whether the box lives.
+        self.settle_health(&polled.backend, now_ns);
         // Figures act when they come, not at the next tick of another clock.
         if self.members.all_heard_since(self.weigher.last_ns()) {
             self.weigher.forget_former();

@@ -248,7 +248,8 @@ impl Member {
     ///
     /// No connection from here is not the box's death: the check may name another port, or a packet
     /// filter knows the directors. While the box itself says, by figures measured after the checks began
-    /// to fail, that it has sessions or a listener, it lives, and its sessions are not cut.
+    /// to fail, that it has sessions or a listener, it lives, and its sessions are not cut. Until the first
+    /// such figures, or a poll that fails, a box whose agent answered before is not taken for dead.
     pub(in crate::daemon) fn settle_health(
         &mut self,
         stale_ns: u64,
@@ -264,14 +265,24 @@ impl Member {
         {
             let measured_ns = at_ns.saturating_sub(sample.age_ms.saturating_mul(1_000_000));
             let sessions = sample.sessions.unwrap_or(0);
-            let is_fresh =
-                measured_ns > failing_since_ns && now_ns.saturating_sub(measured_ns) < stale_ns;
-            if is_fresh && (sessions > 0 || sample.vip_ready == Some(true)) {
+            let is_news = measured_ns > failing_since_ns;
+            let is_fresh = now_ns.saturating_sub(measured_ns) < stale_ns;
+            let lives = sessions > 0 || sample.vip_ready == Some(true);
+            let word = match (is_news, lives) {
+                _ if !is_fresh => None,
+                (true, true) => Some(format!(
+                    "its own agent has {sessions} sessions, so it lives"
+                )),
+                (true, false) => None,
+                // A box that is dead does not answer the next poll, which comes before these are old.
+                (false, _) => self
+                    .poll_error
+                    .is_none()
+                    .then(|| "its own agent has not been asked since".to_owned()),
+            };
+            if let Some(word) = word {
                 state = HealthState::NotServing;
-                let found = reason.unwrap_or_default();
-                reason = Some(format!(
-                    "{found}; its own agent reports {sessions} sessions, so it is alive"
-                ));
+                reason = Some(format!("{}; {word}", reason.unwrap_or_default()));
             }
         }
         if let Some(router) = self.router() {
@@ -521,6 +532,63 @@ cluster:
         assert!(heard(&mut members, &["mx1", "mx2"]));
         assert!(!heard(&mut members, &["mx1"]));
         assert!(members.any_polled());
+    }
+
+    #[test]
+    fn a_box_is_dead_only_when_its_own_agent_does_not_say_otherwise() {
+        const S: u64 = 1_000_000_000;
+        const FAILING_SINCE: u64 = 100 * S;
+        let measured = |at_ns: u64, sessions: u64| {
+            let sample = Sample {
+                sessions: Some(sessions),
+                ..Sample::default()
+            };
+            Some((sample, at_ns))
+        };
+        let failed = || Some("connection refused".to_owned());
+        // What the agent said last, how the last poll failed, and what follows at 110 s.
+        let table = [
+            ("no agent", None, None, HealthState::Down),
+            (
+                "sessions since",
+                measured(105 * S, 3),
+                None,
+                HealthState::NotServing,
+            ),
+            ("none since", measured(105 * S, 0), None, HealthState::Down),
+            (
+                "not asked since",
+                measured(99 * S, 3),
+                None,
+                HealthState::NotServing,
+            ),
+            (
+                "not asked since, none before",
+                measured(99 * S, 0),
+                None,
+                HealthState::NotServing,
+            ),
+            (
+                "does not answer",
+                measured(99 * S, 3),
+                failed(),
+                HealthState::Down,
+            ),
+            ("too old", measured(79 * S, 3), None, HealthState::Down),
+        ];
+        for (what, answered, poll_error, expected) in table {
+            let (mut members, mut known) = (Members::default(), BTreeMap::new());
+            configure(&mut members, &mut known, FILE);
+            let member = members.by_name("mx2").unwrap();
+            member.checked = Checked {
+                state: HealthState::Down,
+                reason: Some("no connection".to_owned()),
+                failing_since_ns: FAILING_SINCE,
+            };
+            (member.answered, member.poll_error) = (answered, poll_error);
+            member.settle_health(30 * S, 110 * S);
+            assert_eq!(member.health.state, expected, "{what}");
+        }
     }
 
     #[test]

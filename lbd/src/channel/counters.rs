@@ -38,8 +38,7 @@ counters! {
     refused_flood,
     /// Times that the kernel was told, by somebody else's ARP or ND, that a peer has a MAC which that peer does not tell; not used, and put right. Worry: a host on the segment speaks in that peer's name, or a peer is behind proxy ARP; the log names both.
     neighbours_refused,
-    /// Datagrams of peers that were lost and could not be retransmitted; the peer's table was requested
-    /// instead. Worry when it grows: this node or the network is overloaded.
+    /// Datagrams of peers that were lost and could not be retransmitted; the peer's table was requested instead. Worry when it grows: this node or the network is overloaded.
     lost,
     /// Datagrams of peers that were lost and retransmitted. Expected in small numbers; worry when it grows: the network loses datagrams.
     repaired,

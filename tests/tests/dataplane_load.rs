@@ -524,7 +524,7 @@ fn auto_falls_back_to_generic_and_says_so() -> Result<()> {
     println!("lo: {refused}");
     // Which interface, which mode, and the words of the one who refused.
     assert!(
-        refused.starts_with("lo did not take the XDP program in native mode: "),
+        refused.starts_with("lo did not accept the XDP program in native mode: "),
         "{refused}"
     );
     assert!(refused.contains("its driver says"), "{refused}");

@@ -131,7 +131,7 @@ fn a_denial_by_hand_acts_at_once_is_kept_over_a_restart_and_ends() {
             vec!["deny", "192.0.2.1", "--for", "soon"],
             "give a duration",
         ),
-        (vec!["deny", "10.99.1.1"], "outranks"),
+        (vec!["deny", "10.99.1.1"], "overrides a denial"),
         (vec!["undeny", "203.0.113.99"], "is not denied by hand"),
     ] {
         let (done, said) = world.lbd(&arguments);
@@ -229,6 +229,6 @@ fn flows_are_listed_filtered_and_counted() {
     let by_source = world.json(&["flows", "--by-source", "--state", "established", "--json"]);
     assert_eq!(by_source["sources"][0]["flows"], 12, "{by_source}");
     let (done, said) = world.lbd(&["flows", "--backend", "nobody"]);
-    assert!(!done && said.contains("there are"), "{said}");
+    assert!(!done && said.contains("the backends are"), "{said}");
     drop(running.join());
 }

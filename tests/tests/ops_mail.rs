@@ -191,7 +191,7 @@ fn a_mail_that_is_not_taken_is_a_failure_that_says_why() {
     for (sendmail, expected) in [
         (
             &says,
-            "did not take the mail (exit status: 75): postdrop: warning: no room",
+            "did not accept the mail (exit status: 75): postdrop: warning: no room",
         ),
         (
             &missing,
@@ -213,7 +213,7 @@ fn a_mail_that_is_not_taken_is_a_failure_that_says_why() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(
-            said.contains("/usr/sbin/sendmail did not take the mail"),
+            said.contains("/usr/sbin/sendmail did not accept the mail"),
             "{said}"
         );
         assert!(said.contains("/nowhere/main.cf"), "{said}");

@@ -150,16 +150,17 @@ impl Agent {
         *last = None;
     }
 
-    /// The figures, at most half a second old. An error when the measurement itself broke.
+    /// The figures, at most half a second old, with their age. An error when the measurement itself broke.
     ///
     /// Whoever gives up waiting leaves the measurement to the next one: a spool on a disk that hangs
     /// holds one thread, however often it is asked for.
     pub async fn report(&self) -> Result<Report, MeasureError> {
         let mut last = Arc::clone(&self.shared.last).lock_owned().await;
         if let Some((at, report)) = &*last
-            && at.elapsed() < FRESH
+            && let age = at.elapsed()
+            && age < FRESH
         {
-            return Ok(report.clone());
+            return Ok(report.aged(age));
         }
         let config = self.shared.config.load_full();
         // The thread holds the lock until it is done, even when its caller has gone.

@@ -70,12 +70,6 @@ pub enum SampleError {
         /// What was there, shortened.
         found: String,
     },
-    /// Its clock is ahead of ours by more than is tolerated.
-    #[error("its figures are from {ahead_ms} ms in the future: set the clocks (NTP) of both boxes")]
-    Future {
-        /// In milliseconds.
-        ahead_ms: u64,
-    },
 }
 
 impl SampleError {
@@ -96,7 +90,6 @@ impl SampleError {
             Self::Weight { .. } => "weight",
             Self::State { .. } => "state",
             Self::WrongNode { .. } => "wrong_node",
-            Self::Future { .. } => "future",
         }
     }
 }

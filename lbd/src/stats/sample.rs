@@ -1,5 +1,7 @@
 //! What one poll of one backend yields.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Figure;
@@ -28,7 +30,8 @@ pub struct Sample {
     pub vip_ready: Option<bool>,
     /// Why, in the backend's own words: the text behind `down#`, or what its agent could not read.
     pub note: Option<String>,
-    /// How old the figures were when they arrived, in milliseconds; 0 where the format has no time.
+    /// How old the figures were when they arrived, in milliseconds, by the clock of who took them; 0 where
+    /// the format has no age.
     pub age_ms: u64,
 }
 
@@ -130,12 +133,22 @@ impl AgentWeight {
 pub struct Report {
     /// The backend's name in the cluster's config.
     pub node: String,
-    /// When the figures were taken, in milliseconds since 1970 (UTC).
+    /// When the figures were taken, in milliseconds since 1970 (UTC). For people: see `sample.age_ms`.
     pub time_unix_ms: u64,
     /// What was counted, as in `postfix`; `None` when no spool was found.
     pub mta: Option<&'static str>,
     /// The figures.
     pub sample: Sample,
+}
+
+impl Report {
+    /// The same, handed out `age` after it was taken.
+    #[must_use]
+    pub fn aged(&self, age: Duration) -> Self {
+        let mut report = self.clone();
+        report.sample.age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        report
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(in crate::daemon) use command::hook;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -166,9 +166,7 @@ async fn poll(target: &Target, memory: &mut agent_check::Memory) -> Result<Sampl
 async fn ask(target: &Target, memory: &mut agent_check::Memory) -> Result<Sample, PollError> {
     Ok(match &target.source {
         Source::Own(agent) => agent.report().await?.sample,
-        Source::Lbd(url) => {
-            own_json::parse(&http::get(url).await?, &target.backend, now_unix_ms())?
-        }
+        Source::Lbd(url) => own_json::parse(&http::get(url).await?, &target.backend)?,
         Source::HttpJson { url, pointers } => http_json::parse(&http::get(url).await?, pointers)?,
         Source::Prometheus { url, selectors } => {
             prometheus::parse(&http::get(url).await?, selectors)?
@@ -179,9 +177,4 @@ async fn ask(target: &Target, memory: &mut agent_check::Memory) -> Result<Sample
         Source::Command(command) => command_output::parse(&command::run(command).await?, memory)?,
         Source::Invalid(error) => return Err(error.clone().into()),
     })
-}
-
-fn now_unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

@@ -63,6 +63,8 @@ pub struct Status {
     pub lease_until_ns: Option<u64>,
     /// The family in which no master is heard, while the leader speaks in the other one.
     pub silent_family: Option<Family>,
+    /// It hears neither a node nor a gateway.
+    pub is_isolated: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -158,6 +160,7 @@ impl Machine {
             leader: self.leader,
             lease_until_ns,
             silent_family: self.spoken.silent(),
+            is_isolated: self.contact.is_isolated(),
         }
     }
 

@@ -165,11 +165,13 @@ impl EventLoop {
         self.election.tell_leased(peers);
     }
 
-    /// The queue of events had no room for a change of the role: takes it from the thread's own view. To be
-    /// called once a second; an event that is on its way has come by the second time.
+    /// The queue of events had no room for a change of role, leader or isolation: takes it from the thread's
+    /// own view. To be called once a second; an event that is on its way has come by the second time.
     pub(in crate::daemon) fn reconcile_role(&mut self) {
         if let Some(missed) = self.election.missed() {
-            warn!("an election event was lost because the queue was full: taking the current role");
+            warn!(
+                "an election event was lost because the queue was full: taking the current state"
+            );
             self.elected(missed);
         }
     }
@@ -264,7 +266,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     };
     let ifindex = interface.ifindex;
     let gateways = host::gateways(ifindex)?;
-    let mut settings = Settings::of(config, interface, keys(config));
+    let mut settings = Settings::of(config, interface, advert_keys(config.keys()));
     settings.witnesses.extend(gateways);
     let placed = settings.virtual_addresses.iter().filter_map(|&address| {
         let link = links.facing(address, &config.node.interfaces)?;
@@ -279,7 +281,26 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
 }
 
 /// The keys of adverts; the first signs. Two may have one number: all are tried.
-fn keys(config: &Config) -> Vec<Key> {
-    let secrets = config.keys().into_iter().flat_map(ClusterKeys::verifying);
+fn advert_keys(keys: Option<&ClusterKeys>) -> Vec<Key> {
+    let secrets = keys.into_iter().flat_map(ClusterKeys::verifying);
     secrets.map(Key::of_cluster).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_key_with_the_number_of_the_first_is_taken() {
+        let line = |i: u32| format!("{i:08x}{}", "07".repeat(28));
+        let number = |i: u32| advert_keys(ClusterKeys::parse(&line(i)).ok().as_ref())[0].id;
+        let twin = (1..10_000).find(|i| number(*i) == number(0));
+        let text = format!("{}\n{}\n", line(0), line(twin.expect("one in 256")));
+        let taken = advert_keys(ClusterKeys::parse(&text).ok().as_ref());
+        let [first, second] = &taken[..] else {
+            panic!("{taken:?}");
+        };
+        assert_eq!(first.id, second.id);
+        assert_ne!(first, second);
+    }
 }

@@ -29,17 +29,39 @@ fn skewed(name: &str, clock: &PeerClock, unix_ns: u64, now_ns: u64) -> Option<St
     })
 }
 
-/// The event that makes a node's known role what it is.
-fn missed(status: &Status, is_master: bool) -> Option<advert::Event> {
+/// What the events told: whether this node is master, else who is, and whether it is cut off.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    master: bool,
+    leader: Option<Leader>,
+    isolated: bool,
+}
+
+/// The event that makes what is known of the election what it is. The role comes first: its event brings
+/// the leader along.
+fn missed(status: &Status, told: Told) -> Option<advert::Event> {
+    let addresses = |leader: Option<Leader>| leader.map(|leader| leader.addresses());
     let leader = status.leader;
     match status.role {
-        Role::Master(why) if !is_master => Some(advert::Event::BecameMaster { why }),
-        Role::Backup(why) if is_master => Some(advert::Event::BecameBackup { why, leader }),
-        Role::Faulty(fault) if is_master => Some(advert::Event::BecameBackup {
-            why: WhyBackup::Fault(fault),
-            leader,
-        }),
-        Role::Stopped | Role::Master(_) | Role::Backup(_) | Role::Faulty(_) => None,
+        Role::Master(why) if !told.master => return Some(advert::Event::BecameMaster { why }),
+        Role::Backup(why) if told.master => {
+            return Some(advert::Event::BecameBackup { why, leader });
+        }
+        Role::Faulty(fault) if told.master => {
+            return Some(advert::Event::BecameBackup {
+                why: WhyBackup::Fault(fault),
+                leader,
+            });
+        }
+        Role::Backup(_) | Role::Faulty(_) if addresses(leader) != addresses(told.leader) => {
+            return Some(advert::Event::LeaderChanged(leader));
+        }
+        Role::Stopped | Role::Master(_) | Role::Backup(_) | Role::Faulty(_) => {}
+    }
+    match (status.is_isolated, told.isolated) {
+        (true, false) => Some(advert::Event::Isolated),
+        (false, true) => Some(advert::Event::Rejoined),
+        _ => None,
     }
 }
 
@@ -61,7 +83,7 @@ pub(in crate::daemon) struct ElectionView {
     clocks: Vec<(String, PeerClock)>,
     isolated: bool,
     rejoined_ns: Option<u64>,
-    /// The thread's role was another than this one when it was looked last.
+    /// The thread knew otherwise when it was looked last.
     differs: bool,
 }
 
@@ -145,11 +167,16 @@ impl ElectionView {
         said
     }
 
-    /// The event of a change of the role that did not come, when this finds for the second time in a row
-    /// that the thread has another one.
+    /// The event of a change of role, leader or isolation that did not come, when this finds for the
+    /// second time in a row that the thread knows otherwise.
     pub(in crate::daemon) fn missed(&mut self) -> Option<advert::Event> {
         let view = self.thread.as_ref().and_then(AdvertThread::view)?;
-        let event = missed(&view.status, self.master);
+        let told = Told {
+            master: self.master,
+            leader: self.leader,
+            isolated: self.isolated,
+        };
+        let event = missed(&view.status, told);
         let differed = std::mem::replace(&mut self.differs, event.is_some());
         event.filter(|_| differed)
     }
@@ -305,22 +332,74 @@ mod tests {
             leader: None,
             lease_until_ns: None,
             silent_family: None,
+            is_isolated: false,
+        };
+        let told = |master| Told {
+            master,
+            ..Told::default()
         };
         let master = status(Role::Master(Takeover::MasterDown));
         let backup = status(Role::Backup(WhyBackup::Yielded));
         let faulty = status(Role::Faulty(Fault::LinkDown));
         assert!(matches!(
-            missed(&master, false),
+            missed(&master, told(false)),
             Some(advert::Event::BecameMaster { .. })
         ));
         for status in [backup, faulty] {
             assert!(matches!(
-                missed(&status, true),
+                missed(&status, told(true)),
                 Some(advert::Event::BecameBackup { .. })
             ));
-            assert!(missed(&status, false).is_none());
+            assert!(missed(&status, told(false)).is_none());
         }
-        assert!(missed(&master, true).is_none());
+        assert!(missed(&master, told(true)).is_none());
+    }
+
+    #[test]
+    fn a_leader_or_a_return_whose_event_was_lost_is_taken_from_the_thread() {
+        use crate::vrrp::Interval;
+        let leader = |last: u8| {
+            Some(Leader {
+                address: [192, 0, 2, last].into(),
+                other_address: None,
+                priority: Priority(100),
+                interval: Interval::DEFAULT,
+                heard_ns: 0,
+                leased: true,
+            })
+        };
+        let backup = |leader, is_isolated| Status {
+            role: Role::Backup(WhyBackup::Yielded),
+            since_ns: 0,
+            priority: Priority(100),
+            leader,
+            lease_until_ns: None,
+            silent_family: None,
+            is_isolated,
+        };
+        let told = |leader, isolated| Told {
+            master: false,
+            leader,
+            isolated,
+        };
+        for (status, told, expected) in [
+            (backup(leader(11), false), told(leader(11), false), "None"),
+            (
+                backup(leader(12), false),
+                told(leader(11), false),
+                "Some(LeaderChanged(Some(",
+            ),
+            (
+                backup(None, false),
+                told(leader(11), false),
+                "Some(LeaderChanged(None))",
+            ),
+            (backup(None, true), told(None, false), "Some(Isolated)"),
+            (backup(None, false), told(None, true), "Some(Rejoined)"),
+        ] {
+            let event = format!("{:?}", missed(&status, told));
+            assert!(event.starts_with(expected), "{event}");
+        }
     }
 
     #[test]

@@ -87,6 +87,10 @@ impl Contact {
         known.count() >= 2
     }
 
+    pub(super) fn is_isolated(&self) -> bool {
+        self.isolated
+    }
+
     /// Nobody is heard any more.
     pub(super) fn lose(&mut self, out: &mut Vec<Output>) {
         if !self.isolated {

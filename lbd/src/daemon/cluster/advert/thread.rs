@@ -364,8 +364,14 @@ impl Worker {
             Output::Probe { master } => self.probe(master),
             Output::AskWitnesses { all } => self.ask_witnesses(all),
             Output::AskAddresses => self.ask_addresses(),
-            Output::Isolated => (self.tell)(Event::Isolated),
-            Output::Rejoined => (self.tell)(Event::Rejoined),
+            Output::Isolated => {
+                (self.tell)(Event::Isolated);
+                self.publish();
+            }
+            Output::Rejoined => {
+                (self.tell)(Event::Rejoined);
+                self.publish();
+            }
             Output::WantSync => (self.tell)(Event::WantSync {
                 leader: self.machine.status().leader,
             }),
@@ -386,6 +392,7 @@ impl Worker {
         if self.leader != addresses {
             self.leader = addresses;
             (self.tell)(Event::LeaderChanged(leader));
+            self.publish();
         }
     }
 

@@ -214,6 +214,13 @@ fn two_keys_of_one_number_both_verify() {
         let packet = signed(&mut sender, NOW);
         assert_eq!(hear(&mut ours, &packet, NOW), Ok(()));
     }
+    // At a reload as at a start.
+    let mut ours = Authenticator::new(AuthMode::Enforce, both[..1].to_vec(), 5).unwrap();
+    let mut new = Authenticator::new(AuthMode::Enforce, both[1..].to_vec(), 5).unwrap();
+    let packet = signed(&mut new, NOW);
+    assert_eq!(hear(&mut ours, &packet, NOW), Err(AuthError::Forged));
+    assert!(ours.set_keys(AuthMode::Enforce, both));
+    assert_eq!(hear(&mut ours, &packet, NOW), Ok(()));
 }
 
 /// As `printf 'lbd adverts' | openssl dgst -sha256 -mac HMAC -macopt hexkey:0001..1f` says.

@@ -1,4 +1,6 @@
 //! What the sockets received, and what of it is accepted.
+use std::io;
+
 use super::{PACKETS_A_TURN, Worker, now};
 use crate::{
     daemon::cluster::advert::{event::Notice, wire::Packet},
@@ -15,16 +17,7 @@ impl Worker {
         let mut packets = Vec::new();
         let mut drained = true;
         for wire in &self.wires {
-            let mut taken = 0;
-            // A socket error (the interface went down) is the sender's and the host's to report.
-            while let Ok(Some(packet)) = wire.next() {
-                packets.push(packet);
-                taken += 1;
-                if taken == PACKETS_A_TURN {
-                    drained = false;
-                    break;
-                }
-            }
+            drained &= drain(|| wire.next(), |packet| packets.push(packet));
         }
         for packet in packets {
             if let Some(heard) = self.judge(&packet) {
@@ -118,15 +111,7 @@ impl Worker {
         let mut claims: Vec<AddressClaim> = Vec::new();
         let mut drained = true;
         for listener in &self.listeners {
-            let mut taken = 0;
-            while let Ok(Some(claim)) = listener.next() {
-                claims.extend(claim);
-                taken += 1;
-                if taken == PACKETS_A_TURN {
-                    drained = false;
-                    break;
-                }
-            }
+            drained &= drain(|| listener.next(), |claim| claims.extend(claim));
         }
         for AddressClaim { address, mac } in claims {
             let elsewhere = &self.settings.elsewhere;
@@ -141,5 +126,45 @@ impl Worker {
             }
         }
         drained
+    }
+}
+
+/// Takes what a socket holds, at most [`PACKETS_A_TURN`] of it: a sender that is faster than this loop
+/// would hold a thread of real-time priority for good. False when there may be more.
+fn drain<T>(mut next: impl FnMut() -> io::Result<Option<T>>, mut take: impl FnMut(T)) -> bool {
+    for _ in 0..PACKETS_A_TURN {
+        // A socket error (the interface went down) is the sender's and the host's to report.
+        let Ok(Some(packet)) = next() else {
+            return true;
+        };
+        take(packet);
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_any_length_is_taken_a_turn_at_a_time() {
+        // Frames that claim nothing count as well.
+        let mut claims: Vec<u32> = Vec::new();
+        let mut flood = (0_u64..).map(|frame| Ok(Some((frame % 7 == 0).then_some(1))));
+        let mut next = || flood.next().expect("it has no end");
+        assert!(!drain(&mut next, |claim| claims.extend(claim)));
+        assert_eq!(claims.len(), PACKETS_A_TURN.div_ceil(7));
+        assert_eq!(next().unwrap(), Some(None), "the turn's last was the 64th");
+    }
+
+    #[test]
+    fn a_socket_that_holds_less_or_fails_is_drained() {
+        for last in [Ok(None), Err(io::Error::other("the interface went down"))] {
+            let mut held = [Ok(Some(1)), Ok(Some(2)), last].into_iter();
+            let mut taken = Vec::new();
+            let next = || held.next().expect("no more is asked for");
+            assert!(drain(next, |packet| taken.push(packet)));
+            assert_eq!(taken, [1, 2]);
+        }
     }
 }

@@ -2,6 +2,7 @@
 use std::{
     mem::MaybeUninit,
     net::{IpAddr, Ipv4Addr},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use lbd_tests::{
     cluster::{Cluster, PATIENCE, Settings, Status, random_secret},
     election::packets::Packets,
     lab::{Lab, Spec, addresses},
-    smtp::server::Server,
+    smtp::{held::Held, server::Server},
 };
 
 const ETHERNET_BYTES: usize = 14;
@@ -205,6 +206,62 @@ fn forged_replayed_and_routed_adverts_change_nothing_and_are_counted() {
             assert_eq!(now[counter], was[counter], "node {index}: {counter}");
         }
     }
+    let vip = IpAddr::from(addresses::VIP4);
+    assert_eq!(cluster.holders(vip).unwrap(), [0]);
+}
+
+#[test]
+fn a_cluster_that_starts_under_junk_and_recordings_elects_and_serves() {
+    let name = "a_cluster_that_starts_under_junk_and_recordings_elects_and_serves";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let lab = Lab::new(&Spec {
+        nodes: 2,
+        ..Spec::default()
+    })
+    .unwrap();
+    let (mut cluster, _servers) = start(&lab);
+    let client = lab.client();
+    let packets = Packets::open(client).unwrap();
+    let stranger = Ipv4Addr::new(10, 77, 0, 99);
+    settled(&cluster);
+    let owner = |key| advert(stranger, Priority::OWNER, key);
+    let frame = |source, payload: &[u8]| frame(client.mac.0, source, TTL, payload);
+    let frames = [
+        frame(stranger, &owner(None)),
+        frame(stranger, &owner(Some([9; 32]))),
+        frame(lab.nodes[0].address4(), &overhear(&packets)),
+    ];
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for frame in &frames {
+                    packets.send(frame).unwrap();
+                }
+                // Ten of each in a second.
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let _over = lbd_tests::Over(&over);
+        for index in [0, 1] {
+            assert!(cluster.stop(index).unwrap().success());
+        }
+        for index in [0, 1] {
+            cluster.start(index).unwrap();
+        }
+        cluster.wait_ready().unwrap();
+        cluster
+            .wait_status(0, "the best is the master", Status::is_master)
+            .unwrap();
+        let sessions = Held::open_many(client, 20).unwrap();
+        assert_eq!(sessions.len(), 20);
+        for counter in ["auth_missing", "auth_unknown", "auth_replayed"] {
+            let is_counted = |status: &Status| status.election_counters[counter] > 0;
+            cluster.wait_status(1, counter, is_counted).unwrap();
+        }
+    });
     let vip = IpAddr::from(addresses::VIP4);
     assert_eq!(cluster.holders(vip).unwrap(), [0]);
 }

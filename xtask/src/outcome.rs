@@ -23,6 +23,8 @@ pub(crate) struct Outcome {
     /// How long each step took, and each program of the longest step.
     steps: Vec<(String, Duration)>,
     programs: Vec<(String, Duration)>,
+    /// Programs that failed beside another one and ran again alone.
+    again: Vec<String>,
 }
 
 /// Tests of one step that were skipped for one reason.
@@ -89,6 +91,11 @@ impl Outcome {
         self.programs.push((program.to_owned(), time));
     }
 
+    /// A program failed beside another one, and runs again alone; only that counts.
+    pub(crate) fn again(&mut self, program: &str) {
+        self.again.push(program.to_owned());
+    }
+
     /// A step took so long.
     pub(crate) fn step_took(&mut self, step: &str, time: Duration) {
         self.steps.push((step.to_owned(), time));
@@ -109,6 +116,13 @@ impl Outcome {
         let mut text = format!("{:.0} s: {}.", total.as_secs_f64(), list(&self.steps));
         if !slowest.is_empty() {
             let _ = write!(text, "\nSlowest: {}.", list(&slowest));
+        }
+        if !self.again.is_empty() {
+            let names = self.again.join(", ");
+            let _ = write!(
+                text,
+                "\nFailed beside another program and ran again alone: {names}."
+            );
         }
         text
     }
@@ -272,6 +286,12 @@ mod tests {
         assert_eq!(steps, "61 s: lints 1 s, tests 60 s.");
         assert!(slowest.starts_with("Slowest: t11 11 s, t10 10 s,"));
         assert!(slowest.ends_with("t2 2 s."), "{slowest}");
+        outcome.again("t3");
+        let last = outcome.times();
+        assert!(
+            last.ends_with("\nFailed beside another program and ran again alone: t3."),
+            "{last}"
+        );
     }
 
     #[test]

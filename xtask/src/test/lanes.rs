@@ -3,7 +3,8 @@
 //! Each lab has hosts, pins and folders of its own, named for its process, so that two of them do not
 //! touch. What they share is the machine's time: most tests wait for a state and take what time that
 //! takes, while others judge how soon something happens. The first kind run two at a time, the second
-//! alone.
+//! alone. One of the first kind that fails runs once more alone, and only that counts: the closing lines
+//! name it, since a test that fails under load has a time in it that it should not have.
 use std::{
     collections::VecDeque,
     sync::{
@@ -26,7 +27,47 @@ use crate::{
 
 /// Programs whose tests may run beside another's, the longest first, so that no lane waits at the end for
 /// the other. One that is not here runs alone.
-const SIDE_BY_SIDE: [&str; 0] = [];
+const SIDE_BY_SIDE: [&str; 39] = [
+    "e2e_policy",
+    "e2e_report",
+    "e2e_stop",
+    "dataplane_load",
+    "e2e_second_chance",
+    "push",
+    "ops_access",
+    "e2e_reconfigure",
+    "e2e_systemd",
+    "xdp_random",
+    "e2e_sessions",
+    "e2e_translate",
+    "e2e_ipip",
+    "e2e_ecmp",
+    "e2e_outage",
+    "e2e_change",
+    "e2e_restart",
+    "e2e_nat",
+    "e2e_host",
+    "host",
+    "e2e_bad_input",
+    "ops_http",
+    "health_mta",
+    "xdp_tunnel",
+    "e2e_health",
+    "guard_strangers",
+    "e2e_two_arms",
+    "xdp_admit",
+    "xdp_strangers",
+    "xdp_second_chance",
+    "xdp_steer",
+    "xdp_nat",
+    "policy_claims",
+    "ops_mail",
+    "agent_haproxy",
+    "xdp_icmp",
+    "smtp",
+    "xdp_object",
+    "sock_events",
+];
 /// A third would take more than the cores of a small machine have to give.
 const LANES: usize = 2;
 /// One test at a time, with the figures that they print.
@@ -35,7 +76,7 @@ const ARGUMENTS: [&str; 2] = ["--test-threads=1", "--nocapture"];
 const PATIENCE: Duration = Duration::from_mins(15);
 
 /// Runs them all, also after one that failed.
-pub(super) fn run(title: &str, programs: &[TestProgram], outcome: &mut Outcome) -> Result<()> {
+pub(super) fn run_all(title: &str, programs: &[TestProgram], outcome: &mut Outcome) -> Result<()> {
     let named = |name: &&str| programs.iter().find(|program| program.name == **name);
     let side_by_side: VecDeque<&TestProgram> = SIDE_BY_SIDE.iter().filter_map(named).collect();
     let alone = |program: &&TestProgram| !SIDE_BY_SIDE.contains(&&*program.name);
@@ -44,6 +85,7 @@ pub(super) fn run(title: &str, programs: &[TestProgram], outcome: &mut Outcome) 
     let lanes = Lanes {
         title,
         waiting: Mutex::new(side_by_side),
+        again: Mutex::default(),
         outcome: Mutex::new(outcome),
         stopped: AtomicBool::new(false),
     };
@@ -58,28 +100,36 @@ pub(super) fn run(title: &str, programs: &[TestProgram], outcome: &mut Outcome) 
         each.into_iter().map(join).collect()
     });
     all.into_iter().collect::<Result<()>>()?;
-    programs
-        .iter()
-        .filter(alone)
-        .try_for_each(|program| lanes.run(program, true))
+    let Lanes { again, outcome, .. } = lanes;
+    let again = again.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for program in &again {
+        outcome.again(&program.name);
+    }
+    again
+        .into_iter()
+        .chain(programs.iter().filter(alone))
+        .try_for_each(|program| run_alone(title, program, outcome))
 }
 
-struct Lanes<'a> {
+struct Lanes<'a, 'p> {
     title: &'a str,
-    waiting: Mutex<VecDeque<&'a TestProgram>>,
+    waiting: Mutex<VecDeque<&'p TestProgram>>,
+    /// Those that failed beside another.
+    again: Mutex<Vec<&'p TestProgram>>,
     outcome: Mutex<&'a mut Outcome>,
     /// One lane was asked to end, and so are the others.
     stopped: AtomicBool,
 }
 
-impl Lanes<'_> {
+impl<'p> Lanes<'_, 'p> {
     /// One lane: runs what waits until nothing does.
     fn one(&self) -> Result<()> {
         while !self.stopped.load(Ordering::Relaxed) {
             let Some(program) = lock(&self.waiting).pop_front() else {
                 break;
             };
-            let result = self.run(program, false);
+            let result = self.run(program);
             if result.is_err() {
                 self.stopped.store(true, Ordering::Relaxed);
                 return result;
@@ -88,51 +138,75 @@ impl Lanes<'_> {
         Ok(())
     }
 
-    /// Runs one. `live` shows each line as it comes; the lines of two at a time would mix, so each one's
-    /// are shown when it has ended.
-    fn run(&self, program: &TestProgram, live: bool) -> Result<()> {
-        let mut command = program.command();
-        command
-            .args(ARGUMENTS)
-            .env("PATH", setup::path_with_unpacked());
-        let header = format!("\n-- {}", program.name);
-        if live {
-            process::echo(Stream::Out, &header);
-        }
-        let begun = Instant::now();
+    /// Runs one. The lines of two at a time would mix, so each one's are shown when it has ended.
+    fn run(&self, program: &'p TestProgram) -> Result<()> {
         let mut lines = Vec::new();
-        let mut failed = false;
-        let result = process::run(command, PATIENCE, |stream, line| {
-            failed |= line.starts_with("test result: FAILED");
-            lock(&self.outcome).take(self.title, line);
-            if live {
-                process::echo(stream, line);
-            } else {
-                lines.push((stream, line.to_owned()));
-            }
-        });
+        let begun = Instant::now();
+        let ending = run(program, |stream, line| {
+            lines.push((stream, line.to_owned()));
+        })?;
         let mut outcome = lock(&self.outcome);
-        if !live {
-            process::echo(Stream::Out, &header);
-            for (stream, line) in &lines {
-                process::echo(*stream, line);
-            }
+        process::echo(Stream::Out, &header(program));
+        for (stream, line) in &lines {
+            process::echo(*stream, line);
         }
-        outcome.took(&program.name, begun.elapsed());
-        // One that died or hung reports nothing.
-        let ending = match result {
-            Ok(status) if status.success() || failed => return Ok(()),
-            Ok(status) => process::ending(status),
-            Err(error) => {
-                interrupt::check()?;
-                format!("{error:#}")
+        if let Some(ending) = ending {
+            let name = &program.name;
+            let text = format!("{name} {ending}, beside another; it runs again alone.");
+            process::echo(Stream::Err, &text);
+            lock(&self.again).push(program);
+        } else {
+            for (_, line) in &lines {
+                outcome.take(self.title, line);
             }
-        };
-        let text = format!("{} failed: {ending}", program.name);
-        process::echo(Stream::Err, &text);
-        outcome.fail();
+            outcome.took(&program.name, begun.elapsed());
+        }
         Ok(())
     }
+}
+
+/// Runs one with the machine to itself, and shows each line as it comes.
+fn run_alone(title: &str, program: &TestProgram, outcome: &mut Outcome) -> Result<()> {
+    process::echo(Stream::Out, &header(program));
+    let begun = Instant::now();
+    let mut has_told = false;
+    let ending = run(program, |stream, line| {
+        has_told |= tells_of_failure(line);
+        outcome.take(title, line);
+        process::echo(stream, line);
+    })?;
+    outcome.took(&program.name, begun.elapsed());
+    // One that died or hung reports nothing.
+    if let Some(ending) = ending.filter(|_| !has_told) {
+        process::echo(Stream::Err, &format!("{} {ending}", program.name));
+        outcome.fail();
+    }
+    Ok(())
+}
+
+/// Runs one; how it failed, if it did.
+fn run(program: &TestProgram, mut take: impl FnMut(Stream, &str)) -> Result<Option<String>> {
+    let mut command = program.command();
+    command
+        .args(ARGUMENTS)
+        .env("PATH", setup::path_with_unpacked());
+    let ending = match process::run(command, PATIENCE, &mut take) {
+        Ok(status) if status.success() => return Ok(None),
+        Ok(status) => process::ending(status),
+        Err(error) => {
+            interrupt::check()?;
+            format!("{error:#}")
+        }
+    };
+    Ok(Some(format!("failed: {ending}")))
+}
+
+fn tells_of_failure(line: &str) -> bool {
+    line.starts_with("test result: FAILED")
+}
+
+fn header(program: &TestProgram) -> String {
+    format!("\n-- {}", program.name)
 }
 
 /// What a lane that panicked held is as good as before.

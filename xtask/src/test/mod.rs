@@ -111,7 +111,9 @@ fn steps(outcome: &mut Outcome) -> Result<()> {
         by_cargo(&EXAMPLES, outcome)
     })?;
     println!("\n== {LABS}");
-    timed(outcome, LABS, |outcome| lanes::run(LABS, &labs, outcome))?;
+    timed(outcome, LABS, |outcome| {
+        lanes::run_all(LABS, &labs, outcome)
+    })?;
     if is_root() {
         println!("\n== {}: cargo xtask kernel", kernel::TITLE);
         timed(outcome, kernel::TITLE, |outcome| {

@@ -19,6 +19,7 @@ mod lists;
 mod load;
 mod maps;
 pub mod mmap;
+mod netlink;
 mod nodes;
 mod object;
 mod pins;

@@ -5,15 +5,13 @@ use std::{
 };
 
 use aya::programs::Xdp;
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_ACK, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkMessage, LinkXdp},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+use super::netlink;
 use crate::plain;
 
 /// `XDP_FLAGS_UPDATE_IF_NOEXIST` and `XDP_FLAGS_DRV_MODE` of `linux/if_link.h`.
@@ -53,27 +51,8 @@ fn set(ifindex: u32, fd: RawFd, flags: u32) -> io::Result<Answer> {
     request.header.index = ifindex;
     let xdp = vec![LinkXdp::Fd(fd), LinkXdp::Flags(flags)];
     request.attributes = vec![LinkAttribute::Xdp(xdp)];
-    let mut message = NetlinkMessage::new(
-        NetlinkHeader::default(),
-        NetlinkPayload::from(RouteNetlinkMessage::SetLink(request)),
-    );
-    message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
-    message.header.sequence_number = 1;
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.set_ext_ack(true)?;
-    // Of the request only its header comes back.
-    socket.set_cap_ack(true)?;
-    socket.send(&bytes, 0)?;
-    let (answer, _) = socket.recv_from_full()?;
-    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-    Ok(match answer.payload {
+    let answer = netlink::request(RouteNetlinkMessage::SetLink(request), NLM_F_ACK)?;
+    Ok(match answer {
         NetlinkPayload::Error(error) if error.code.is_some() => {
             Answer::Refused(text(error.header.get(HEADER_BYTES..).unwrap_or_default()))
         }

@@ -38,7 +38,7 @@ use crate::{
 };
 use own::Home;
 
-/// A peer that was heard within so much runs an lbd. Some hellos of a second each.
+/// A peer that was heard within this time runs an lbd: ten hellos of a second each.
 const LIVE_NS: u64 = 10_000_000_000;
 /// The receive buffer: the bursts of some peers while the thread waits for a CPU.
 const RECEIVE_BYTES: usize = 4 << 20;
@@ -302,64 +302,54 @@ impl ChannelHandle {
         &self.addresses
     }
 
-    /// When each peer last said that it hears this node. Who is heard and hears nothing is as good as
+    /// When each peer last said that it hears this node. One that is heard and hears nothing counts as
     /// silent: no session reaches it.
     pub(in crate::daemon) fn heard(&self) -> Vec<Heard> {
-        let peers = self.peers().into_iter();
-        peers
-            .map(|peer| Heard {
+        self.of_peers(|peer| {
+            Some(Heard {
                 address: peer.address.ip(),
                 at_ns: peer.confirmed_ns.unwrap_or(0),
                 is_leaving: peer.is_leaving,
             })
-            .collect()
+        })
     }
 
     /// The peers that were heard not long ago.
     pub(in crate::daemon) fn live(&self, now_ns: u64) -> Vec<IpAddr> {
-        let peers = self.peers().into_iter();
-        let live = peers.filter(|peer| {
-            peer.heard_ns
-                .is_some_and(|heard| now_ns.saturating_sub(heard) < LIVE_NS)
-        });
-        live.map(|peer| peer.address.ip()).collect()
+        self.of_peers(|peer| is_live(peer, now_ns).then(|| peer.address.ip()))
     }
 
     /// The name of a peer that was heard not long ago, does not stop, and has a health check that succeeds.
     pub(in crate::daemon) fn a_peer_whose_checks_succeed(&self, now_ns: u64) -> Option<String> {
-        let mut peers = self.peers().into_iter();
         let succeeds = |peer: &channel::PeerStatus| {
-            peer.heard_ns
-                .is_some_and(|heard| now_ns.saturating_sub(heard) < LIVE_NS)
-                && peer.checks == channel::Checks::OneSucceeds
-                && !peer.is_leaving
+            is_live(peer, now_ns) && peer.checks == channel::Checks::OneSucceeds && !peer.is_leaving
         };
-        peers.find(succeeds).map(|peer| peer.name)
+        let names = self.of_peers(|peer| succeeds(peer).then(|| peer.name.clone()));
+        names.into_iter().next()
     }
 
     /// What the peers' wall clocks show, with their names. A silent peer's counts as well: its adverts
     /// may come all the same.
     pub(in crate::daemon) fn clocks(&self) -> Vec<(String, PeerClock)> {
-        let peers = self.peers().into_iter();
-        let clocks = peers.filter_map(|peer| {
+        self.of_peers(|peer| {
             let (unix_ns, at_boot_ns) = peer.clock?;
             let clock = PeerClock {
                 address: peer.address.ip(),
                 unix_ns,
                 at_boot_ns,
             };
-            Some((peer.name, clock))
-        });
-        clocks.collect()
+            Some((peer.name.clone(), clock))
+        })
     }
 
-    fn peers(&self) -> Vec<channel::PeerStatus> {
+    /// What `take` finds at each peer, read where the thread left it.
+    fn of_peers<T>(&self, take: impl FnMut(&channel::PeerStatus) -> Option<T>) -> Vec<T> {
         if !self.is_on() {
             return Vec::new();
         }
         let snapshot = self.snapshot.lock();
         let snapshot = snapshot.unwrap_or_else(PoisonError::into_inner);
-        snapshot.peers.clone()
+        snapshot.peers.iter().filter_map(take).collect()
     }
 
     /// The program had events for which there was no room: peers are made to ask for the table.
@@ -408,9 +398,13 @@ impl ChannelHandle {
     /// The MACs that the peers have told of themselves, with their names. A silent peer's count as well: its
     /// program may steer on.
     pub(in crate::daemon) fn stations(&self) -> BTreeMap<IpAddr, (String, Station)> {
-        let peers = self.peers().into_iter();
-        let told = peers.filter_map(|peer| Some((peer.address.ip(), (peer.name, peer.station?))));
-        told.collect()
+        let told = self.of_peers(|peer| {
+            Some((
+                peer.address.ip(),
+                (peer.name.clone(), peer.station.clone()?),
+            ))
+        });
+        told.into_iter().collect()
     }
 
     /// Whether there is a channel.
@@ -531,6 +525,11 @@ pub(in crate::daemon) fn own_name(config: &Config, own: SocketAddr) -> String {
         return config.node.name.clone();
     }
     own.ip().to_string()
+}
+
+fn is_live(peer: &channel::PeerStatus, now_ns: u64) -> bool {
+    peer.heard_ns
+        .is_some_and(|heard_ns| now_ns.saturating_sub(heard_ns) < LIVE_NS)
 }
 
 /// The other backends and directors: one that runs no lbd hears nothing, which does no harm.

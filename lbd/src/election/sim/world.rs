@@ -204,43 +204,40 @@ impl World {
         }
     }
 
+    /// To each other node of the segment, with the lab's loss and delay for each datagram.
+    fn send_advert(
+        &mut self,
+        node: usize,
+        families: &[Family],
+        priority: Priority,
+        interval: Interval,
+    ) {
+        for to in 0..self.nodes.len() {
+            for family in families {
+                let apart = self.nodes[to].segment != self.nodes[node].segment;
+                if to == node || apart || self.random.permille(self.loss_permille) {
+                    continue;
+                }
+                let delay_ns = 1 + self.random.below(self.delay_ns);
+                let event = Event::Heard {
+                    node: to,
+                    from: node,
+                    v6: *family == Family::Ipv6,
+                    priority: priority.0,
+                    centiseconds: interval.centiseconds(),
+                };
+                self.push(delay_ns, event);
+            }
+        }
+    }
+
     fn act(&mut self, node: usize, output: Output) {
         match output {
             Output::SendAdvert { priority, interval } => {
-                for to in 0..self.nodes.len() {
-                    for v6 in [false, true] {
-                        let apart = self.nodes[to].segment != self.nodes[node].segment;
-                        if to == node || apart || self.random.permille(self.loss_permille) {
-                            continue;
-                        }
-                        let delay_ns = 1 + self.random.below(self.delay_ns);
-                        let event = Event::Heard {
-                            node: to,
-                            from: node,
-                            v6,
-                            priority: priority.0,
-                            centiseconds: interval.centiseconds(),
-                        };
-                        self.push(delay_ns, event);
-                    }
-                }
+                self.send_advert(node, &[Family::Ipv4, Family::Ipv6], priority, interval);
             }
             Output::LeaveFamily { family, interval } => {
-                for to in 0..self.nodes.len() {
-                    let apart = self.nodes[to].segment != self.nodes[node].segment;
-                    if to == node || apart || self.random.permille(self.loss_permille) {
-                        continue;
-                    }
-                    let delay_ns = 1 + self.random.below(self.delay_ns);
-                    let event = Event::Heard {
-                        node: to,
-                        from: node,
-                        v6: family == Family::Ipv6,
-                        priority: Priority::STOPPING.0,
-                        centiseconds: interval.centiseconds(),
-                    };
-                    self.push(delay_ns, event);
-                }
+                self.send_advert(node, &[family], Priority::STOPPING, interval);
             }
             Output::HoldLease { until_ns } => self.nodes[node].lease_until_ns = until_ns,
             Output::ReleaseLease => self.nodes[node].lease_until_ns = 0,

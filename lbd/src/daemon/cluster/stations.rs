@@ -2,7 +2,7 @@
 //!
 //! A frame of a node was steered already: no list, no rate and no balancing applies to it. So a MAC is a
 //! node's by that node's own signed word ([`Station`]), and never by what the kernel learnt of a neighbour:
-//! anybody on the segment can answer ARP and ND. What has never spoken on the channel steers nothing.
+//! any host on the segment can answer ARP and ND. What has never spoken on the channel steers nothing.
 //!
 //! Without that proof in the cluster (no channel on this box, or `cluster.authentication` is not
 //! `enforce`, as while versions change) the nodes that have told nothing are taken by their neighbour entries.
@@ -26,7 +26,7 @@ const FIRST_WORD_NS: u64 = 3_000_000_000;
 const MUTE: &str = "no peer has been heard on the channel: boxes are known by their answers to ARP, which any host on \
                     the segment can give; let node.channel's port through";
 
-/// A MAC that somebody else named for a node's address.
+/// A MAC that another host named for a node's address.
 #[derive(Clone, Copy, Debug)]
 struct Refused {
     mac: Mac,
@@ -115,7 +115,7 @@ impl Stations {
             by_mac.entry(*mac).or_default().insert(*address);
         }
         let untold = by_mac.iter().filter_map(|(mac, addresses)| {
-            // One MAC for two addresses is a gateway's, or somebody's who answers for both.
+            // One MAC for two addresses is a gateway's, or that of a host that answers for both.
             let address = addresses.first().filter(|_| addresses.len() == 1)?;
             (!self.told.contains_key(address)).then_some(*mac)
         });
@@ -174,7 +174,7 @@ impl Stations {
             format!(" Frames go to {home}, as it says itself.")
         });
         format!(
-            "{name}({address}): somebody on the segment answers for it with {}{by}; that is refused.{home} \
+            "{name}({address}): a host on the segment answers for it with {}{by}; that is refused.{home} \
              Look for that host, and let the switch inspect ARP",
             refused.mac
         )

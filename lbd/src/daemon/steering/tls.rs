@@ -1,19 +1,21 @@
-//! TLS as a client: of health checks, which take any certificate, and of figures asked for by HTTPS.
+//! TLS of the health check, as the client. It takes any certificate.
+use std::{
+    io,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
-use std::io;
-use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
-
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Does the handshake on a connection to this address, with whatever certificate the server has: a health
-/// check asks whether TLS works, not who answers.
+/// Does the handshake on a connection to this address and takes any certificate: a health check asks
+/// whether TLS works, not who answers.
 pub(super) async fn handshake<S>(stream: S, address: IpAddr) -> io::Result<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -11,6 +11,16 @@ pub mod flag {
     /// Its box runs lbd: a SYN that is steered to it is marked, by which the box knows it from that of a
     /// client, and the mark is taken off there.
     pub const TAKES_MARK: u32 = 4;
+    /// What is set in [`Sign::no_listener`](super::Sign::no_listener) are services whose connections its box refuses: nothing there hands them
+    /// to another stack. It gets no new session of them while another backend can take it.
+    pub const REFUSES: u32 = 8;
+}
+
+/// The bit of a service in [`Sign::no_listener`]. Where there are more than 64 services, several share one.
+#[inline(always)]
+#[must_use]
+pub const fn service_bit(vip_id: u16) -> u64 {
+    1 << (vip_id & 63)
 }
 
 /// An entry of `SIGNS`, by backend id.
@@ -28,6 +38,9 @@ pub struct Sign {
     pub flags: u32,
     /// Reserved, 0.
     pub reserved: u32,
+    /// Services, by [`service_bit`], for which its box says that it has no listening socket of its own. Of
+    /// their sessions it cannot speak.
+    pub no_listener: u64,
 }
 
-const _: () = assert!(size_of::<Sign>() == 24 && align_of::<Sign>() == 8);
+const _: () = assert!(size_of::<Sign>() == 32 && align_of::<Sign>() == 8);

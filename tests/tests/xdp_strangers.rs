@@ -5,7 +5,7 @@ use anyhow::Result;
 use lbd_common::{
     counters::Reason as C,
     flow::state::{CLOSING, ENDED, ESTABLISHED, HALF_OPEN, UNPROVEN},
-    sign::flag::{SPEAKS, SUSPECT},
+    sign::flag::{REFUSES, SPEAKS, SUSPECT},
 };
 use lbd_tests::xdp::{
     packet::{ACK, FIN, PSH, RST, SYN, Segment, v4, v6},
@@ -13,7 +13,7 @@ use lbd_tests::xdp::{
         Flow, Given, Out, check, closing, ended, going_on, half, hung_up, open, row, uncounted,
         unproven,
     },
-    world::{A, B, LOCAL, World},
+    world::{A, B, LOCAL, VIP_IDS, World},
 };
 
 fn on(flow: Flow) -> Given {
@@ -52,6 +52,39 @@ fn the_client_ends_nothing_where_the_box_tells_of_its_sessions() {
         row("a SYN, and the box takes none: it has the session", v4(SYN), [told, on(open(B)), Given::Weight(B, 0)], Out::To(B), [], open(B)),
         row("a RST on an unproven session", v4(RST), [told, on(unproven(B))], Out::To(B), [C::FlowClosed], hung_up(unproven(B))),
         row("nor does he prove a session", data4(), [told, on(unproven(B))], Out::To(B), [], unproven(B)),
+    ];
+    check(&mut world, rows);
+}
+
+/// B's box has no listener for the IPv4 service.
+fn lacks(world: &mut World) -> Result<()> {
+    world.no_listener(B, SPEAKS, &VIP_IDS[..1])
+}
+
+fn refuses(world: &mut World) -> Result<()> {
+    world.no_listener(B, SPEAKS | REFUSES, &VIP_IDS[..1])
+}
+
+#[test]
+fn a_box_without_a_listener_neither_speaks_for_a_service_nor_gets_its_sessions() {
+    let name = "a_box_without_a_listener_neither_speaks_for_a_service_nor_gets_its_sessions";
+    let Some(mut world) = World::load(name) else {
+        return;
+    };
+    let (lacks, refuses) = (Given::Do(lacks), Given::Do(refuses));
+    let (lighter, alone) = (Given::Load(A, 9), Given::Weight(A, 0));
+    #[rustfmt::skip]
+    let rows = [
+        row("nothing speaks against it", v4(SYN), [Given::Do(speaks), lighter], Out::To(B), [], half(B)),
+        row("it refuses these", v4(SYN), [refuses, lighter], Out::To(A), [], half(A)),
+        row("the other service is none of these", v6(SYN), [refuses, lighter], Out::To(B), [], half(B)),
+        row("nobody else takes it: the sender is refused at once", v4(SYN), [refuses, alone], Out::To(B), [], half(B)),
+        row("a container may take it", v4(SYN), [lacks, lighter], Out::To(B), [], half(B)),
+        row("what goes on there is a session", data4(), [lacks, on(going_on(B, 2))], Out::To(B), [], open(B)),
+        row("of the other service its box tells", data6(), [lacks, on(going_on(B, 2))], Out::To(B), [], going_on(B, 2)),
+        row("a RST marks, nobody else tells of the end", v4(RST), [lacks, on(open(B))], Out::To(B), [C::FlowClosed], closing(B)),
+        row("its open session goes on", data4(), [refuses, on(open(B))], Out::To(B), [], open(B)),
+        row("a SYN on what it never had begins anew", v4(SYN), [refuses, lighter, on(unproven(B))], Out::To(A), [], half(A)),
     ];
     check(&mut world, rows);
 }

@@ -11,6 +11,7 @@ pub(crate) mod netlink;
 mod router;
 mod sockets;
 mod spool;
+mod translation;
 mod vip;
 
 use std::io;
@@ -25,6 +26,7 @@ pub use agent_check::serve_agent_check;
 pub use router::{router, serve};
 pub use sockets::Listener;
 pub use spool::{Choice, MailSystem, Spool, SpoolError};
+pub use translation::may_translate;
 
 use crate::stats::{AgentState, Report, Sample};
 
@@ -72,9 +74,12 @@ pub fn measure(config: &AgentConfig) -> Report {
 
     match sockets::tally(&config.ports) {
         Ok(tally) => {
-            sample.sessions = Some(tally.sessions);
-            sample.unique_ips = Some(tally.unique_ips());
-            sample.not_accepted = Some(tally.not_accepted);
+            // Without a listener the sessions may be a container's: none here is no figure.
+            if tally.sessions > 0 || !tally.listeners.is_empty() {
+                sample.sessions = Some(tally.sessions);
+                sample.unique_ips = Some(tally.unique_ips());
+                sample.not_accepted = Some(tally.not_accepted);
+            }
             if tally.listeners.is_empty() {
                 // Not "down": the MTA may live in a network namespace of its own. The health check
                 // judges.

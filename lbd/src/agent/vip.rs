@@ -10,18 +10,26 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::netlink;
 use super::sockets::Listener;
+use super::translation::may_translate;
 
-/// A sentence for each VIP that is on no interface, or that nothing listens on.
+/// A sentence for each VIP that is on no interface, or whose connections nothing takes.
 pub(super) fn unready(vips: &[IpAddr], listeners: &[Listener]) -> io::Result<Vec<String>> {
-    Ok(judge(vips, listeners, &own_addresses()?))
+    let listens = |vip| listeners.iter().any(|listener| listener.serves(vip));
+    // Rules may hand them to a container, where this box sees no listener.
+    let takes_all = !vips.iter().all(|vip| listens(*vip)) && may_translate();
+    Ok(judge(
+        vips,
+        |vip| takes_all || listens(vip),
+        &own_addresses()?,
+    ))
 }
 
-fn judge(vips: &[IpAddr], listeners: &[Listener], own: &HashSet<IpAddr>) -> Vec<String> {
+fn judge(vips: &[IpAddr], takes: impl Fn(IpAddr) -> bool, own: &HashSet<IpAddr>) -> Vec<String> {
     vips.iter()
         .filter_map(|vip| {
             if !own.contains(vip) {
                 Some(format!("{vip} is on no interface of this box"))
-            } else if !listeners.iter().any(|listener| listener.serves(*vip)) {
+            } else if !takes(*vip) {
                 Some(format!("no mail port listens on {vip}"))
             } else {
                 None
@@ -73,7 +81,8 @@ mod tests {
             ),
         ];
         for (listeners, own, expected) in table {
-            let unready = judge(&[vip], listeners, own);
+            let takes = |vip| listeners.iter().any(|listener| listener.serves(vip));
+            let unready = judge(&[vip], takes, own);
             assert_eq!(unready.first().map(String::as_str), expected);
         }
     }

@@ -20,6 +20,7 @@ use super::{
     denials::DenialRecord,
     edition::Edition,
     keys::{Keys, SIGNATURE_BYTES},
+    no_listener::NoListener,
     orders::OrderRecord,
     record::{FlowRecord, Part, take},
     station::Station,
@@ -52,6 +53,7 @@ mod kind {
     pub(super) const HISTORY: u8 = 5;
     pub(super) const GONE: u8 = 6;
     pub(super) const DENIALS: u8 = 7;
+    pub(super) const NO_LISTENER: u8 = 8;
     pub(super) const LEAVING: u8 = 16;
 }
 
@@ -67,6 +69,8 @@ mod flag {
     /// Of hellos; flows have another meaning for these two.
     pub(super) const CHECKS_SUCCEED: u8 = 2;
     pub(super) const PROOF: u8 = 4;
+    /// Of [`super::kind::NO_LISTENER`].
+    pub(super) const REFUSES: u8 = 1;
     pub(super) const OF_HELLO: u8 =
         WANT_TABLE | EDITION | TELLS_SESSIONS | HEARS | CHECKS_SUCCEED | PROOF;
 }
@@ -153,6 +157,8 @@ pub enum Body {
     Leaving,
     /// Denials by hand that the sender knows, or some of them.
     Denials(Vec<DenialRecord>),
+    /// The services for which the sender has no listening socket.
+    NoListener(NoListener),
 }
 
 /// A datagram.
@@ -244,6 +250,10 @@ impl Datagram {
             Body::Orders(orders) => (kind::ORDERS, 0, orders.len()),
             Body::History(_) => (kind::HISTORY, 0, 1),
             Body::Denials(denials) => (kind::DENIALS, 0, denials.len()),
+            Body::NoListener(it) => {
+                let refuses = u8::from(it.refuses) * flag::REFUSES;
+                (kind::NO_LISTENER, refuses, it.services.len())
+            }
         };
         bytes.extend([VERSION, kind, flags, keys.signing_number()]);
         bytes.extend(self.sender.0.to_be_bytes());
@@ -292,6 +302,7 @@ impl Datagram {
             Body::Orders(orders) => orders.iter().for_each(|order| order.emit(&mut bytes)),
             Body::History(message) => message.emit(&mut bytes),
             Body::Denials(denials) => denials.iter().for_each(|it| it.emit(&mut bytes)),
+            Body::NoListener(it) => it.emit(&mut bytes),
         }
         let signature = keys.sign(&bytes);
         bytes.extend(signature);
@@ -424,6 +435,10 @@ fn parse_message(mut message: &[u8]) -> Option<Datagram> {
         }
         kind::HISTORY if flags == 0 && count == 1 => {
             Body::History(history::Message::parse(&mut message)?)
+        }
+        kind::NO_LISTENER if flags & !flag::REFUSES == 0 => {
+            let refuses = flags & flag::REFUSES != 0;
+            Body::NoListener(NoListener::parse(refuses, count, &mut message)?)
         }
         kind::DENIALS if flags == 0 => {
             let denials = (0..count).map(|_| DenialRecord::parse(&mut message));

@@ -5,6 +5,7 @@ use super::{
     bucket::{self, Bucket},
     datagram::{Body, Epoch, FLOW_BYTES, MOST_MISSING, Missing, SenderId},
     edition::Edition,
+    no_listener::NoListener,
     record::{FlowRecord, Part},
     retransmit::{Again, Content, Place, RetransmitBuffer},
     station::Station,
@@ -101,6 +102,8 @@ pub(super) struct Link {
     pub(super) is_leaving: bool,
     /// It tells of its own kernel's sessions, as it said last.
     pub(super) tells_sessions: bool,
+    /// For which services it has no listening socket, as it said last.
+    pub(super) no_listener: NoListener,
     /// As it said last.
     pub(super) checks: Checks,
     pub(super) table: Table,
@@ -151,6 +154,7 @@ impl Link {
             edition: None,
             is_leaving: false,
             tells_sessions: false,
+            no_listener: NoListener::default(),
             checks: Checks::default(),
             table: Table::Wanted,
             weights: Assembly::default(),
@@ -230,6 +234,7 @@ impl Link {
                 }
             }
             self.is_leaving = false;
+            self.no_listener = NoListener::default();
             self.history.clear();
             self.forget_unsent();
             self.table = Table::Wanted;

@@ -12,6 +12,7 @@ use super::{
     edition::Edition,
     keys::Keys,
     link::{Checks, Link, Table},
+    no_listener::NoListener,
     orders::OrderRecord,
     record::{FlowRecord, Part},
     retransmit::{Again, Content, Place},
@@ -121,6 +122,8 @@ pub struct PeerStatus {
     pub is_leaving: bool,
     /// Whether it tells of its own kernel's sessions.
     pub tells_sessions: bool,
+    /// For which services it has no listening socket.
+    pub no_listener: NoListener,
     /// What its health checks find.
     pub checks: Checks,
     /// Datagrams refused because it sent more than a peer may.
@@ -147,6 +150,8 @@ pub struct Channel {
     is_leaving: bool,
     /// Whether this node tells of its own kernel's sessions.
     tells_sessions: bool,
+    /// For which services this node has no listening socket; nothing while it never lacked one.
+    no_listener: Option<NoListener>,
     /// Whether a health check of this node succeeds.
     checks_succeed: bool,
     /// Whose turn it is in [`Self::next_flows`].
@@ -174,6 +179,7 @@ impl Channel {
             edition: None,
             is_leaving: false,
             tells_sessions: false,
+            no_listener: None,
             checks_succeed: false,
             turn: 0,
             joined_ns: now_ns,
@@ -216,6 +222,26 @@ impl Channel {
         (0..self.links.len())
             .map(|index| self.hello(index, now_ns))
             .collect()
+    }
+
+    /// For which services this node has no listening socket now: tells every peer, again with each hello.
+    pub fn tell_no_listener(&mut self, told: NoListener) -> Vec<Output> {
+        let is_news = match &self.no_listener {
+            Some(known) => *known != told,
+            None => !told.services.is_empty(),
+        };
+        if !is_news {
+            return Vec::new();
+        }
+        self.no_listener = Some(told);
+        let peers = 0..self.links.len();
+        peers.filter_map(|index| self.without(index)).collect()
+    }
+
+    fn without(&mut self, index: usize) -> Option<Output> {
+        let epoch = self.links[index].epoch()?;
+        let body = Body::NoListener(self.no_listener.clone()?);
+        Some(self.signed(index, Some(epoch), body, Content::Word))
     }
 
     /// Whether a health check of this node succeeds has changed: tells every peer.
@@ -299,6 +325,7 @@ impl Channel {
             edition: link.edition,
             is_leaving: link.is_leaving,
             tells_sessions: link.tells_sessions,
+            no_listener: link.no_listener.clone(),
             checks: link.checks,
             refused_flood: link.refused_flood,
             clock: link.clock,
@@ -371,7 +398,10 @@ impl Channel {
                 link.station = Some(station);
                 answer = proof.challenge;
                 if want_table && link.begin_table() {
-                    outputs.push(Output::TableWanted { peer: link.id });
+                    let peer = link.id;
+                    // First: what the table does not list may be another stack's.
+                    outputs.extend(self.without(index));
+                    outputs.push(Output::TableWanted { peer });
                 }
                 self.tell_again(index, &missing, now_ns, &mut outputs);
             }
@@ -409,6 +439,7 @@ impl Channel {
                 outputs.push(Output::History { peer, message });
             }
             Body::Denials(denials) => outputs.push(Output::Denials(denials)),
+            Body::NoListener(told) => link.no_listener = told,
         }
         let link = &mut self.links[index];
         if link.completes() {
@@ -474,6 +505,8 @@ impl Channel {
                 }
                 Again::Told => continue,
                 Again::Tell(Content::Word) => {
+                    outputs.extend(self.without(index));
+                    let link = &mut self.links[index];
                     link.queue_read(Part::Stream, None, Some(sequence), &[]);
                 }
                 Again::Tell(kept) => outputs.push(Output::Again {
@@ -549,6 +582,7 @@ impl Channel {
             outputs.push(self.hello(index, now_ns));
             // Again with each hello: a datagram may be lost.
             outputs.extend(self.leaving(index));
+            outputs.extend(self.without(index));
         }
         outputs
     }

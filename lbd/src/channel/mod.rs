@@ -12,6 +12,9 @@
 //!   adds its own half, of which it alone may speak: sessions that its kernel has begun
 //!   ([`Change::Confirmed`]), has ([`Change::Held`]) and has ended ([`Change::Ended`]). A full table ends with all that the sender's kernel has, so what
 //!   it does not list has ended, even where its end was never reported ([`Output::Listed`]).
+//! - *no listener*, with each hello of a box that lacks one: for which services it has no listening socket.
+//!   It does not speak for their sessions, which may end in a container's stack, and where it refuses their connections
+//!   it is chosen for none ([`NoListener`]).
 //! - *weights*: what the master decided; its backups write them into their own maps.
 //! - *orders*: operators' drains and weights; every node keeps them.
 //! - *history*: rows of [`crate::history`], and questions for those that a node lacks.
@@ -55,6 +58,7 @@ mod edition;
 mod keys;
 mod link;
 mod machine;
+mod no_listener;
 mod orders;
 mod record;
 mod retransmit;
@@ -73,6 +77,7 @@ pub use edition::{Beside, Edition};
 pub use keys::Keys;
 pub use link::Checks;
 pub use machine::{Channel, Output, PeerStatus};
+pub use no_listener::NoListener;
 pub use orders::{OrderRecord, Word};
 pub use record::{Change, FlowRecord, Part};
 pub use retransmit::{Content, Place, Table};

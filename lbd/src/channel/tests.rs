@@ -15,6 +15,7 @@ use crate::{
 
 mod limits;
 mod lives;
+mod no_listener;
 
 const SECRET: [u8; 32] = [7; 32];
 const OTHER: [u8; 32] = [8; 32];
@@ -173,6 +174,14 @@ fn any_station() -> impl Strategy<Value = Station> {
     (home, macs).prop_map(|(home, macs)| Station::new(home, &macs))
 }
 
+fn any_no_listener() -> impl Strategy<Value = NoListener> {
+    let services = proptest::collection::vec(any::<(std::net::IpAddr, u16)>(), 0..70);
+    (any::<bool>(), services).prop_map(|(refuses, services)| {
+        let services = services.into_iter().map(SocketAddr::from).collect();
+        NoListener::new(refuses, services)
+    })
+}
+
 fn any_body() -> impl Strategy<Value = Body> {
     let part = prop_oneof![
         Just(Part::Stream),
@@ -222,6 +231,7 @@ fn any_body() -> impl Strategy<Value = Body> {
         proptest::collection::vec(any_order(), 0..20).prop_map(Body::Orders),
         crate::history::any_message().prop_map(Body::History),
         proptest::collection::vec(any_denial(), 0..25).prop_map(Body::Denials),
+        any_no_listener().prop_map(Body::NoListener),
     ]
 }
 
@@ -261,7 +271,7 @@ proptest! {
         mut bytes in proptest::collection::vec(any::<u8>(), 38..200)
     ) {
         bytes[0] = VERSION;
-        bytes[1] = 1 + bytes[1] % 7;
+        bytes[1] = 1 + bytes[1] % 8;
         bytes[3] = keys(SECRET).signing_number();
         bytes.extend(keys(SECRET).sign(&bytes));
         let parsed = Datagram::parse(&bytes, &keys(SECRET));

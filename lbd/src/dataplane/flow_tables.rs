@@ -77,7 +77,7 @@ impl FlowTables {
 
     /// Walks both tables: some milliseconds of one core for a million flows.
     pub fn sweep(&self, sweeper: &mut Sweeper, now_seen: u16, timeouts: Timeouts) -> SweepReport {
-        sweeper.speaks = self.signs.all_speak();
+        sweeper.speaks = self.signs.spoken_of();
         sweeper.sweep(
             &self.v4(),
             &self.v6(),

@@ -4,7 +4,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use lbd_common::sign::{Sign, flag};
+use lbd_common::sign::{Sign, flag, service_bit};
 
 use super::mmap::MmapArray;
 use crate::units::BackendId;
@@ -64,16 +64,38 @@ impl Signs {
         self.set(id, flag::TAKES_MARK, takes_mark);
     }
 
+    /// For which services its box has no listening socket, by [`service_bit`], and whether it refuses their
+    /// connections.
+    pub fn set_no_listener(&self, id: BackendId, services: u64, refuses: bool) {
+        if self.knows(id) {
+            let at = offset_of!(Sign, no_listener);
+            let field = self.signs.field_u64(id.0.into(), at);
+            field.store(services, Ordering::Release);
+        }
+        self.set(id, flag::REFUSES, refuses);
+    }
+
+    /// Whether its box tells of its sessions of a service.
+    pub fn speaks_of(&self, id: BackendId, vip_id: u16) -> bool {
+        let sign = self.get(id);
+        sign.flags & flag::SPEAKS != 0 && sign.no_listener & service_bit(vip_id) == 0
+    }
+
     /// Whether its box tells of its sessions.
     pub fn speaks(&self, id: BackendId) -> bool {
         self.get(id).flags & flag::SPEAKS != 0
     }
 
-    /// By backend id.
-    pub(super) fn all_speak(&self) -> Vec<bool> {
-        (0..self.signs.len())
-            .map(|id| self.flags(id).load(Ordering::Acquire) & flag::SPEAKS != 0)
-            .collect()
+    /// By backend id: the services of whose sessions its box tells, by [`service_bit`].
+    pub(super) fn spoken_of(&self) -> Vec<u64> {
+        let spoken_of = |id| {
+            let no_listener = self.signs.field_u64(id, offset_of!(Sign, no_listener));
+            match self.flags(id).load(Ordering::Acquire) & flag::SPEAKS {
+                0 => 0,
+                _ => !no_listener.load(Ordering::Acquire),
+            }
+        };
+        (0..self.signs.len()).map(spoken_of).collect()
     }
 
     /// Forgets a backend whose id may be given to another.
@@ -121,6 +143,19 @@ mod tests {
         assert!(signs.speaks(id) && !signs.is_suspect(id));
         signs.forget(id);
         assert_eq!(signs.get(id), Sign::default());
+    }
+
+    #[test]
+    fn a_box_does_not_speak_for_a_service_without_a_listener() {
+        let signs = Signs::anonymous().unwrap();
+        let id = BackendId(3);
+        signs.set_no_listener(id, service_bit(2), false);
+        assert!(!signs.speaks_of(id, 1) && !signs.speaks_of(id, 2));
+        signs.set_speaks(id, true);
+        assert!(signs.speaks_of(id, 1) && !signs.speaks_of(id, 2));
+        assert_eq!(signs.spoken_of()[3], !service_bit(2));
+        signs.set_no_listener(id, 0, false);
+        assert!(signs.speaks_of(id, 2));
     }
 
     #[test]

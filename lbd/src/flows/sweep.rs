@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lbd_common::{
     flow::{FlowWord, ON_ITS_WAY_UNITS, age, flag, is_live, state, tag},
     maps::MAX_BACKENDS,
+    sign::service_bit,
 };
 
 use super::{
@@ -162,8 +163,8 @@ impl SweepReport {
 /// What one sweep leaves for the next. About 16 KiB a backend that has flows.
 #[derive(Clone, Debug, Default)]
 pub struct Sweeper {
-    /// By backend id: whether its box tells of its sessions.
-    pub speaks: Vec<bool>,
+    /// By backend id: the services of whose sessions its box tells, by [`service_bit`].
+    pub speaks: Vec<u64>,
     /// By backend id: how many of the established flows are more than the backend has sessions, by its
     /// own figure, and so do not count. Only asked where the box does not tell of its sessions.
     pub excess: Vec<u64>,
@@ -227,7 +228,7 @@ impl Sweeper {
                 continue;
             }
             let word = FlowWord::from_bits(bits);
-            let speaks = self.speaks.get(usize::from(word.backend)) == Some(&true);
+            let speaks = self.speaks_of::<K>(slot, word.backend);
             if let Some(count) = overdue(word, now_seen, timeouts, speaks, report)
                 && flows.change(slot, word, FlowWord::default())
             {
@@ -251,6 +252,19 @@ impl Sweeper {
             }
         }
         states
+    }
+
+    /// Whether the box of a flow's backend tells of the sessions of its service.
+    #[inline]
+    fn speaks_of<K: FlowKey>(&self, slot: Slot<'_>, backend: u16) -> bool {
+        match self.speaks.get(usize::from(backend)) {
+            None | Some(0) => false,
+            Some(&u64::MAX) => true,
+            Some(services) => {
+                let key = K::from_words(slot.key_words());
+                services & service_bit(key.vip_id()) != 0
+            }
+        }
     }
 
     /// Who sends five frames makes an established flow with a backend that tells nothing. In sum they count

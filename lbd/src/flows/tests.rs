@@ -342,7 +342,7 @@ fn flows_beyond_a_backends_own_figure_do_not_count_and_do_again() {
     let mut sweeper = Sweeper::default();
     let mut swept = |excess: u64, speaks: bool| {
         sweeper.excess = vec![0, 0, 0, excess];
-        sweeper.speaks = vec![speaks; 4];
+        sweeper.speaks = vec![if speaks { u64::MAX } else { 0 }; 4];
         let report = sweeper.sweep(&v4, &v6, &load, NOW, Timeouts::default());
         let backend = report.backend(3);
         assert_eq!(backend.established, 100, "all of them stay");

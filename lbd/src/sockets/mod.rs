@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 pub use self::{
     open::OpenSessions,
     program::{Sockets, SocketsError},
-    snapshot::{Snapshot, snapshot},
+    snapshot::{Snapshot, listeners, snapshot},
 };
 
 /// A session, by its two ends. IPv4 addresses are IPv4 addresses, whatever the socket's family.

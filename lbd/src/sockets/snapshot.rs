@@ -8,7 +8,7 @@ use std::{
 use netlink_packet_sock_diag::{
     SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_LISTEN},
-    inet::{ExtensionFlags, InetRequest, SocketId, StateFlags, nlas::Nla},
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
 };
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
@@ -29,6 +29,44 @@ pub struct Snapshot {
 /// 0 stands for every port.
 pub fn snapshot(ports: &BTreeSet<u16>) -> io::Result<Snapshot> {
     let mut found = Snapshot::default();
+    let states = StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT | StateFlags::LISTEN;
+    each(ports, &states, |socket| {
+        if let Some(listener) = listener(socket) {
+            found.listeners.push(listener);
+            return;
+        }
+        let id = &socket.header.socket_id;
+        found.sessions.insert(Session {
+            client: canonical(SocketAddr::new(id.destination_address, id.destination_port)),
+            local: canonical(SocketAddr::new(id.source_address, id.source_port)),
+        });
+    })?;
+    Ok(found)
+}
+
+/// Where something listens on these ports, in this thread's network namespace.
+pub fn listeners(ports: &BTreeSet<u16>) -> io::Result<Vec<Listener>> {
+    let mut found = Vec::new();
+    each(ports, &StateFlags::LISTEN, |socket| {
+        found.extend(listener(socket));
+    })?;
+    Ok(found)
+}
+
+/// What a socket listens at, if it does.
+fn listener(socket: &InetResponse) -> Option<Listener> {
+    let id = &socket.header.socket_id;
+    (socket.header.state == TCP_LISTEN).then(|| Listener {
+        address: SocketAddr::new(id.source_address, id.source_port),
+        only_v6: socket.nlas.contains(&Nla::SkV6Only(true)),
+    })
+}
+
+fn each(
+    ports: &BTreeSet<u16>,
+    states: &StateFlags,
+    mut each: impl FnMut(&InetResponse),
+) -> io::Result<()> {
     for port in ports {
         for (family, mut socket_id) in [
             (AF_INET, SocketId::new_v4()),
@@ -40,31 +78,17 @@ pub fn snapshot(ports: &BTreeSet<u16>) -> io::Result<Snapshot> {
                 family,
                 protocol: IPPROTO_TCP,
                 extensions: ExtensionFlags::empty(),
-                states: StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT | StateFlags::LISTEN,
+                states: states.clone(),
                 socket_id,
             });
             netlink::dump(NETLINK_SOCK_DIAG, request, |answer| {
-                let SockDiagMessage::InetResponse(socket) = answer else {
-                    return;
-                };
-                let id = &socket.header.socket_id;
-                let address = SocketAddr::new(id.source_address, id.source_port);
-                if socket.header.state == TCP_LISTEN {
-                    let only_v6 = socket.nlas.contains(&Nla::SkV6Only(true));
-                    found.listeners.push(Listener { address, only_v6 });
-                } else {
-                    found.sessions.insert(Session {
-                        client: canonical(SocketAddr::new(
-                            id.destination_address,
-                            id.destination_port,
-                        )),
-                        local: canonical(address),
-                    });
+                if let SockDiagMessage::InetResponse(socket) = answer {
+                    each(&socket);
                 }
             })?;
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// A socket for both families has IPv4-mapped addresses.

@@ -26,6 +26,7 @@ use anyhow::{Context, Result, ensure};
 use lbd::units::Mac;
 
 pub mod addresses;
+mod container;
 mod host;
 mod janitor;
 mod netns;

@@ -28,7 +28,7 @@ use crate::xdp::{
     tables::{
         backend::{Target, weight},
         clock, event,
-        sign::{flags, is_suspect, lived_within, speaks, unanswered},
+        sign::{flags, is_avoided, lived_within, speaks, unanswered},
     },
 };
 
@@ -49,7 +49,8 @@ pub(crate) fn follow<const K: usize, F: Family<K>>(
     let word = known.word();
     let (at, bits) = known.place();
     if frame.is_syn() {
-        let but = begins_anew(at, bits);
+        let (_, _, vip_id) = F::parts(&frame.key);
+        let but = begins_anew(at, bits, vip_id as u32);
         if but != STAYS {
             return Ok(Followed::Anew(but as u32));
         }
@@ -89,12 +90,12 @@ pub(crate) fn follow<const K: usize, F: Family<K>>(
 /// place that a flow can have.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn begins_anew(at: *mut u64, bits: u64) -> u64 {
+extern "C" fn begins_anew(at: *mut u64, bits: u64, vip_id: u32) -> u64 {
     if at.is_null() {
         return STAYS;
     }
     let known = Known::at(at, bits);
-    match anew(&known) {
+    match anew(&known, vip_id as u16) {
         Some(but) => {
             retire(&known);
             but as u64
@@ -107,14 +108,14 @@ extern "C" fn begins_anew(at: *mut u64, bits: u64) -> u64 {
 const STAYS: u64 = u64::MAX;
 
 #[inline(always)]
-fn anew(known: &Known) -> Option<u32> {
+fn anew(known: &Known, vip_id: u16) -> Option<u32> {
     let word = known.word();
     Some(match word.state {
         state::ENDED | state::DOOMED => NOBODY,
         state::HALF_OPEN => unanswered_by(word)? as u32,
-        _ if takes_new(word.backend) => return None,
+        _ if takes_new(word.backend, vip_id) => return None,
         // Its box has said that it has the session, and is heard when it has it no more.
-        state::ESTABLISHED | state::CLOSING if is_end_heard(word.backend) => return None,
+        state::ESTABLISHED | state::CLOSING if is_end_heard(word.backend, vip_id) => return None,
         // A box that takes none: the SYN is left with the flow unless it can begin here.
         _ if !admit::is_leased_master() => return None,
         _ => NOBODY,
@@ -123,13 +124,13 @@ fn anew(known: &Known) -> Option<u32> {
 
 /// Whether this box hears when a backend ends a session: its box tells so, or its replies pass here.
 #[inline(always)]
-fn is_end_heard(id: u16) -> bool {
-    speaks(id) || Target::get(id).is_some_and(|target| target.backend.mode == mode::NAT)
+fn is_end_heard(id: u16, vip_id: u16) -> bool {
+    speaks(id, vip_id) || Target::get(id).is_some_and(|target| target.backend.mode == mode::NAT)
 }
 
-/// Whether new sessions may go to a backend.
+/// Whether new sessions of a service may go to a backend.
 #[inline(always)]
-fn takes_new(id: u16) -> bool {
+fn takes_new(id: u16, vip_id: u16) -> bool {
     let Some(target) = Target::get(id) else {
         return false;
     };
@@ -137,7 +138,7 @@ fn takes_new(id: u16) -> bool {
         target.backend.state,
         backend_state::UP | backend_state::UNRESOLVED
     );
-    is_there && weight(id as u32) != 0 && !is_suspect(id)
+    is_there && weight(id as u32) != 0 && !is_avoided(id, vip_id)
 }
 
 /// The backend of a half-open flow whose SYN has come again, if it gave no sign of life since the SYN came
@@ -230,7 +231,8 @@ fn note<const K: usize, F: Family<K>>(known: &Known, frame: &ForVip<K>) {
             kind::OPENED
         }
         state::UNPROVEN => {
-            if !frame.has_payload || speaks(word.backend) {
+            let (_, _, vip_id) = F::parts(&frame.key);
+            if !frame.has_payload || speaks(word.backend, vip_id) {
                 return;
             }
             new.flags &= !flag::CLIENT_ENDED;
@@ -270,7 +272,8 @@ fn client_ends<const K: usize, F: Family<K>>(known: &Known, word: FlowWord, fram
     }
     let mut new = word;
     new.flags |= flag::CLIENT_ENDED;
-    let speaks = speaks(word.backend);
+    let (_, _, vip_id) = F::parts(&frame.key);
+    let speaks = speaks(word.backend, vip_id);
     if !speaks {
         new.flags &= !flag::COUNTED;
         if word.state == state::ESTABLISHED {

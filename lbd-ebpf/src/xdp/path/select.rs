@@ -115,7 +115,8 @@ fn new_session<const K: usize, F: Family<K>>(
     if director.total_weight_permille == 0 {
         return Ok(Routed::Reset(Reason::ResetNoWeight));
     }
-    let first = candidate(director.ring_index, first);
+    let (_, _, vip_id) = F::parts(&frame.key);
+    let first = candidate(director.ring_index, first, vip_id);
     if admitted.flood {
         count(Reason::StatelessFlood);
         let (first, _) = first?;
@@ -126,11 +127,11 @@ fn new_session<const K: usize, F: Family<K>>(
         }
         return Ok(to(first, false));
     }
-    let second = candidate(director.ring_index, second);
+    let second = candidate(director.ring_index, second, vip_id);
     let target = match (first, second) {
-        (Ok((first, first_is_suspect)), Ok((second, second_is_suspect))) => {
-            // One is suspect where a whole stretch of the ring is its.
-            let target = match (first_is_suspect, second_is_suspect) {
+        (Ok((first, first_is_avoided)), Ok((second, second_is_avoided))) => {
+            // One is avoided where a whole stretch of the ring is its.
+            let target = match (first_is_avoided, second_is_avoided) {
                 (true, false) => second,
                 (false, true) => first,
                 _ => lighter(first, second, director, frame.hash),
@@ -282,11 +283,11 @@ fn at(ring: &Ring, slot: u32) -> Option<Target> {
     Target::get(id as u16)
 }
 
-/// The first backend from a slot on that may take a session, and whether it is suspect.
+/// The first backend from a slot on that may take a session of a service, and whether it is avoided.
 #[inline(always)]
-fn candidate(ring_index: u32, slot: u32) -> Stage<(Target, bool)> {
-    let found = probe_ring(ring_index, slot);
-    let id = found & !SUSPECT;
+fn candidate(ring_index: u32, slot: u32, vip_id: u16) -> Stage<(Target, bool)> {
+    let found = probe_ring(ring_index, slot, vip_id as u32);
+    let id = found & !AVOIDED;
     if id < MAX_BACKENDS as u64 {
         let target = Target::get(id as u16).ok_or(Exit::Drop(Reason::DropNoBackend))?;
         return Ok((target, found != id));
@@ -302,39 +303,40 @@ fn candidate(ring_index: u32, slot: u32) -> Stage<(Target, bool)> {
 const NONE: u64 = u64::MAX;
 /// One could, if its MAC were known.
 const UNRESOLVED: u64 = u64::MAX - 1;
-/// A bit above an id's: all backends that could take it are suspect. Those above are no id without it.
-const SUSPECT: u64 = 1 << 32;
+/// A bit above an id's: all backends that could take it are avoided. Those above are no id without it.
+const AVOIDED: u64 = 1 << 32;
 
-/// The id of the first backend from a slot on that may take a session.
+/// The id of the first backend from a slot on that may take a session of a service.
 ///
 /// A function of its own, with numbers only going in and out, because the kernel verifies such a
 /// function once and not for every way that leads to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn probe_ring(ring_index: u32, slot: u32) -> u64 {
+extern "C" fn probe_ring(ring_index: u32, slot: u32, vip_id: u32) -> u64 {
     let Some(ring) = RINGS.get(ring_index) else {
         return NONE;
     };
     let mut why = NONE;
-    let mut suspect = NONE;
+    let mut avoided = NONE;
     let mut slot = slot;
     for _ in 0..PROBES {
         if let Some(target) = at(ring, slot)
             && weight(target.id as u32) != 0
         {
             if target.backend.state == state::UP {
-                if !sign::is_suspect(target.id) {
+                if !sign::is_avoided(target.id, vip_id as u16) {
                     return target.id as u64;
                 }
-                suspect = target.id as u64 | SUSPECT;
+                avoided = target.id as u64 | AVOIDED;
             } else if target.backend.state == state::UNRESOLVED {
                 why = UNRESOLVED;
             }
         }
         slot = next(slot);
     }
-    // All of them suspect: most likely it is this box that is cut off.
-    if suspect == NONE { why } else { suspect }
+    // All of them suspect: most likely it is this box that is cut off. Without a listener anywhere: one of
+    // them refuses the session, and its sender need not wait.
+    if avoided == NONE { why } else { avoided }
 }
 
 #[inline(always)]

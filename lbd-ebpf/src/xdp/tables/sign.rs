@@ -1,7 +1,7 @@
 //! What tells whether a backend's box lives, and how far its word goes.
 use lbd_common::{
     flow::FINE_SHIFT,
-    sign::{Sign, flag},
+    sign::{Sign, flag, service_bit},
 };
 
 use super::{atomic, clock, maps::SIGNS};
@@ -16,10 +16,21 @@ pub(crate) fn flags(id: u16) -> u32 {
     unsafe { (&raw const sign.flags).read_volatile() }
 }
 
-/// Whether its box tells of every session that it opens and ends.
+/// Whether its box has said that it has no listening socket for a service.
 #[inline(always)]
-pub(crate) fn speaks(id: u16) -> bool {
-    flags(id) & flag::SPEAKS != 0
+fn lacks_listener(id: u16, vip_id: u16) -> bool {
+    let Some(sign) = SIGNS.get(id as u32) else {
+        return false;
+    };
+    // SAFETY: as in `flags`.
+    let services = unsafe { (&raw const sign.no_listener).read_volatile() };
+    services & service_bit(vip_id) != 0
+}
+
+/// Whether its box tells of every session of a service that it opens and ends.
+#[inline(always)]
+pub(crate) fn speaks(id: u16, vip_id: u16) -> bool {
+    flags(id) & flag::SPEAKS != 0 && !lacks_listener(id, vip_id)
 }
 
 /// Whether its box runs lbd, which takes a mark off again.
@@ -28,10 +39,12 @@ pub(crate) fn takes_mark(id: u16) -> bool {
     flags(id) & flag::TAKES_MARK != 0
 }
 
-/// Whether it gets no new session while another backend can take it.
+/// Whether it gets no new session of a service while another backend can take it: it is suspect, or its
+/// box refuses what comes for that service.
 #[inline(always)]
-pub(crate) fn is_suspect(id: u16) -> bool {
-    flags(id) & flag::SUSPECT != 0
+pub(crate) fn is_avoided(id: u16, vip_id: u16) -> bool {
+    let flags = flags(id);
+    flags & flag::SUSPECT != 0 || flags & flag::REFUSES != 0 && lacks_listener(id, vip_id)
 }
 
 /// Whether its box has given a sign of life in the last so many units of the fine clock.

@@ -95,7 +95,7 @@ impl EventLoop {
 
     fn channel_status(&self, now_ns: u64) -> ChannelStatus {
         let mut status = self.channel.status(now_ns);
-        status.warnings = self.stations.warnings(now_ns);
+        status.warnings.extend(self.stations.warnings(now_ns));
         let refused = self.stations.refused_count();
         status
             .counters

@@ -8,7 +8,7 @@ use lbd_common::{
         tag,
     },
     maps,
-    sign::Sign,
+    sign::{Sign, service_bit},
 };
 
 use super::cluster::monotonic_ns;
@@ -22,6 +22,19 @@ impl World {
         let sign = Sign {
             last_ns: ago.map_or(0, |ago| monotonic_ns().saturating_sub(nanoseconds(ago))),
             flags,
+            ..Sign::default()
+        };
+        let mut map = self.array::<Sign>(maps::SIGNS)?;
+        Ok(map.set(backend.into(), sign, 0)?)
+    }
+
+    /// Likewise for a box that has no listening socket for these services, by their VIP ids.
+    pub fn no_listener(&mut self, backend: u16, flags: u32, vip_ids: &[u16]) -> Result<()> {
+        let services = vip_ids.iter().map(|id| service_bit(*id));
+        let sign = Sign {
+            last_ns: monotonic_ns(),
+            flags,
+            no_listener: services.fold(0, |bits, bit| bits | bit),
             ..Sign::default()
         };
         let mut map = self.array::<Sign>(maps::SIGNS)?;

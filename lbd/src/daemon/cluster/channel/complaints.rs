@@ -89,6 +89,7 @@ mod tests {
     fn peer(name: &str, refused_flood: u64) -> PeerStatus {
         PeerStatus {
             tells_sessions: false,
+            no_listener: crate::channel::NoListener::default(),
             checks: crate::channel::Checks::default(),
             name: name.to_owned(),
             address: "192.0.2.12:9426".parse().unwrap(),

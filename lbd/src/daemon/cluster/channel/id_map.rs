@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use lbd_common::flow::state;
+use lbd_common::{flow::state, sign::service_bit};
 
 use crate::{
     channel::{Change, FlowRecord},
@@ -90,6 +90,16 @@ impl IdMap {
         self.backend_ids.get(&endpoint).copied()
     }
 
+    /// The [`service_bit`]s of services; a bit that other services share only if they are all among these.
+    pub(super) fn service_bits(&self, services: &[SocketAddr]) -> u64 {
+        let bits = |among: bool| {
+            let ids = self.vip_ids.iter();
+            let ids = ids.filter(move |(service, _)| services.contains(service) == among);
+            ids.fold(0, |bits, (_, id)| bits | service_bit(*id))
+        };
+        bits(true) & !bits(false)
+    }
+
     /// Every virtual address and port.
     pub(super) fn services(&self) -> impl Iterator<Item = SocketAddr> {
         self.vip_ids.keys().copied()
@@ -141,6 +151,24 @@ impl IdMap {
 mod tests {
     use super::*;
     use crate::units::Sockets;
+
+    #[test]
+    fn a_bit_that_services_share_stands_for_all_of_them() {
+        let service = |id: u16| Service {
+            address: SocketAddr::new([192, 0, 2, 25].into(), id),
+            id,
+        };
+        let map = IdMap::new(&[1, 2, 65].map(service), &BackendIds::default());
+        let bits = |ids: &[u16]| {
+            let services: Vec<SocketAddr> = ids.iter().map(|id| service(*id).address).collect();
+            map.service_bits(&services)
+        };
+        assert_eq!(bits(&[]), 0);
+        assert_eq!(bits(&[2]), service_bit(2));
+        assert_eq!(bits(&[1, 2]), service_bit(2), "65 has a listener");
+        assert_eq!(bits(&[1, 65]), service_bit(1));
+        assert_eq!(bits(&[3]), 0, "none of ours");
+    }
 
     #[test]
     fn sessions_of_one_box_are_told_apart_by_their_endpoint() {

@@ -3,6 +3,7 @@
 mod complaints;
 mod id_map;
 mod learn;
+mod listeners;
 mod own;
 mod refresh;
 mod thread;
@@ -166,6 +167,8 @@ struct Snapshot {
     /// Sessions of this box's own kernel.
     own_sessions: Option<u64>,
     own_sessions_off: Option<String>,
+    /// Boxes without some listeners.
+    lacking: Vec<String>,
     counters: Counters,
     peers: Vec<channel::PeerStatus>,
 }
@@ -456,7 +459,7 @@ impl ChannelHandle {
             peers: peers.collect(),
             own_sessions: snapshot.own_sessions,
             own_sessions_off: snapshot.own_sessions_off,
-            warnings: Vec::new(),
+            warnings: snapshot.lacking,
             counters,
         }
     }
@@ -484,6 +487,7 @@ fn home(config: &Config, id_map: &IdMap) -> Option<Home> {
             .port
             .filter(|port| own.forwarding == Forwarding::Nat && config.cluster.ports != [*port])
             .and_then(NonZeroU16::new),
+        is_translated: own.forwarding == Forwarding::Nat,
         services: id_map.services().collect(),
     })
 }

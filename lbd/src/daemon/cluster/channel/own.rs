@@ -7,9 +7,12 @@ use std::{
 
 use tracing::{info, warn};
 
+use super::listeners::{LOOK_NS, lacking};
+
 use crate::{
-    channel::{Change, FlowRecord},
-    sockets::{Event, OpenSessions, Session, Sockets, SocketsError, snapshot},
+    agent::may_translate,
+    channel::{Change, FlowRecord, NoListener},
+    sockets::{Event, OpenSessions, Session, Sockets, SocketsError, listeners, snapshot},
     units::{Endpoint, Sockets as Bound},
 };
 
@@ -28,6 +31,8 @@ pub(in crate::daemon) struct Home {
     pub(in crate::daemon) address: IpAddr,
     /// Behind `nat`: the port that every service's sessions come to; `None` is the service's own.
     pub(in crate::daemon) port: Option<NonZeroU16>,
+    /// Behind `nat`: sessions that another box directs come to `address`.
+    pub(in crate::daemon) is_translated: bool,
     /// The virtual addresses and ports.
     pub(in crate::daemon) services: BTreeSet<SocketAddr>,
 }
@@ -76,6 +81,13 @@ impl Home {
         }
     }
 
+    /// Where connections of a service come, if they are translated.
+    pub(super) fn translated(&self, vip: SocketAddr) -> Option<SocketAddr> {
+        let port = self.port.map_or(vip.port(), NonZeroU16::get);
+        self.is_translated
+            .then(|| SocketAddr::new(self.address, port))
+    }
+
     /// Whether a session's own end is one that services have.
     fn may_serve(&self, session: &Session) -> bool {
         self.services.contains(&session.local) || self.ports().contains(&session.local.port())
@@ -101,6 +113,10 @@ pub(super) struct Own {
     /// Those of them that are known to be a service's: which.
     redirected: HashMap<Session, SocketAddr>,
     lost: u64,
+    /// For which services no socket of this box listens.
+    lacks: NoListener,
+    /// When to look for that again; 0 is now.
+    look_ns: u64,
 }
 
 /// What the program has told since the last time.
@@ -136,6 +152,7 @@ impl Own {
             return Vec::new();
         }
         self.home = home;
+        self.look_ns = 0;
         if self.home.is_none() {
             *self = Self::default();
             return Vec::new();
@@ -240,10 +257,36 @@ impl Own {
                     self.open.remove(&session);
                     heard.records.extend(home.records(session, Change::Ended));
                 }
-                Event::Listener(_) => {}
+                Event::Listener(_) => self.look_ns = 0,
             }
         }
         heard
+    }
+
+    /// For which services no socket of this box listens.
+    pub(super) fn lacks(&self) -> &NoListener {
+        &self.lacks
+    }
+
+    /// Looks for that, at news from the kernel and now and then. Returns whether it has changed.
+    pub(super) fn look_for_listeners(&mut self, now_ns: u64) -> bool {
+        let Some(home) = self.home.as_ref().filter(|_| now_ns >= self.look_ns) else {
+            return false;
+        };
+        self.look_ns = now_ns + LOOK_NS;
+        // Who cannot tell claims nothing.
+        let lacking = listeners(&home.ports()).map_or_else(
+            |_| Vec::new(),
+            |found| {
+                let is_redirected = |vip| self.redirected.values().any(|it| *it == vip);
+                lacking(home, &found, is_redirected)
+            },
+        );
+        let refuses = !lacking.is_empty() && !may_translate();
+        let lacks = NoListener::new(refuses, lacking);
+        let is_news = self.lacks != lacks;
+        self.lacks = lacks;
+        is_news
     }
 
     /// Whether this client has a session here on a port that is no service's.
@@ -330,6 +373,7 @@ mod tests {
         Home {
             address: [192, 0, 2, 11].into(),
             port: port.and_then(NonZeroU16::new),
+            is_translated: port.is_some(),
             services: ["192.0.2.25:25", "192.0.2.25:587", "[2001:db8::25]:25"]
                 .map(|service| service.parse().unwrap())
                 .into(),

@@ -13,13 +13,14 @@ use std::{
     thread::JoinHandle,
 };
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{
     Event, Home, Request, Snapshot,
     complaints::Complaints,
     id_map::IdMap,
     learn::{Told, learn},
+    listeners::sentence,
     own::Own,
     refresh::Refresh,
     walk::{self, Walk},
@@ -233,6 +234,7 @@ impl Worker {
                 let _ = channel.tell_edition(self.edition, now_ns);
                 let _ = channel.tell_station(self.station.clone(), now_ns);
                 let _ = channel.tell_sessions(self.own.tells(), now_ns);
+                let _ = channel.tell_no_listener(self.own.lacks().clone());
                 self.on = Some(On {
                     socket,
                     channel,
@@ -365,12 +367,15 @@ impl Worker {
     /// This box lives, and may tell of its own sessions.
     fn note_own_sign(&self) {
         let (signs, tells, now_ns) = (self.tables.signs(), self.own.tells(), clock::monotonic_ns());
+        let lacks = self.own.lacks();
+        let bits = self.id_map.service_bits(&lacks.services);
         for id in self
             .own_address
             .into_iter()
             .flat_map(|own| self.id_map.ids_of_box(own))
         {
             signs.set_speaks(id, tells);
+            signs.set_no_listener(id, bits, lacks.refuses);
             signs.heard(id, now_ns);
         }
     }
@@ -419,6 +424,19 @@ impl Worker {
         }
     }
 
+    /// For which services a box says that it has no listener.
+    fn lacks(&self, of: IpAddr) -> Vec<SocketAddr> {
+        if self.own_address == Some(of) {
+            return self.own.lacks().services.clone();
+        }
+        let peers = self.on.as_ref().map(|on| on.channel.peers());
+        let peer = peers
+            .into_iter()
+            .flatten()
+            .find(|peer| peer.address.ip() == of);
+        peer.map_or_else(Vec::new, |peer| peer.no_listener.services)
+    }
+
     /// Ends what a box is said to have, and its own list does not have.
     fn end_unlisted(&mut self, of: IpAddr) {
         let Some(listed) = self.listings.complete(of) else {
@@ -426,9 +444,11 @@ impl Worker {
         };
         let (id_map, now_seen) = (&self.id_map, seen(clock::monotonic_ns()));
         let is_its = |backend| id_map.is_box(backend, of);
+        // Where nothing listens there, another stack may have the sessions.
+        let lacks = self.lacks(of);
         let is_listed = |source, vip_id| {
             let vip = id_map.vip(vip_id);
-            vip.is_none_or(|vip| listed.contains(&(source, vip)))
+            vip.is_none_or(|vip| lacks.contains(&vip) || listed.contains(&(source, vip)))
         };
         let (v4, v6) = (self.tables.v4(), self.tables.v6());
         let ended = word::end_unlisted(
@@ -501,6 +521,7 @@ impl Worker {
         self.refresh_peers(now_ns);
         let found = self.own.check();
         self.take_own(&found, now_ns);
+        self.look_for_listeners(now_ns);
         self.note_own_sign();
         let Some(on) = &mut self.on else {
             return;
@@ -524,14 +545,38 @@ impl Worker {
         if let Some(told) = on.complaints.no_room(no_room, now_ns) {
             warn!("{told}");
         }
+        let services: Vec<SocketAddr> = self.id_map.services().collect();
+        let mut lacking: Vec<String> = peers
+            .iter()
+            .filter_map(|peer| sentence(&peer.name, &peer.no_listener, &services))
+            .collect();
+        lacking.extend(sentence("this box", self.own.lacks(), &services));
         let mut counters = on.channel.counters();
         counters.send_failed = on.send_failed;
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Snapshot {
             own_sessions: self.own.tells().then(|| self.own.open() as u64),
             own_sessions_off: self.own.off().map(str::to_owned),
+            lacking,
             counters: counters.with(&self.learned),
             peers,
         };
+    }
+
+    fn look_for_listeners(&mut self, now_ns: u64) {
+        if !self.own.look_for_listeners(now_ns) {
+            return;
+        }
+        let services: Vec<SocketAddr> = self.id_map.services().collect();
+        let told = sentence("this box", self.own.lacks(), &services);
+        info!(
+            "{}",
+            told.as_deref()
+                .unwrap_or("this box listens for every service")
+        );
+        if let Some(on) = &mut self.on {
+            let told = on.channel.tell_no_listener(self.own.lacks().clone());
+            self.perform(told);
+        }
     }
 
     fn refresh_peers(&mut self, now_ns: u64) {
@@ -773,11 +818,20 @@ fn note_signs(signs: &Signs, id_map: &IdMap, peers: &[PeerStatus], now_ns: u64) 
     let monotonic_ns = clock::monotonic_ns();
     for peer in peers {
         let silent_ns = peer.heard_ns.map(|heard| now_ns.saturating_sub(heard));
-        let speaks = peer.tells_sessions && silent_ns.is_some_and(|silent| silent < SPEAKS_NS);
+        let is_heard = silent_ns.is_some_and(|silent| silent < SPEAKS_NS);
+        let lacks = if is_heard {
+            id_map.service_bits(&peer.no_listener.services)
+        } else {
+            0
+        };
+        let speaks = peer.tells_sessions && is_heard;
         for id in id_map.ids_of_box(peer.address.ip()) {
             signs.set_speaks(id, speaks);
-            // Its program does, also while its daemon is silent.
-            signs.set_takes_mark(id, peer.station.is_some());
+            signs.set_no_listener(id, lacks, peer.no_listener.refuses);
+            // Its program does, also while its daemon is silent. An agent has none, and names no MACs.
+            let station = peer.station.as_ref();
+            let has_program = station.is_some_and(|station| !station.macs.is_empty());
+            signs.set_takes_mark(id, has_program);
             if let Some(silent_ns) = silent_ns {
                 signs.heard(id, monotonic_ns.saturating_sub(silent_ns));
             }

@@ -12,6 +12,7 @@
 mod connection_limit;
 mod counters;
 mod markup;
+mod netlink_error;
 mod plain;
 mod trust;
 pub mod units;

@@ -8,6 +8,8 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, SocketAddr};
 
+use crate::netlink_error::refusal;
+
 /// The kernel fills datagrams up to this (`NLMSG_GOODSIZE` grows to the reader's buffer, at most
 /// 32 KiB: `netlink_dump` in `net/netlink/af_netlink.c`).
 const DATAGRAM_BYTES: usize = 32 * 1024;
@@ -53,7 +55,7 @@ where
         match message.payload {
             NetlinkPayload::InnerMessage(answer) => each(answer),
             NetlinkPayload::Done(_) => return Ok(true),
-            NetlinkPayload::Error(error) => return Err(error.to_io()),
+            NetlinkPayload::Error(error) => return Err(refusal(&error)),
             _ => {}
         }
         // Messages are aligned to four bytes, the last one of a datagram need not be.

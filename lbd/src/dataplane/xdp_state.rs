@@ -9,6 +9,7 @@ use netlink_packet_route::{
 };
 
 use super::{netlink, spec::XdpMode};
+use crate::netlink_error::refusal;
 
 /// An interface by name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,7 +47,7 @@ pub(super) fn interface(name: &str) -> io::Result<Option<Interface>> {
             ifindex: link.header.index,
             attached: attached(&link),
         })),
-        NetlinkPayload::Error(error) => match error.to_io() {
+        NetlinkPayload::Error(error) => match refusal(&error) {
             error if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             error => Err(error),
         },

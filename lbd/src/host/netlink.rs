@@ -11,6 +11,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use super::HostError;
+use crate::netlink_error::refusal;
 
 /// How long an answer may take, in seconds. The kernel answers within the send itself unless
 /// another process holds its configuration lock (RTNL): milliseconds, seldom a second.
@@ -142,7 +143,7 @@ impl Netlink {
                     NetlinkPayload::Error(error) if error.code.is_none() => {
                         return Ok((answers, interrupted));
                     }
-                    NetlinkPayload::Error(error) => return Err(Failure::Refused(error.to_io())),
+                    NetlinkPayload::Error(error) => return Err(Failure::Refused(refusal(&error))),
                     _ => {}
                 }
             }

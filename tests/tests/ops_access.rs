@@ -1,5 +1,12 @@
 //! What an operator changes by hand: denials and list files, live, kept, and over when their time is.
-use std::{fs, process::Output, thread, time::Duration};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    process::{Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
 use lbd_tests::{
     cluster::{Cluster, PATIENCE, Settings},
@@ -53,6 +60,33 @@ impl World {
     fn lbd(&self, arguments: &[&str]) -> (bool, String) {
         let output = self.cluster.lbd(self.master, arguments).unwrap();
         (output.status.success(), text(&output))
+    }
+
+    /// The same with a text on its standard input.
+    fn fed(&self, arguments: &[&str], input: &str) -> (bool, String) {
+        let mut command = self.cluster.command(self.master, arguments);
+        command.stdin(Stdio::piped());
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        (output.status.success(), text(&output))
+    }
+
+    /// The sets of feeds, with their sizes.
+    fn sets(&self) -> Vec<(String, u64)> {
+        let access = self.json(&["access", "--json"]);
+        let sets = access["sets"].as_array().unwrap().iter();
+        sets.map(|set| {
+            let name = set["name"].as_str().unwrap().to_owned();
+            (name, set["networks"].as_u64().unwrap())
+        })
+        .collect()
     }
 
     fn json(&self, arguments: &[&str]) -> Value {
@@ -231,4 +265,63 @@ fn flows_are_listed_filtered_and_counted() {
     let (done, said) = world.lbd(&["flows", "--backend", "nobody"]);
     assert!(!done && said.contains("the backends are"), "{said}");
     drop(running.join());
+}
+
+#[test]
+fn a_feed_of_a_hundred_thousand_replaces_its_own_set_alone() {
+    let name = "a_feed_of_a_hundred_thousand_replaces_its_own_set_alone";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let mut world = World::new(|_| String::new());
+    let source = world.lab.client().address4().to_string();
+    assert!(world.served());
+    let mut feed = String::from("; Spamhaus DROP List\n");
+    for i in 0..99_999_u32 {
+        let address = std::net::Ipv4Addr::from(0x0b00_0000 + i * 7);
+        writeln!(feed, "{address}/32 ; SBL{i}").unwrap();
+    }
+    writeln!(feed, "::ffff:{source} ; as some programs write it").unwrap();
+
+    let (done, said) = world.fed(&["deny", "--file", "-", "--set", "ban"], "192.0.2.99\n");
+    assert!(done, "{said}");
+    let began = Instant::now();
+    let (done, said) = world.fed(&["deny", "--file", "-", "--set", "drop"], &feed);
+    let took = began.elapsed();
+    assert!(done, "{said}");
+    println!("a feed of 100,000 took {took:?}: {}", said.trim());
+    let both = [("ban".to_owned(), 1), ("drop".to_owned(), 100_000)];
+    assert_eq!(world.sets(), both);
+    assert!(!world.served(), "a source of the feed is served");
+
+    // A download that failed, and a page in place of a list.
+    let (done, said) = world.fed(&["deny", "--file", "-", "--set", "drop"], "; nothing\n");
+    assert!(!done && said.contains("--allow-empty"), "{said}");
+    let (done, said) = world.fed(&["deny", "--file", "-", "--set", "drop"], "<html>\n");
+    assert!(!done && said.contains("nothing was changed"), "{said}");
+    assert_eq!(world.sets(), both);
+
+    // A restart keeps it; the next feed replaces it.
+    assert!(world.cluster.stop(world.master).unwrap().success());
+    world.cluster.start(world.master).unwrap();
+    world.master = world.cluster.wait_ready().unwrap();
+    assert_eq!(world.sets(), both);
+    assert!(!world.served(), "a restart forgot the feed");
+    let smaller = feed.rsplit_once("::ffff:").unwrap().0;
+    let began = Instant::now();
+    let (done, said) = world.fed(&["deny", "--file", "-", "--set", "drop"], smaller);
+    assert!(done, "{said}");
+    println!("its successor took {:?}: {}", began.elapsed(), said.trim());
+    wait("served again", || world.served());
+
+    let path = world.lab.folder().join("drop.txt");
+    fs::write(&path, smaller).unwrap();
+    let path = path.to_str().unwrap();
+    let (done, said) = world.lbd(&["undeny", "--file", path, "--set", "drop"]);
+    assert!(done, "{said}");
+    assert_eq!(world.sets(), both[..1]);
+    let empty = ["deny", "--file", "-", "--set", "ban", "--allow-empty"];
+    let (done, said) = world.fed(&empty, "");
+    assert!(done, "{said}");
+    assert!(world.sets().is_empty());
 }

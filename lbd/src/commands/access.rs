@@ -49,6 +49,9 @@ pub(super) struct Deny {
         conflicts_with = "address"
     )]
     file: Option<PathBuf>,
+    /// Take a file without a network too, which empties --set.
+    #[arg(long, requires = "file")]
+    allow_empty: bool,
     /// The set of a feed, which this node denies beside what is denied by hand.
     #[arg(long, value_name = "NAME")]
     set: Option<String>,
@@ -96,11 +99,21 @@ pub(super) fn deny(config: &Path, args: &Deny) -> anyhow::Result<()> {
     let Source { file, address, set } =
         Source::of(args.file.as_ref(), args.address.as_ref(), args.set.as_ref());
     if let Some(set) = set {
-        let kind = match file {
-            Some(_) => FeedChange::Replace,
-            None => FeedChange::Add,
+        let (kind, networks) = match file {
+            Some(file) => {
+                let networks = listed(file)?;
+                if networks.is_empty() && !args.allow_empty {
+                    bail!(
+                        "{} has no network, like a download that failed: nothing was changed; \
+                         `--allow-empty` empties the set",
+                        shown(file)
+                    );
+                }
+                (FeedChange::Replace, networks)
+            }
+            None => (FeedChange::Add, vec![one(address)?]),
         };
-        return feed(config, (file, address), set, kind, for_s);
+        return feed(config, set, kind, networks, for_s);
     }
     let network = one(address)?;
     change(config, &AccessRequest::Deny { network, for_s })
@@ -110,7 +123,11 @@ pub(super) fn undeny(config: &Path, args: &Undeny) -> anyhow::Result<()> {
     let Source { file, address, set } =
         Source::of(args.file.as_ref(), args.address.as_ref(), args.set.as_ref());
     if let Some(set) = set {
-        return feed(config, (file, address), set, FeedChange::Remove, None);
+        let networks = match file {
+            Some(file) => listed(file)?,
+            None => vec![one(address)?],
+        };
+        return feed(config, set, FeedChange::Remove, networks, None);
     }
     let network = one(address)?;
     change(config, &AccessRequest::Release { network })
@@ -143,15 +160,11 @@ fn one(address: Option<&str>) -> anyhow::Result<String> {
 
 fn feed(
     config: &Path,
-    (file, address): (Option<&Path>, Option<&str>),
     set: &str,
     kind: FeedChange,
+    networks: Vec<String>,
     for_s: Option<u64>,
 ) -> anyhow::Result<()> {
-    let networks = match file {
-        Some(file) => listed(file)?,
-        None => vec![one(address)?],
-    };
     change(
         config,
         &AccessRequest::Feed {
@@ -163,20 +176,28 @@ fn feed(
     )
 }
 
+fn is_input(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+/// A file's name, for people.
+fn shown(file: &Path) -> String {
+    if is_input(file) {
+        "the standard input".to_owned()
+    } else {
+        file.display().to_string()
+    }
+}
+
 /// The networks of a file, or of the standard input.
 fn listed(file: &Path) -> anyhow::Result<Vec<String>> {
-    let is_input = file == Path::new("-");
-    let bytes = if is_input {
+    let bytes = if is_input(file) {
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
     } else {
         std::fs::read(file)
     };
-    let shown = if is_input {
-        "the standard input".to_owned()
-    } else {
-        file.display().to_string()
-    };
+    let shown = shown(file);
     let bytes = bytes.with_context(|| format!("{shown} cannot be read"))?;
     let networks = parse_list(&bytes, &shown).map_err(|mistakes| {
         let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();

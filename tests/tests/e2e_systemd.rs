@@ -224,3 +224,53 @@ fn a_push_works_under_the_packaged_unit_or_says_whose_file_stands_in_its_way() {
     assert!(text.contains("[25, 587]"), "{text}");
     assert_eq!(fs::metadata(first.path(CONFIG)).unwrap().uid(), uid);
 }
+
+#[test]
+fn the_journal_has_fields_of_what_happens() {
+    let name = "the_journal_has_fields_of_what_happens";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    if !lbd_tests::programs::or_skip(name, &machine::PROGRAMS) {
+        return;
+    }
+    let lab = Lab::new(&Spec {
+        nodes: 2,
+        ..Spec::default()
+    })
+    .unwrap();
+    let _servers = Server::start_all(&lab.nodes).unwrap();
+    let mut cluster = Cluster::new(&lab, Settings::default()).unwrap();
+    let machine = installed(&lab, &cluster, 0);
+    // As the package leaves it: these boxes' logs go to a file otherwise.
+    machine
+        .write(
+            "/etc/systemd/system/lbd.service.d/zz-journal.conf",
+            "[Service]\nStandardOutput=journal\nStandardError=journal\n",
+        )
+        .unwrap();
+    machine.run(&["systemctl", "daemon-reload"]).unwrap();
+    machine
+        .run(&["systemctl", "start", "systemd-journald"])
+        .unwrap();
+    cluster.start(1).unwrap();
+    machine.run(&["systemctl", "start", "lbd"]).unwrap();
+    machine.wait_master();
+    let logged = |fields: &[&str]| {
+        let journal = ["journalctl", "--quiet", "--no-pager", "--output=cat"];
+        machine.run(&[&journal[..], fields].concat()).unwrap()
+    };
+    let roles = logged(&["EVENT=role"]);
+    assert!(
+        roles.lines().any(|line| line.starts_with("master: ")),
+        "{roles}"
+    );
+    assert!(!roles.contains("mx2 takes"), "another event: {roles}");
+    machine.wait("the other backend is told of", || {
+        logged(&["BACKEND=mx2"]).contains("mx2 takes sessions")
+    });
+    machine.run(&["lbd", "drain", "mx2"]).unwrap();
+    let drained = logged(&["EVENT=operator", "BACKEND=mx2", "_SYSTEMD_UNIT=lbd.service"]);
+    assert!(drained.contains("operator: mx2 is drained"), "{drained}");
+    assert_eq!(logged(&["EVENT=operator", "BACKEND=mx1"]), "");
+}

@@ -12,6 +12,7 @@ mod drain;
 mod explain;
 mod flows;
 mod handover;
+mod log;
 mod push;
 mod report;
 mod run;
@@ -52,7 +53,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon: load the XDP program, elect a master, steer sessions.
-    Run,
+    Run(run::Args),
     /// Check the configuration, one line per error, and change nothing.
     Check(check::Args),
     /// Serve this box's queue and session figures to balancers elsewhere; read-only.
@@ -103,7 +104,7 @@ pub fn run(cli: Cli) -> ExitCode {
     end_quietly_when_nobody_reads();
     let config = cli.config.as_path();
     let result = match cli.command {
-        Command::Run => run::run(config),
+        Command::Run(args) => run::run(config, &args),
         Command::Check(args) => check::run(config, &args),
         Command::Agent(args) => agent::run(config, &args),
         Command::Status(args) => status::run(config, &args),

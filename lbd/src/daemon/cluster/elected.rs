@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, bail};
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::advert::{
     self, AdvertThread, Command, Interface, InterfaceVips, LeaseControl, Placed, Settings,
@@ -11,8 +11,12 @@ use super::advert::{
 use crate::{
     config::{ClusterKeys, Config},
     daemon::{
-        clock, event::Event, event_loop::EventLoop, observe::recent::Kind,
-        operator::notify::Notice, steering::reach,
+        clock,
+        event::Event,
+        event_loop::EventLoop,
+        observe::{recent::Kind, record::Severity},
+        operator::notify::Notice,
+        steering::reach,
     },
     dataplane::LeaseHandle,
     election::{Found, Health, Leader, Takeover},
@@ -93,7 +97,7 @@ impl EventLoop {
     }
 
     /// Tells the program of `node.notify` of this node's role.
-    fn tell_of_role(&self, reason: String, former_master: Option<String>) {
+    pub(in crate::daemon) fn tell_of_role(&self, reason: String, former_master: Option<String>) {
         self.notifier.tell(Notice {
             former_master,
             ..self.notice("role", reason)
@@ -187,8 +191,7 @@ impl EventLoop {
         let now_ns = clock::boottime_ns();
         match event {
             advert::Event::BecameMaster { why } => {
-                info!("master: {why}");
-                self.note(Kind::Role, None, format!("master: {why}"));
+                self.happened(Severity::Info, Kind::Role, None, format!("master: {why}"));
                 let former = self.master_name();
                 self.election.become_master(why.to_string(), now_ns);
                 self.tell_of_role(why.to_string(), former);
@@ -200,8 +203,7 @@ impl EventLoop {
                 self.weigh(now_ns);
             }
             advert::Event::BecameBackup { why, leader } => {
-                info!("backup: {why}");
-                self.note(Kind::Role, None, format!("backup: {why}"));
+                self.happened(Severity::Info, Kind::Role, None, format!("backup: {why}"));
                 let former = self.master_name();
                 self.election.become_backup(leader, why.to_string(), now_ns);
                 self.tell_of_role(why.to_string(), former);
@@ -214,8 +216,7 @@ impl EventLoop {
                         "the master is {} with priority {}",
                         leader.address, leader.priority.0
                     );
-                    info!("{said}");
-                    self.note(Kind::Role, None, said);
+                    self.happened(Severity::Info, Kind::Role, None, said);
                 }
                 self.election.led_by(leader);
             }

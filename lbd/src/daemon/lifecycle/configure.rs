@@ -1,7 +1,7 @@
 //! Taking over a configuration: at the start, and live when the file was edited.
 use std::net::IpAddr;
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     config::{self, Cluster, Config, ConfigError},
@@ -9,7 +9,7 @@ use crate::{
         clock,
         cluster::{channel, push},
         event_loop::EventLoop,
-        observe::recent::Kind,
+        observe::{recent::Kind, record::Severity},
         steering::{members, tunnel},
     },
     dataplane::{NatBackend, VipSpec},
@@ -46,8 +46,8 @@ impl EventLoop {
             Ok(()) => {
                 self.log_failure("the election", EventLoop::reconfigure_election);
                 self.config_loaded_unix_s = clock::unix_s();
-                info!("the edited configuration is in use");
-                self.note(Kind::Config, None, "the edited configuration is in use");
+                let said = "the edited configuration is in use";
+                self.happened(Severity::Info, Kind::Config, None, said);
             }
             Err(error) => {
                 let refused = format!("{error:#}");
@@ -97,8 +97,7 @@ impl EventLoop {
             .as_ref()
             .map_or(String::new(), |from| format!(", from {from}"));
         let said = format!("version {number} by {by} on {on} is in place{from}");
-        info!("{said}");
-        self.note(Kind::Config, None, said);
+        self.happened(Severity::Info, Kind::Config, None, said);
         self.follow_version(Some(version.clone()));
         if what.changed {
             self.reload();
@@ -234,8 +233,7 @@ impl EventLoop {
     }
 
     fn say_put_back(&mut self, said: String) {
-        warn!("{said}");
-        self.note(Kind::Link, None, said);
+        self.happened(Severity::Warn, Kind::Link, None, said);
     }
 
     /// A box that serves the VIP from its own stack has it on its loopback, silently.

@@ -5,7 +5,11 @@ use super::start::load_options;
 use crate::{
     channel::Station,
     config,
-    daemon::{clock, event_loop::EventLoop, observe::recent::Kind},
+    daemon::{
+        clock,
+        event_loop::EventLoop,
+        observe::{recent::Kind, record::Severity},
+    },
     host::{
         self,
         links::{LinkChange, Links},
@@ -85,13 +89,13 @@ impl EventLoop {
         if *known != usable {
             *known = usable;
             let said = format!("{name} is {}", if usable { "up" } else { "down" });
-            if usable {
-                info!("{said}");
+            let severity = if usable {
+                Severity::Info
             } else {
-                warn!("{said}");
-            }
+                Severity::Warn
+            };
             let name = name.clone();
-            self.note(Kind::Link, Some(&name), said);
+            self.happened(severity, Kind::Link, Some(&name), said);
             self.look_at_attachment();
             self.tell_election_of_health();
         }

@@ -204,8 +204,13 @@ impl EventLoop {
         if end == End::Stop {
             let now_ns = crate::daemon::clock::boottime_ns();
             let starting = ElectionView::starting(now_ns);
+            let was_master = self.election.is_master();
             std::mem::replace(&mut self.election, starting).stop();
+            if was_master {
+                self.tell_of_role("this node was stopped".to_owned(), None);
+            }
             self.say_farewell(is_urgent);
+            self.notifier.finish();
         }
         let Self {
             election,

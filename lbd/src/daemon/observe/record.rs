@@ -1,8 +1,44 @@
 //! The event loop's side of recent history.
+use tracing::{info, warn};
+
 use super::recent::{Figures, Kind};
 use crate::daemon::{clock, event_loop::EventLoop};
 
+/// How loudly something is logged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::daemon) enum Severity {
+    /// It may be expected.
+    Info,
+    /// Someone should look.
+    Warn,
+}
+
 impl EventLoop {
+    /// Logs what happened, with fields to search for, and notes it.
+    pub(in crate::daemon) fn happened(
+        &mut self,
+        severity: Severity,
+        kind: Kind,
+        subject: Option<&str>,
+        text: impl Into<String>,
+    ) {
+        let text = text.into();
+        let event = kind.name();
+        let (backend, interface) = match kind {
+            Kind::Link => (None, subject),
+            _ => (subject, None),
+        };
+        let by = match kind {
+            Kind::Operator => "operator: ",
+            _ => "",
+        };
+        match severity {
+            Severity::Info => info!(event, backend, interface, "{by}{text}"),
+            Severity::Warn => warn!(event, backend, interface, "{by}{text}"),
+        }
+        self.note(kind, subject, text);
+    }
+
     /// Notes what happened, for people who look later.
     pub(in crate::daemon) fn note(
         &mut self,

@@ -12,7 +12,11 @@ use super::{
 use crate::{
     channel::DenialRecord,
     config::{Access, Network, duration::Shown},
-    daemon::{clock, event_loop::EventLoop, observe::recent::Kind},
+    daemon::{
+        clock,
+        event_loop::EventLoop,
+        observe::{recent::Kind, record::Severity},
+    },
     dataplane::AccessLists,
 };
 
@@ -168,8 +172,7 @@ impl EventLoop {
                 return Ok(said);
             }
         }?;
-        info!("operator: {said}");
-        self.note(Kind::Operator, None, said.clone());
+        self.happened(Severity::Info, Kind::Operator, None, said.clone());
         Ok(said)
     }
 
@@ -298,8 +301,7 @@ impl EventLoop {
             "denied or admitted on another node: {}{more}",
             names.join(", ")
         );
-        info!("operator, {said}");
-        self.note(Kind::Operator, None, said);
+        self.happened(Severity::Info, Kind::Operator, None, said);
         self.log_failure("the access lists", |event_loop| {
             event_loop.admit().map(|_| ())
         });

@@ -7,7 +7,11 @@ use super::control::{Explained, OperatorRequest, Order, Then};
 use crate::{
     channel::{OrderRecord, Word},
     config::duration::Shown,
-    daemon::{clock, event_loop::EventLoop, observe::recent::Kind},
+    daemon::{
+        clock,
+        event_loop::EventLoop,
+        observe::{recent::Kind, record::Severity},
+    },
     dataplane::seen,
     units::{BackendId, Endpoint, Weight},
 };
@@ -88,8 +92,7 @@ impl EventLoop {
             Order::Weight(weight) => format!("{name} has weight {weight}"),
             Order::Release => format!("{name} has the weight the policy gives it"),
         };
-        info!("operator: {done}");
-        self.note(Kind::Operator, Some(name), done.clone());
+        self.happened(Severity::Info, Kind::Operator, Some(name), done.clone());
         done
     }
 

@@ -5,7 +5,8 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
@@ -16,6 +17,11 @@ use super::super::steering::poll::hook;
 
 /// How long the program may take; then it is ended, with all that it started.
 const WITHIN: Duration = Duration::from_secs(30);
+
+/// The same while the daemon stops, for all that is still to be told.
+const AT_THE_END: Duration = Duration::from_secs(5);
+/// How often it is looked whether the program has ended, then.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What the program is told, on its standard input as JSON and in its environment.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -70,6 +76,8 @@ struct Waiting {
     /// Empty: none.
     program: Vec<String>,
     notices: VecDeque<Notice>,
+    /// It is being told of one.
+    is_running: bool,
 }
 
 impl Notifier {
@@ -84,6 +92,7 @@ impl Notifier {
                 shared.told.notified().await;
                 while let Some((program, notice)) = shared.next() {
                     run(&program, &notice).await;
+                    shared.lock().is_running = false;
                 }
             }
         });
@@ -112,6 +121,25 @@ impl Notifier {
         drop(waiting);
         self.shared.told.notify_one();
     }
+
+    /// Waits until the program has been told all that there is, but not for long: the daemon ends.
+    pub(in crate::daemon) fn finish(&self) {
+        let begun = Instant::now();
+        let is_busy = || {
+            let waiting = self.shared.lock();
+            waiting.is_running || !waiting.notices.is_empty()
+        };
+        while is_busy() {
+            if begun.elapsed() >= AT_THE_END {
+                warn!(
+                    "node.notify did not end within {} s of the stop and is ended",
+                    AT_THE_END.as_secs()
+                );
+                return;
+            }
+            thread::sleep(LOOK);
+        }
+    }
 }
 
 impl Shared {
@@ -122,6 +150,7 @@ impl Shared {
     fn next(&self) -> Option<(Vec<String>, Notice)> {
         let mut waiting = self.lock();
         let notice = waiting.notices.pop_front()?;
+        waiting.is_running = true;
         Some((waiting.program.clone(), notice))
     }
 }
@@ -146,7 +175,7 @@ async fn run(program: &[String], notice: &Notice) {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path, time::Instant};
+    use std::{fs, path::Path};
 
     use super::*;
 
@@ -235,6 +264,28 @@ mod tests {
             notifier.tell(notice("master", "last"));
             fs::write(&gate, "").unwrap();
             assert_eq!(lines(&out, 3), ["first", "mx2", "last"]);
+        });
+    }
+
+    #[test]
+    fn at_the_end_all_that_waits_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let script = format!(
+            "sleep 0.1; echo \"$LBD_REASON$LBD_BACKEND\" >> {}",
+            out.display()
+        );
+        with_notifier(&script, |notifier| {
+            notifier.finish();
+            notifier.tell(notice("master", "first"));
+            lines(&out, 1);
+            let mut health = notice("master", "");
+            (health.event, health.backend) = ("health", Some("mx2".to_owned()));
+            notifier.tell(health);
+            notifier.tell(notice("backup", "stopped"));
+            notifier.finish();
+            let said = fs::read_to_string(&out).unwrap();
+            assert_eq!(said, "first\nmx2\nstopped\n");
         });
     }
 

@@ -1,5 +1,5 @@
 //! The event loop's side of suspicion, and of verdicts that may be this box's own fault.
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     health,
@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     daemon::{
-        clock, cluster::channel, event_loop::EventLoop, observe::recent::Kind,
+        clock,
+        cluster::channel,
+        event_loop::EventLoop,
+        observe::{recent::Kind, record::Severity},
         operator::notify::Notice,
     },
     policy::{HealthState, Sign, Suspect},
@@ -196,14 +199,13 @@ impl EventLoop {
         let Some(said) = member.settle_health(stale_ns, now_ns) else {
             return;
         };
-        info!("{said}");
         let changed = member.clone();
         self.notifier.tell(Notice {
             backend: Some(changed.name.clone()),
             health: Some(changed.health.state.name()),
             ..self.notice("health", changed.health_reason.clone().unwrap_or_default())
         });
-        self.note(Kind::Health, Some(&changed.name), said);
+        self.happened(Severity::Info, Kind::Health, Some(&changed.name), said);
         self.write_backend(&changed);
         self.weigher.hurry();
         self.tell_election_of_health();
@@ -227,8 +229,7 @@ impl EventLoop {
                  ({})",
                 why.unwrap_or_default()
             );
-            warn!("{said}");
-            self.note(Kind::Health, None, said);
+            self.happened(Severity::Warn, Kind::Health, None, said);
         } else {
             info!("the health check counts again");
         }

@@ -4,8 +4,6 @@
 //! no round of its own, or frequent orders would make the policy forget faster.
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
-use tracing::info;
-
 use super::{
     followed_weights::{self, FollowedWeights, Whose},
     leaving::Leaving,
@@ -14,7 +12,12 @@ use super::{
 use crate::{
     channel::BackendWeight,
     config::Mode,
-    daemon::{clock, event_loop::EventLoop, observe::recent::Kind, operator::control::Explained},
+    daemon::{
+        clock,
+        event_loop::EventLoop,
+        observe::{recent::Kind, record::Severity},
+        operator::control::Explained,
+    },
     policy::{self, Input, Output, Policy, Reason},
     table::{self, Entry, Ring},
     units::{BackendId, WeightPermille},
@@ -371,8 +374,7 @@ impl EventLoop {
                 let said = format!("{name} takes no new sessions: {}", decision.reason);
                 (Kind::ShutOff, said)
             };
-            info!("{said}");
-            self.note(kind, Some(&name), said);
+            self.happened(Severity::Info, kind, Some(&name), said);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         clock,
         event::Event,
         event_loop::EventLoop,
-        observe::{recent::Kind, record::Severity},
+        observe::recent::{Kind, Severity},
         operator::notify::Notice,
         steering::reach,
     },

@@ -9,7 +9,7 @@ use crate::{
         clock,
         cluster::{channel, push},
         event_loop::EventLoop,
-        observe::{recent::Kind, record::Severity},
+        observe::recent::{Kind, Severity},
         steering::{members, tunnel},
     },
     dataplane::{NatBackend, VipSpec},

@@ -8,7 +8,7 @@ use crate::{
     daemon::{
         clock,
         event_loop::EventLoop,
-        observe::{recent::Kind, record::Severity},
+        observe::recent::{Kind, Severity},
     },
     host::{
         self,

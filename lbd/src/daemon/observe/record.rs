@@ -1,17 +1,8 @@
 //! The event loop's side of recent history.
 use tracing::{info, warn};
 
-use super::recent::{Figures, Kind};
+use super::recent::{Figures, Kind, Severity};
 use crate::daemon::{clock, event_loop::EventLoop};
-
-/// How loudly something is logged.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::daemon) enum Severity {
-    /// It may be expected.
-    Info,
-    /// Someone should look.
-    Warn,
-}
 
 impl EventLoop {
     /// Logs what happened, with fields to search for, and notes it.

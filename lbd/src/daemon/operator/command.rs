@@ -10,7 +10,7 @@ use crate::{
     daemon::{
         clock,
         event_loop::EventLoop,
-        observe::{recent::Kind, record::Severity},
+        observe::recent::{Kind, Severity},
     },
     dataplane::seen,
     units::{BackendId, Endpoint, Weight},

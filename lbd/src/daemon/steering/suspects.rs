@@ -11,7 +11,7 @@ use crate::{
         clock,
         cluster::channel,
         event_loop::EventLoop,
-        observe::{recent::Kind, record::Severity},
+        observe::recent::{Kind, Severity},
         operator::notify::Notice,
     },
     policy::{HealthState, Sign, Suspect},

@@ -15,7 +15,7 @@ use crate::{
     daemon::{
         clock,
         event_loop::EventLoop,
-        observe::{recent::Kind, record::Severity},
+        observe::recent::{Kind, Severity},
         operator::control::Explained,
     },
     policy::{self, Input, Output, Policy, Reason},

@@ -43,6 +43,15 @@ impl Kind {
     }
 }
 
+/// How loudly something is logged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::daemon) enum Severity {
+    /// It may be expected.
+    Info,
+    /// Someone should look.
+    Warn,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Happening {

@@ -3,7 +3,7 @@ mod events;
 mod points;
 
 pub(in crate::daemon) use self::{
-    events::Events,
+    events::{Events, Severity},
     points::{Figures, Points},
 };
 pub use self::{

@@ -89,6 +89,8 @@ fn join(flows: u32, percent: u32) {
     cluster
         .wait_status(master, "both backends are up", knows_both)
         .unwrap();
+    // Its tables are pinned from here on.
+    cluster.wait_status(backup, "it runs", |_| true).unwrap();
     cluster.kill(backup);
     let table = Tables::open(cluster.pin_dir(master)).unwrap();
     fill(&table, flows);

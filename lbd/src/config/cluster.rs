@@ -116,8 +116,8 @@ pub struct Cluster {
     /// Default `rfc5798`.
     pub vrrp_checksum: VrrpChecksum,
     /// Whether IPv6 adverts name a link-local address first, as RFC 9568 5.2.9 has it, also where
-    /// `virtual_addresses` has none. keepalived drops adverts with another number of addresses than it has
-    /// itself: false where it has none. Default true.
+    /// `virtual_addresses` has none. keepalived 2.2 drops adverts with another number of addresses than it
+    /// has itself, 2.3 complains: false where it has none. Default true.
     pub advertise_link_local: bool,
     /// Default `enforce` where there is a `secret_file`, `off` where there is none.
     pub authentication: Authentication,

@@ -152,8 +152,8 @@ impl fmt::Display for Notice {
             Self::OtherLinkLocal { from, theirs_has } => write!(
                 f,
                 "{from} advertises the IPv6 virtual addresses {} a link-local address, and this node {} one: \
-                 keepalived counts the addresses and drops adverts with another number, so that there are two \
-                 masters; set cluster.advertise_link_local: {theirs_has}",
+                 keepalived 2.2 drops adverts with another number of addresses, so that there are two masters \
+                 (2.3 complains and follows them); set cluster.advertise_link_local: {theirs_has}",
                 if *theirs_has { "with" } else { "without" },
                 if *theirs_has { "without" } else { "with" },
             ),

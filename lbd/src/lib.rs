@@ -14,6 +14,7 @@ mod counters;
 mod markup;
 mod netlink_error;
 mod plain;
+mod replace_file;
 mod trust;
 pub mod units;
 

@@ -26,6 +26,7 @@ use crate::{
     config::Config,
     daemon::observe::status::Status,
     history::{begin_of, minute_of},
+    replace_file::replace_file,
     report::{self, Day, Report},
 };
 
@@ -133,22 +134,11 @@ fn unix_s() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// In one move: who looks meanwhile sees the one before.
+/// In one step: a reader finds the page before or this one.
 fn write_page(file: &Path, page: &str) -> anyhow::Result<()> {
     if file == Path::new("-") {
         return Ok(io::stdout().write_all(page.as_bytes())?);
     }
-    let mut aside = file.as_os_str().to_owned();
-    aside.push(".new");
-    let write = || -> io::Result<()> {
-        if let Some(folder) = file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            fs::create_dir_all(folder)?;
-        }
-        fs::write(&aside, page)?;
-        fs::rename(&aside, file)
-    };
-    write().with_context(|| format!("{} could not be written", file.display()))
+    replace_file(file, |writer| writer.write_all(page.as_bytes()))
+        .with_context(|| format!("{} could not be written", file.display()))
 }

@@ -1,14 +1,10 @@
 //! Sources that an operator denied by hand, kept in `node.state_dir` so that a restart forgets none, and
 //! told to every node so that a failover forgets none.
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    ops::Bound,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
+use super::latest::{Latest, Value, Versioned};
 use crate::{
     channel::{DenialRecord, Verdict},
     config::Network,
@@ -17,17 +13,17 @@ use crate::{
 /// How many there may be: a list of this kind is written by people. Longer ones belong into
 /// `access.deny_file`.
 pub(in crate::daemon) const MOST: usize = 10_000;
+/// What the files of denials hold, for the sentence on one that cannot be read.
+pub(super) const CONTENT: &str = "the sources denied by hand";
 /// How many are told again at a time: some ten datagrams for each peer.
 const PART: usize = 400;
 /// How long the end of a denial is remembered, so that a node that was away does not bring it back.
 const REMEMBERED_S: u64 = 30 * 86_400;
 
-/// The denials by hand, and the file they are kept in. One that was taken back stays for a while, so
-/// that a node that was away when it was does not bring it back.
+/// The denials by hand. One that was taken back is remembered for a while.
 #[derive(Debug)]
 pub(in crate::daemon) struct Denials {
-    file: PathBuf,
-    by_network: BTreeMap<Network, Stamped>,
+    latest: Latest<Option<Denial>>,
     /// The last that [`Self::next_part`] told.
     told: Option<Network>,
 }
@@ -40,27 +36,19 @@ pub(in crate::daemon) struct Denial {
     pub(in crate::daemon) until_unix_s: Option<u64>,
 }
 
-/// A word on a network, and which of two is the later one: nanoseconds since 1970, or more.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stamped {
-    version: u64,
-    /// `None`: it was taken back.
-    denial: Option<Denial>,
-}
-
-impl Stamped {
-    fn is_over(self, now_unix_s: u64) -> bool {
-        let end = match self.denial {
-            Some(denial) => denial.until_unix_s,
-            None => Some(self.version / 1_000_000_000 + REMEMBERED_S),
-        };
-        end.is_some_and(|end| end <= now_unix_s)
-    }
+/// Whether a denial has ended, or was taken back long enough ago to be forgotten. The version is in
+/// nanoseconds since 1970, or more.
+fn is_over(last: Versioned<Option<Denial>>, now_unix_s: u64) -> bool {
+    let end = match last.value {
+        Some(denial) => denial.until_unix_s,
+        None => Some(last.version / 1_000_000_000 + REMEMBERED_S),
+    };
+    end.is_some_and(|end| end <= now_unix_s)
 }
 
 /// An entry of the file.
 #[derive(Debug, Deserialize, Serialize)]
-struct Entry {
+pub(in crate::daemon) struct Entry {
     network: String,
     #[serde(default)]
     version: u64,
@@ -71,20 +59,20 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(network: Network, kept: Stamped) -> Self {
+    fn of(network: Network, last: Versioned<Option<Denial>>) -> Self {
         Self {
             network: network.to_string(),
-            version: kept.version,
-            since_unix_s: kept.denial.map_or(0, |denial| denial.since_unix_s),
-            until_unix_s: kept.denial.and_then(|denial| denial.until_unix_s),
-            released: kept.denial.is_none(),
+            version: last.version,
+            since_unix_s: last.value.map_or(0, |denial| denial.since_unix_s),
+            until_unix_s: last.value.and_then(|denial| denial.until_unix_s),
+            released: last.value.is_none(),
         }
     }
 
-    fn kept(&self) -> Stamped {
-        Stamped {
+    fn last(&self) -> Versioned<Option<Denial>> {
+        Versioned {
             version: self.version,
-            denial: (!self.released).then_some(Denial {
+            value: (!self.released).then_some(Denial {
                 since_unix_s: self.since_unix_s,
                 until_unix_s: self.until_unix_s,
             }),
@@ -92,45 +80,50 @@ impl Entry {
     }
 }
 
-impl Denials {
-    /// Reads what an earlier run left. A file that cannot be understood is an error: starting without
-    /// it would admit whom somebody denied.
-    pub(in crate::daemon) fn load(state_dir: &Path) -> io::Result<Self> {
-        let file = state_dir.join("denials.json");
-        let entries: Vec<Entry> = match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| broken(&file, &error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
+impl Value for Option<Denial> {
+    type Key = Network;
+    type File = Vec<Entry>;
+
+    const RELEASED: Self = None;
+    const CONTENT: &str = CONTENT;
+
+    fn to_file(all: &BTreeMap<Network, Versioned<Self>>) -> Vec<Entry> {
+        let entry = |(network, last): (&Network, &Versioned<Self>)| Entry::of(*network, *last);
+        all.iter().map(entry).collect()
+    }
+
+    fn of_file(file: Vec<Entry>) -> Result<BTreeMap<Network, Versioned<Self>>, String> {
+        let one = |entry: Entry| match entry.network.parse() {
+            Ok(network) => Ok((network, entry.last())),
+            Err(error) => Err(format!("{}: {error}", entry.network)),
         };
-        let by_network = entries
-            .into_iter()
-            .map(|entry| match entry.network.parse() {
-                Ok(network) => Ok((network, entry.kept())),
-                Err(error) => Err(broken(&file, &error)),
-            })
-            .collect::<Result<_, _>>()?;
+        file.into_iter().map(one).collect()
+    }
+}
+
+impl Denials {
+    /// Reads what an earlier run left.
+    pub(in crate::daemon) fn load(state_dir: &Path) -> io::Result<Self> {
         Ok(Self {
-            file,
-            by_network,
+            latest: Latest::load(state_dir.join("denials.json"))?,
             told: None,
         })
     }
 
     /// Every denial, in the order of addresses.
     pub(in crate::daemon) fn iter(&self) -> impl Iterator<Item = (Network, Denial)> {
-        self.by_network
+        self.latest
             .iter()
-            .filter_map(|(network, kept)| Some((*network, kept.denial?)))
+            .filter_map(|(network, last)| Some((*network, last.value?)))
     }
 
     /// Whether nothing is denied by hand, and nothing was lately.
     pub(in crate::daemon) fn is_empty(&self) -> bool {
-        self.by_network.is_empty()
+        self.latest.is_empty()
     }
 
     /// Denies a network, anew when it is denied already; it counts once it is on disk. The record is
-    /// for the peers. `now_unix_ns` only has to grow from one node to the next: a clock that is behind
-    /// an earlier word's is put right by one.
+    /// for the peers.
     pub(in crate::daemon) fn deny(
         &mut self,
         network: Network,
@@ -152,8 +145,8 @@ impl Denials {
         network: Network,
         now_unix_ns: u64,
     ) -> io::Result<Option<DenialRecord>> {
-        let known = self.by_network.get(&network);
-        if known.is_none_or(|kept| kept.denial.is_none()) {
+        let known = self.latest.get(&network);
+        if known.is_none_or(|known| known.value.is_none()) {
             return Ok(None);
         }
         self.say(network, None, now_unix_ns).map(Some)
@@ -165,73 +158,49 @@ impl Denials {
         denial: Option<Denial>,
         now_unix_ns: u64,
     ) -> io::Result<DenialRecord> {
-        let before = self.by_network.get(&network).map_or(0, |kept| kept.version);
-        let kept = Stamped {
-            version: now_unix_ns.max(before + 1),
-            denial,
-        };
-        let mut changed = self.by_network.clone();
-        changed.insert(network, kept);
-        self.keep(changed)?;
-        Ok(record(network, kept))
+        self.latest.set([(network, denial)], now_unix_ns)?;
+        Ok(record(network, self.latest[&network]))
     }
 
     /// Takes the later words of a peer. Returns the networks that are denied otherwise now.
+    ///
+    /// What is over on this clock does not come back from a slower one. Beyond twice what people may
+    /// write, the ends of former ones included, nothing new is taken.
     pub(in crate::daemon) fn merge(
         &mut self,
         told: Vec<DenialRecord>,
         now_unix_s: u64,
     ) -> io::Result<Vec<Network>> {
-        let mut changed = self.by_network.clone();
-        let mut networks = Vec::new();
-        for record in told {
-            let DenialRecord {
-                network, version, ..
-            } = record;
-            let kept = Stamped {
-                version,
-                denial: match record.verdict {
-                    Verdict::Released => None,
-                    Verdict::Denied {
-                        since_unix_s,
-                        until_unix_s,
-                    } => Some(Denial {
-                        since_unix_s,
-                        until_unix_s,
-                    }),
-                },
+        let told = told.into_iter().map(|record| {
+            let value = match record.verdict {
+                Verdict::Released => None,
+                Verdict::Denied {
+                    since_unix_s,
+                    until_unix_s,
+                } => Some(Denial {
+                    since_unix_s,
+                    until_unix_s,
+                }),
             };
-            let known = changed.get(&network).copied();
-            let is_later = known.is_none_or(|known| known.version < version);
-            // What is over on this clock does not come back from a slower one. Beyond twice what
-            // people may write, the ends of former ones included, no more is taken.
-            let has_room = known.is_some() || changed.len() < 2 * MOST;
-            if !is_later || !has_room || (known.is_none() && kept.is_over(now_unix_s)) {
-                continue;
-            }
-            if known.and_then(|known| known.denial) != kept.denial {
-                networks.push(network);
-            }
-            changed.insert(network, kept);
-        }
-        if changed != self.by_network {
-            self.keep(changed)?;
-        }
-        Ok(networks)
+            let version = record.version;
+            (record.network, Versioned { version, value })
+        });
+        self.latest.merge(told, |all, network, last| {
+            all.contains_key(network) || all.len() < 2 * MOST && !is_over(last, now_unix_s)
+        })
     }
 
     /// All of it, for a peer that has just come.
     pub(in crate::daemon) fn records(&self) -> Vec<DenialRecord> {
-        let all = self.by_network.iter();
-        all.map(|(network, kept)| record(*network, *kept)).collect()
+        let all = self.latest.iter();
+        all.map(|(network, last)| record(*network, *last)).collect()
     }
 
     /// The next few of all in turn, for all peers, one of which may have missed them.
     pub(in crate::daemon) fn next_part(&mut self) -> Vec<DenialRecord> {
-        let after = self.told.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.by_network.range((after, Bound::Unbounded)).take(PART);
+        let next = self.latest.after(self.told.as_ref()).take(PART);
         let part: Vec<_> = next
-            .map(|(network, kept)| record(*network, *kept))
+            .map(|(network, last)| record(*network, *last))
             .collect();
         // Fewer than asked for: the end was reached, and the next turn begins anew.
         let is_end = part.len() < PART;
@@ -241,48 +210,17 @@ impl Denials {
 
     /// Forgets the denials that are over; returns them.
     pub(in crate::daemon) fn expire(&mut self, now_unix_s: u64) -> io::Result<Vec<Network>> {
-        let mut changed = self.by_network.clone();
-        let mut over = Vec::new();
-        changed.retain(|network, kept| {
-            let is_over = kept.is_over(now_unix_s);
-            if is_over && kept.denial.is_some() {
-                over.push(*network);
-            }
-            !is_over
-        });
-        if changed.len() < self.by_network.len() {
-            self.keep(changed)?;
-        }
-        Ok(over)
-    }
-
-    /// Writes aside and renames, so that a crash leaves the old file or the new one.
-    fn keep(&mut self, changed: BTreeMap<Network, Stamped>) -> io::Result<()> {
-        if let Some(folder) = self.file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let entries: Vec<Entry> = changed
-            .iter()
-            .map(|(network, kept)| Entry::of(*network, *kept))
-            .collect();
-        let aside = self.file.with_extension("json.new");
-        let file = fs::File::create(&aside)?;
-        let mut writer = io::BufWriter::new(&file);
-        serde_json::to_writer_pretty(&mut writer, &entries)?;
-        io::Write::flush(&mut writer)?;
-        drop(writer);
-        file.sync_all()?;
-        fs::rename(&aside, &self.file)?;
-        self.by_network = changed;
-        Ok(())
+        let over = self.latest.retain(|last| !is_over(last, now_unix_s))?;
+        let denied = over.into_iter().filter(|(_, last)| last.value.is_some());
+        Ok(denied.map(|(network, _)| network).collect())
     }
 }
 
-fn record(network: Network, kept: Stamped) -> DenialRecord {
+fn record(network: Network, last: Versioned<Option<Denial>>) -> DenialRecord {
     DenialRecord {
         network,
-        version: kept.version,
-        verdict: match kept.denial {
+        version: last.version,
+        verdict: match last.value {
             None => Verdict::Released,
             Some(denial) => Verdict::Denied {
                 since_unix_s: denial.since_unix_s,
@@ -297,18 +235,10 @@ pub(super) fn not_kept(error: &io::Error) -> String {
     format!("nothing was changed, as it could not be kept in node.state_dir: {error}")
 }
 
-pub(super) fn broken(file: &Path, error: &dyn std::fmt::Display) -> io::Error {
-    let file = file.display();
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!(
-            "{file} holds the sources denied by hand and cannot be read ({error}); fix it or remove it"
-        ),
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn network(text: &str) -> Network {

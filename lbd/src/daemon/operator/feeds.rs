@@ -12,13 +12,15 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::denials::{broken, not_kept};
-use crate::config::Network;
+use super::{denials::not_kept, latest::unreadable};
+use crate::{config::Network, replace_file::replace_file};
 
 /// How many sets there may be: one for each program that feeds.
 const MOST_SETS: usize = 64;
 /// How many networks all of them may have: what fits into the kernel's lists is less.
 const MOST: usize = 1_000_000;
+/// What their files hold, for the sentence on one that cannot be read.
+const CONTENT: &str = "the sources that a feed denies";
 /// What the names of their files end with.
 const EXTENSION: &str = "list";
 
@@ -82,7 +84,7 @@ impl Feeds {
             let is_set = file.extension().is_some_and(|end| end == EXTENSION);
             if let Some(name) = name.filter(|_| is_set) {
                 let set = parse(&fs::read_to_string(&file)?)
-                    .ok_or_else(|| broken(&file, &"a line is no network"))?;
+                    .ok_or_else(|| unreadable(&file, CONTENT, &"a line is no network"))?;
                 sets.insert(name.to_owned(), set);
             }
         }
@@ -173,7 +175,7 @@ impl Feeds {
         Ok(over)
     }
 
-    /// Writes aside and renames, so that a crash leaves the old file or the new one. An empty set has none.
+    /// Replaces the set's file. An empty set has none.
     fn keep(&mut self, name: &str, set: Set) -> io::Result<()> {
         let file = self.folder.join(name).with_extension(EXTENSION);
         if set.is_empty() {
@@ -184,17 +186,12 @@ impl Feeds {
             self.sets.remove(name);
             return Ok(());
         }
-        fs::create_dir_all(&self.folder)?;
-        let aside = file.with_extension("new");
-        let mut writer = io::BufWriter::new(fs::File::create(&aside)?);
-        for (network, until) in &set {
-            match until {
-                Some(until) => writeln!(writer, "{network} {until}")?,
-                None => writeln!(writer, "{network}")?,
-            }
-        }
-        writer.into_inner()?.sync_all()?;
-        fs::rename(&aside, &file)?;
+        replace_file(&file, |writer| {
+            set.iter().try_for_each(|(network, until)| match until {
+                Some(until) => writeln!(writer, "{network} {until}"),
+                None => writeln!(writer, "{network}"),
+            })
+        })?;
         self.sets.insert(name.to_owned(), set);
         Ok(())
     }

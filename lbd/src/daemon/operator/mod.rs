@@ -5,5 +5,6 @@ pub mod control;
 pub(in crate::daemon) mod denials;
 pub mod feeds;
 pub mod flow_query;
+mod latest;
 pub(in crate::daemon) mod notify;
 pub(in crate::daemon) mod orders;

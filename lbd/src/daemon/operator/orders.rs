@@ -1,32 +1,32 @@
 //! Operators' orders, kept in `node.state_dir` so that a reload or a restart forgets none, and told
 //! to every node so that a failover forgets none.
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, io, path::Path};
 
-use serde::{Deserialize, Serialize};
-
+use super::latest::{Latest, Value, Versioned};
 use crate::{
     channel::{OrderRecord, Word},
     policy::Override,
     units::Weight,
 };
 
-/// The last order for each backend by its name, and the file they are kept in. One that was taken
-/// back stays, so that a node that was away when it was does not bring it back.
+/// The last order for each backend by its name.
 #[derive(Debug)]
-pub(in crate::daemon) struct Orders {
-    file: PathBuf,
-    by_backend: BTreeMap<String, Stamped>,
-}
+pub(in crate::daemon) struct Orders(Latest<Word>);
 
-/// An order, and which of two is the later one.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-struct Stamped {
-    version: u64,
-    order: Word,
+impl Value for Word {
+    type Key = String;
+    type File = BTreeMap<String, Versioned<Self>>;
+
+    const RELEASED: Self = Self::Released;
+    const CONTENT: &str = "the operators' drains and weights";
+
+    fn to_file(all: &BTreeMap<String, Versioned<Self>>) -> Self::File {
+        all.clone()
+    }
+
+    fn of_file(file: Self::File) -> Result<BTreeMap<String, Versioned<Self>>, String> {
+        Ok(file)
+    }
 }
 
 /// What is left of a drain.
@@ -39,27 +39,14 @@ pub(in crate::daemon) struct Drain {
 }
 
 impl Orders {
-    /// Reads what an earlier run left. A file that cannot be understood is an error: starting
-    /// without it would put sessions on a box that somebody took out.
+    /// Reads what an earlier run left.
     pub(in crate::daemon) fn load(state_dir: &Path) -> io::Result<Self> {
-        let file = state_dir.join("orders.json");
-        let by_backend = match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                let file = file.display();
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("{file} holds the operators' drains and weights and cannot be read ({error}); fix it or remove it"),
-                )
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error),
-        };
-        Ok(Self { file, by_backend })
+        Latest::load(state_dir.join("orders.json")).map(Self)
     }
 
     /// What the policy should do with a backend.
     pub(in crate::daemon) fn get(&self, backend: &str) -> Option<Override> {
-        match self.by_backend.get(backend)?.order {
+        match self.0.get(backend)?.value {
             Word::Released => None,
             Word::Drain { .. } => Some(Override::Drain),
             Word::Weight(weight) => Some(Override::Weight(Weight(weight))),
@@ -68,7 +55,7 @@ impl Orders {
 
     /// The drain of a backend, if it has one.
     pub(in crate::daemon) fn drain(&self, backend: &str) -> Option<Drain> {
-        match self.by_backend.get(backend)?.order {
+        match self.0.get(backend)?.value {
             Word::Drain {
                 until_unix_s,
                 then_reset,
@@ -80,77 +67,42 @@ impl Orders {
         }
     }
 
-    /// Takes orders, in their sequence; they count once they are on disk. `now_unix_ns` only has to
-    /// grow from one node to the next: a clock that is behind an earlier order's is put right by one.
+    /// Takes orders, in their sequence; they count once they are on disk.
     pub(in crate::daemon) fn set(
         &mut self,
         orders: &[(&str, Word)],
         now_unix_ns: u64,
     ) -> io::Result<()> {
-        let mut changed = self.by_backend.clone();
-        for (backend, order) in orders {
-            let before = changed.get(*backend).map_or(0, |kept| kept.version);
-            let (version, order) = (now_unix_ns.max(before + 1), *order);
-            changed.insert((*backend).to_owned(), Stamped { version, order });
-        }
-        self.replace(changed)
+        let orders = orders
+            .iter()
+            .map(|(name, word)| ((*name).to_owned(), *word));
+        self.0.set(orders, now_unix_ns)
     }
 
     /// Takes the later orders of a peer. Returns the backends whose order is another one now.
     pub(in crate::daemon) fn merge(&mut self, told: Vec<OrderRecord>) -> io::Result<Vec<String>> {
-        let mut changed = self.by_backend.clone();
-        let mut names = Vec::new();
-        for record in told {
-            let known = changed.get(&record.backend);
-            if known.is_some_and(|known| known.version >= record.version) {
-                continue;
-            }
-            if known.is_none_or(|known| known.order != record.word) {
-                names.push(record.backend.clone());
-            }
-            let kept = Stamped {
-                version: record.version,
-                order: record.word,
-            };
-            changed.insert(record.backend, kept);
-        }
-        if changed != self.by_backend {
-            self.replace(changed)?;
-        }
-        Ok(names)
+        let told = told.into_iter().map(|record| {
+            let (version, value) = (record.version, record.word);
+            (record.backend, Versioned { version, value })
+        });
+        self.0.merge(told, |_, _, _| true)
     }
 
     /// All of them, for peers.
     pub(in crate::daemon) fn records(&self) -> Vec<OrderRecord> {
-        let record = |(backend, kept): (&String, &Stamped)| OrderRecord {
+        let record = |(backend, last): (&String, &Versioned<Word>)| OrderRecord {
             backend: backend.clone(),
-            version: kept.version,
-            word: kept.order,
+            version: last.version,
+            word: last.value,
         };
-        self.by_backend.iter().map(record).collect()
-    }
-
-    fn replace(&mut self, changed: BTreeMap<String, Stamped>) -> io::Result<()> {
-        self.write(&changed)?;
-        self.by_backend = changed;
-        Ok(())
-    }
-
-    /// Writes aside and renames, so that a crash leaves the old file or the new one.
-    fn write(&self, orders: &BTreeMap<String, Stamped>) -> io::Result<()> {
-        if let Some(folder) = self.file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let aside = self.file.with_extension("json.new");
-        let file = fs::File::create(&aside)?;
-        serde_json::to_writer_pretty(&file, orders)?;
-        file.sync_all()?;
-        fs::rename(&aside, &self.file)
+        self.0.iter().map(record).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const DRAIN: Word = Word::Drain {

@@ -63,6 +63,8 @@ fn broken_packets_for_a_vip_are_dropped() {
         row("an IPv4 header longer than the packet", v4(SYN).edit(14, &[0x4f]), [], Out::Drop, [C::DropMalformed], None),
         row("a total length beyond the frame", v4(SYN).edit(16, &[0, 41]), [], Out::Drop, [C::DropMalformed], None),
         row("a total length below the header", v4(SYN).edit(16, &[0, 19]), [], Out::Drop, [C::DropMalformed], None),
+        row("a total length below the header, of an open session", v4(ACK).edit(16, &[0, 19]), [Given::Flow(open(A))], Out::Drop, [C::DropMalformed], open(A)),
+        row("a total length within the TCP header, of an open session", v4(ACK).edit(16, &[0, 39]), [Given::Flow(open(A))], Out::Drop, [C::DropMalformed], open(A)),
         row("a TCP header of 16 bytes", v4(SYN).edit(46, &[0x40]), [], Out::Drop, [C::DropMalformed], None),
         row("a TCP header longer than the packet", v4(SYN).edit(46, &[0x60]), [], Out::Drop, [C::DropMalformed], None),
         row("half a TCP header", v4(SYN).edit(16, &[0, 30]).cut(44), [], Out::Drop, [C::DropMalformed], None),

@@ -1,6 +1,7 @@
 //! How a frame leaves the chain.
 use aya_ebpf::bindings::xdp_action;
 use lbd_common::counters::Reason;
+use lbd_ebpf::wire::parse::Unusable;
 
 use super::tables::maps::COUNTERS;
 
@@ -13,28 +14,14 @@ pub(crate) enum Exit {
     Drop(Reason),
     /// The frame was turned into its answer: back where it came from.
     Answer(Reason),
-    /// Decided and counted by a function of its own, whose action this is.
+    /// Decided and counted by a function of its own, whose action this is, or left to one by a
+    /// [`code`](super::code).
     Done(u32),
 }
 
 /// A frame that is nothing to lbd leaves as it came. It is not counted: that alone would take longer
 /// than seeing it, and the interface counts it too.
 pub(crate) const NOT_OURS: Exit = Exit::Done(xdp_action::XDP_PASS);
-
-/// What a function of its own says instead of an action, so that the program calls the next one
-/// itself: the kernel allows 512 bytes of stack for all functions that call each other.
-pub(crate) mod later {
-    /// The frame may be a `nat` backend's reply.
-    pub(crate) const REPLY: u32 = 1 << 16;
-    /// Another box of the cluster has steered the frame to this one.
-    pub(crate) const HANDED: u32 = 1 << 17;
-    /// Likewise, through a tunnel, and it was counted.
-    pub(crate) const TAKEN_OUT: u32 = 1 << 18;
-    /// Beside an action: the frame leaves for a backend with no change but its MACs.
-    pub(crate) const BY_MAC: u32 = 1 << 19;
-    /// Besides: the backend's lbd takes a mark off.
-    pub(crate) const TO_LBD: u32 = 1 << 20;
-}
 
 /// What a stage returns.
 pub(crate) type Stage<T> = Result<T, Exit>;
@@ -52,6 +39,15 @@ impl Exit {
         count(reason);
         action
     }
+}
+
+/// The exit of a frame whose headers cannot be followed to its transport.
+#[inline(always)]
+pub(crate) fn unusable(why: Unusable) -> Exit {
+    Exit::Drop(match why {
+        Unusable::Malformed => Reason::DropMalformed,
+        Unusable::Fragment => Reason::DropFragment,
+    })
 }
 
 /// Counts something that is not an exit, such as an adopted flow.

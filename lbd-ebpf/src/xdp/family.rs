@@ -6,7 +6,6 @@ use lbd_common::{
 
 use super::{
     path::{
-        follow::{note4, note6},
         lists::{Listed, listed4, listed6},
         source,
     },
@@ -31,8 +30,6 @@ pub(crate) trait Family<const K: usize> {
     fn is_odd_source(key: &Key<K>) -> bool;
     /// Source address (as an event has it), source port and VIP id.
     fn parts(key: &Key<K>) -> ([u32; 4], u16, u16);
-    /// Notes what a frame does to the flow at `at`: see [`super::path::follow`].
-    fn note(at: *mut u64, bits: u64, key: &Key<K>, what: u32);
 }
 
 /// A flow's key.
@@ -82,11 +79,6 @@ impl Family<1> for V4 {
         let (source, port_be, vip_id) = parts4(*key);
         ([source, 0, 0, 0], port_be, vip_id)
     }
-
-    #[inline(always)]
-    fn note(at: *mut u64, bits: u64, key: &Key<1>, what: u32) {
-        note4(at, bits, key[0], what as u64);
-    }
 }
 
 impl Family<3> for V6 {
@@ -126,10 +118,5 @@ impl Family<3> for V6 {
     #[inline(always)]
     fn parts(key: &Key<3>) -> ([u32; 4], u16, u16) {
         parts6(*key)
-    }
-
-    #[inline(always)]
-    fn note(at: *mut u64, bits: u64, key: &Key<3>, what: u32) {
-        note6(at, bits, key[0], key[1], key[2] | (what as u64) << 32);
     }
 }

@@ -8,16 +8,18 @@ use lbd_ebpf::wire::{
 
 use super::{
     answer::{neighbour, reset},
-    exit::{Exit, NOT_OURS, Stage, later},
-    family::{Family, V4, V6},
-    forward::{reply, rewrite::rewrite, send::forward},
+    code,
+    exit::{Exit, NOT_OURS, Stage},
+    family::{V4, V6},
+    forward::{decap, reply, rewrite::rewrite, send::forward},
     packet::Packet,
     path::{
         addressee::{self, Addressee},
-        classify::{self, ForVip, Wanted},
+        classify::{self, Kind},
         fast, flow,
-        follow::{Followed, follow},
+        follow::{Followed, Noted, follow},
         icmp, second_chance,
+        segment::ForVip,
         select::{Routed, nobody, select},
         socket, steered,
     },
@@ -37,10 +39,10 @@ pub(crate) fn lbd(ctx: XdpContext) -> u32 {
 fn whole(ctx: *mut xdp_md) -> u32 {
     let is_clients = steered::is_a_clients(ctx);
     match chain(ctx, is_clients) {
-        later::REPLY => reply::translate(ctx),
-        later::HANDED => second_chance::handed(ctx, true),
-        later::TAKEN_OUT => second_chance::handed(ctx, false),
-        action if action & later::BY_MAC != 0 => steered::mark(ctx, action, is_clients),
+        code::REPLY => reply::translate(ctx),
+        code::HANDED => second_chance::handed(ctx, true),
+        code::TAKEN_OUT => second_chance::handed(ctx, false),
+        action if action & code::BY_MAC != 0 => steered::mark(ctx, action, is_clients),
         action => action,
     }
 }
@@ -70,12 +72,21 @@ fn decide(packet: &mut Packet, is_clients: u32) -> Stage<u32> {
     }
     let (target, opened) = match link.ethertype {
         ethertype::IPV4 => match classify::ipv4(packet, &link, is_clients)? {
-            Wanted::Segment(frame) => route::<1, V4>(packet, &frame)?,
-            Wanted::Message => (icmp::owner(packet)?, false),
+            Kind::Segment(frame) => route::<1, V4>(packet, &frame)?,
+            Kind::Handed => return Err(Exit::Done(code::HANDED)),
+            Kind::Message => (icmp::owner(packet)?, false),
+            Kind::Tunnel => return Err(decap::decapsulate(packet)),
+            Kind::ForOthers => return Err(reply::from_backend()),
         },
         ethertype::IPV6 => match classify::ipv6(packet, &link, is_clients)? {
-            Wanted::Segment(frame) => route::<3, V6>(packet, &frame)?,
-            Wanted::Message => (icmp::owner(packet)?, false),
+            Kind::Segment(frame) => route::<3, V6>(packet, &frame)?,
+            Kind::Handed => return Err(Exit::Done(code::HANDED)),
+            Kind::Message => (icmp::owner(packet)?, false),
+            Kind::Tunnel => return Err(decap::decapsulate(packet)),
+            Kind::ForOthers => {
+                let asked = neighbour::solicitation(packet, &link);
+                return Err(asked.unwrap_or_else(reply::from_backend));
+            }
         },
         ethertype::ARP => return Err(neighbour::arp(packet, &link)),
         _ => return Err(NOT_OURS),
@@ -88,10 +99,7 @@ fn decide(packet: &mut Packet, is_clients: u32) -> Stage<u32> {
 
 /// From a segment for a VIP to its backend, and whether it opens a session there.
 #[inline(always)]
-fn route<const K: usize, F: Family<K>>(
-    packet: &Packet,
-    frame: &ForVip<K>,
-) -> Stage<(Target, bool)> {
+fn route<const K: usize, F: Noted<K>>(packet: &Packet, frame: &ForVip<K>) -> Stage<(Target, bool)> {
     let known = match flow::find::<K, F>(frame) {
         Some(known) => follow::<K, F>(&known, frame)?,
         None => Followed::Anew(nobody()),

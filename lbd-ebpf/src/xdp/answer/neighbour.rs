@@ -8,10 +8,8 @@ use lbd_ebpf::wire::parse::{Arp, Ipv6, Link, ethertype, protocol, solicited};
 use crate::xdp::{
     exit::{Exit, NOT_OURS},
     packet::Packet,
-    path::{
-        admit,
-        classify::{vip4, vip6},
-    },
+    path::admit,
+    tables::vip::{vip4, vip6},
 };
 
 /// Decides a frame to many boxes: one that asks for a VIP's MAC, and every other.
@@ -19,9 +17,7 @@ use crate::xdp::{
 pub(crate) fn asked(packet: &Packet, link: &Link) -> Exit {
     match link.ethertype {
         ethertype::ARP => arp(packet, link),
-        ethertype::IPV6 => Ipv6::at(packet, link.network)
-            .and_then(|ip| solicitation(packet, link, ip))
-            .unwrap_or(NOT_OURS),
+        ethertype::IPV6 => solicitation(packet, link).unwrap_or(NOT_OURS),
         _ => NOT_OURS,
     }
 }
@@ -37,8 +33,8 @@ pub(crate) fn arp(packet: &Packet, link: &Link) -> Exit {
 
 /// Decides an IPv6 frame that is for no VIP, if it asks for a VIP's MAC.
 #[inline(always)]
-pub(crate) fn solicitation(packet: &Packet, link: &Link, ip: Ipv6<'_>) -> Option<Exit> {
-    if ip.next_header() != protocol::ICMPV6 {
+pub(crate) fn solicitation(packet: &Packet, link: &Link) -> Option<Exit> {
+    if Ipv6::at(packet, link.network)?.next_header() != protocol::ICMPV6 {
         return None;
     }
     let target = solicited(packet, link.network + 40)?;

@@ -9,7 +9,7 @@ use lbd_ebpf::wire::{
     parse::{self, Ipv4, Ipv6, Tcp, Transport, ethertype, protocol, tcp_flag},
 };
 
-use crate::xdp::{exit::Exit, packet::Packet};
+use crate::xdp::{code, exit::Exit, packet::Packet};
 
 /// Bytes of a TCP header without options.
 const TCP: usize = 20;
@@ -30,22 +30,18 @@ struct Answer {
 #[inline(always)]
 pub(crate) fn answer(packet: &Packet, reason: Reason) -> Exit {
     match answer_with_reset(packet.context().ctx) {
-        ANSWERED => Exit::Answer(reason),
-        NOTHING => Exit::Drop(Reason::DropNoResetForReset),
+        code::DONE => Exit::Answer(reason),
+        code::HELD_BACK => Exit::Drop(Reason::DropNoResetForReset),
         _ => Exit::Drop(Reason::DropRewriteFailed),
     }
 }
-
-const FAILED: u32 = 0;
-const ANSWERED: u32 = 1;
-const NOTHING: u32 = 2;
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn answer_with_reset(ctx: *mut xdp_md) -> u32 {
     let mut packet = Packet::new(XdpContext::new(ctx));
     let Some(link) = parse::link(&packet) else {
-        return FAILED;
+        return code::FAILED;
     };
     let transport =
         match link.ethertype {
@@ -55,13 +51,13 @@ extern "C" fn answer_with_reset(ctx: *mut xdp_md) -> u32 {
                 .and_then(|ip| ip.transport(&packet, link.network).ok()),
         };
     let Some(transport) = transport else {
-        return FAILED;
+        return code::FAILED;
     };
     let Some(tcp) = Tcp::at(&packet, &transport) else {
-        return FAILED;
+        return code::FAILED;
     };
     if tcp.flags() & tcp_flag::RST != 0 {
-        return NOTHING;
+        return code::HELD_BACK;
     }
     let tcp = to_segment(tcp, &transport);
     let done = match link.ethertype {
@@ -69,8 +65,8 @@ extern "C" fn answer_with_reset(ctx: *mut xdp_md) -> u32 {
         _ => ipv6(&mut packet, link.network, &tcp),
     };
     match done {
-        Some(()) => ANSWERED,
-        None => FAILED,
+        Some(()) => code::DONE,
+        None => code::FAILED,
     }
 }
 

@@ -13,7 +13,7 @@ use lbd_ebpf::wire::{
     quote,
 };
 
-use crate::xdp::{exit::Exit, forward::ethernet::Ethernet, packet::Packet, path::rate};
+use crate::xdp::{code, exit::Exit, forward::ethernet::Ethernet, packet::Packet, path::rate};
 
 /// Bytes of the packet that an ICMP error quotes: what makes 576 (RFC 1812, section 4.3.2.3).
 const QUOTE4: usize = 576 - 20 - quote::ICMP;
@@ -23,16 +23,12 @@ const QUOTE6: usize = 1280 - 40 - quote::ICMP;
 /// minutes.
 const ANSWERS_PER_SECOND: u16 = 1000;
 
-const FAILED: u32 = 0;
-const ANSWERED: u32 = 1;
-const HELD_BACK: u32 = 2;
-
 /// Answers a frame whose IP packet has more than `mtu` bytes.
 #[inline(always)]
 pub(crate) fn answer(packet: &Packet, mtu: u16) -> Exit {
     match answer_too_big(packet.context().ctx, mtu as u32) {
-        ANSWERED => Exit::Answer(Reason::IcmpTooBig),
-        HELD_BACK => Exit::Drop(Reason::DropTooBig),
+        code::DONE => Exit::Answer(Reason::IcmpTooBig),
+        code::HELD_BACK => Exit::Drop(Reason::DropTooBig),
         _ => Exit::Drop(Reason::DropRewriteFailed),
     }
 }
@@ -42,7 +38,7 @@ pub(crate) fn answer(packet: &Packet, mtu: u16) -> Exit {
 extern "C" fn answer_too_big(ctx: *mut xdp_md, mtu: u32) -> u32 {
     let mut packet = Packet::new(XdpContext::new(ctx));
     let Some(link) = parse::link(&packet) else {
-        return FAILED;
+        return code::FAILED;
     };
     let transport =
         match link.ethertype {
@@ -52,19 +48,19 @@ extern "C" fn answer_too_big(ctx: *mut xdp_md, mtu: u32) -> u32 {
                 .and_then(|ip| ip.transport(&packet, link.network).ok()),
         };
     let Some(transport) = transport else {
-        return FAILED;
+        return code::FAILED;
     };
     // An ICMP error is never answered with another (RFC 1122, section 3.2.2).
     if transport.protocol != protocol::TCP || !rate::may_answer_too_big(ANSWERS_PER_SECOND) {
-        return HELD_BACK;
+        return code::HELD_BACK;
     }
     let done = match link.ethertype {
         ethertype::IPV4 => ipv4(&mut packet, link.network, mtu),
         _ => ipv6(&mut packet, link.network, mtu),
     };
     match done {
-        Some(()) => ANSWERED,
-        None => FAILED,
+        Some(()) => code::DONE,
+        None => code::FAILED,
     }
 }
 

@@ -22,21 +22,18 @@ use lbd_ebpf::wire::{
 
 use super::ethernet::Ethernet;
 use crate::xdp::{
-    exit::{Exit, NOT_OURS, Stage, count, later},
+    code,
+    exit::{Exit, NOT_OURS, Stage, count, unusable},
     packet::Packet,
-    path::classify::{service, unusable, vip4, vip6},
-    tables::maps::TUNNELS,
+    tables::{
+        maps::TUNNELS,
+        vip::{service, vip4, vip6},
+    },
 };
 
 const OTHER: Exit = Exit::Pass(Reason::PassOtherService);
 
-/// Whether an IP packet is inside another.
-#[inline(always)]
-pub(crate) fn is_tunnel(protocol: u8) -> bool {
-    protocol == protocol::IPIP || protocol == protocol::IPV6
-}
-
-/// Decides a frame for which [`is_tunnel`] is true, and whose outer destination is no VIP.
+/// Decides an IP packet with another inside, whose outer destination is no VIP.
 #[inline(always)]
 pub(crate) fn decapsulate(packet: &Packet) -> Exit {
     Exit::Done(decapsulate_frame(packet.context().ctx))
@@ -50,7 +47,7 @@ extern "C" fn decapsulate_frame(ctx: *mut xdp_md) -> u32 {
         Ok(what) => {
             count(Reason::Decapsulated);
             match what {
-                Inner::Segment => later::TAKEN_OUT,
+                Inner::Segment => code::TAKEN_OUT,
                 Inner::Message => xdp_action::XDP_PASS,
             }
         }

@@ -2,6 +2,7 @@
 pub(crate) mod decap;
 pub(crate) mod error;
 pub(crate) mod ethernet;
+pub(crate) mod hop;
 pub(crate) mod nat;
 pub(crate) mod reply;
 pub(crate) mod rewrite;

@@ -13,14 +13,14 @@ use lbd_ebpf::wire::parse::tcp_flag;
 
 use super::{
     error,
-    rewrite::next_hop,
+    hop::next_hop,
     translate::{Side, replace, segment},
 };
 use crate::xdp::{
     exit::{Exit, Stage},
     family::{Family, V4, V6, key4, key6},
     packet::Packet,
-    path::{classify::ForVip, flow, follow},
+    path::{flow, segment::ForVip},
     tables::{
         backend::Target,
         maps::{BACKENDS, REPLIES},
@@ -84,9 +84,9 @@ pub(crate) fn needs_flow(target: Target) -> bool {
 /// A client's address and port and a VIP id, as numbers that a function of its own can take.
 #[derive(Clone, Copy)]
 pub(crate) struct FlowName {
-    high: u64,
-    low: u64,
-    rest: u64,
+    pub(super) high: u64,
+    pub(super) low: u64,
+    pub(super) rest: u64,
 }
 
 impl FlowName {
@@ -100,7 +100,7 @@ impl FlowName {
     }
 
     #[inline(always)]
-    fn of_service(self, vip_id: u16) -> Self {
+    pub(super) fn of_service(self, vip_id: u16) -> Self {
         Self {
             rest: self.rest & !0xffff_0000 | (vip_id as u64) << 16,
             ..self
@@ -142,13 +142,6 @@ impl FlowName {
         }
         NO_SERVICE
     }
-
-    /// The backend has said of the client's flow with a service that it is open, or that it has ended.
-    #[inline(always)]
-    pub(crate) fn said(self, vip_id: u16, ends: bool) {
-        let name = self.of_service(vip_id);
-        backend_said(name.high, name.low, name.rest, ends as u32);
-    }
 }
 
 const NO_SERVICE: usize = MAX_REPLY_SERVICES;
@@ -188,33 +181,16 @@ extern "C" fn flow_word6(high: u64, low: u64, rest: u64) -> u64 {
     }
 }
 
-/// See [`FlowName::said`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn backend_said(high: u64, low: u64, rest: u64, ends: u32) -> u32 {
-    if rest >> 32 != 0 {
-        note::<1, V4>(&frame4(high, rest), ends != 0);
-    } else {
-        note::<3, V6>(&frame6(high, low, rest), ends != 0);
-    }
-    0
-}
-
+/// Stands for a segment in mid-session of an IPv4 flow.
 #[inline(always)]
-fn note<const K: usize, F: Family<K>>(frame: &ForVip<K>, ends: bool) {
-    if let Some(known) = flow::find::<K, F>(frame) {
-        follow::said_by_backend::<K, F>(&known, frame, ends);
-    }
-}
-
-#[inline(always)]
-fn frame4(high: u64, rest: u64) -> ForVip<1> {
+pub(super) fn frame4(high: u64, rest: u64) -> ForVip<1> {
     let key = key4(high as u32, rest as u16, (rest >> 16) as u16);
     ForVip::named(key, V4::hash(&key), tcp_flag::ACK)
 }
 
+/// Likewise, IPv6.
 #[inline(always)]
-fn frame6(high: u64, low: u64, rest: u64) -> ForVip<3> {
+pub(super) fn frame6(high: u64, low: u64, rest: u64) -> ForVip<3> {
     let source = [
         high as u32,
         (high >> 32) as u32,

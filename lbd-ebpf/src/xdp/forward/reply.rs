@@ -21,16 +21,18 @@ use lbd_ebpf::wire::{
 
 use super::{
     error,
-    nat::{FlowName, reply},
-    rewrite::Hop,
+    hop::Hop,
+    nat::{FlowName, frame4, frame6, reply},
     route::{Way, look_up},
     send::forward,
     translate::{Ends, Place, Side, replace, segment},
 };
 use crate::xdp::{
-    exit::{Exit, NOT_OURS, Stage, count, later},
+    code,
+    exit::{Exit, NOT_OURS, Stage, count},
+    family::{Family, V4, V6},
     packet::Packet,
-    path::{admit, rate},
+    path::{admit, flow, follow, rate, segment::ForVip},
     tables::{event, maps::BACKENDS, sign},
 };
 
@@ -46,7 +48,7 @@ pub(crate) fn from_backend() -> Exit {
     if are_none() {
         NOT_OURS
     } else {
-        Exit::Done(later::REPLY)
+        Exit::Done(code::REPLY)
     }
 }
 
@@ -54,13 +56,10 @@ pub(crate) fn from_backend() -> Exit {
 #[inline(always)]
 pub(crate) fn translate(ctx: *mut xdp_md) -> u32 {
     match translate_reply(ctx) {
-        NO_SEGMENT => translate_error(ctx),
+        code::NO_SEGMENT => translate_error(ctx),
         action => action,
     }
 }
-
-/// What [`translate_reply`] says instead of an action: it is no TCP segment.
-const NO_SEGMENT: u32 = u32::MAX;
 
 /// A function of its own, that parses the frame anew: the kernel verifies it once.
 #[unsafe(no_mangle)]
@@ -84,7 +83,7 @@ fn back_to_client(packet: &mut Packet) -> Stage<u32> {
     // misses it.
     let sender = parse::sender(packet).unwrap_or(0);
     let Some((place, ends)) = segment(packet) else {
-        return Err(Exit::Done(NO_SEGMENT));
+        return Err(Exit::Done(code::NO_SEGMENT));
     };
     let (service, backend, state) = service(place.is_v4, &ends).ok_or(NOT_OURS)?;
     let is_its_own = is_from(sender, backend);
@@ -97,12 +96,32 @@ fn back_to_client(packet: &mut Packet) -> Stage<u32> {
         let is_claim = matches!(state, state::UNPROVEN | state::CLOSING);
         let is_news = is_end || has_payload && is_claim;
         if is_news && state < state::ENDED {
-            client(place.is_v4, &ends).said(service.id, is_end);
+            let name = client(place.is_v4, &ends).of_service(service.id);
+            backend_said(name.high, name.low, name.rest, is_end as u32);
         }
     }
     let (side, address, port_be) = (Side::Source, &service.address, service.port_be);
     replace(packet, place, side, address, port_be).ok_or(FAILED)?;
     forward(packet, Hop::by(ifindex))
+}
+
+/// The backend has said of a client's flow that it is open, or that it has ended.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn backend_said(high: u64, low: u64, rest: u64, ends: u32) -> u32 {
+    if rest >> 32 != 0 {
+        note::<1, V4>(&frame4(high, rest), ends != 0);
+    } else {
+        note::<3, V6>(&frame6(high, low, rest), ends != 0);
+    }
+    0
+}
+
+#[inline(always)]
+fn note<const K: usize, F: Family<K>>(frame: &ForVip<K>, ends: bool) {
+    if let Some(known) = flow::find::<K, F>(frame) {
+        follow::said_by_backend::<K, F>(&known, frame, ends);
+    }
 }
 
 /// Likewise for an ICMP error about what the client has sent, of the backend or of a router before

@@ -1,46 +1,11 @@
 //! Addresses a frame to its backend.
-use lbd_common::{
-    backend::{Backend, mode},
-    counters::Reason,
+use lbd_common::backend::mode;
+
+use super::{
+    hop::{Hop, next_hop},
+    nat, tunnel,
 };
-use lbd_ebpf::wire::frame::{put_u16, put_u32, u16_at, u32_at};
-
-use super::{nat, tunnel};
-use crate::xdp::{
-    exit::{Exit, Stage},
-    packet::Packet,
-    tables::backend::Target,
-};
-
-/// Where a rewritten frame goes: out of the interface of this number, or up this box's own stack.
-///
-/// No enum, because the compiler would write what a variant without a number leaves undefined, which
-/// the kernel refuses.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub(crate) struct Hop(u32);
-
-impl Hop {
-    /// Up this box's own stack; no interface has the number 0.
-    pub(crate) const LOCAL: Self = Self(0);
-
-    /// Out of the interface that faces a backend.
-    #[inline(always)]
-    pub(crate) fn towards(backend: &Backend) -> Self {
-        Self(backend.ifindex)
-    }
-
-    /// Out of the interface of this number.
-    #[inline(always)]
-    pub(crate) fn by(ifindex: u32) -> Self {
-        Self(ifindex)
-    }
-
-    /// The interface's number.
-    #[inline(always)]
-    pub(crate) fn ifindex(self) -> u32 {
-        self.0
-    }
-}
+use crate::xdp::{exit::Stage, packet::Packet, tables::backend::Target};
 
 /// Makes the frame what the backend's mode wants.
 #[inline(always)]
@@ -57,18 +22,4 @@ pub(crate) fn rewrite(packet: &mut Packet, target: Target) -> Stage<Hop> {
             Ok(Hop::towards(target.backend))
         }
     }
-}
-
-/// Both MACs: the source is our own, because a bridge would otherwise learn the client's address
-/// on our port.
-#[inline(always)]
-pub(crate) fn next_hop(packet: &mut Packet, backend: &Backend) -> Stage<()> {
-    let Some(ethernet) = packet.window_mut::<12>(0) else {
-        return Err(Exit::Drop(Reason::DropRewriteFailed));
-    };
-    put_u32(ethernet, 0, u32_at(&backend.mac, 0));
-    put_u16(ethernet, 4, u16_at(&backend.mac, 4));
-    put_u32(ethernet, 6, u32_at(&backend.source_mac, 0));
-    put_u16(ethernet, 10, u16_at(&backend.source_mac, 4));
-    Ok(())
 }

@@ -2,7 +2,7 @@
 use aya_ebpf::bindings::xdp_action;
 use lbd_common::counters::Reason;
 
-use super::rewrite::Hop;
+use super::hop::Hop;
 use crate::xdp::{
     exit::{Exit, Stage},
     packet::Packet,

@@ -11,17 +11,14 @@ use lbd_ebpf::wire::{
     parse::{self, Ipv4, Ipv6, ethertype, protocol},
 };
 
-use super::{ethernet::Ethernet, rewrite::Hop};
+use super::{ethernet::Ethernet, hop::Hop};
 use crate::xdp::{
     answer::too_big,
+    code,
     exit::{Exit, Stage},
     packet::Packet,
     tables::backend::Target,
 };
-
-const DONE: u32 = 0;
-const TOO_BIG: u32 = 1;
-const FAILED: u32 = 2;
 
 /// Encapsulates the frame for a backend, or answers that it is too long for that.
 #[inline(always)]
@@ -29,8 +26,8 @@ pub(crate) fn encapsulate(packet: &mut Packet, target: Target) -> Stage<Hop> {
     let done = encapsulate_frame(packet.context().ctx, target.id as u32);
     packet.refresh();
     match done {
-        DONE => Ok(Hop::towards(target.backend)),
-        TOO_BIG => Err(too_big::answer(packet, target.backend.mtu)),
+        code::DONE => Ok(Hop::towards(target.backend)),
+        code::TOO_BIG => Err(too_big::answer(packet, target.backend.mtu)),
         _ => Err(Exit::Drop(Reason::DropRewriteFailed)),
     }
 }
@@ -41,8 +38,8 @@ pub(crate) fn encapsulate_if_it_fits(packet: &mut Packet, target: Target) -> Sta
     let done = encapsulate_frame(packet.context().ctx, target.id as u32);
     packet.refresh();
     match done {
-        DONE => Ok(Hop::towards(target.backend)),
-        TOO_BIG => Err(Exit::Drop(Reason::DropTooBig)),
+        code::DONE => Ok(Hop::towards(target.backend)),
+        code::TOO_BIG => Err(Exit::Drop(Reason::DropTooBig)),
         _ => Err(Exit::Drop(Reason::DropRewriteFailed)),
     }
 }
@@ -54,18 +51,18 @@ pub(crate) fn encapsulate_if_it_fits(packet: &mut Packet, target: Target) -> Sta
 extern "C" fn encapsulate_frame(ctx: *mut xdp_md, backend: u32) -> u32 {
     let mut packet = Packet::new(XdpContext::new(ctx));
     let Some(target) = Target::get(backend as u16) else {
-        return FAILED;
+        return code::FAILED;
     };
     let backend = target.backend;
     let Some(link) = parse::link(&packet) else {
-        return FAILED;
+        return code::FAILED;
     };
     let is_v4 = link.ethertype == ethertype::IPV4;
     let Some(length) = length(&packet, link.network, is_v4) else {
-        return FAILED;
+        return code::FAILED;
     };
     if length > backend.mtu as usize {
-        return TOO_BIG;
+        return code::TOO_BIG;
     }
     // Tags are those of the segment that the frame came from: on another interface they would name
     // something else, and there the frame goes without.
@@ -76,8 +73,8 @@ extern "C" fn encapsulate_frame(ctx: *mut xdp_md, backend: u32) -> u32 {
         .move_start(-(room as i32))
         .and_then(|()| write(&mut packet, backend, room, network, is_v4));
     match written {
-        Some(()) => DONE,
-        None => FAILED,
+        Some(()) => code::DONE,
+        None => code::FAILED,
     }
 }
 

@@ -16,8 +16,7 @@ use lbd_common::{
 };
 use lbd_ebpf::wire::frame::{Frame, u16_at, u32_at};
 
-use super::prefilter;
-use crate::xdp::packet::Packet;
+use crate::xdp::{packet::Packet, tables::prefilter};
 
 /// Whom a frame is addressed to.
 #[derive(Clone, Copy, Eq, PartialEq)]

@@ -5,7 +5,7 @@ use lbd_common::{
     event::kind,
 };
 
-use super::{classify::ForVip, lists::Listed, rate};
+use super::{lists::Listed, rate, segment::ForVip};
 use crate::xdp::{
     exit::{Exit, Stage},
     family::Family,

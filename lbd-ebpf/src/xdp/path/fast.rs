@@ -2,9 +2,8 @@
 //!
 //! A frame that is not for this box, and the ordinary frame of an open session, without tags, IPv4
 //! options and IPv6 extension headers. Everything else, and everything that looks odd, takes the whole
-//! chain ([`crate::xdp::program`]), which decides these frames in the same way, with one exception: an
-//! IPv4 total length below 20 is forwarded here and dropped there. The shortcut pays because all offsets
-//! are constants, because one comparison finds the frame long enough, and because no cold code has the
+//! chain ([`crate::xdp::program`]), which decides these frames in the same way. The shortcut pays because
+//! all offsets are constants, because one comparison finds the frame long enough, and because no cold code has the
 //! compiler keep values for it on the stack.
 use aya_ebpf::bindings::xdp_action;
 use lbd_common::{
@@ -16,16 +15,17 @@ use lbd_ebpf::wire::{
     parse::{self, ethertype, protocol, tcp_flag},
 };
 
-use super::{
-    addressee,
-    classify::{ForVip, is_node, service, vip4, vip6},
-    flow, prefilter,
-};
+use super::{addressee, flow, segment::ForVip};
 use crate::xdp::{
     exit::Exit,
     family::{Family, Key, V4, V6, key4, key6},
     forward::{rewrite::rewrite, send::forward},
     packet::Packet,
+    tables::{
+        node::is_node,
+        prefilter,
+        vip::{service, vip4, vip6},
+    },
 };
 
 /// Ethernet.
@@ -65,7 +65,7 @@ fn ipv4(packet: &mut Packet) -> Option<u32> {
         return None;
     }
     let length = u16::from_be(u16_at(head, LINK + 2)) as usize;
-    if LINK + length > packet.len() || !fits(head[LINK + 20 + 12], length.wrapping_sub(20)) {
+    if LINK + length > packet.len() || !fits(20, head[LINK + 20 + 12], length) {
         return None;
     }
     let vip_id = service(vip, u16_at(head, LINK + 20 + 2))?;
@@ -86,7 +86,7 @@ fn ipv6(packet: &mut Packet) -> Option<u32> {
         return None;
     }
     let length = u16::from_be(u16_at(head, LINK + 4)) as usize;
-    if LINK + 40 + length > packet.len() || !fits(head[LINK + 40 + 12], length) {
+    if LINK + 40 + length > packet.len() || !fits(0, head[LINK + 40 + 12], length) {
         return None;
     }
     let vip_id = service(vip, u16_at(head, LINK + 40 + 2))?;
@@ -94,10 +94,11 @@ fn ipv6(packet: &mut Packet) -> Option<u32> {
     session::<3, V6>(packet, key)
 }
 
-/// Whether a TCP header of this length field fits into so many bytes (RFC 9293, section 3.1).
+/// Whether a TCP header of this length field (RFC 9293, section 3.1), after `before` bytes, ends within so
+/// many.
 #[inline(always)]
-fn fits(offset: u8, bytes: usize) -> bool {
-    offset >= 5 << 4 && (offset >> 4) as usize * 4 <= bytes
+fn fits(before: usize, offset: u8, bytes: usize) -> bool {
+    offset >= 5 << 4 && before + (offset >> 4) as usize * 4 <= bytes
 }
 
 /// Sends the frame of an open session on.

@@ -6,7 +6,7 @@ use lbd_common::{
     flow::{self, FlowWord, NOTED_UNITS, age, buckets, flag, is_kept, keep_order, state, tag},
 };
 
-use super::classify::ForVip;
+use super::segment::ForVip;
 use crate::xdp::{
     exit::count,
     family::{Family, Key},

@@ -18,13 +18,14 @@ use lbd_ebpf::wire::parse::tcp_flag;
 
 use super::{
     admit,
-    classify::ForVip,
     flow::{Known, change, retire},
-    select::{NOBODY, Routed, nobody},
+    segment::ForVip,
+    select::{Routed, nobody},
 };
 use crate::xdp::{
+    code::{NOBODY, STAYS},
     exit::{Exit, Stage, count},
-    family::{Family, V4, V6},
+    family::{Family, Key, V4, V6},
     tables::{
         backend::{Target, weight},
         clock, event,
@@ -42,7 +43,7 @@ pub(crate) enum Followed {
 
 /// Follows a known flow, and notes what the frame does to it.
 #[inline(always)]
-pub(crate) fn follow<const K: usize, F: Family<K>>(
+pub(crate) fn follow<const K: usize, F: Noted<K>>(
     known: &Known,
     frame: &ForVip<K>,
 ) -> Stage<Followed> {
@@ -103,9 +104,6 @@ extern "C" fn begins_anew(at: *mut u64, bits: u64, vip_id: u32) -> u64 {
         None => STAYS,
     }
 }
-
-/// What [`begins_anew`] says of a SYN that follows its flow.
-const STAYS: u64 = u64::MAX;
 
 #[inline(always)]
 fn anew(known: &Known, vip_id: u16) -> Option<u32> {
@@ -186,10 +184,30 @@ fn is_old(word: FlowWord, now: u16) -> bool {
     now.wrapping_sub(word.seen) >= NOTED_UNITS
 }
 
+/// A family whose flows are noted by a function of its own.
+pub(crate) trait Noted<const K: usize>: Family<K> {
+    /// Notes what a frame does to the flow whose word, read as `bits`, is at `at`.
+    fn note(at: *mut u64, bits: u64, key: &Key<K>, what: u32);
+}
+
+impl Noted<1> for V4 {
+    #[inline(always)]
+    fn note(at: *mut u64, bits: u64, key: &Key<1>, what: u32) {
+        note4(at, bits, key[0], what as u64);
+    }
+}
+
+impl Noted<3> for V6 {
+    #[inline(always)]
+    fn note(at: *mut u64, bits: u64, key: &Key<3>, what: u32) {
+        note6(at, bits, key[0], key[1], key[2] | (what as u64) << 32);
+    }
+}
+
 /// Notes what a frame does to an IPv4 flow. Above the 32 bits of what a key ends with, `what` of a frame.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn note4(at: *mut u64, bits: u64, key: u64, what: u64) -> u32 {
+extern "C" fn note4(at: *mut u64, bits: u64, key: u64, what: u64) -> u32 {
     if at.is_null() {
         return 0;
     }
@@ -200,7 +218,7 @@ pub(crate) extern "C" fn note4(at: *mut u64, bits: u64, key: u64, what: u64) -> 
 /// Likewise for IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn note6(at: *mut u64, bits: u64, high: u64, low: u64, rest: u64) -> u32 {
+extern "C" fn note6(at: *mut u64, bits: u64, high: u64, low: u64, rest: u64) -> u32 {
     if at.is_null() {
         return 0;
     }

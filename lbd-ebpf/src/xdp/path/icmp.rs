@@ -10,21 +10,19 @@ use lbd_ebpf::wire::{
     quote::{self, Quoted, is_error4, is_error6, quoted4, quoted6},
 };
 
-use super::{
-    admit,
-    classify::{ForVip, is_node, service, vip4, vip6},
-    flow, select,
-};
+use super::{admit, flow, segment::ForVip, select};
 use crate::xdp::{
     answer::neighbour,
+    code,
     exit::{Exit, NOT_OURS, Stage, count},
     family::{Family, V4, V6, key4, key6},
     packet::Packet,
-    tables::backend::Target,
+    tables::{
+        backend::Target,
+        node::is_node,
+        vip::{service, vip4, vip6},
+    },
 };
-
-/// Set in what [`owner_of_error`] returns when that is an action.
-const DECIDED: u32 = 1 << 31;
 
 /// The backend that an ICMP error for a VIP goes to, which is counted; every other message leaves.
 ///
@@ -33,8 +31,8 @@ const DECIDED: u32 = 1 << 31;
 #[inline(always)]
 pub(crate) fn owner(packet: &Packet) -> Stage<Target> {
     let found = owner_of_error(packet.context().ctx);
-    if found & DECIDED != 0 {
-        return Err(Exit::Done(found & !DECIDED));
+    if found & code::DECIDED != 0 {
+        return Err(Exit::Done(found & !code::DECIDED));
     }
     Target::get(found as u16).ok_or(UNKNOWN)
 }
@@ -48,7 +46,7 @@ extern "C" fn owner_of_error(ctx: *mut xdp_md) -> u32 {
             count(Reason::IcmpSteered);
             id as u32
         }
-        Err(exit) => exit.finish() | DECIDED,
+        Err(exit) => exit.finish() | code::DECIDED,
     }
 }
 
@@ -99,7 +97,7 @@ fn ipv6(packet: &Packet, link: &Link) -> Stage<ForVip<3>> {
         Some(kind) if is_error6(kind) => {}
         // Neighbour discovery, which also asks the VIP itself whether it is still there.
         Some(133..=137) => {
-            return Err(neighbour::solicitation(packet, link, ip).unwrap_or(NOT_OURS));
+            return Err(neighbour::solicitation(packet, link).unwrap_or(NOT_OURS));
         }
         _ => return Err(Exit::Pass(Reason::PassOtherService)),
     }

@@ -29,20 +29,20 @@ use lbd_common::{
 use lbd_ebpf::wire::mark;
 
 use super::{
-    admit,
-    classify::{ForVip, frame4, frame6},
-    flow,
+    admit, flow,
     lists::Listed,
     rate,
+    segment::{ForVip, frame4, frame6},
     select::{other_than_own, own_candidate, slots},
     socket,
 };
 use crate::xdp::{
+    code,
     exit::{Exit, Stage, count},
     family::{Family, V4, V6},
     forward::{
+        hop::{Hop, next_hop},
         nat,
-        rewrite::{Hop, next_hop},
         send::forward,
         translate::segment,
         tunnel,
@@ -56,25 +56,25 @@ use crate::xdp::{
 #[inline(always)]
 pub(crate) fn handed(ctx: *mut xdp_md, counts: bool) -> u32 {
     let found = socket::find_socket(ctx);
-    if found & socket::BEGINS != 0 {
+    if found & code::BEGINS != 0 {
         match begin(ctx, !counts as u32) {
-            DENIED => return Exit::Drop(Reason::DropDenied).finish(),
-            ODD_SOURCE => return Exit::Drop(Reason::DropOddSource).finish(),
+            code::DENIED => return Exit::Drop(Reason::DropDenied).finish(),
+            code::ODD_SOURCE => return Exit::Drop(Reason::DropOddSource).finish(),
             _ => {}
         }
     }
-    let mut whose = found & socket::WHOSE;
-    if whose == socket::NOT_OWN && began_here(ctx) != 0 {
-        whose = KEPT;
+    let mut whose = found & code::WHOSE;
+    if whose == code::NOT_OWN && began_here(ctx) != 0 {
+        whose = code::KEPT;
     }
-    if found & socket::MARKED != 0 {
+    if found & code::MARKED != 0 {
         return last(ctx, whose);
     }
-    if whose == socket::NOT_OWN {
+    if whose == code::NOT_OWN {
         let other = other_candidate(ctx);
         return match other {
-            NOBODY => Exit::Pass(Reason::PassNoSession).finish(),
-            UNRESOLVED => Exit::Drop(Reason::DropUnresolved).finish(),
+            code::NOBODY => Exit::Pass(Reason::PassNoSession).finish(),
+            code::UNRESOLVED => Exit::Drop(Reason::DropUnresolved).finish(),
             id => hand_on(ctx, id),
         };
     }
@@ -83,16 +83,6 @@ pub(crate) fn handed(ctx: *mut xdp_md, counts: bool) -> u32 {
     }
     xdp_action::XDP_PASS
 }
-
-/// Of [`socket::WHOSE`], as this module has it: the session has no socket here, and it began here.
-const KEPT: u32 = 3;
-
-/// The session may begin.
-const BEGUN: u32 = 0;
-/// Its source is denied.
-const DENIED: u32 = 1;
-/// No client has its source.
-const ODD_SOURCE: u32 = 2;
 
 /// Notes that a session begins on this box, unless it may not.
 ///
@@ -105,17 +95,17 @@ extern "C" fn begin(ctx: *mut xdp_md, is_tunnelled: u32) -> u32 {
     let packet = Packet::new(XdpContext::new(ctx));
     let is_tunnelled = is_tunnelled != 0;
     let Some((place, ends)) = segment(&packet) else {
-        return BEGUN;
+        return code::BEGUN;
     };
     let Some(director) = admit::director() else {
-        return BEGUN;
+        return code::BEGUN;
     };
     let judged = if place.is_v4 {
         frame4(&ends).map(|frame| begin_flow::<1, V4>(&frame, director, is_tunnelled))
     } else {
         frame6(&ends).map(|frame| begin_flow::<3, V6>(&frame, director, is_tunnelled))
     };
-    judged.unwrap_or(BEGUN)
+    judged.unwrap_or(code::BEGUN)
 }
 
 #[inline(always)]
@@ -126,10 +116,10 @@ fn begin_flow<const K: usize, F: Family<K>>(
 ) -> u32 {
     if is_tunnelled {
         if F::is_odd_source(&frame.key) {
-            return ODD_SOURCE;
+            return code::ODD_SOURCE;
         }
         if director.flags & flag::LISTS != 0 && F::listed(&frame.key) == Listed::Denied {
-            return DENIED;
+            return code::DENIED;
         }
     }
     let is_flood = director.flags & flag::FLOOD != 0 || rate::is_flood(director.flood_per_second);
@@ -140,7 +130,7 @@ fn begin_flow<const K: usize, F: Family<K>>(
         let state = flow_state::HALF_OPEN;
         flow::insert::<K, F>(frame, own.id, state, 0, director.idle_units);
     }
-    BEGUN
+    code::BEGUN
 }
 
 /// Whether the session began on this box, as its own flow table has it and no peer has said. It is noted
@@ -193,12 +183,12 @@ fn last(ctx: *mut xdp_md, whose: u32) -> u32 {
     if put_mark(ctx, 0) == 0 {
         return Exit::Drop(Reason::DropRewriteFailed).finish();
     }
-    if whose == socket::OWN {
+    if whose == code::OWN {
         claim(ctx);
     }
     Exit::Pass(match whose {
-        socket::OWN => Reason::SecondChanceFound,
-        socket::NOT_OWN => Reason::PassNoSession,
+        code::OWN => Reason::SecondChanceFound,
+        code::NOT_OWN => Reason::PassNoSession,
         _ => Reason::PassFromNode,
     })
     .finish()
@@ -262,11 +252,6 @@ fn claim_flow<const K: usize, F: Family<K>>(frame: &ForVip<K>, director: &Direct
     Some(())
 }
 
-/// No backend's id: no other box has the session.
-const NOBODY: u32 = u32::MAX;
-/// No backend's id: another box may have it, but its MAC is not known yet.
-const UNRESOLVED: u32 = u32::MAX - 1;
-
 /// The id of the other candidate of a frame's session.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -274,10 +259,10 @@ extern "C" fn other_candidate(ctx: *mut xdp_md) -> u32 {
     let packet = Packet::new(XdpContext::new(ctx));
     match candidate(&packet) {
         // Its session lives by the translation of one director, which keeps the flow for it.
-        Some(target) if nat::needs_flow(target) => NOBODY,
+        Some(target) if nat::needs_flow(target) => code::NOBODY,
         Some(target) if target.backend.state == state::UP => target.id as u32,
-        Some(target) if target.backend.state == state::UNRESOLVED => UNRESOLVED,
-        _ => NOBODY,
+        Some(target) if target.backend.state == state::UNRESOLVED => code::UNRESOLVED,
+        _ => code::NOBODY,
     }
 }
 

@@ -13,11 +13,13 @@ use lbd_common::{
 
 use super::{
     admit::{Admitted, Verdict, admit},
-    classify::ForVip,
     flow::insert,
-    rate, socket,
+    rate,
+    segment::ForVip,
+    socket,
 };
 use crate::xdp::{
+    code::{self, AVOIDED, NOBODY, UNRESOLVED},
     exit::{Exit, Stage, count},
     family::Family,
     forward::nat,
@@ -48,9 +50,6 @@ pub(crate) enum Routed {
 }
 
 type Ring = Array<u32, { RING_SLOTS as usize }>;
-
-/// No backend's id.
-pub(crate) const NOBODY: u32 = u32::MAX;
 
 /// [`NOBODY`], in a function of its own: to the verifier it is any number then, and it follows all new
 /// sessions once, whether they have a backend to avoid or not.
@@ -208,9 +207,9 @@ fn owner(packet: &Packet, director: &Director, (first, second): (u32, u32)) -> S
     if one.is_local() == other.is_local() {
         return Ok(one);
     }
-    let is_local = match socket::find(packet) & socket::WHOSE {
-        socket::OWN => true,
-        socket::NOT_OWN => false,
+    let is_local = match socket::find(packet) & code::WHOSE {
+        code::OWN => true,
+        code::NOT_OWN => false,
         _ => return Ok(one),
     };
     Ok(if one.is_local() == is_local {
@@ -292,21 +291,15 @@ fn candidate(ring_index: u32, slot: u32, vip_id: u16) -> Stage<(Target, bool)> {
         let target = Target::get(id as u16).ok_or(Exit::Drop(Reason::DropNoBackend))?;
         return Ok((target, found != id));
     }
-    Err(Exit::Drop(if found == UNRESOLVED {
+    Err(Exit::Drop(if found == UNRESOLVED as u64 {
         Reason::DropUnresolved
     } else {
         Reason::DropNoBackend
     }))
 }
 
-/// What [`probe_ring`] says instead of a backend's id: none may take a session.
-const NONE: u64 = u64::MAX;
-/// One could, if its MAC were known.
-const UNRESOLVED: u64 = u64::MAX - 1;
-/// A bit above an id's: all backends that could take it are avoided. Those above are no id without it.
-const AVOIDED: u64 = 1 << 32;
-
-/// The id of the first backend from a slot on that may take a session of a service.
+/// The id of the first backend from a slot on that may take a session of a service, with [`AVOIDED`] if it
+/// is.
 ///
 /// A function of its own, with numbers only going in and out, because the kernel verifies such a
 /// function once and not for every way that leads to it.
@@ -314,10 +307,10 @@ const AVOIDED: u64 = 1 << 32;
 #[inline(never)]
 extern "C" fn probe_ring(ring_index: u32, slot: u32, vip_id: u32) -> u64 {
     let Some(ring) = RINGS.get(ring_index) else {
-        return NONE;
+        return NOBODY as u64;
     };
-    let mut why = NONE;
-    let mut avoided = NONE;
+    let mut why = NOBODY as u64;
+    let mut avoided = NOBODY as u64;
     let mut slot = slot;
     for _ in 0..PROBES {
         if let Some(target) = at(ring, slot)
@@ -329,14 +322,18 @@ extern "C" fn probe_ring(ring_index: u32, slot: u32, vip_id: u32) -> u64 {
                 }
                 avoided = target.id as u64 | AVOIDED;
             } else if target.backend.state == state::UNRESOLVED {
-                why = UNRESOLVED;
+                why = UNRESOLVED as u64;
             }
         }
         slot = next(slot);
     }
     // All of them suspect: most likely it is this box that is cut off. Without a listener anywhere: one of
     // them refuses the session, and its sender need not wait.
-    if avoided == NONE { why } else { avoided }
+    if avoided == NOBODY as u64 {
+        why
+    } else {
+        avoided
+    }
 }
 
 #[inline(always)]

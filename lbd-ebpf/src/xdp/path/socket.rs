@@ -20,28 +20,20 @@ use lbd_ebpf::wire::{
     parse::{Ipv4, Ipv6, Tcp, tcp_flag},
 };
 
-use super::classify::{ForVip, service, vip4, vip6};
+use super::segment::ForVip;
 use crate::xdp::{
+    code,
     family::Family,
     forward::translate::Place,
     packet::Packet,
-    tables::{clock, maps::OWN_SEEN},
+    tables::{
+        clock,
+        maps::OWN_SEEN,
+        vip::{service, vip4, vip6},
+    },
 };
 
-/// The bits of what [`find`] says that tell whose the session is.
-pub(crate) const WHOSE: u32 = 3;
-/// Whether the session is this box's cannot be known, or the frame begins one.
-pub(crate) const UNKNOWN: u32 = 0;
-/// The session is this box's.
-pub(crate) const OWN: u32 = 1;
-/// It is not.
-pub(crate) const NOT_OWN: u32 = 2;
-/// Besides: the frame has the [`mark`].
-pub(crate) const MARKED: u32 = 4;
-/// Besides: the frame begins a session.
-pub(crate) const BEGINS: u32 = 8;
-
-/// Whose the session of a segment for a VIP is.
+/// Whose the session of a segment for a VIP is, by [`code::WHOSE`].
 #[inline(always)]
 pub(crate) fn find(packet: &Packet) -> u32 {
     find_socket(packet.context().ctx)
@@ -74,18 +66,18 @@ fn age(vip_id: u16) -> Option<u64> {
 #[inline(never)]
 pub(crate) extern "C" fn find_socket(ctx: *mut xdp_md) -> u32 {
     let packet = Packet::new(XdpContext::new(ctx));
-    whose(&packet).unwrap_or(UNKNOWN)
+    whose(&packet).unwrap_or(code::UNKNOWN)
 }
 
 #[inline(always)]
 fn whose(packet: &Packet) -> Option<u32> {
     let place = Place::find(packet)?;
     let tcp = Tcp(packet.window(place.transport)?);
-    let marked = if mark::is_set(tcp.0) { MARKED } else { 0 };
+    let marked = if mark::is_set(tcp.0) { code::MARKED } else { 0 };
     if tcp.flags() & tcp_flag::SYN != 0 {
         let others = tcp_flag::ACK | tcp_flag::RST | tcp_flag::FIN;
         let begins = tcp.flags() & others == 0;
-        return Some(UNKNOWN | marked | if begins { BEGINS } else { 0 });
+        return Some(code::UNKNOWN | marked | if begins { code::BEGINS } else { 0 });
     }
     let vip = if place.is_v4 {
         vip4(Ipv4::at(packet, place.network)?.destination())
@@ -100,13 +92,13 @@ fn whose(packet: &Packet) -> Option<u32> {
             // SAFETY: as in `age`; whichever CPU writes last wrote the truth.
             unsafe { seen.write_volatile(clock::coarse_ns()) };
         }
-        return Some(OWN | marked);
+        return Some(code::OWN | marked);
     }
     let is_told = age(vip_id).is_some_and(|age| age < OWN_TRUSTED_NS);
     Some(if is_told {
-        NOT_OWN | marked
+        code::NOT_OWN | marked
     } else {
-        UNKNOWN | marked
+        code::UNKNOWN | marked
     })
 }
 

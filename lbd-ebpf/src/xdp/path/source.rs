@@ -1,6 +1,6 @@
 //! Sources that no client has: a frame from one is forged, and its answer would reach no one or this
 //! box itself.
-use super::classify::{vip4, vip6};
+use crate::xdp::tables::vip::{vip4, vip6};
 
 /// `0.0.0.0/8` and `127.0.0.0/8` (RFC 1122, section 3.2.1.3), multicast (RFC 5771), what is reserved
 /// (RFC 1112, section 4) with the broadcast address, and every VIP.

@@ -27,16 +27,15 @@ use lbd_common::{backend::mode, flow::flag};
 use lbd_ebpf::wire::{frame::Frame, mark, parse, parse::tcp_flag};
 
 use super::{
-    admit,
-    classify::{ForVip, frame4, frame6, is_node},
-    flow,
+    admit, flow,
+    segment::{ForVip, frame4, frame6},
 };
 use crate::xdp::{
-    exit::later,
+    code,
     family::{Family, V4, V6},
     forward::translate::segment,
     packet::Packet,
-    tables::{backend::Target, sign},
+    tables::{backend::Target, node::is_node, sign},
 };
 
 /// Whether a frame that a box of the cluster sent is that of a client all the same; 0 also for frames of
@@ -86,9 +85,9 @@ pub(crate) fn way(target: Target) -> u32 {
         return 0;
     }
     if sign::takes_mark(target.id) {
-        later::BY_MAC | later::TO_LBD
+        code::BY_MAC | code::TO_LBD
     } else {
-        later::BY_MAC
+        code::BY_MAC
     }
 }
 
@@ -96,10 +95,10 @@ pub(crate) fn way(target: Target) -> u32 {
 /// came from a box of the cluster. A stack without lbd ignores the bit.
 #[inline(always)]
 pub(crate) fn mark(ctx: *mut xdp_md, action: u32, is_clients: u32) -> u32 {
-    if is_clients != 0 || action & later::TO_LBD != 0 {
+    if is_clients != 0 || action & code::TO_LBD != 0 {
         put_mark_on_the_way(ctx, is_clients);
     }
-    action & !(later::BY_MAC | later::TO_LBD)
+    action & !(code::BY_MAC | code::TO_LBD)
 }
 
 #[unsafe(no_mangle)]

@@ -74,8 +74,9 @@ pub fn measure(config: &AgentConfig) -> Report {
 
     match sockets::tally(&config.ports) {
         Ok(tally) => {
-            // Without a listener the sessions may be a container's: none here is no figure.
-            if tally.sessions > 0 || !tally.listeners.is_empty() {
+            // A container may have them, where rules hand them on: none here is no figure then.
+            let is_here = tally.sessions > 0 || !tally.listeners.is_empty();
+            if is_here || !may_translate() {
                 sample.sessions = Some(tally.sessions);
                 sample.unique_ips = Some(tally.unique_ips());
                 sample.not_accepted = Some(tally.not_accepted);

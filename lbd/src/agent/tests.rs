@@ -53,7 +53,9 @@ fn every_format_is_served_and_read_back() {
         let (head, body) = get(http, "/stats").await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         let sample = own_json::parse(body.as_bytes(), "mx1").unwrap();
-        assert_eq!((sample.queued, sample.sessions), (Some(0), Some(0)));
+        // Nothing listens on this port: on a machine with containers they might have the sessions.
+        let sessions = (!may_translate()).then_some(0);
+        assert_eq!((sample.queued, sample.sessions), (Some(0), sessions));
         assert!(own_json::parse(body.as_bytes(), "mx2").is_err());
 
         let (_, body) = get(http, "/metrics").await;

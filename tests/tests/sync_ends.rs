@@ -379,3 +379,92 @@ fn a_session_that_its_box_redirects_to_another_port_is_known_to_be_open_and_to_e
     known(57);
     drop(sessions);
 }
+
+/// Waits until `LOAD` of a node sums up to so much, and returns how long that took.
+fn wait_load(cluster: &Cluster, node: usize, expected: u64) -> Duration {
+    let since = Instant::now();
+    loop {
+        let sum: u64 = load(cluster, node).into_values().sum();
+        if sum == expected {
+            return since.elapsed();
+        }
+        assert!(since.elapsed() < PATIENCE, "LOAD is {sum}, not {expected}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_agent_tells_of_its_boxs_sessions_as_a_daemon_does() {
+    let name = "an_agent_tells_of_its_boxs_sessions_as_a_daemon_does";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let lab = Lab::new(&Spec {
+        nodes: 2,
+        ..Spec::default()
+    })
+    .unwrap();
+    let mail = &lab.nodes[1];
+    mail.hold_vips().unwrap();
+    let server = Server25::start(mail);
+    // One director, which is no backend, and a box that is nothing else.
+    let settings = Settings {
+        directors: vec![0],
+        ..settings()
+    };
+    let mut cluster = Cluster::new(&lab, settings).unwrap();
+    cluster.start(0).unwrap();
+    let listen = format!("{}:9426", mail.address4());
+    let start = || {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(lab.folder().join("agent.log"));
+        let log = log.unwrap();
+        let mut agent = cluster.command(1, &["agent", "--listen", &listen]);
+        agent.stdout(log.try_clone().unwrap()).stderr(log);
+        mail.spawn(&mut agent).unwrap()
+    };
+    let mut agent = start();
+    let tells = |expected| {
+        let what = "whether the agent tells";
+        cluster.wait_status(0, what, |status| {
+            let peers = &status.channel.peers;
+            status.is_master()
+                && status.backends.iter().all(|backend| backend.accepting)
+                && peers.iter().any(|peer| peer.tells_sessions == expected)
+        })
+    };
+    tells(true).unwrap();
+    let sessions = open(lab.client(), 40);
+    wait_load(&cluster, 0, 40);
+    // Longer than what nobody has confirmed counts.
+    thread::sleep(Duration::from_secs(4));
+    wait_load(&cluster, 0, 40);
+    server.end(15, reset);
+    let by_agent = wait_load(&cluster, 0, 25);
+    println!("15 that the server reset are gone from LOAD after {by_agent:?}");
+    // The agent's next life knows what is open, and what has ended without it.
+    agent.kill();
+    server.end(5, reset);
+    agent = start();
+    wait_load(&cluster, 0, 20);
+    // Nor is a frame marked for a box whose program would not take the mark off.
+    let marked = mail.output(
+        "nft",
+        &[
+            "add table inet seen; add chain inet seen in { type filter hook input priority 0; }; \
+           add counter inet seen marked; \
+           add rule inet seen in tcp dport 25 @th,100,4 != 0 counter name marked",
+        ],
+    );
+    marked.unwrap();
+    let more = open(lab.client(), 10);
+    wait_load(&cluster, 0, 30);
+    let counted = mail
+        .output("nft", &["list counter inet seen marked"])
+        .unwrap();
+    assert!(counted.contains("packets 0"), "{counted}");
+    drop((sessions, more));
+    agent.kill();
+}

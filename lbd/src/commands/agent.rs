@@ -1,4 +1,5 @@
-//! `lbd agent`: this box's figures for balancers elsewhere. Read-only.
+//! `lbd agent`: this box's figures for balancers elsewhere, and its sessions for the directors of its cluster.
+//! Read-only.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,14 +9,20 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
 
+use super::log::{self, LogFormat};
 use crate::agent::{
     self, Agent, AgentConfig, Choice, DEFAULT_QUEUE_HALF, Spool, router, serve_agent_check,
 };
 use crate::config::{Config, DEFAULT_PATH};
+use crate::daemon::cluster::SessionTeller;
 use crate::stats::own_json;
 
 /// Count this box's queue and sessions and serve the figures.
+///
+/// With `node.channel` and `cluster.secret_file` in the configuration it also tells the directors, at once, of
+/// sessions that begin and end here, as `lbd run` does.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Where to serve /stats, /stats/agent-check and /metrics
@@ -53,11 +60,51 @@ pub fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
         println!("{:#}", own_json::emit(&agent::measure(&settings)));
         return Ok(());
     }
+    log::start(LogFormat::Auto)?;
+    let _teller = teller(config, &settings.node);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
     runtime.block_on(serve(settings, args))
+}
+
+/// Tells the directors of this box's sessions, where the configuration says how; what is wrong is no reason to
+/// serve no figures.
+fn teller(path: &Path, node: &str) -> Option<SessionTeller> {
+    let text = fs::read_to_string(path).ok()?;
+    let parsed = Config::parse(&text, &path.display().to_string()).ok()?;
+    if parsed.node.channel.is_none() || parsed.cluster.secret_file.is_none() {
+        info!(
+            "the directors are not told of this box's sessions: {} names no node.channel or no cluster.secret_file",
+            path.display()
+        );
+        return None;
+    }
+    let mut config = match Config::load(path) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            let why = super::config_file::InvalidConfig(mistakes);
+            warn!("the directors are not told of this box's sessions: {why}");
+            return None;
+        }
+    };
+    node.clone_into(&mut config.node.name);
+    if config.own_backend().is_none() {
+        warn!(
+            "the directors are not told of this box's sessions: {node} is no backend of the cluster; give --name"
+        );
+        return None;
+    }
+    match SessionTeller::start(&config) {
+        Ok(teller) if teller.off().is_none() => Some(teller),
+        // It has said why.
+        Ok(_) => None,
+        Err(error) => {
+            warn!("the directors are not told of this box's sessions: {error}");
+            None
+        }
+    }
 }
 
 fn settings(config: &Path, args: &Args) -> anyhow::Result<AgentConfig> {

@@ -58,6 +58,8 @@ pub struct Peer {
     pub name: String,
     /// Whether all its flows are known.
     pub complete: bool,
+    /// Whether it tells of its own kernel's sessions.
+    pub tells_sessions: bool,
 }
 
 /// A backend as a node sees it.

@@ -6,4 +6,7 @@ pub(in crate::daemon) mod elected;
 pub(in crate::daemon) mod election_view;
 pub(in crate::daemon) mod known;
 pub mod push;
+mod session_teller;
 pub(in crate::daemon) mod stations;
+
+pub use session_teller::SessionTeller;

@@ -410,6 +410,11 @@ impl ChannelHandle {
         told.into_iter().collect()
     }
 
+    /// Why there is no channel.
+    pub(in crate::daemon) fn off(&self) -> Option<&str> {
+        self.off.as_deref()
+    }
+
     /// Whether there is a channel.
     pub(in crate::daemon) fn is_on(&self) -> bool {
         self.off.is_none()

@@ -33,6 +33,7 @@ const SETS: &[(&str, &[Set])] = &[
     ("tests/src/bin/lbd-lab/", &[Lab]),
     ("tests/src/browser.rs", &[Test]),
     ("tests/src/election/", &[Test]),
+    ("tests/src/lab/container.rs", &[Test]),
     ("tests/src/lab/nft.rs", &[Bench, Test]),
     ("tests/src/machine.rs", &[Test]),
     ("tests/src/postfix", &[Bench, Test]),

@@ -204,6 +204,8 @@ impl Drop for Machine {
         // Its processes have ended: the first of them takes all with it.
         let _ = process::always("ip", &["netns", "del", &self.name]);
         root::remove(&self.root);
+        // The last of them takes the folder that held them: one that holds another stays.
+        let _ = self.root.parent().map(fs::remove_dir);
     }
 }
 

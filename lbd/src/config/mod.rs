@@ -49,7 +49,7 @@ pub use part::{PartError, cluster_part, with_cluster_part};
 pub use policy::{Connections, Kind as PolicyKind, Policy};
 pub use secrets::{ClusterKeys, KeyError};
 pub use site::{Backend, Forwarding, Site};
-pub use stats::{AGENT_CHECK_PORT, CHANNEL_PORT, Fields, Source, Stats};
+pub use stats::{AGENT_CHECK_PORT, CA_FILE, CHANNEL_PORT, Fields, Source, Stats};
 
 /// The most bytes that a configuration file may have.
 pub const MAX_TEXT_BYTES: u64 = yaml::MAX_BYTES as u64;

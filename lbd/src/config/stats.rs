@@ -1,5 +1,5 @@
 //! `cluster.stats`: where the figures of the backends come from.
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -9,6 +9,10 @@ use super::duration;
 pub const CHANNEL_PORT: u16 = 9426;
 /// The port of an agent that speaks HAProxy's line protocol when nothing else is said.
 pub const AGENT_CHECK_PORT: u16 = 9427;
+
+/// Certificates in PEM that sign those of `https://` servers, when nothing else is said: Debian's public
+/// authorities.
+pub const CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Polling, for all backends.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,6 +40,8 @@ pub enum Source {
     HttpJson {
         /// `{address}` and `{name}` in it stand for the backend's.
         url: String,
+        /// See [`CA_FILE`]; for an `https://` address.
+        ca_file: Option<PathBuf>,
         /// Which figure stands where.
         fields: Fields,
     },
@@ -43,6 +49,8 @@ pub enum Source {
     Prometheus {
         /// `{address}` and `{name}` in it stand for the backend's.
         url: String,
+        /// See [`CA_FILE`]; for an `https://` address.
+        ca_file: Option<PathBuf>,
         /// Which figure is which metric.
         fields: Fields,
     },
@@ -122,8 +130,20 @@ impl Serialize for Source {
                     map.serialize_entry("address", address)?;
                 }
             }
-            Self::HttpJson { url, fields } | Self::Prometheus { url, fields } => {
+            Self::HttpJson {
+                url,
+                ca_file,
+                fields,
+            }
+            | Self::Prometheus {
+                url,
+                ca_file,
+                fields,
+            } => {
                 map.serialize_entry("url", url)?;
+                if let Some(ca_file) = ca_file {
+                    map.serialize_entry("ca_file", ca_file)?;
+                }
                 for (name, place) in fields.iter() {
                     map.serialize_entry(name, place)?;
                 }

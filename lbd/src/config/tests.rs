@@ -70,7 +70,7 @@ fn every_key_of_the_design_is_read() {
     assert_eq!(config.cluster.virtual_addresses.len(), 2);
     assert_eq!(config.cluster.access.deny[0].to_string(), "198.51.100.0/24");
     let mx3 = config.cluster.backends().nth(2).unwrap().1;
-    let Source::Prometheus { url, fields } = &mx3.stats else {
+    let Source::Prometheus { url, fields, .. } = &mx3.stats else {
         panic!("{:?}", mx3.stats);
     };
     assert_eq!(url, "http://192.0.2.13:9154/metrics");

@@ -247,9 +247,12 @@ pub(super) fn network(text: &str) -> Result<Network, Complaint> {
     Ok(network)
 }
 
-/// An HTTP address.
+/// An HTTP or HTTPS address.
 pub(super) fn url(text: &str) -> Result<String, Complaint> {
-    let rest = text.strip_prefix("http://").filter(|rest| {
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    let rest = rest.filter(|rest| {
         !rest.is_empty()
             && !rest.starts_with('/')
             && text.len() <= 1024
@@ -258,7 +261,7 @@ pub(super) fn url(text: &str) -> Result<String, Complaint> {
     match rest {
         Some(_) => Ok(text.to_owned()),
         None => Err(Complaint::new(
-            format!("\"{}\" is no http:// address", shortened(text)),
+            format!("\"{}\" is no http:// or https:// address", shortened(text)),
             "write http://address:port/path; `{address}` and `{name}` stand for the backend's",
         )),
     }

@@ -52,12 +52,14 @@ fn source(t: &mut Table<'_>, level: Level) -> Source {
             url: t
                 .required("url", "http://{address}:8080/stats", values::url)
                 .unwrap_or_default(),
+            ca_file: t.optional("ca_file", None, values::path),
             fields: fields(t, json_pointer, "/queue/active"),
         },
         SourceKind::Prometheus => Source::Prometheus {
             url: t
                 .required("url", "http://{address}:9154/metrics", values::url)
                 .unwrap_or_default(),
+            ca_file: t.optional("ca_file", None, values::path),
             fields: fields(t, values::text, "postfix_showq_queue_depth"),
         },
         SourceKind::Command => Source::Command {

@@ -1,15 +1,17 @@
-//! TLS of the health check, as the client. It takes any certificate.
+//! TLS as the client: of the health check, which takes any certificate, and of figures by HTTPS, which takes
+//! those that are signed.
 use std::{
-    io,
+    fmt, io,
     net::IpAddr,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -37,6 +39,59 @@ fn any_certificate() -> io::Result<TlsConnector> {
         Ok(TlsConnector::from(Arc::new(config)))
     });
     connector.clone().map_err(io::Error::other)
+}
+
+/// Certificates that sign those of servers. Equal when they were read from the same text.
+#[derive(Clone)]
+pub(super) struct Roots {
+    pem: Arc<[u8]>,
+    connector: TlsConnector,
+}
+
+impl Roots {
+    /// Reads a file of certificates in PEM. Those that cannot be understood are passed over, as long as one
+    /// can. `Err` says why there is none.
+    pub(super) fn read(file: &Path) -> Result<Self, String> {
+        let pem = std::fs::read(file).map_err(|error| error.to_string())?;
+        let mut roots = RootCertStore::empty();
+        let certificates = CertificateDer::pem_slice_iter(&pem).flatten();
+        let (taken, _) = roots.add_parsable_certificates(certificates);
+        if taken == 0 {
+            return Err("it has no certificate in PEM".to_owned());
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self {
+            pem: pem.into(),
+            connector: TlsConnector::from(Arc::new(config)),
+        })
+    }
+
+    /// Does the handshake with `host`, a name or an address, which the server's certificate must have.
+    pub(super) async fn handshake<S>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        self.connector.connect(name, stream).await
+    }
+}
+
+impl PartialEq for Roots {
+    fn eq(&self, other: &Self) -> bool {
+        self.pem == other.pem
+    }
+}
+
+impl Eq for Roots {}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Roots({} bytes)", self.pem.len())
+    }
 }
 
 /// Takes every certificate, and every signature of a kind that is known.
@@ -82,7 +137,6 @@ impl ServerCertVerifier for AnyCertificate {
 pub(super) mod tests {
     use rustls::ServerConfig;
     use rustls::pki_types::PrivateKeyDer;
-    use rustls::pki_types::pem::PemObject as _;
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
@@ -90,10 +144,19 @@ pub(super) mod tests {
     /// A key and the certificate that it signed itself, for `mx.example` and 127.0.0.1. Of no use elsewhere.
     pub(in crate::daemon::steering) const PEM: &[u8] = include_bytes!("tls/test.pem");
 
+    /// A certificate that signs, and a key with a certificate that it has signed for localhost and 127.0.0.1.
+    pub(in crate::daemon::steering) const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
+    pub(in crate::daemon::steering) const SIGNED: &[u8] = include_bytes!("tls/signed.pem");
+
     /// A server with [`PEM`].
     pub(in crate::daemon::steering) fn acceptor() -> TlsAcceptor {
-        let key = PrivateKeyDer::from_pem_slice(PEM).unwrap();
-        let certificate = CertificateDer::from_pem_slice(PEM).unwrap();
+        acceptor_with(PEM)
+    }
+
+    /// A server with the key and the certificate of this text.
+    pub(in crate::daemon::steering) fn acceptor_with(pem: &[u8]) -> TlsAcceptor {
+        let key = PrivateKeyDer::from_pem_slice(pem).unwrap();
+        let certificate = CertificateDer::from_pem_slice(pem).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()

@@ -26,6 +26,14 @@ pub enum PollError {
         /// The operating system's words.
         error: String,
     },
+    /// TLS did not come about, or the certificate is not to be believed.
+    #[error("no TLS with {to}: {error}")]
+    Tls {
+        /// Host and port.
+        to: String,
+        /// What is wrong.
+        error: String,
+    },
     /// The connection broke, or what came is not HTTP.
     #[error("{to} stopped in mid-answer: {error}")]
     Broken {
@@ -66,6 +74,7 @@ impl PollError {
             Self::Source(_) => "source",
             Self::TimedOut { .. } => "timed_out",
             Self::Connect { .. } => "connect",
+            Self::Tls { .. } => "tls",
             Self::Broken { .. } => "broken",
             Self::Status { .. } => "status",
             Self::Command { .. } => "command",

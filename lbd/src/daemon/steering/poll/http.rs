@@ -1,4 +1,4 @@
-//! One GET over plain HTTP, with a bounded answer.
+//! One GET over HTTP or HTTPS, with a bounded answer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,18 +8,20 @@ use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONNECTION, HOST};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::super::tls::Roots;
 use super::PollError;
 use crate::stats::{MAX_ANSWER_BYTES, SampleError};
 
 /// Headers, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// An `http://` URL.
+/// An `http://` or `https://` URL.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Url {
+pub(super) struct Url {
     /// Without brackets.
     host: String,
     port: u16,
@@ -37,8 +39,8 @@ pub enum UrlError {
         /// What is wrong.
         error: String,
     },
-    /// TLS or something else.
-    #[error("{0} does not start with http://: figures are requested over plain HTTP")]
+    /// Something else than HTTP.
+    #[error("{0} starts with neither http:// nor https://")]
     Scheme(String),
 }
 
@@ -51,17 +53,34 @@ impl FromStr for Url {
             error,
         };
         let uri: Uri = text.parse().map_err(|error| syntax(format!("{error}")))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(UrlError::Scheme(text.to_owned()));
-        }
+        let standard_port = match uri.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return Err(UrlError::Scheme(text.to_owned())),
+        };
         let host = uri.host().unwrap_or_default();
         if host.is_empty() {
             return Err(syntax("it has no host".to_owned()));
         }
         let host = host.trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(80);
+        let port = uri.port_u16().unwrap_or(standard_port);
         Ok(Self { host, port, uri })
     }
+}
+
+impl Url {
+    /// Whether its server has to show a certificate.
+    pub(super) fn is_https(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+}
+
+/// What is asked for, and whose certificates are believed when it is asked for by HTTPS.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Page {
+    pub(super) url: Url,
+    /// Always there for an `https://` URL.
+    pub(super) roots: Option<Roots>,
 }
 
 impl fmt::Display for Url {
@@ -71,7 +90,8 @@ impl fmt::Display for Url {
 }
 
 /// The body of a 200 answer. The caller limits the time: dropping this drops the connection.
-pub(super) async fn get(url: &Url) -> Result<Bytes, PollError> {
+pub(super) async fn get(page: &Page) -> Result<Bytes, PollError> {
+    let Page { url, roots } = page;
     let authority = url
         .uri
         .authority()
@@ -81,11 +101,27 @@ pub(super) async fn get(url: &Url) -> Result<Bytes, PollError> {
         to: authority.to_owned(),
         error: error.to_string(),
     })?;
+    match roots {
+        None => exchange(stream, url, authority).await,
+        Some(roots) => {
+            let secured = roots.handshake(stream, &url.host).await;
+            let stream = secured.map_err(|error| PollError::Tls {
+                to: authority.to_owned(),
+                error: error.to_string(),
+            })?;
+            exchange(stream, url, authority).await
+        }
+    }
+}
+
+async fn exchange<S>(stream: S, url: &Url, authority: &str) -> Result<Bytes, PollError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let broken = |error: &dyn fmt::Display| PollError::Broken {
         to: authority.to_owned(),
         error: error.to_string(),
     };
-
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
         .handshake(TokioIo::new(stream))
@@ -136,6 +172,8 @@ mod tests {
             ("http://192.0.2.1:9154/metrics", "192.0.2.1", 9154),
             ("http://mx1.example", "mx1.example", 80),
             ("http://[2001:db8::1]/x?y=z", "2001:db8::1", 80),
+            ("https://mx1.example/metrics", "mx1.example", 443),
+            ("https://[2001:db8::1]:9154", "2001:db8::1", 9154),
         ];
         for (text, host, port) in table {
             let url: Url = text.parse().unwrap();
@@ -144,7 +182,7 @@ mod tests {
         for text in ["", "192.0.2.1", "/metrics", "http://", "http:// x/"] {
             assert!(text.parse::<Url>().is_err(), "{text}");
         }
-        let error = "https://mx1/".parse::<Url>().unwrap_err();
-        assert_eq!(error, UrlError::Scheme("https://mx1/".into()));
+        let error = "ftp://mx1/".parse::<Url>().unwrap_err();
+        assert_eq!(error, UrlError::Scheme("ftp://mx1/".into()));
     }
 }

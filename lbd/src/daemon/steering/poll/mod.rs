@@ -166,10 +166,10 @@ async fn poll(target: &Target, memory: &mut agent_check::Memory) -> Result<Sampl
 async fn ask(target: &Target, memory: &mut agent_check::Memory) -> Result<Sample, PollError> {
     Ok(match &target.source {
         Source::Own(agent) => agent.report().await?.sample,
-        Source::Lbd(url) => own_json::parse(&http::get(url).await?, &target.backend)?,
-        Source::HttpJson { url, pointers } => http_json::parse(&http::get(url).await?, pointers)?,
-        Source::Prometheus { url, selectors } => {
-            prometheus::parse(&http::get(url).await?, selectors)?
+        Source::Lbd(page) => own_json::parse(&http::get(page).await?, &target.backend)?,
+        Source::HttpJson { page, pointers } => http_json::parse(&http::get(page).await?, pointers)?,
+        Source::Prometheus { page, selectors } => {
+            prometheus::parse(&http::get(page).await?, selectors)?
         }
         Source::AgentCheck(address) => {
             memory.apply(agent_check::parse(&line::read(*address).await?)?)

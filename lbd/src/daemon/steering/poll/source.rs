@@ -1,9 +1,11 @@
 //! How a backend is asked: the configuration's source, made ready.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::str::FromStr;
 
-use super::http::{Url, UrlError};
+use super::super::tls::Roots;
+use super::http::{Page, Url, UrlError};
 use crate::{
     agent::Agent,
     config::{self, Backend, Config},
@@ -20,18 +22,18 @@ pub enum Source {
     /// This box.
     Own(Agent),
     /// lbd's own JSON, from another lbd or `lbd agent`.
-    Lbd(Url),
+    Lbd(Page),
     /// Any JSON.
     HttpJson {
         /// Where.
-        url: Url,
+        page: Page,
         /// What to take from it.
         pointers: Figures<Pointer>,
     },
     /// Prometheus text.
     Prometheus {
         /// Where.
-        url: Url,
+        page: Page,
         /// What to take from it.
         selectors: Figures<Selector>,
     },
@@ -49,6 +51,14 @@ pub enum SourceError {
     /// The address to ask.
     #[error("stats.url: {0}")]
     Url(#[from] UrlError),
+    /// The certificates to believe.
+    #[error("stats.ca_file: {file}: {problem}")]
+    Roots {
+        /// Which file.
+        file: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A JSON pointer.
     #[error("stats.{figure}: {error}")]
     Pointer {
@@ -67,6 +77,9 @@ pub enum SourceError {
     },
 }
 
+/// An URL as configured, and its `ca_file`.
+type At<'a> = (&'a str, Option<&'a Path>);
+
 impl Source {
     /// The source of a backend; `None` when it gives no figures.
     pub(super) fn of(config: &Config, backend: &Backend, own: &Agent) -> Option<Self> {
@@ -77,10 +90,21 @@ impl Source {
             config::Source::Lbd { address: None } if itself => Ok(Self::Own(own.clone())),
             config::Source::Lbd { .. } => {
                 let url = format!("http://{}/stats", address?);
-                Url::from_str(&url).map(Self::Lbd).map_err(Into::into)
+                let page = |url| Page { url, roots: None };
+                Url::from_str(&url)
+                    .map(|url| Self::Lbd(page(url)))
+                    .map_err(Into::into)
             }
-            config::Source::HttpJson { url, fields } => http_json(backend, url, fields),
-            config::Source::Prometheus { url, fields } => prometheus(backend, url, fields),
+            config::Source::HttpJson {
+                url,
+                ca_file,
+                fields,
+            } => http_json(backend, (url, ca_file.as_deref()), fields),
+            config::Source::Prometheus {
+                url,
+                ca_file,
+                fields,
+            } => prometheus(backend, (url, ca_file.as_deref()), fields),
             config::Source::AgentCheck { .. } => Ok(Self::AgentCheck(address?)),
             config::Source::Command { command } => Ok(Self::Command(
                 command
@@ -93,25 +117,46 @@ impl Source {
     }
 }
 
-fn http_json(backend: &Backend, url: &str, fields: &config::Fields) -> Result<Source, SourceError> {
+/// The page of a backend. The certificates are read anew with each configuration.
+fn page(backend: &Backend, (url, ca_file): At<'_>) -> Result<Page, SourceError> {
+    let url: Url = fill_in(url, backend, true).parse()?;
+    if !url.is_https() {
+        return Ok(Page { url, roots: None });
+    }
+    let file = ca_file.unwrap_or(Path::new(config::CA_FILE));
+    let roots = Roots::read(file).map_err(|problem| SourceError::Roots {
+        file: file.display().to_string(),
+        problem,
+    })?;
+    Ok(Page {
+        url,
+        roots: Some(roots),
+    })
+}
+
+fn http_json(
+    backend: &Backend,
+    at: At<'_>,
+    fields: &config::Fields,
+) -> Result<Source, SourceError> {
     let pointers = figures(fields, |figure, text| {
         Pointer::new(text).map_err(|error| SourceError::Pointer { figure, error })
     })?;
-    let url = fill_in(url, backend, true).parse()?;
-    Ok(Source::HttpJson { url, pointers })
+    let page = page(backend, at)?;
+    Ok(Source::HttpJson { page, pointers })
 }
 
 fn prometheus(
     backend: &Backend,
-    url: &str,
+    at: At<'_>,
     fields: &config::Fields,
 ) -> Result<Source, SourceError> {
     let selectors = figures(fields, |figure, text| {
         text.parse()
             .map_err(|error| SourceError::Selector { figure, error })
     })?;
-    let url = fill_in(url, backend, true).parse()?;
-    Ok(Source::Prometheus { url, selectors })
+    let page = page(backend, at)?;
+    Ok(Source::Prometheus { page, selectors })
 }
 
 fn figures<T>(
@@ -167,26 +212,27 @@ mod tests {
         Source::of(&config, backend, &agent())
     }
 
-    fn url(text: &str) -> Url {
-        text.parse().unwrap()
+    fn page(text: &str) -> Page {
+        let url = text.parse().unwrap();
+        Page { url, roots: None }
     }
 
     #[test]
     fn each_source_is_made_ready() {
         let queued = |selector: &str| Figures::new([(Figure::Queued, selector.parse().unwrap())]);
         let table = [
-            ("", Source::Lbd(url("http://[2001:db8::12]:9999/stats"))),
+            ("", Source::Lbd(page("http://[2001:db8::12]:9999/stats"))),
             (
                 ", stats: {source: prometheus, url: \"http://{address}:9154/metrics\", queued: depth}",
                 Source::Prometheus {
-                    url: url("http://[2001:db8::12]:9154/metrics"),
+                    page: page("http://[2001:db8::12]:9154/metrics"),
                     selectors: queued("depth"),
                 },
             ),
             (
                 ", stats: {source: http-json, url: \"http://q/{name}\", queued: /q}",
                 Source::HttpJson {
-                    url: url("http://q/mx2"),
+                    page: page("http://q/mx2"),
                     pointers: Figures::new([(Figure::Queued, Pointer::new("/q").unwrap())]),
                 },
             ),
@@ -225,5 +271,27 @@ mod tests {
             panic!("{:?}", source(stats));
         };
         assert!(error.to_string().starts_with("stats.sessions: "), "{error}");
+    }
+
+    #[test]
+    fn an_https_source_without_certificates_says_so_and_asks_nobody() {
+        let stats = |file: &str| {
+            format!(
+                ", stats: {{source: prometheus, url: \"https://q/\", ca_file: {file}, sessions: depth}}"
+            )
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let none = folder.path().join("none.pem");
+        std::fs::write(&none, "no certificate").unwrap();
+        for file in [none.to_str().unwrap(), "/nonexistent"] {
+            let Some(Source::Invalid(error)) = source(&stats(file)) else {
+                panic!("{file}");
+            };
+            let said = error.to_string();
+            assert!(
+                said.starts_with(&format!("stats.ca_file: {file}: ")),
+                "{said}"
+            );
+        }
     }
 }

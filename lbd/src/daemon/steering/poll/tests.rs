@@ -104,8 +104,13 @@ fn target(source: Source, timeout_ms: u64) -> Target {
     }
 }
 
+fn page(url: &str) -> http::Page {
+    let url = url.parse().unwrap();
+    http::Page { url, roots: None }
+}
+
 fn lbd(address: SocketAddr) -> Source {
-    Source::Lbd(format!("http://{address}/stats").parse().unwrap())
+    Source::Lbd(page(&format!("http://{address}/stats")))
 }
 
 async fn once(target: Target) -> Result<Sample, &'static str> {
@@ -173,16 +178,16 @@ fn each_source_gives_a_sample() {
         }
         assert_eq!(own, Ok(queued(1)));
 
-        let url = |address: SocketAddr| format!("http://{address}/").parse().unwrap();
+        let at = |address: SocketAddr| page(&format!("http://{address}/"));
         let pointer = http_json::Pointer::new("/q").unwrap();
         let source = Source::HttpJson {
-            url: url(serve(http(r#"{"q": 2}"#)).await),
+            page: at(serve(http(r#"{"q": 2}"#)).await),
             pointers: Figures::new([(Figure::Queued, pointer)]),
         };
         assert_eq!(once(target(source, 60_000)).await, Ok(queued(2)));
 
         let source = Source::Prometheus {
-            url: url(serve(http("q{a=\"1\"} 1\nq{a=\"2\"} 2\n")).await),
+            page: at(serve(http("q{a=\"1\"} 1\nq{a=\"2\"} 2\n")).await),
             selectors: Figures::new([(Figure::Queued, "q".parse().unwrap())]),
         };
         assert_eq!(once(target(source, 60_000)).await, Ok(queued(3)));
@@ -196,6 +201,61 @@ fn each_source_gives_a_sample() {
         let source = Source::AgentCheck(serve(Server::Drips("up\n")).await);
         let sample = once(target(source, 60_000)).await.unwrap();
         assert_eq!(sample.state, AgentState::Up);
+    });
+}
+
+#[test]
+fn figures_by_https_come_from_whom_the_file_of_certificates_knows() {
+    use crate::daemon::steering::tls::{
+        Roots,
+        tests::{AUTHORITY, PEM, SIGNED, acceptor_with},
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let roots = |name: &str, pem: &[u8]| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, pem).unwrap();
+        Some(Roots::read(&file).unwrap())
+    };
+    let (right, other) = (roots("right", AUTHORITY), roots("other", PEM));
+    assert_eq!(right, roots("again", AUTHORITY));
+    assert_ne!(right, other);
+    block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // An address that the certificate does not have.
+        let elsewhere = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap(),
+                    accepted = elsewhere.accept() => accepted.unwrap(),
+                };
+                tokio::spawn(async move {
+                    let mut stream = acceptor_with(SIGNED).accept(stream).await?;
+                    let _ = stream.read(&mut [0; 1024]).await?;
+                    let Server::Answers(text) = http("q 7\n") else {
+                        unreachable!("it answers");
+                    };
+                    stream.write_all(text.as_bytes()).await?;
+                    stream.shutdown().await
+                });
+            }
+        });
+        let ask = async |host: &str, roots: Option<Roots>| {
+            let url = format!("https://{host}:{port}/").parse().unwrap();
+            let source = Source::Prometheus {
+                page: http::Page { url, roots },
+                selectors: Figures::new([(Figure::Queued, "q".parse().unwrap())]),
+            };
+            once(target(source, 60_000)).await
+        };
+        for host in ["localhost", "127.0.0.1"] {
+            let sample = ask(host, right.clone()).await.unwrap();
+            assert_eq!(sample.queued, Some(7), "{host}");
+        }
+        // Signed by another, or of another name.
+        assert_eq!(ask("localhost", other.clone()).await, Err("tls"));
+        assert_eq!(ask("127.0.0.2", right.clone()).await, Err("tls"));
     });
 }
 

@@ -11,8 +11,8 @@ pub mod flag {
     /// Its box runs lbd: a SYN that is steered to it is marked, by which the box knows it from that of a
     /// client, and the mark is taken off there.
     pub const TAKES_MARK: u32 = 4;
-    /// What is set in [`Sign::no_listener`](super::Sign::no_listener) are services whose connections its box refuses: nothing there hands them
-    /// to another stack. It gets no new session of them while another backend can take it.
+    /// The services in [`Sign::no_listener`](super::Sign::no_listener) are refused by its box: nothing there
+    /// hands them to another stack. It gets no new session of them while another backend can take it.
     pub const REFUSES: u32 = 8;
 }
 
@@ -31,7 +31,7 @@ pub struct Sign {
     /// an answered health check (the daemon writes it), or a reply of a `nat` backend (the program
     /// does). Nanoseconds of `CLOCK_MONOTONIC`; 0 is never.
     pub last_ns: u64,
-    /// SYNs that came again while the backend gave no sign of life since they came first. Anybody can
+    /// SYNs that came again while the backend gave no sign of life since they came first. Any host can
     /// send those: a reason to look at it, and no proof.
     pub unanswered: u64,
     /// Bits of [`flag`].

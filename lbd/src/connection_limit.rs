@@ -50,7 +50,7 @@ impl Places {
             let most = self.strangers.iter().max_by_key(|(_, held)| held.len());
             match most {
                 Some((address, held)) if held.len() > own + 1 => Some((false, *address)),
-                // Nobody holds more by two: a stranger that has a place already moves its own.
+                // No address holds two more: a stranger that has a place already moves its own.
                 _ if own > 0 => Some((false, from)),
                 _ => return Admission::None,
             }

@@ -1,4 +1,4 @@
-//! HAProxy's agent-check over TCP: a line for whoever connects.
+//! HAProxy's agent-check over TCP: a line for each connection.
 
 use std::io;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! This box's own figures: spool entries and sessions, and the formats that serve them.
 //!
 //! [`measure`] looks, once, and blocks for the tens of milliseconds that it takes: run it on a
-//! blocking thread. [`Agent`] does, and hands the result to whoever asks: [`router`] over HTTP,
+//! blocking thread. [`Agent`] does, and serves the result: [`router`] over HTTP,
 //! [`serve_agent_check`] to HAProxy. Nothing here changes anything on the box.
 
 mod agent_check;
@@ -118,7 +118,7 @@ fn list(ports: &[u16]) -> String {
     ports.join(", ")
 }
 
-/// This box's figures, for whoever asks. Cheap to clone; all clones share one measurement.
+/// This box's figures. Cheap to clone; all clones share one measurement.
 #[derive(Clone, Debug)]
 pub struct Agent {
     shared: Arc<Shared>,
@@ -158,7 +158,7 @@ impl Agent {
 
     /// The figures, at most half a second old, with their age. An error when the measurement itself broke.
     ///
-    /// Whoever gives up waiting leaves the measurement to the next one: a spool on a disk that hangs
+    /// A caller that gives up leaves the measurement to the next one: a spool on a disk that hangs
     /// holds one thread, however often it is asked for.
     pub async fn report(&self) -> Result<Report, MeasureError> {
         let mut last = Arc::clone(&self.shared.last).lock_owned().await;

@@ -45,7 +45,7 @@ impl Archive {
     }
 
     /// Forgets what is too old, and the oldest hours of what is too much. Returns the first minute
-    /// that is to be kept: what is before it was forgotten on purpose and is not to be asked for.
+    /// to keep: what is before it was forgotten on purpose and is not requested again.
     pub fn prune(
         &mut self,
         bounds: Bounds,

@@ -1,7 +1,7 @@
 //! The tables.
 use rusqlite::{Connection, ErrorCode, Result, ffi};
 
-/// Of the tables, in SQLite's `user_version`. A file of a lower version (there is none yet) is to be
+/// Of the tables, in SQLite's `user_version`. A file of a lower version (there is none yet) must be
 /// migrated here; one of a higher version is refused.
 pub(super) const VERSION: i64 = 1;
 

@@ -36,7 +36,7 @@ counters! {
     refused_other_epoch,
     /// Signed datagrams above the rate limit for a peer; their content is requested again later. Worry: that peer is broken or compromised; the log names it.
     refused_flood,
-    /// Times that the kernel was told, by somebody else's ARP or ND, that a peer has a MAC which that peer does not tell; not used, and put right. Worry: a host on the segment speaks in that peer's name, or a peer is behind proxy ARP; the log names both.
+    /// Times that the kernel was told, by another host's ARP or ND, that a peer has a MAC that the peer does not report; the entry is not used and is corrected. Worry: a host on the segment speaks in that peer's name, or a peer is behind proxy ARP; the log names both.
     neighbours_refused,
     /// Datagrams of peers that were lost and could not be retransmitted; the peer's table was requested instead. Worry when it grows: this node or the network is overloaded.
     lost,

@@ -282,7 +282,7 @@ impl Link {
     }
 
     /// Whether the table has just become complete. One that ended without its beginning, which was given
-    /// up in the middle of it, is to be asked for again.
+    /// up in the middle of it, has to be requested again.
     pub(super) fn completes(&mut self) -> bool {
         let (
             Table::Coming {

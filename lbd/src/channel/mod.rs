@@ -44,7 +44,7 @@
 //! of the table that was lost is read anew when it is told again, so that nothing that is told is older
 //! than the datagram that tells it, and the sender keeps 40 bytes a datagram instead of the table.
 //!
-//! TCP would bring a listener too: connections from anybody, before the first byte is verified, with
+//! TCP would bring a listener too: connections from anyone, before the first byte is verified, with
 //! memory and a handshake for each. A datagram is verified in a microsecond, or dropped.
 //!
 //! What TCP would have given is little: the pace is fixed and below what a receive buffer takes

@@ -49,7 +49,7 @@ pub enum Content {
 /// What to retransmit of a datagram.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Again {
-    /// Nobody knows any more.
+    /// It is too old: no node still holds it.
     Gone,
     /// It was told again just now.
     Told,

@@ -5,7 +5,7 @@ use crate::units::Mac;
 /// MACs that one node may tell of. A box with more interfaces tells of the first.
 const MOST_MACS: usize = 32;
 
-/// A node's MACs. What the kernel learns of a neighbour is anybody's word; this is the node's own.
+/// A node's MACs. What the kernel learns of a neighbour may be any host's word; this is the node's own.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Station {
     /// Of the interface that has the address by which the peers know the node; `None` when none has.

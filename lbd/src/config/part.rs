@@ -1,7 +1,7 @@
 //! The text of `cluster:`, cut out of one file and put into another, byte for byte, comments kept.
 //!
 //! The places of the two keys are those that the YAML reader itself found, not those of a search in
-//! the text. And whatever is put together is read again: it must say of `node:` what the file said
+//! the text. And the merged text is read again: it must say of `node:` what the file said
 //! before, and of `cluster:` what the part says alone. So an anchor of one half that the other half
 //! refers to, or any text that this file takes apart wrongly, is refused and never written.
 use thiserror::Error;

@@ -18,7 +18,7 @@ use super::{
     xdp_state::{self, Interface},
 };
 
-/// What is to be done on one interface.
+/// The change to make on one interface.
 #[derive(Debug)]
 pub(super) struct Plan {
     interface: Interface,

@@ -86,7 +86,7 @@ pub enum DataPlaneError {
         /// As in the configuration.
         interface: String,
     },
-    /// Somebody else's program is attached.
+    /// Another program is attached.
     #[error(
         "{interface} has another XDP program already ({program}): detach it (`ip link set {interface} xdp off`, or stop its owner), or remove {interface} from node.interfaces"
     )]

@@ -181,7 +181,7 @@ pub(super) fn cleanup(pin_dir: &Path) -> Result<(usize, usize)> {
     for path in &ours {
         pins::remove(path)?;
     }
-    // Somebody else's pins, or subfolders, keep it.
+    // Pins that are not lbd's, or subfolders, keep it.
     let _ = fs::remove_dir(pin_dir);
     Ok((links.len(), ours.len()))
 }

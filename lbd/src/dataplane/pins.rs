@@ -55,7 +55,7 @@ impl PinDir {
             undo.folder(folder);
         }
         let locked = Self::lock(path)?;
-        // Nobody got in between.
+        // Checked again under the lock.
         safe()?;
         Ok(locked)
     }

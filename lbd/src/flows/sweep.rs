@@ -240,7 +240,7 @@ impl Sweeper {
                     flags: word.flags & !flag::COUNTED,
                     ..word
                 };
-                // Whoever was faster knows better.
+                // A change in between is newer than what the sweep saw.
                 flows.change(slot, word, uncounted);
             }
             self.hold_to_figure(flows, slot, word, speaks);
@@ -290,7 +290,7 @@ impl Sweeper {
         };
         if word.flags & flag::COUNTED != counts {
             let flags = word.flags & !flag::COUNTED | counts;
-            // Whoever was faster is seen to by the next sweep.
+            // The next sweep sees to one that changed in between.
             flows.change(slot, word, FlowWord { flags, ..word });
         }
     }

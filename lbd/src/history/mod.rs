@@ -4,7 +4,7 @@
 //! backend, who was denied, what happened. Its key names the node that saw it, so that rows of two
 //! masters stand side by side, and a row that comes twice is one. What grows within its minute (the
 //! seconds it covers) says which of two versions is the later one. So sets of rows can be joined in any
-//! order, by anybody, as often as one likes: nodes compare a digest for each hour, then for each minute
+//! order, on any node, any number of times: nodes compare a digest for each hour, then for each minute
 //! of those that differ, and ask for the minutes ([`sync`]).
 mod message;
 mod recorder;

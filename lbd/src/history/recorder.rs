@@ -204,7 +204,7 @@ impl Recorder {
         }
     }
 
-    /// Looks at everything, about once a second. Returns the rows that are to be kept now: those of a
+    /// Looks at everything, about once a second. Returns the rows to keep now: those of a
     /// minute that is over, and every ten seconds those of the one that lasts.
     pub fn look(&mut self, now: &Now) -> Vec<Row> {
         // Also a backup looks, so that a reign counts from its first session on.

@@ -71,7 +71,7 @@ pub enum Outcome {
     Undone,
     /// It was gone already.
     Gone,
-    /// Somebody changed it since, and theirs stays.
+    /// It was changed by another hand since, and stays.
     LeftAlone(String),
 }
 

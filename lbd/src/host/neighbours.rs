@@ -7,7 +7,7 @@
 //! reachable time (30 s on average). It sends the ARP or ND itself (`NTF_USE`), and makes no entry
 //! that would have to be undone.
 //!
-//! Anybody on the segment can answer ARP and ND, and unasked. Where a peer has told its MACs by the signed
+//! Any host on the segment can answer ARP and ND, also unasked. Where a peer has told its MACs by the signed
 //! channel ([`Neighbours::vouch`]), an entry with another one is refused: frames go to the MAC that the
 //! peer told, and the kernel's entry is corrected ([`Neighbours::corrections`]), since this box's own stack
 //! asks the peer too.
@@ -93,7 +93,7 @@ pub struct Neighbour {
     pub address: IpAddr,
     /// How it is reached from now on.
     pub reach: Reach,
-    /// What the kernel was told by somebody else instead, and is not used.
+    /// What another host told the kernel instead; it is not used.
     pub refused: Option<Mac>,
 }
 
@@ -151,7 +151,7 @@ impl Neighbours {
         self.vouched = vouched;
     }
 
-    /// The kernel's entries that are somebody else's word, and what is right.
+    /// The kernel's entries that another host's word made, and what is right.
     pub fn corrections(&self) -> Vec<(u32, IpAddr, Mac)> {
         let wrong = self.followed.iter().filter_map(|(&address, followed)| {
             let Route::Via {

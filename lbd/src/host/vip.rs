@@ -3,7 +3,7 @@
 //! **Prefix.** The VIP goes on the interface as a /32 or /128, regardless of the prefix the configuration
 //! writes behind it, and without a prefix route: its subnet's route belongs to the box's own address
 //! there. (A box without an address in the VIP's subnet still serves it, as long as it has a route
-//! over that interface to whoever asks by ARP.)
+//! over that interface to the hosts that ask by ARP.)
 //!
 //! **Never a source by default.** The box's own connections must not leave from an address that
 //! moves away. IPv4: scope `host`, which `inet_select_addr` (net/ipv4/devinet.c) passes over for
@@ -46,7 +46,7 @@ pub struct VipSocket {
 enum Owner {
     /// It is a lease: ours, or taken over from a dead predecessor.
     Lbd,
-    /// Somebody configured it for good: it is neither made to end nor removed.
+    /// An operator configured it for good: it is neither made to expire nor removed.
     Operator,
 }
 

@@ -308,7 +308,7 @@ impl Follower {
         }
     }
 
-    /// Puts right what somebody made the kernel believe of a node. An entry like those that it makes itself:
+    /// Corrects what another host made the kernel believe of a node. An entry like those that it makes itself:
     /// it ages, and leaves nothing to undo.
     async fn correct(&self, handle: &rtnetlink::Handle) {
         for (ifindex, address, mac) in self.neighbours.corrections() {

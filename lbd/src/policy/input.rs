@@ -265,7 +265,7 @@ pub enum Sign {
     MasterGone,
     /// Its stack does not answer a connection within a second.
     Unanswered,
-    /// Nobody answers for its address on the link.
+    /// No host answers for its address on the link.
     NoNeighbour,
     /// It was found dead at a time when this node may have been the one that was cut off.
     Doubtful,

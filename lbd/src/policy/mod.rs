@@ -10,7 +10,7 @@
 //!    active-passive mode the choice of the one box that takes everything (`mode`).
 //!
 //! The figures come as [`Figures`], not as `stats::Sample`: the two modules are at one level and
-//! do not import each other, so whoever polls translates.
+//! do not import each other, so the poller translates.
 pub mod explain;
 mod fast_fail;
 mod guard;

@@ -2,8 +2,8 @@
 //!
 //! `spill: [b]` in site `a` says that `b` takes over what `a` cannot take. A site that others spill
 //! to and that spills to no site itself *stands by*: it gets no session until then. Sites that spill
-//! to each other all take sessions by weight, each judged by its own numbers, so that whoever has
-//! room takes over from whoever has none.
+//! to each other all take sessions by weight, each judged by its own numbers, so that one with
+//! room takes over from one without.
 use std::collections::HashMap;
 
 use super::{Output, Reason, SiteInput};

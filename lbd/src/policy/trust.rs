@@ -2,7 +2,7 @@
 //!
 //! A check that fails for every backend at once is most likely wrong itself: a recipient that no server
 //! knows, a STARTTLS that none offers, an access list that names the director. The same goes for
-//! suspicion: a box that hears no other cannot judge the others. Where nobody better is left there is
+//! suspicion: a box that hears no other cannot judge the others. Where no better one is left there is
 //! nothing to gain by taking all of them out.
 use super::{BackendInput, HealthState, Input, Override, site::to_f64};
 

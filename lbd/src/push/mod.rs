@@ -12,7 +12,7 @@
 //!
 //! [`Pusher`] and [`Taker`] are the two sides of that. A peer that accepted and did not hear the
 //! commit has dropped it: it is *behind*, which it reports when asked, and the next push brings
-//! it up. Nobody ever waits for a decision that is lost.
+//! it up. No peer ever waits for a decision that is lost.
 //!
 //! [`secure`] is what they speak through: Noise, with a pre-shared key derived from the cluster's.
 mod difference;

@@ -42,7 +42,7 @@ pub enum SocketsError {
 }
 
 /// The program while it is attached. As an iterator it ends when there is nothing more to read for now.
-/// Nobody is woken up when there is: look some fifty times a second.
+/// It wakes no task when there is: poll it some fifty times a second.
 pub struct Sockets {
     events: RingBuf<MapData>,
     ports: HashMap<MapData, u32, u32>,

@@ -93,7 +93,7 @@ pub(super) fn ethernet(frame: &mut Vec<u8>, destination: Mac, source: Mac, ether
     frame.extend(ethertype);
 }
 
-/// Somebody said on the wire that an address is theirs.
+/// A host's claim, heard on the wire, that it has an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AddressClaim {
     /// The claimed address.

@@ -12,7 +12,7 @@ use crate::daemon::{
     operator::control::{OperatorRequest, Order, Then},
 };
 
-/// Without a deadline: whoever wants one says so to `lbd drain`.
+/// Without a deadline: `lbd drain` takes one.
 const DRAIN: Order = Order::Drain {
     timeout_s: None,
     then: Then::Keep,

@@ -17,7 +17,7 @@
 //!   box is cut off. (One that falls silent may as well be off itself.) The first sign of life after
 //!   that has it ask who has the virtual addresses, and an answer by another box is a rival.
 //!   It may be deaf and still be heard, where frames are lost on the way in alone: its adverts would keep
-//!   every successor away from addresses at which it hears nobody. So it says priority 0 once and then
+//!   every successor away from addresses at which it hears no one. So it says priority 0 once and then
 //!   nothing until it hears again. It holds its lease on: where the others are off, it serves.
 //! - **A lease that ended** while the daemon or the box slept: [`Machine::lose_lease`].
 //!
@@ -91,7 +91,7 @@ impl Contact {
         self.isolated
     }
 
-    /// Nobody is heard any more.
+    /// No other node is heard.
     pub(super) fn lose(&mut self, out: &mut Vec<Output>) {
         if !self.isolated {
             self.isolated = true;
@@ -128,7 +128,7 @@ impl Machine {
         out.push(Output::AskWitnesses { all });
     }
 
-    /// Whether this master keeps silent because it hears nobody. One that has just become master has to
+    /// Whether this master keeps silent because it hears no other node. One that has just become master has to
     /// be found, by its first adverts and announcements.
     pub(super) fn is_mute(&self) -> bool {
         let down_ns = master_down_ns(self.config.priority, self.config.interval);

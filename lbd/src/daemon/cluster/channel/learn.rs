@@ -1,5 +1,5 @@
 //! What a peer tells of a flow, put into a table.
-use lbd_common::flow::{FlowWord, NOTED_UNITS, flag, state};
+use lbd_common::flow::{FlowWord, NOTED_UNITS, ON_ITS_WAY_UNITS, flag, state};
 
 use crate::{
     channel::{Change, Counters},
@@ -89,7 +89,9 @@ fn open<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> 
         };
         // A frame is noted only so often: what is known may have been heard that much later.
         let is_newer = age(now_seen, known.seen) > age(now_seen, told_seen) + NOTED_UNITS;
-        let (changed, outcome) = if is_same(known, new) {
+        let (changed, outcome) = if is_late(known, told, now_seen) {
+            return Outcome::Known;
+        } else if is_same(known, new) {
             // The word of a session that goes on: only the time is news.
             let advances = new.state > known.state;
             let renewed = NewFlow {
@@ -116,6 +118,15 @@ fn open<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> 
         }
     }
     Outcome::Conflict
+}
+
+/// Whether a director tells late of a session's beginning: its box has just said that it has ended, and what a
+/// box says comes another way. Of a new session on the same ends its box tells as well.
+fn is_late(known: FlowWord, told: Told, now_seen: u16) -> bool {
+    known.state == state::ENDED
+        && known.backend == told.backend.0
+        && matches!(told.change, Change::Opening | Change::Opened)
+        && age(now_seen, known.seen) <= ON_ITS_WAY_UNITS
 }
 
 /// Whether what is known is the flow that is told of.
@@ -268,6 +279,31 @@ mod tests {
             assert_eq!(word.backend, expected, "{state} {flags} {change:?}");
             let counted = counters.flows_replaced + counters.flows_in_conflict;
             assert_eq!(counted, 1);
+        }
+    }
+
+    /// A box's word on a short session overtakes the director's on its beginning.
+    #[test]
+    fn a_beginning_that_is_told_late_makes_no_load_of_a_session_that_has_ended() {
+        for change in [Change::Opening, Change::Opened] {
+            for (since, backend, is_late) in
+                [(0, 2, true), (2, 2, true), (3, 2, false), (0, 1, false)]
+            {
+                let tables = FlowTables::anonymous(1024, 1024).unwrap();
+                let ended = NewFlow {
+                    backend,
+                    state: state::ENDED,
+                    flags: 0,
+                };
+                let inserted = tables.v4().insert(KEY, ended, NOW - since);
+                assert_eq!(inserted, Insert::Inserted);
+                let mut counters = Counters::default();
+                learn(&tables.v4(), KEY, told(change), NOW, &mut counters);
+                let word = tables.v4().lookup(KEY).unwrap();
+                let counts = word.flags & flag::COUNTED != 0;
+                assert_eq!(counts, !is_late, "{change:?} {since} {backend}");
+                assert_eq!(word.state == state::ENDED, is_late);
+            }
         }
     }
 

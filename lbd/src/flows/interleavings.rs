@@ -6,7 +6,7 @@
 //! hardware adds to that is written down under *Memory model* in [`lbd_common::flow`].
 use std::collections::HashSet;
 
-use lbd_common::flow::{FlowWord, state};
+use lbd_common::flow::{FlowWord, flag, state};
 
 /// The slot, its backend's count, and what happened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -39,14 +39,29 @@ const B: Flow = Flow {
 
 #[derive(Clone, Copy, Debug)]
 enum Party {
-    /// Displaces a half-open flow, as an insert does.
+    /// Displaces what no box has confirmed, as an insert does.
     Writer(Flow),
+    /// Inserts a session that a box has confirmed where there is no flow.
+    Lister(Flow),
     /// Looks a flow up.
     Reader(Flow),
     /// Frees every slot it finds, claims included: the sweep at its most aggressive.
     Sweeper,
     /// Closes a flow that it looks up.
     Closer(Flow),
+    /// A client's frames, or a stranger's: the answer to the handshake, then RST, which marks at most.
+    Client(Flow),
+    /// A box's word: its kernel has opened the session, and then ends it or not.
+    Box(Flow, Session),
+    /// The sweep once a claim has had its time: it counts no longer.
+    Lapse,
+}
+
+/// How far a session goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Session {
+    Stays,
+    Ends,
 }
 
 /// Where a party is, and what it has read.
@@ -55,6 +70,8 @@ struct Progress {
     step: u8,
     seen: FlowWord,
     ended: bool,
+    /// Changes that it has made.
+    done: u8,
 }
 
 fn live(word: FlowWord) -> bool {
@@ -66,7 +83,25 @@ fn step(party: Party, at: &mut Progress, world: &mut World) -> Result<(), String
     let now = at.step;
     at.step += 1;
     match party {
-        Party::Writer(flow) => write(flow, now, at, world),
+        Party::Writer(flow) => write(flow, state::HALF_OPEN, now, at, world),
+        Party::Lister(flow) => write(flow, state::ESTABLISHED, now, at, world),
+        Party::Client(flow) => change(flow, now, at, world, client),
+        Party::Box(flow, session) => {
+            let word = |seen, done| said_by_box(flow, session, seen, done);
+            change(flow, now, at, world, word);
+        }
+        Party::Sweeper | Party::Lapse if now == 0 => at.seen = world.word,
+        Party::Lapse => {
+            at.ended = true;
+            let is_claim = matches!(at.seen.state, state::HALF_OPEN | state::UNPROVEN);
+            if is_claim {
+                let lapsed = FlowWord {
+                    flags: at.seen.flags & !flag::COUNTED,
+                    ..at.seen
+                };
+                replace(world, at.seen, lapsed);
+            }
+        }
         Party::Reader(flow) => {
             if find(flow, now, at, world) && now == 5 {
                 at.ended = true;
@@ -75,7 +110,6 @@ fn step(party: Party, at: &mut Progress, world: &mut World) -> Result<(), String
                 }
             }
         }
-        Party::Sweeper if now == 0 => at.seen = world.word,
         Party::Sweeper => {
             at.ended = true;
             if at.seen.state != state::FREE && swap(world, at.seen, FlowWord::default()) {
@@ -116,11 +150,79 @@ fn find(flow: Flow, now: u8, at: &mut Progress, world: &World) -> bool {
     goes_on
 }
 
-fn write(flow: Flow, now: u8, at: &mut Progress, world: &mut World) {
+/// A look-up and a change of what it found, and again where another was faster, until nothing is left to do.
+fn change(
+    flow: Flow,
+    now: u8,
+    at: &mut Progress,
+    world: &mut World,
+    to: impl Fn(FlowWord, u8) -> Option<FlowWord>,
+) {
+    if now < 6 {
+        find(flow, now, at, world);
+        return;
+    }
+    let Some(word) = to(at.seen, at.done) else {
+        at.ended = true;
+        return;
+    };
+    at.done += u8::from(replace(world, at.seen, word));
+    at.step = 0;
+}
+
+/// What the next frame of a client makes of a word: see `note` and `client_ends` of the program.
+fn client(seen: FlowWord, _done: u8) -> Option<FlowWord> {
+    match seen.state {
+        state::HALF_OPEN => Some(FlowWord {
+            state: state::UNPROVEN,
+            flags: flag::COUNTED,
+            ..seen
+        }),
+        state::UNPROVEN | state::ESTABLISHED if seen.flags & flag::CLIENT_ENDED == 0 => {
+            Some(FlowWord {
+                flags: seen.flags | flag::CLIENT_ENDED,
+                ..seen
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What a box's word makes of one: see `Flows::confirm` and `Flows::end`.
+fn said_by_box(flow: Flow, session: Session, seen: FlowWord, done: u8) -> Option<FlowWord> {
+    match (done, session) {
+        (0, _) => Some(FlowWord {
+            backend: flow.backend,
+            state: state::ESTABLISHED,
+            flags: flag::COUNTED,
+            ..seen
+        }),
+        (1, Session::Ends) if matches!(seen.state, state::ESTABLISHED | state::CLOSING) => {
+            Some(FlowWord {
+                state: state::ENDED,
+                flags: 0,
+                ..seen
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Changes a word, and counts by what the two say.
+fn replace(world: &mut World, old: FlowWord, new: FlowWord) -> bool {
+    let changed = swap(world, old, new);
+    if changed {
+        uncount(world, old);
+        world.load[usize::from(new.backend)] += i8::from(new.flags & flag::COUNTED != 0);
+    }
+    changed
+}
+
+fn write(flow: Flow, state: u8, now: u8, at: &mut Progress, world: &mut World) {
     let word = FlowWord {
         backend: flow.backend,
-        state: state::HALF_OPEN,
-        flags: 1,
+        state,
+        flags: flag::COUNTED,
         tag: flow.tag,
         seen: 7,
     };
@@ -132,7 +234,7 @@ fn write(flow: Flow, now: u8, at: &mut Progress, world: &mut World) {
     match now {
         0 => {
             at.seen = world.word;
-            at.ended = world.word.state == state::CLAIMING;
+            at.ended = matches!(world.word.state, state::CLAIMING | state::ESTABLISHED);
         }
         1 => {
             at.ended = !swap(world, at.seen, claim);
@@ -159,16 +261,16 @@ fn swap(world: &mut World, old: FlowWord, new: FlowWord) -> bool {
 }
 
 fn uncount(world: &mut World, old: FlowWord) {
-    if old.flags != 0 {
+    if old.flags & flag::COUNTED != 0 {
         world.load[usize::from(old.backend)] -= 1;
     }
 }
 
 /// A state of everything, to know it again.
-type Visit = ([u8; 2], u64, [i8; 4], [(u8, u64, bool); 3]);
+type Visit = ([u8; 2], u64, [i8; 4], [(u8, u64, bool, u8); 3]);
 
 fn visit(world: &World, at: &[Progress; 3]) -> Visit {
-    let at = at.map(|party| (party.step, party.seen.to_bits(), party.ended));
+    let at = at.map(|party| (party.step, party.seen.to_bits(), party.ended, party.done));
     (world.key, world.word.to_bits(), world.load, at)
 }
 
@@ -188,13 +290,39 @@ fn explore(
         explore(parties, at, world, visited)?;
     }
     let mut counted = [0; 4];
-    if live(world.word) && world.word.flags != 0 {
+    if live(world.word) && world.word.flags & flag::COUNTED != 0 {
         counted[usize::from(world.word.backend)] = 1;
     }
     if at.iter().all(|party| party.ended) && world.load != counted {
         return Err(format!("LOAD is not exact: {world:?}"));
     }
+    if at.iter().all(|party| party.ended) {
+        for (party, at) in parties.iter().zip(&at) {
+            is_as_its_box_says(*party, *at, &world)?;
+        }
+    }
     Ok(())
+}
+
+/// At the end a session is what its box has said last of it, whatever came in its client's name.
+fn is_as_its_box_says(party: Party, at: Progress, world: &World) -> Result<(), String> {
+    let Party::Box(flow, session) = party else {
+        return Ok(());
+    };
+    let (word, is_its) = (
+        world.word,
+        world.key == flow.key && world.word.tag == flow.tag,
+    );
+    let counts = is_its && word.flags & flag::COUNTED != 0;
+    match (at.done, session) {
+        (1, Session::Stays) if !(counts && word.state == state::ESTABLISHED) => {
+            Err(format!("it is open, and is {word:?}"))
+        }
+        (2, Session::Ends) if is_its && word.state == state::ESTABLISHED => {
+            Err(format!("it has ended, and is {word:?}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn holding(flow: Flow) -> World {
@@ -231,6 +359,55 @@ fn no_order_of_steps_gives_another_flows_backend_or_a_wrong_load() {
         }
     }
     assert!(states > 10_000, "only {states} states were visited");
+}
+
+/// A sweep that frees everything and a box's second session on the same ends are left out: they end a session
+/// rightly.
+#[test]
+fn in_every_order_a_session_is_what_its_box_says_and_load_is_exact() {
+    let said = [Session::Stays, Session::Ends].map(|session| Party::Box(A, session));
+    let others = [
+        Party::Client(A),
+        Party::Client(B),
+        Party::Lapse,
+        Party::Writer(B),
+        Party::Lister(B),
+        Party::Reader(A),
+        Party::Reader(B),
+    ];
+    let (mut visited, mut states) = (HashSet::new(), 0);
+    for world in [World::default(), holding(A), holding(B)] {
+        for first in said {
+            for second in others {
+                for third in others {
+                    let parties = [first, second, third];
+                    visited.clear();
+                    let explored = explore(&parties, Default::default(), world, &mut visited);
+                    assert_eq!(explored, Ok(()), "{parties:?} from {world:?}");
+                    states += visited.len();
+                }
+            }
+        }
+    }
+    println!("{states} states");
+    assert!(states > 10_000, "only {states} states were visited");
+}
+
+/// The walk would notice a mark that ends a session, and a sweep that takes a session for a claim.
+#[test]
+fn the_walk_finds_a_session_that_something_but_its_box_ends() {
+    let parties = [
+        Party::Box(A, Session::Stays),
+        Party::Closer(A),
+        Party::Lapse,
+    ];
+    let explored = explore(
+        &parties,
+        Default::default(),
+        holding(A),
+        &mut HashSet::new(),
+    );
+    assert!(explored.is_err_and(|error| error.starts_with("it is open")));
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(in crate::daemon) struct Member {
     pub(in crate::daemon) shut_offs: BTreeMap<String, u64>,
     pub(in crate::daemon) order: Option<Override>,
     pub(in crate::daemon) live: Live,
+    /// Its flows that nothing has proven.
+    pub(in crate::daemon) claims: u64,
     /// How fast its sessions end.
     pub(in crate::daemon) lifetimes: SessionLifetimes,
     /// Flows beyond the sessions that it reports.
@@ -239,6 +241,7 @@ impl Member {
             shut_offs: BTreeMap::new(),
             order: None,
             live: Live::default(),
+            claims: 0,
             lifetimes: SessionLifetimes::default(),
             beyond_figure: BeyondFigure::default(),
         }

@@ -41,6 +41,21 @@ pub(in crate::daemon) struct Ended {
     pub(in crate::daemon) mean_bytes: u64,
 }
 
+/// Claims beyond as many as there are proven sessions, from which on lifetimes tell nothing.
+const MOST_CLAIMS: u64 = 64;
+
+impl Ended {
+    /// Nothing where most of what is in the table are claims, as in a flood: what began and ended were these,
+    /// and they last as long as claims do.
+    pub(in crate::daemon) fn unless_flooded(self, claims: u64, proven: u64) -> Self {
+        if claims > proven.saturating_add(MOST_CLAIMS) {
+            Self::default()
+        } else {
+            self
+        }
+    }
+}
+
 impl SessionLifetimes {
     /// Takes in how many sessions are open now.
     pub(in crate::daemon) fn read(&mut self, now_ns: u64, open: u64) {
@@ -107,6 +122,25 @@ mod tests {
             assert_eq!(ended.sessions, rate * 10);
             assert_eq!(ended.mean_lifetime_ns, lifetime_ms * 1_000_000);
             assert_eq!(ended.mean_bytes, 1000);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_claims_says_nothing_of_sessions() {
+        let ended = Ended {
+            sessions: 9000,
+            mean_lifetime_ns: 2 * S,
+            mean_bytes: 120,
+        };
+        for (claims, proven, expected) in [
+            (0, 0, ended),
+            (64, 0, ended),
+            (65, 0, Ended::default()),
+            (400, 400, ended),
+            (9000, 400, Ended::default()),
+        ] {
+            let found = ended.unless_flooded(claims, proven);
+            assert_eq!(found, expected, "{claims} {proven}");
         }
     }
 

@@ -66,6 +66,7 @@ impl EventLoop {
             let figure = member.session_figure(stale_ns, now_ns);
             let figure = figure.filter(|_| !tables.signs().speaks(member.id));
             member.beyond_figure.update(figure, flows.established);
+            member.claims = flows.claims;
             member.live.sessions = flows.proven;
             member.live.unique_sources = Some(flows.proven_sources);
             // The box has these too. A source may be in both: it counts twice while it is.
@@ -133,6 +134,7 @@ impl EventLoop {
                 bytes: stats.bytes,
             });
             let ended = member.lifetimes.step(steered.unwrap_or_default());
+            let ended = ended.unless_flooded(member.claims, member.live.sessions);
             member.live.completed = ended.sessions;
             member.live.mean_lifetime_ns = ended.mean_lifetime_ns;
             member.live.mean_bytes = ended.mean_bytes;

@@ -53,6 +53,10 @@ pub const RATES: &str = "RATES";
 /// `CLOCK_MONOTONIC`, noted to [`OWN_NOTED_NS`]; 0 is never.
 pub const OWN_SEEN: &str = "OWN_SEEN";
 
+/// The number of an interface in its [`crate::prefilter::mac_slot`], written by the daemon, and 0 once the
+/// chain has seen a frame that came in there; `u64`, memory-mappable.
+pub const UNSEEN: &str = "UNSEEN";
+
 /// Prefixes that one list can hold.
 pub const LIST_ENTRIES: u32 = 1 << 18;
 /// Slots of `SOURCES`, a power of two.

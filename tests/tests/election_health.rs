@@ -1,10 +1,18 @@
 //! What makes a real node give mastership up, and get it back.
-use std::{fs, net::IpAddr, thread, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, UdpSocket},
+    thread,
+    time::{Duration, Instant},
+};
 
 use lbd_tests::{
     cluster::{Cluster, Settings, Status},
     lab::{Cut, INTERFACE, Lab, Spec, addresses},
-    smtp::server::Server,
+    smtp::{
+        held::{Held, survivors},
+        server::Server,
+    },
 };
 
 struct World {
@@ -139,6 +147,50 @@ fn a_data_plane_that_somebody_detached_is_no_master_s() {
     node.ip(&format!("link set dev {INTERFACE} xdpdrv off"))
         .unwrap();
     world.assert_cured();
+}
+
+#[test]
+fn a_program_that_is_attached_and_does_not_run_is_attached_anew() {
+    let name = "a_program_that_is_attached_and_does_not_run_is_attached_anew";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let world = World::new();
+    world
+        .cluster
+        .wait_status(0, "master", Status::is_master)
+        .unwrap();
+    let mut sessions = Held::open_many(world.lab.client(), 40).unwrap();
+    let link = world.cluster.pin_dir(0).join(format!("link_{INTERFACE}"));
+    world.lab.disable_xdp_of(&link).unwrap();
+    let said = "does not run: it saw none of";
+    let log = || world.cluster.log(0);
+    let patience = Instant::now() + Duration::from_mins(1);
+    while !log().contains("the XDP program is attached again") {
+        assert!(Instant::now() < patience, "it was not attached anew");
+        thread::sleep(Duration::from_millis(100));
+    }
+    world.assert_cured();
+    assert_eq!(survivors(&mut sessions), 40);
+    let steered = |status: &Status| status.sessions() >= 40;
+    world.cluster.wait_status(0, "sessions", steered).unwrap();
+
+    // It runs now, and is left alone: also with frames alone that are nothing to lbd.
+    let node = (world.lab.nodes[0].address4(), 9);
+    let client = world.lab.client();
+    let socket = client
+        .inside(|| UdpSocket::bind("0.0.0.0:0"))
+        .unwrap()
+        .unwrap();
+    for _ in 0..60 {
+        // The port is closed: the answer to the one before may be an error.
+        let _ = socket.send_to(b"x", node);
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(log().matches(said).count(), 1, "{}", log());
+    let report = world.cluster.lbd(0, &["report"]).unwrap();
+    let report = String::from_utf8_lossy(&report.stdout).into_owned();
+    assert!(report.contains("does not run"), "{report}");
 }
 
 #[test]

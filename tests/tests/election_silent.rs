@@ -61,7 +61,7 @@ impl World {
             let by = |mac| answers.iter().filter(move |a| a.vip == vip && a.by == mac);
             let moved = by(first).count();
             let last = by(first)
-                .last()
+                .next_back()
                 .unwrap_or_else(|| panic!("{vip}: no answer of the first"));
             let taken = by(second).next();
             let taken = taken.unwrap_or_else(|| panic!("{vip}: no answer of the second"));

@@ -18,7 +18,7 @@ use super::{
         classify::{self, Kind},
         fast, flow,
         follow::{Followed, Noted, follow},
-        icmp, second_chance,
+        icmp, proof, second_chance,
         segment::ForVip,
         select::{Routed, nobody, select},
         socket, steered,
@@ -54,6 +54,7 @@ fn whole(ctx: *mut xdp_md) -> u32 {
 #[inline(never)]
 extern "C" fn chain(ctx: *mut xdp_md, is_clients: u32) -> u32 {
     let mut packet = Packet::new(XdpContext::new(ctx));
+    proof::give(&packet);
     match decide(&mut packet, is_clients) {
         Ok(action) => action,
         Err(exit) => exit.finish(),

@@ -18,7 +18,7 @@ use super::{
         advert::Command, channel, election_view::ElectionView, known::Known, stations::Stations,
     },
     event::Event,
-    lifecycle::{suspend::SuspendDetector, watchdog::Watchdog},
+    lifecycle::{program_watch::ProgramWatch, suspend::SuspendDetector, watchdog::Watchdog},
     observe::{history::Historian, recent::Recent},
     operator::{
         command::Ordered, control, denials::Denials, feeds::Feeds, notify::Notifier, orders::Orders,
@@ -100,6 +100,8 @@ pub(super) struct EventLoop {
     pub(super) is_attached: bool,
     /// Whether the machine was suspended.
     pub(super) suspended: SuspendDetector,
+    /// Whether the program runs where it is attached.
+    pub(super) program_watch: ProgramWatch,
     /// Why it could not be attached again.
     pub(super) attach_refused: Option<String>,
     /// Why what the virtual addresses need on this box could not be put back.
@@ -144,6 +146,7 @@ impl EventLoop {
             waited_for: BTreeSet::new(),
             is_attached: true,
             suspended: SuspendDetector::default(),
+            program_watch: ProgramWatch::default(),
             attach_refused: None,
             put_back_refused: None,
             looked_ns: now_ns,
@@ -231,6 +234,7 @@ impl EventLoop {
             self.tell_election_of_peers(now_ns);
             self.compare_reach(now_ns);
             self.look_at_suspend(now_ns);
+            self.look_at_program(now_ns);
             self.reconcile_role();
             self.look_for_other_names();
             self.look_at_attachment();

@@ -12,10 +12,10 @@ use lbd_common::{
     maps::{
         BACKEND_STATS, BACKENDS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6, LOAD,
         MAX_BACKENDS, NODE_SLOTS, NODES, PREFILTER, REPLIES, RINGS, SIGNS, TUNNEL_SLOTS, TUNNELS,
-        VIP_SLOTS, VIPS, WEIGHTS,
+        UNSEEN, VIP_SLOTS, VIPS, WEIGHTS,
     },
     node::Node,
-    prefilter::Prefilter,
+    prefilter::{MAC_SLOTS, Prefilter},
     tunnel::TunnelEnd,
     vip::Vip,
 };
@@ -64,6 +64,11 @@ pub(super) struct Maps {
     pub(super) replies: CallMap,
     pub(super) counters: CallMap,
     pub(super) backend_stats: CallMap,
+    pub(super) unseen: MmapArray<u64>,
+    /// The MACs of this box, as [`Self::receive`] was told last.
+    own: Vec<(u32, Mac)>,
+    /// Whether every frame takes the chain: see [`Self::take_every_frame`].
+    every_frame: bool,
     /// CPUs that the kernel may bring up: the copies of a per-CPU entry.
     pub(super) cpus: usize,
 }
@@ -98,6 +103,9 @@ impl Maps {
             replies: CallMap::open(pins, REPLIES)?,
             counters: CallMap::open(pins, COUNTERS)?,
             backend_stats: CallMap::open(pins, BACKEND_STATS)?,
+            unseen: mapped(pins, UNSEEN, MAC_SLOTS)?,
+            own: Vec::new(),
+            every_frame: false,
             cpus,
         };
         Ok(Opened {
@@ -127,15 +135,35 @@ impl Maps {
         let nodes = nodes::all(&self.nodes).chain(coming_nodes);
         let nat = self.director.get(0).flags & flag::NAT != 0;
         let macs = self.prefilter.get::<Prefilter>(0_u32)?.macs;
+        let everything = nat || self.every_frame;
         self.prefilter
-            .set(0_u32, &prefilter::of(addresses, nodes, nat, macs))
+            .set(0_u32, &prefilter::of(addresses, nodes, everything, macs))
     }
 
     /// Takes exactly these MACs as those that frames for this box are addressed to.
     /// False if nothing changed.
-    pub(super) fn receive(&self, own: &[(u32, Mac)]) -> Result<bool> {
+    pub(super) fn receive(&mut self, own: &[(u32, Mac)]) -> Result<bool> {
+        self.own = own.to_vec();
+        self.write_macs()
+    }
+
+    /// Has every frame take the chain, which decides it as the short way does, or not any more.
+    pub(super) fn take_every_frame(&mut self, every_frame: bool) -> Result<()> {
+        if self.every_frame == every_frame {
+            return Ok(());
+        }
+        self.every_frame = every_frame;
+        self.write_macs()?;
+        self.filter(None, None)
+    }
+
+    fn write_macs(&self) -> Result<bool> {
         let now: Prefilter = self.prefilter.get(0_u32)?;
-        let macs = prefilter::own_macs(own);
+        let macs = if self.every_frame {
+            prefilter::own_macs(&prefilter::behind_the_first(&self.own))
+        } else {
+            prefilter::own_macs(&self.own)
+        };
         if macs == now.macs {
             return Ok(false);
         }

@@ -48,6 +48,7 @@ use lbd_common::{
     director::{Director, flag},
     maps::MAX_BACKENDS,
     node::{Node, mac_to_u64},
+    prefilter::mac_slot,
     reply::ReplyKey,
 };
 
@@ -176,6 +177,34 @@ impl DataPlane {
     /// Whether our program is attached to this interface now. Two system calls.
     pub fn is_attached(&self, interface: &str) -> bool {
         attach::is_ours(&self.pins, interface)
+    }
+
+    /// An interface's number and the frames that it has received, as its driver counts them.
+    pub fn received(&self, interface: &str) -> Option<(u32, u64)> {
+        xdp_state::received(interface).ok().flatten()
+    }
+
+    /// Asks the program for a sign of life on an interface: the next frame of the chain that comes in there.
+    pub fn ask_for_proof(&self, ifindex: u32) {
+        let slot = mac_slot(ifindex) as usize;
+        self.maps.unseen.set(slot, &u64::from(ifindex));
+    }
+
+    /// Whether a frame has come to the program by this interface since [`Self::ask_for_proof`].
+    pub fn has_run(&self, ifindex: u32) -> bool {
+        let slot = mac_slot(ifindex) as usize;
+        self.maps.unseen.get(slot) != u64::from(ifindex)
+    }
+
+    /// Has every frame take the chain, and so give the proof, or not any more.
+    pub fn take_every_frame(&mut self, every_frame: bool) -> Result<()> {
+        self.maps.take_every_frame(every_frame)
+    }
+
+    /// Takes the running program off one interface.
+    pub fn take_off_one(&mut self, interface: &str) -> Result<()> {
+        self.attached.remove(interface);
+        pins::remove_link(&self.pins.link(interface))
     }
 
     /// Takes the running program off every interface; [`Self::attach_again`] puts it back. For drivers

@@ -1,5 +1,5 @@
 //! `PREFILTER`: which frames the program looks at twice.
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use lbd_common::{
     hash::MAX_PROBE,
@@ -12,15 +12,15 @@ use crate::units::Mac;
 /// The section of the object that holds the variable; a pin's name may have no dot.
 pub const SECTION: &str = ".bss.prefilter";
 
-/// The filter that lets frames to `addresses` and from `nodes` through, and with `nat` those to
+/// The filter that lets frames to `addresses` and from `nodes` through, and with `everything` those to
 /// everybody: a `nat` backend's replies are for its clients. `macs` are [`own_macs`].
 pub fn of(
     addresses: impl IntoIterator<Item = IpAddr>,
     nodes: impl IntoIterator<Item = Node>,
-    nat: bool,
+    everything: bool,
     macs: [u64; MAC_SLOTS as usize],
 ) -> Prefilter {
-    let everybody = if nat { IPV4 | IPV6 } else { 0 };
+    let everybody = if everything { IPV4 | IPV6 } else { 0 };
     let mut bits = [everybody; 256];
     for address in addresses {
         let (last, family) = match address {
@@ -62,6 +62,15 @@ pub fn own_macs(own: &[(u32, Mac)]) -> [u64; MAC_SLOTS as usize] {
     own_macs(&kept)
 }
 
+/// `own` with an entry that no frame has before those of each interface: the program compares the first
+/// one at once, and takes the chain for frames to the others.
+pub fn behind_the_first(own: &[(u32, Mac)]) -> Vec<(u32, Mac)> {
+    let interfaces: BTreeSet<u32> = own.iter().map(|(ifindex, _)| *ifindex).collect();
+    let none = Mac([0; 6]);
+    let firsts = interfaces.into_iter().map(|ifindex| (ifindex, none));
+    firsts.chain(own.iter().copied()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -101,6 +110,20 @@ mod tests {
                 "{ifindex} {last}"
             );
         }
+    }
+
+    #[test]
+    fn behind_the_first_no_frame_is_known_at_once_and_each_as_before() {
+        let mac = |last| Mac([2, 0, 0, 0, 0, last]);
+        let own = [(3, mac(1)), (3, mac(2)), (4, mac(3))];
+        let slots = own_macs(&behind_the_first(&own));
+        for (ifindex, mac) in own {
+            let word = arrival(mac_to_u64(mac.0), ifindex);
+            assert_ne!(slots[mac_slot(ifindex) as usize], word);
+            assert_eq!(is_own(&slots, ifindex, mac), Some(true));
+        }
+        assert_eq!(is_own(&slots, 3, mac(3)), Some(false));
+        assert_eq!(is_own(&slots, 9, mac(1)), None);
     }
 
     #[test]

@@ -55,6 +55,31 @@ pub(super) fn interface(name: &str) -> io::Result<Option<Interface>> {
     }
 }
 
+/// The number of an interface, and the frames that its driver has counted as received.
+pub(super) fn received(name: &str) -> io::Result<Option<(u32, u64)>> {
+    if name.len() >= libc::IFNAMSIZ {
+        return Ok(None);
+    }
+    let mut request = LinkMessage::default();
+    request
+        .attributes
+        .push(LinkAttribute::IfName(name.to_owned()));
+    match netlink::request(RouteNetlinkMessage::GetLink(request), 0)? {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+            let packets = link
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    LinkAttribute::Stats64(stats) => Some(stats.rx_packets),
+                    _ => None,
+                });
+            Ok(packets.map(|packets| (link.header.index, packets)))
+        }
+        NetlinkPayload::Error(error) => Err(refusal(&error)),
+        other => Err(io::Error::other(format!("the kernel answered {other:?}"))),
+    }
+}
+
 fn attached(link: &LinkMessage) -> Option<Attached> {
     let xdp = link
         .attributes

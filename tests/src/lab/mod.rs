@@ -274,6 +274,12 @@ impl Lab {
         pass::attach(host, &[INTERFACE.to_owned()])
     }
 
+    /// Has a pinned XDP link run a program that passes everything. What is attached looks as before: as
+    /// after a driver has lost the program.
+    pub fn disable_xdp_of(&self, link: &Path) -> Result<()> {
+        pass::replace(link)
+    }
+
     /// Makes a node's port an ordinary end of a veth pair again, as that of a client is: no XDP
     /// program, and large segments and unfinished checksums go through as they are.
     pub fn make_plain(&self, host: &Host) -> Result<()> {

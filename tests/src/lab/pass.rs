@@ -18,10 +18,14 @@ use super::host::Host;
 const BPFFS: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` of linux/magic.h.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
-/// `BPF_PROG_LOAD`, `BPF_OBJ_PIN` and `BPF_PROG_TYPE_XDP` of linux/bpf.h.
+/// `BPF_PROG_LOAD`, `BPF_OBJ_PIN`, `BPF_OBJ_GET`, `BPF_LINK_UPDATE` and `BPF_PROG_TYPE_XDP` of linux/bpf.h.
 const PROG_LOAD: libc::c_long = 5;
 const OBJ_PIN: libc::c_long = 6;
+const OBJ_GET: libc::c_long = 7;
+const LINK_UPDATE: libc::c_long = 29;
 const PROG_TYPE_XDP: u32 = 6;
+/// `BPF_XDP`, the attach type of a program on an interface.
+const ATTACH_XDP: u64 = 37;
 /// `r0 = XDP_PASS; exit`.
 const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
 
@@ -71,6 +75,66 @@ pub(super) fn attach(host: &Host, devices: &[String]) -> Result<()> {
     attached.context("cannot attach an XDP program to the bridge's ports")
 }
 
+/// Has a pinned link run this program instead of its own. The kernel goes on showing the same link.
+pub(super) fn replace(link: &Path) -> Result<()> {
+    #[repr(C)]
+    struct Attr {
+        link_fd: u32,
+        new_prog_fd: u32,
+        flags: u32,
+        old_prog_fd: u32,
+    }
+    let program = load()?;
+    let link = pinned(link)?;
+    let attr = Attr {
+        link_fd: u32::try_from(link.as_raw_fd())?,
+        new_prog_fd: u32::try_from(program.as_raw_fd())?,
+        flags: 0,
+        old_prog_fd: 0,
+    };
+    // SAFETY: `attr` begins as bpf_attr does for this command.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            LINK_UPDATE,
+            &raw const attr,
+            size_of::<Attr>(),
+        )
+    };
+    ensure!(
+        result == 0,
+        "cannot replace a link's program: {}",
+        std::io::Error::last_os_error()
+    );
+    Ok(())
+}
+
+fn pinned(path: &Path) -> Result<OwnedFd> {
+    #[repr(C)]
+    struct Attr {
+        pathname: u64,
+        bpf_fd: u32,
+        file_flags: u32,
+    }
+    let name = CString::new(path.as_os_str().as_encoded_bytes())?;
+    let attr = Attr {
+        pathname: name.as_ptr() as u64,
+        bpf_fd: 0,
+        file_flags: 0,
+    };
+    // SAFETY: `attr` begins as bpf_attr does for this command, and the name outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET, &raw const attr, size_of::<Attr>()) };
+    let fd = i32::try_from(fd).unwrap_or(-1);
+    ensure!(
+        fd >= 0,
+        "cannot open {}: {}",
+        path.display(),
+        std::io::Error::last_os_error()
+    );
+    // SAFETY: the kernel just gave us this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 fn load() -> Result<OwnedFd> {
     #[repr(C)]
     struct Attr {
@@ -81,12 +145,15 @@ fn load() -> Result<OwnedFd> {
         rest: [u64; 13],
     }
     let license = c"MIT";
+    // `expected_attach_type` is at offset 68, in the upper half of this word.
+    let mut rest = [0; 13];
+    rest[5] = ATTACH_XDP << 32;
     let attr = Attr {
         prog_type: PROG_TYPE_XDP,
         insn_cnt: u32::try_from(PASS.len()).expect("two"),
         insns: PASS.as_ptr() as u64,
         license: license.as_ptr() as u64,
-        rest: [0; 13],
+        rest,
     };
     // SAFETY: `attr` begins as bpf_attr does for this command, is zero beyond, and what it points
     // to outlives the call.

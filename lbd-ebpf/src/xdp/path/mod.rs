@@ -7,6 +7,7 @@ pub(crate) mod flow;
 pub(crate) mod follow;
 pub(crate) mod icmp;
 pub(crate) mod lists;
+pub(crate) mod proof;
 pub(crate) mod rate;
 pub(crate) mod second_chance;
 pub(crate) mod segment;

@@ -14,6 +14,7 @@ use lbd_common::{
         REPLY_ENTRIES, SOURCE_SLOTS, TUNNEL_SLOTS, VIP_SLOTS,
     },
     node::Node,
+    prefilter::MAC_SLOTS,
     rate::{Rates, SourceRate},
     reply::{Reply, ReplyKey},
     ring::RING_SLOTS,
@@ -77,6 +78,8 @@ pub(crate) static SOURCES: Array<SourceRate, { SOURCE_SLOTS as usize }> = Array:
 pub(crate) static RATES: PerCpuArray<Rates, 1> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static OWN_SEEN: Array<u64, { OWN_SEEN_ENTRIES as usize }> = Array::new();
+#[btf_map]
+pub(crate) static UNSEEN: Array<u64, { MAC_SLOTS as usize }, MAPPED> = Array::new();
 
 /// `FLOWS4`'s buckets less one. The loader overrides it together with the map's size.
 #[unsafe(no_mangle)]

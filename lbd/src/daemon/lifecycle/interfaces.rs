@@ -1,7 +1,10 @@
 //! The interfaces: whether they can send and receive, and whether the program is on them.
 use tracing::{info, warn};
 
-use super::start::load_options;
+use super::{
+    program_watch::{Look, Stopped},
+    start::load_options,
+};
 use crate::{
     channel::Station,
     config,
@@ -144,6 +147,62 @@ impl EventLoop {
             Ok(event_loop.plane.take_off()?)
         });
         self.doubt_verdicts(false, now_ns);
+    }
+
+    /// Asks on each interface whether the program runs, and takes it off where it does not:
+    /// [`Self::look_at_attachment`] attaches it anew.
+    pub(in crate::daemon) fn look_at_program(&mut self, now_ns: u64) {
+        let names = self.config.node.interfaces.clone();
+        self.program_watch.keep(&names);
+        let mut proven = Vec::new();
+        for name in &names {
+            if !self.is_attached || self.links_usable.get(name) != Some(&true) {
+                continue;
+            }
+            let Some((ifindex, received)) = self.plane.received(name) else {
+                continue;
+            };
+            let has_run = self.plane.has_run(ifindex);
+            if has_run {
+                proven.push(ifindex);
+            }
+            let look = Look {
+                ifindex,
+                received,
+                has_run,
+            };
+            if let Some(stopped) = self.program_watch.look(name, look, now_ns) {
+                self.attach_anew(name, stopped);
+            }
+        }
+        let is_asking = self.program_watch.is_asking(now_ns);
+        self.log_failure("asking whether the XDP program runs", |event_loop| {
+            Ok(event_loop.plane.take_every_frame(is_asking)?)
+        });
+        for ifindex in proven {
+            self.plane.ask_for_proof(ifindex);
+        }
+    }
+
+    fn attach_anew(&mut self, name: &str, stopped: Stopped) {
+        let frames = stopped.frames;
+        let remedy = if stopped.again {
+            ", as before: set node.xdp to generic if its driver cannot run it"
+        } else {
+            ""
+        };
+        self.happened(
+            Severity::Warn,
+            Kind::Link,
+            Some(name),
+            format!(
+                "the XDP program is attached to {name} and does not run: it saw none of {frames} frames that \
+                 came in; attaching it anew{remedy}"
+            ),
+        );
+        self.log_failure("detaching the XDP program", |event_loop| {
+            Ok(event_loop.plane.take_off_one(name)?)
+        });
     }
 
     /// Somebody may have detached the program, or an interface was made anew: without it this box

@@ -16,6 +16,7 @@ use crate::{
 mod limits;
 mod lives;
 mod no_listener;
+mod version_4;
 
 const SECRET: [u8; 32] = [7; 32];
 const OTHER: [u8; 32] = [8; 32];

@@ -36,16 +36,30 @@ const _: () = assert!(size_of::<SockEvent>() == 40 && align_of::<SockEvent>() ==
 
 /// Ring buffer of [`SockEvent`].
 pub const SOCK_EVENTS: &str = "SOCK_EVENTS";
-/// The ports whose sessions are told, by port in network byte order: a hash of `u32`, the value is not
-/// looked at.
+/// The ports whose sessions are told: an array of `u64`, a bit a port ([`port_word`], [`port_bit`]). A hash would
+/// cost as much as all the rest of the program, which runs for every socket of the machine.
 pub const SOCK_PORTS: &str = "SOCK_PORTS";
-/// A key of `SOCK_PORTS` that is no port: with it, sessions of every port are told, because one may be of a
-/// service that the box redirects.
-pub const TELL_ALL: u32 = u32::MAX;
+/// A word of `SOCK_PORTS` behind those of the ports: if it is not 0, sessions of every port are told, because one
+/// may be of a service that the box redirects.
+pub const TELL_ALL: u32 = 1 << 10;
 /// Events that found no room, per CPU: one `u64`.
 pub const SOCK_LOST: &str = "SOCK_LOST";
 
 /// Bytes of `SOCK_EVENTS`: room for 21,000 events, some seconds of the busiest mail server.
 pub const SOCK_EVENT_BYTES: u32 = 1 << 20;
-/// Entries of `SOCK_PORTS`.
-pub const SOCK_PORT_ENTRIES: u32 = 256;
+/// Words of `SOCK_PORTS`.
+pub const SOCK_PORT_WORDS: u32 = TELL_ALL + 1;
+
+/// The word of a port, as it stands in memory in network byte order.
+#[inline(always)]
+#[must_use]
+pub const fn port_word(port_be: u16) -> u32 {
+    port_be as u32 >> 6
+}
+
+/// Its bit there.
+#[inline(always)]
+#[must_use]
+pub const fn port_bit(port_be: u16) -> u64 {
+    1 << (port_be & 63)
+}

@@ -25,12 +25,14 @@ mod program {
     use aya_ebpf::{
         Global,
         bindings::BPF_RB_NO_WAKEUP,
-        btf_maps::{HashMap, PerCpuArray, RingBuf},
+        btf_maps::{Array, PerCpuArray, RingBuf},
         helpers::generated::bpf_skc_to_tcp_sock,
         macros::{btf_map, btf_tracepoint},
         programs::BtfTracePointContext,
     };
-    use lbd_common::sock::{SOCK_EVENT_BYTES, SOCK_PORT_ENTRIES, SockEvent, TELL_ALL, change};
+    use lbd_common::sock::{
+        SOCK_EVENT_BYTES, SOCK_PORT_WORDS, SockEvent, TELL_ALL, change, port_bit, port_word,
+    };
 
     /// `struct sock_common`, at the start of every socket: where the fields lie, in bytes.
     #[unsafe(no_mangle)]
@@ -58,15 +60,11 @@ mod program {
     #[unsafe(no_mangle)]
     static OWN_INUM: Global<u32> = Global::new(0);
 
-    /// `BPF_F_NO_PREALLOC`.
-    const NO_PREALLOC: usize = 1;
-
     #[btf_map]
     // Of [`SockEvent`]; libbpf takes no value type for a ring buffer.
     static SOCK_EVENTS: RingBuf<(), { SOCK_EVENT_BYTES as usize }> = RingBuf::new();
     #[btf_map]
-    static SOCK_PORTS: HashMap<u32, u32, { SOCK_PORT_ENTRIES as usize }, NO_PREALLOC> =
-        HashMap::new();
+    static SOCK_PORTS: Array<u64, { SOCK_PORT_WORDS as usize }> = Array::new();
     #[btf_map]
     static SOCK_LOST: PerCpuArray<u64, 1> = PerCpuArray::new();
 
@@ -115,9 +113,8 @@ mod program {
         }
         // SAFETY: offsets of these fields in this kernel's structs; the verifier has checked them.
         let port_be: u16 = unsafe { field(socket, &INET_SPORT) };
-        let key = port_be as u32;
-        let is_served = SOCK_PORTS.get_ptr(&key).is_some();
-        if !is_served && (change == change::LISTENER || SOCK_PORTS.get_ptr(&TELL_ALL).is_none()) {
+        let is_served = ports(port_word(port_be)) & port_bit(port_be) != 0;
+        if !is_served && (change == change::LISTENER || ports(TELL_ALL) == 0) {
             return None;
         }
         // SAFETY: as above. The namespace lives as long as its sockets.
@@ -140,6 +137,12 @@ mod program {
         // interrupt. The daemon looks by itself some fifty times a second.
         entry.submit(BPF_RB_NO_WAKEUP as u64);
         Some(())
+    }
+
+    /// A word of `SOCK_PORTS`.
+    #[inline(always)]
+    fn ports(word: u32) -> u64 {
+        SOCK_PORTS.get(word).copied().unwrap_or(0)
     }
 
     #[inline(always)]

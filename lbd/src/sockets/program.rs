@@ -1,12 +1,20 @@
 //! The BPF program at the tracepoint, and what it tells.
-use std::{collections::BTreeSet, fs, io, net::SocketAddr, os::unix::fs::MetadataExt as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::MetadataExt as _,
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
-    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, MapData, PerCpuArray, RingBuf},
     programs::BtfTracePoint,
 };
-use lbd_common::sock::{SOCK_EVENTS, SOCK_LOST, SOCK_PORTS, SockEvent, TELL_ALL, change};
+use lbd_common::sock::{
+    SOCK_EVENTS, SOCK_LOST, SOCK_PORT_WORDS, SOCK_PORTS, SockEvent, TELL_ALL, change, port_bit,
+    port_word,
+};
 use thiserror::Error;
 
 use super::{Event, Session, offsets::Offsets, snapshot::canonical};
@@ -45,7 +53,9 @@ pub enum SocketsError {
 /// It wakes no task when there is: poll it some fifty times a second.
 pub struct Sockets {
     events: RingBuf<MapData>,
-    ports: HashMap<MapData, u32, u32>,
+    ports: Array<MapData, u64>,
+    /// What is in `ports`, where it is not 0.
+    watched: BTreeMap<u32, u64>,
     lost: PerCpuArray<MapData, u64>,
     /// Dropped, it takes the program off.
     _ebpf: Ebpf,
@@ -93,6 +103,7 @@ impl Sockets {
         Ok(Self {
             events: take(SOCK_EVENTS)?.try_into().map_err(refused)?,
             ports: take(SOCK_PORTS)?.try_into().map_err(refused)?,
+            watched: BTreeMap::new(),
             lost: take(SOCK_LOST)?.try_into().map_err(refused)?,
             _ebpf: ebpf,
         })
@@ -100,19 +111,18 @@ impl Sockets {
 
     /// Tells of exactly these ports from now on; with `others`, also of sessions on every other port.
     pub fn watch(&mut self, ports: &BTreeSet<u16>, others: bool) -> Result<(), SocketsError> {
-        let ports = ports.iter().map(|port| u32::from(port.to_be()));
-        let wanted: BTreeSet<u32> = ports.chain(others.then_some(TELL_ALL)).collect();
-        let present: Vec<u32> = self
-            .ports
-            .keys()
-            .collect::<Result<_, _>>()
-            .map_err(refused)?;
-        for port in &wanted {
-            self.ports.insert(port, 1, 0).map_err(refused)?;
+        let mut wanted: BTreeMap<u32, u64> = others.then_some((TELL_ALL, 1)).into_iter().collect();
+        for port in ports.iter().map(|port| port.to_be()) {
+            *wanted.entry(port_word(port)).or_default() |= port_bit(port);
         }
-        for port in present.iter().filter(|port| !wanted.contains(port)) {
-            self.ports.remove(port).map_err(refused)?;
+        for word in 0..SOCK_PORT_WORDS {
+            let bits = wanted.get(&word);
+            if bits != self.watched.get(&word) {
+                let bits = bits.copied().unwrap_or(0);
+                self.ports.set(word, bits, 0).map_err(refused)?;
+            }
         }
+        self.watched = wanted;
         Ok(())
     }
 

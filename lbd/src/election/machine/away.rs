@@ -10,7 +10,9 @@
 //! - **A rival's advert after silence.** A backup speaks only when it heard no master for its
 //!   master-down interval. A master that hears one which it outranks, and heard no rival for that
 //!   long before, was not heard: see [`Machine::was_away`]. It says priority 0, so that the other
-//!   one, which yields to it in the same moment, goes on. A rival that speaks all the time (deaf
+//!   one, which yields to it in the same moment, goes on. But when the rival is the very box from whose
+//!   silence this one took over, and was not heard since, it is the rival that was away (a virtual machine
+//!   that goes on after a pause is master in its own eyes): this one serves on. A rival that speaks all the time (deaf
 //!   itself) is answered as RFC 9568 has it: yielding to it again and again would not help.
 //! - **Isolation.** A master asks the gateway and the other nodes by ARP or ND whenever it heard none of
 //!   them for a second. When two of them were heard and now none is for a master-down interval, this
@@ -24,7 +26,7 @@
 //! Without a cluster channel there are no sessions to fetch, and a rival is answered as in VRRP.
 use std::net::IpAddr;
 
-use super::{Machine, State};
+use super::{Leader, Machine, State};
 use crate::election::timing::master_down_ns;
 use crate::election::{Notice, Output, WhyBackup};
 use crate::units::Priority;
@@ -50,13 +52,36 @@ pub(super) struct Contact {
     isolated: bool,
     /// When a rival's advert was heard last.
     rival_ns: Option<u64>,
+    /// The master from whose silence this one took over, and when it was first heard again.
+    replaced: Option<(Leader, Option<u64>)>,
     /// Until when another box's answer for a virtual address counts as a successor's.
     looks_until_ns: u64,
 }
 
 impl Contact {
-    pub(super) fn heard_rival(&mut self, now_ns: u64) {
+    pub(super) fn heard_rival(&mut self, from: IpAddr, now_ns: u64) {
         self.rival_ns = Some(now_ns);
+        self.heard_again(from, now_ns);
+    }
+
+    /// This box serves in the place of a master that fell silent, if of any.
+    pub(super) fn replace(&mut self, silent: Option<Leader>) {
+        self.replaced = silent.map(|leader| (leader, None));
+    }
+
+    fn heard_again(&mut self, address: IpAddr, now_ns: u64) {
+        if let Some((leader, again_ns @ None)) = &mut self.replaced
+            && leader.is(address)
+        {
+            *again_ns = Some(now_ns);
+        }
+    }
+
+    /// Whether `from` is the master that was replaced, and has just come back.
+    fn is_replaced(&self, from: IpAddr, now_ns: u64, down_ns: u64) -> bool {
+        self.replaced.is_some_and(|(leader, again_ns)| {
+            leader.may_be(from) && again_ns.is_none_or(|at| now_ns - at < down_ns)
+        })
     }
 
     fn last_ns(&self) -> Option<u64> {
@@ -65,6 +90,7 @@ impl Contact {
 
     fn note(&mut self, address: IpAddr, now_ns: u64) {
         self.questions = 0;
+        self.heard_again(address, now_ns);
         if let Some(known) = self.heard.iter_mut().find(|(known, _)| *known == address) {
             known.1 = now_ns;
             return;
@@ -161,10 +187,12 @@ impl Machine {
     }
 
     /// Whether a rival that this master outranks has served while this one was not heard.
-    pub(super) fn was_away(&self) -> bool {
+    pub(super) fn was_away(&self, rival: IpAddr) -> bool {
         let quiet_from_ns = self.contact.rival_ns.unwrap_or(0).max(self.since_ns);
         let down_ns = master_down_ns(self.priority(), self.config.interval);
-        self.config.has_channel && self.now_ns - quiet_from_ns >= down_ns
+        self.config.has_channel
+            && self.now_ns - quiet_from_ns >= down_ns
+            && !self.contact.is_replaced(rival, self.now_ns, down_ns)
     }
 
     /// Another box serves: leaves mastership to it, and comes back as a node that starts.

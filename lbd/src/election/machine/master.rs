@@ -86,7 +86,12 @@ impl Machine {
 
     pub(super) fn take_over(&mut self, why: Takeover, out: &mut Vec<Output>) {
         let now_ns = self.now_ns;
-        self.leader = None;
+        let is_silent = matches!(
+            why,
+            Takeover::MasterDown | Takeover::MasterGone | Takeover::LeaseEnded
+        );
+        self.contact
+            .replace(self.leader.take().filter(|_| is_silent));
         self.ties = Ties::default();
         self.spoken.serves();
         self.counters.takeovers += 1;
@@ -181,11 +186,11 @@ impl Machine {
             priority: heard.priority,
             won,
         }));
-        if won && self.was_away() {
+        if won && self.was_away(heard.from) {
             self.rejoin(out);
             return;
         }
-        self.contact.heard_rival(self.now_ns);
+        self.contact.heard_rival(heard.from, self.now_ns);
         if won {
             self.answer(out);
             return;

@@ -39,6 +39,25 @@ impl World {
         (n.powered, n.role_master, n.lease_until_ns) = (false, false, 0);
     }
 
+    /// The whole machine stands still, and its clocks with it: its lease does not run out.
+    pub(super) fn pause(&mut self, node: usize) {
+        self.note(&format!("{node} is paused"));
+        let n = &mut self.nodes[node];
+        (n.powered, n.frozen) = (false, true);
+    }
+
+    /// It goes on as if nothing had been, with what its network card took meanwhile or without.
+    pub(super) fn resume(&mut self, node: usize, paused_ns: u64, kept: bool) {
+        let n = &mut self.nodes[node];
+        n.powered = true;
+        n.offset_ns -= paused_ns;
+        if !kept {
+            n.inbox.clear();
+        }
+        self.note(&format!("{node} goes on"));
+        self.thaw(node);
+    }
+
     pub(super) fn stop(&mut self, node: usize) {
         self.note(&format!("{node} stops"));
         if !self.nodes[node].frozen {

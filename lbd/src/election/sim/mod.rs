@@ -198,3 +198,53 @@ fn a_master_that_was_cut_off_fetches_the_sessions_before_it_serves_again() {
         world.assert_settled(seed, true);
     }
 }
+
+/// A paused machine's clocks stand still, so it is master in its own eyes when it goes on, whoever has
+/// served meanwhile. It has none of the sessions of in between: of lower priority it takes nothing from the box
+/// that served, not for a moment, and of higher priority it fetches them before it serves again.
+#[test]
+fn a_master_that_was_paused_gives_way_to_the_one_that_served_meanwhile() {
+    for seed in 0..200 {
+        let mut random = Random(seed ^ 0x9a05e);
+        let (lower, kept) = (random.permille(500), random.permille(500));
+        let mut world = World::new(seed, 2, Interval::MIN, !lower);
+        for (node, priority) in [(0, if lower { 100 } else { 200 }), (1, 150)] {
+            world.nodes[node].config.priority = crate::units::Priority(priority);
+            world.nodes[node].offset_ns += 60_000 * MS;
+        }
+        world.start(0, StartAs::Master);
+        world.run_for(world.settle_ns() + 1000 * MS);
+        world.start(1, StartAs::Backup);
+        world.run_for(world.settle_ns() + 1000 * MS);
+        assert_eq!(world.master(), Some(0), "seed {seed}");
+
+        world.pause(0);
+        let paused_ns = (10 + random.below(2000)) * Interval::MIN.ns();
+        world.run_for(paused_ns);
+        assert_eq!(world.master(), Some(1), "seed {seed}");
+        (world.overlap_ns, world.trace) = (0, Vec::new());
+        world.resume(0, paused_ns, kept);
+        let interval_ns = Interval::MIN.ns();
+        world.run_for(3 * interval_ns);
+        let trace = world.trace.join("\n");
+        if lower {
+            assert_eq!(world.master(), Some(1), "seed {seed}:\n{trace}");
+            assert!(!trace.contains("1 backup"), "seed {seed}:\n{trace}");
+        } else {
+            let rejoined = trace.find("0 backup: Rejoined");
+            let preempted = trace.find("0 master: Preempted");
+            assert!(rejoined.is_some(), "seed {seed}:\n{trace}");
+            assert!(
+                rejoined < preempted || preempted.is_none(),
+                "seed {seed}:\n{trace}"
+            );
+        }
+        assert!(
+            world.overlap_ns <= interval_ns + 3 * world.delay_ns,
+            "seed {seed}, lower {lower}: {} us\n{trace}",
+            world.overlap_ns / 1000
+        );
+        world.run_for(world.settle_ns() + 1000 * MS);
+        world.assert_settled(seed, !lower);
+    }
+}

@@ -188,3 +188,50 @@ fn a_master_whose_lease_ended_while_it_slept_is_back_and_says_so() {
     let outputs = handle(&mut machine, now + 20 * SECOND, Input::Timer);
     assert_eq!(words(&outputs), "release, backup LeaseLost, rejoined");
 }
+
+/// A backup of higher priority that took over from a master that fell silent.
+fn successor() -> (Machine, u64) {
+    let mut machine = Machine::new(ours(), 0);
+    handle(&mut machine, 0, Input::Health(Health::GOOD));
+    handle(
+        &mut machine,
+        0,
+        Input::Start {
+            found: Found::Nothing,
+        },
+    );
+    // No flows are fetched: it does not preempt.
+    handle(&mut machine, 10 * MS, heard(LOW, 100));
+    let now = loop {
+        let at = machine.deadline_ns().unwrap();
+        if words(&handle(&mut machine, at, Input::Timer)).contains("master MasterDown") {
+            break at;
+        }
+    };
+    (machine, now)
+}
+
+#[test]
+fn a_master_that_was_paused_takes_nothing_from_its_successor() {
+    let (mut machine, now) = successor();
+    let back = now + 10 * SECOND;
+    run(&mut machine, back);
+    let outputs = handle(&mut machine, back, heard(LOW, 100));
+    assert!(!words(&outputs).contains("backup"), "{}", words(&outputs));
+    assert_eq!(machine.counters().rejoined, 0);
+}
+
+#[test]
+fn the_former_master_that_came_back_as_a_backup_is_a_successor_like_any_other() {
+    let (mut machine, now) = successor();
+    run(&mut machine, now + 10 * SECOND);
+    handle(&mut machine, now + 10 * SECOND, alive(LOW));
+    let back = now + 30 * SECOND;
+    run(&mut machine, back);
+    let outputs = handle(&mut machine, back, heard(LOW, 100));
+    assert!(
+        words(&outputs).contains("backup Rejoined"),
+        "{}",
+        words(&outputs)
+    );
+}

@@ -192,8 +192,9 @@ fn die(what: &str, case: Case) -> Cost {
         until(what, || steady.served() > enough);
     };
 
-    let cut = Instant::now();
     the.lab.cut(host, case.cut).unwrap();
+    // Not before: what begins while the command runs may still reach the box, and end with it.
+    let cut = Instant::now();
     let others = || (0..electors).filter(|node| *node != victim);
     let taken = if case.who == Who::Master {
         until("another is master", || {

@@ -151,6 +151,7 @@ impl World {
             world.rings[0].set(slot, slot % u32::from(backends), 0)?;
         }
         world.director(|_| {})?;
+        world.own_macs(&[(INGRESS, OUR_MAC), (INGRESS, GENERATED_MAC)])?;
         Ok(world)
     }
 

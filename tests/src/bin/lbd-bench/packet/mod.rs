@@ -88,6 +88,11 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
         // Full tables: what is open, and then new flows over the rest.
         let open = Packets::of(contestant.family, ACK, 1 << 20);
         floor.open(&contestant.program, open)?;
+        ensure!(
+            floor.forwards(&contestant.program, open)?,
+            "{} does not forward the packets of its own flows",
+            contestant.name
+        );
         let new = Packets {
             first_source: 0x4000_0000,
             ..packets(Kind::New, contestant.family)

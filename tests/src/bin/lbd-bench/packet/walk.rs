@@ -175,7 +175,16 @@ impl Floor {
         }
     }
 
+    /// Whether a program sends these packets on. One that lets all pass is quick, and measures nothing.
+    pub(crate) fn forwards(&mut self, program: &ProgramFd, packets: Packets) -> Result<bool> {
+        Ok(self.answer(program, packets, 1)? == verdict::TX)
+    }
+
     fn go(&mut self, program: &ProgramFd, packets: Packets, repeat: u32) -> Result<()> {
+        self.answer(program, packets, repeat).map(drop)
+    }
+
+    fn answer(&mut self, program: &ProgramFd, packets: Packets, repeat: u32) -> Result<u32> {
         let (frame, walk) = if packets.family == 4 {
             (v4(0).to4(packets.to).payload(10).bytes(), "walk")
         } else {
@@ -200,7 +209,7 @@ impl Floor {
             "a program under test answered {}",
             result.return_value
         );
-        Ok(())
+        Ok(result.return_value)
     }
 }
 

@@ -16,10 +16,6 @@ use syn::visit::{self, Visit};
 /// They lie in one folder, or are a module and the files below it.
 const MOST_FILES_IN_A_CIRCLE: usize = 6;
 
-/// Circles that are older than this test: a file of each, and how many files it has at most. They may only
-/// shrink: lower the number, or remove the line, with the change that unties one.
-const NOT_UNTIED_YET: [(&str, usize); 1] = [("lbd/src/daemon/event_loop.rs", 23)];
-
 /// A module by its path below the crate's root; the root itself is empty.
 type Module = Vec<String>;
 
@@ -329,13 +325,8 @@ fn no_files_import_each_other_in_a_circle() {
     for root in CRATES {
         let sources = Sources::read(root);
         for circle in circles(&sources.imports()) {
-            let known = NOT_UNTIED_YET
-                .into_iter()
-                .find(|(file, _)| circle.iter().any(|one| sources.file(one).ends_with(file)));
-            let is_allowed = match known {
-                Some((_, most)) => circle.len() <= most,
-                None => circle.len() <= MOST_FILES_IN_A_CIRCLE && is_one_module(&sources, &circle),
-            };
+            let is_allowed =
+                circle.len() <= MOST_FILES_IN_A_CIRCLE && is_one_module(&sources, &circle);
             if !is_allowed {
                 let _ = writeln!(
                     wrong,

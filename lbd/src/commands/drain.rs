@@ -14,7 +14,7 @@ use crate::{
     config::duration::{Shown, parse},
     daemon::{
         observe::status::{BackendStatus, Status},
-        operator::control::{OperatorRequest, Order, Then},
+        operator::order::{OperatorRequest, Order, Then},
     },
 };
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use hyper::Method;
 
 use super::client;
-use crate::daemon::operator::control::Explained;
+use crate::daemon::operator::order::Explained;
 
 /// Flags of `lbd explain`.
 #[derive(Debug, clap::Args)]

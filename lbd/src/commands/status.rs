@@ -11,7 +11,7 @@ use crate::{
     config::duration::Shown,
     daemon::{
         observe::status::{BackendStatus, ConfigBeside, DrainStatus, Status},
-        operator::control::Then,
+        operator::order::Then,
     },
     push::Version,
 };

@@ -1,7 +1,9 @@
 //! Everything that may happen to the event loop.
+use tokio::sync::{mpsc, oneshot};
+
 use super::{
     cluster::{advert, channel},
-    operator::control,
+    operator::request::Request,
     steering::{health, poll},
 };
 use crate::host::HostEvent;
@@ -24,7 +26,7 @@ pub(super) enum Event {
     /// The configuration file was edited.
     ConfigEdited,
     /// A person asks.
-    Request(control::Request),
+    Request(Request),
     /// The daemon must stop.
     Stop,
 }
@@ -39,4 +41,14 @@ impl From<health::Event> for Event {
     fn from(event: health::Event) -> Self {
         Self::Health(event)
     }
+}
+
+/// Asks the event loop; `None` when it has ended.
+pub(super) async fn ask<T>(
+    events: &mpsc::Sender<Event>,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    events.send(Event::Request(request(reply))).await.ok()?;
+    answer.await.ok()
 }

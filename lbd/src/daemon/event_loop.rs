@@ -5,7 +5,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    num::NonZeroU16,
     path::{Path, PathBuf},
 };
 
@@ -19,32 +18,38 @@ use super::{
     },
     event::Event,
     lifecycle::{program_watch::ProgramWatch, suspend::SuspendDetector, watchdog::Watchdog},
-    observe::{history::Historian, recent::Recent},
+    observe::{
+        history::Historian,
+        recent::{Kind, Severity},
+        record::Observed,
+    },
     operator::{
-        command::Ordered, control, denials::Denials, feeds::Feeds, notify::Notifier, orders::Orders,
+        denials::Denials, feeds::Feeds, notify::Notifier, order::Ordered, orders::Orders,
+        request::Request,
     },
     steering::{
-        adoption::Adoption,
+        admission::Admission,
+        backend_spec::backend_spec,
         backend_tasks::BackendTasks,
+        doubts::Doubts,
         health,
         members::{Checked, Member, Members},
         poll,
-        suspects::Doubts,
         sweep::Sweep,
         tunnel,
-        weigh::Weigher,
+        weigher::Weigher,
     },
 };
 use crate::{
     config::{Authentication, Config, Forwarding},
-    dataplane::{BackendSpec, DataPlane, Delivery, NextHop},
+    dataplane::DataPlane,
     host::{
         Host, HostEvent,
         neighbours::{Neighbour, Reach},
     },
-    policy::{HealthState, Sign},
+    policy::Sign,
     push::Version,
-    units::{Mac, Sockets},
+    units::{BackendId, Endpoint, Mac},
 };
 
 /// How often it is looked whether the program is still attached.
@@ -76,20 +81,17 @@ pub(super) struct EventLoop {
     pub(super) doubts: Doubts,
     pub(super) denials: Denials,
     pub(super) feeds: Feeds,
-    pub(super) recent: Recent,
     /// On the loopback: this box is a backend, or has sessions of the time when it was.
     pub(super) holds_virtual_addresses: bool,
     pub(super) watchdog: Watchdog,
     /// The boxes of the cluster, for what listens.
     pub(super) known: Known,
-    /// When [`Self::read_loads_if_due`] last did.
-    pub(super) loads_read_ns: u64,
     orders_told_ns: u64,
     /// As the program counts them; `None` before the first look.
     events_lost: Option<u64>,
     pub(super) weigher: Weigher,
     pub(super) sweep: Sweep,
-    pub(super) adoption: Adoption,
+    pub(super) admission: Admission,
     pub(super) channel: channel::ChannelHandle,
     pub(super) election: ElectionView,
     /// Whether each of `node.interfaces` can send and receive.
@@ -111,7 +113,7 @@ pub(super) struct EventLoop {
     pub(super) plane: DataPlane,
     pub(super) host: Host,
     pub(super) backend_tasks: BackendTasks,
-    pub(super) historian: Historian,
+    pub(super) observed: Observed,
     pub(super) notifier: Notifier,
 }
 
@@ -126,14 +128,13 @@ impl EventLoop {
         (channel, historian, notifier): (channel::ChannelHandle, Historian, Notifier),
     ) -> Self {
         let now_ns = clock::boottime_ns();
-        let mut adoption = Adoption::default();
-        adoption.sessions_are_unknown(now_ns);
+        let mut admission = Admission::default();
+        admission.adoption.sessions_are_unknown(now_ns);
         Self {
-            adoption,
+            admission,
             nodes_stale: false,
             stations: Stations::starting(now_ns),
             doubts: Doubts::default(),
-            loads_read_ns: 0,
             weigher: Weigher::new(config.cluster.stats.interval),
             sweep: Sweep::default(),
             channel,
@@ -161,7 +162,6 @@ impl EventLoop {
             ordered: Vec::new(),
             denials,
             feeds,
-            recent: Recent::default(),
             orders_told_ns: 0,
             events_lost: None,
             holds_virtual_addresses: false,
@@ -171,7 +171,7 @@ impl EventLoop {
             plane,
             host,
             backend_tasks,
-            historian,
+            observed: Observed::new(historian),
             notifier,
         }
     }
@@ -214,9 +214,14 @@ impl EventLoop {
         self.follow_orders_if_due(now_ns);
         self.follow_adoption(now_ns);
         self.sweep_if_due(now_ns);
-        self.read_loads_if_due(now_ns);
-        self.record_if_due();
-        self.restore_history();
+        self.sweep
+            .read_loads_if_due(&self.plane, &mut self.members, now_ns);
+        let is_master = self.election.is_master();
+        self.observed
+            .record_if_due(is_master, &self.members, &self.weigher);
+        self.observed
+            .historian
+            .look((&self.plane, &self.members, &self.weigher), is_master);
         self.tell_weights_if_due(now_ns);
         if now_ns >= self.orders_told_ns + TELL_ORDERS_NS {
             self.orders_told_ns = now_ns;
@@ -243,6 +248,55 @@ impl EventLoop {
         }
     }
 
+    /// Sweeps when it is time, and ends what is over.
+    fn sweep_if_due(&mut self, now_ns: u64) {
+        if !self.sweep.is_due(now_ns) {
+            return;
+        }
+        self.expire_denials();
+        let leaving = self.leaving_of_boxes();
+        let cluster = &self.config.cluster;
+        self.sweep
+            .run(cluster, &self.plane, &mut self.members, &leaving, now_ns);
+        self.end_drains();
+    }
+
+    /// Opens or closes adoption when it is time.
+    pub(super) fn follow_adoption(&mut self, now_ns: u64) {
+        self.admission
+            .follow_adoption(&self.plane, &self.config, now_ns);
+    }
+
+    /// Puts lists and limits into the maps. Returns how many sessions of denied sources end.
+    pub(super) fn admit(&mut self) -> anyhow::Result<u64> {
+        let lists = self.access_lists();
+        self.admission.apply(&mut self.plane, &self.config, &lists)
+    }
+
+    /// The leaving endpoints, by their box's address.
+    pub(super) fn leaving_of_boxes(&self) -> BTreeMap<IpAddr, Vec<(BackendId, Endpoint)>> {
+        self.weigher.leaving.of_boxes(self.plane.backend_ids())
+    }
+
+    /// Logs what happened, with fields to search for, and notes it.
+    pub(super) fn happened(
+        &mut self,
+        severity: Severity,
+        kind: Kind,
+        subject: Option<&str>,
+        text: impl Into<String>,
+    ) {
+        let is_master = self.election.is_master();
+        self.observed
+            .happened(is_master, severity, kind, subject, text.into());
+    }
+
+    /// Notes what happened, for people who look later.
+    pub(super) fn note(&mut self, kind: Kind, subject: Option<&str>, text: impl Into<String>) {
+        let is_master = self.election.is_master();
+        self.observed.note(is_master, kind, subject, text.into());
+    }
+
     /// Events that the XDP program lost are still in its tables: peers must resync those.
     fn look_for_lost_events(&mut self) {
         let Ok(counters) = self.plane.counters() else {
@@ -264,7 +318,7 @@ impl EventLoop {
         match event {
             channel::Event::Joined => self.election.tell(Command::SyncDone),
             channel::Event::PeerJoined => {
-                self.historian.peer_joined();
+                self.observed.historian.peer_joined();
                 self.channel.tell_orders(self.orders.records());
                 self.channel.tell_denials(self.denials.records());
                 if self.election.is_master() {
@@ -276,7 +330,7 @@ impl EventLoop {
             channel::Event::Denials(denials) => self.told_denials(denials),
             channel::Event::NoNeighbour(clients) => self.backend_tasks.find_ways_to(clients),
             channel::Event::OtherWays(endpoints) => self.take_other_ways(endpoints),
-            channel::Event::Denied(sources) => self.historian.denied(&sources),
+            channel::Event::Denied(sources) => self.observed.historian.denied(&sources),
             // Goes to the history's thread by itself.
             channel::Event::History { .. } => {}
         }
@@ -447,34 +501,34 @@ impl EventLoop {
         });
     }
 
-    fn answer(&mut self, request: control::Request) {
+    fn answer(&mut self, request: Request) {
         // A person who went away meanwhile needs no answer.
         match request {
-            control::Request::Status(reply) => drop(reply.send(Box::new(self.status()))),
-            control::Request::Explain(backend, reply) => {
+            Request::Status(reply) => drop(reply.send(Box::new(self.status()))),
+            Request::Explain(backend, reply) => {
                 drop(reply.send(self.explain(backend.as_deref())));
             }
-            control::Request::Operator(request, reply) => {
+            Request::Operator(request, reply) => {
                 self.ordered.push(Ordered { request, reply });
             }
-            control::Request::Access(source, reply) => drop(reply.send(self.access(source))),
-            control::Request::ChangeAccess(change, reply) => {
+            Request::Access(source, reply) => drop(reply.send(self.access(source))),
+            Request::ChangeAccess(change, reply) => {
                 drop(reply.send(self.change_access(&change)));
             }
-            control::Request::Flows(reply) => drop(reply.send(self.flow_view())),
-            control::Request::Events(after, reply) => {
-                drop(reply.send(self.recent.events.after(after)));
+            Request::Flows(reply) => drop(reply.send(self.flow_view())),
+            Request::Events(after, reply) => {
+                drop(reply.send(self.observed.recent.events.after(after)));
             }
-            control::Request::History(reply) => {
-                drop(reply.send(self.recent.points.history()));
+            Request::History(reply) => {
+                drop(reply.send(self.observed.recent.points.history()));
             }
-            control::Request::Identity(reply) => drop(reply.send(self.identity())),
-            control::Request::PushContext(reply) => drop(reply.send(Box::new(self.context()))),
-            control::Request::Reload(reply) => {
+            Request::Identity(reply) => drop(reply.send(self.identity())),
+            Request::PushContext(reply) => drop(reply.send(Box::new(self.context()))),
+            Request::Reload(reply) => {
                 self.reload();
                 drop(reply.send(self.config_refused.clone()));
             }
-            control::Request::TakeOver(what, reply) => {
+            Request::TakeOver(what, reply) => {
                 drop(reply.send(self.take_over(&what)));
             }
         }
@@ -489,43 +543,5 @@ impl EventLoop {
         if let Err(error) = action(self) {
             warn!("{what}: {error:#}");
         }
-    }
-}
-
-/// How the data plane treats a backend; `own` is this box's address as a backend.
-pub(super) fn backend_spec(member: &Member, own: Option<IpAddr>) -> BackendSpec {
-    let mut hop = member.hop;
-    let delivery = match member.forwarding {
-        _ if member.local => Delivery::Local,
-        Forwarding::Dsr => Delivery::Dsr,
-        Forwarding::Nat => Delivery::Nat {
-            port: match member.endpoint.sockets {
-                Sockets::Own { port } => port.map(NonZeroU16::get),
-                Sockets::Virtual => None,
-            },
-        },
-        Forwarding::Ipip => {
-            let by_route = hop.and_then(|hop| hop.source);
-            let source = tunnel::source(own, by_route, member.address);
-            if source.is_none() {
-                // Without an address to send from there is no way there.
-                hop = None;
-            }
-            Delivery::Ipip {
-                source: source.unwrap_or(member.address),
-                mtu: tunnel::mtu(hop.map_or(0, |hop| hop.mtu), member.address),
-            }
-        }
-    };
-    BackendSpec {
-        address: member.address,
-        delivery,
-        next_hop: hop.map(|hop| NextHop {
-            mac: hop.mac,
-            source_mac: hop.source_mac,
-            ifindex: hop.ifindex,
-        }),
-        // One that only cannot be reached keeps its sessions: the route may come back.
-        alive: member.health.state != HealthState::Down || member.router().is_some(),
     }
 }

@@ -22,7 +22,7 @@ use crate::daemon::{
         recent::{Happening, History},
         status::Status,
     },
-    operator::control::OperatorRequest,
+    operator::order::OperatorRequest,
 };
 use state::{Input, Key, Output, Top};
 

@@ -9,7 +9,7 @@ use crate::daemon::{
         recent::{Happening, History},
         status::{BackendStatus, Status},
     },
-    operator::control::{OperatorRequest, Order, Then},
+    operator::order::{OperatorRequest, Order, Then},
 };
 
 /// Without a deadline: `lbd drain` takes one.

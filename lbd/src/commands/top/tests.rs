@@ -15,7 +15,7 @@ use crate::daemon::{
             tests::{backend, small},
         },
     },
-    operator::control::Order,
+    operator::order::Order,
 };
 
 fn two_sites() -> Status {

@@ -196,7 +196,7 @@ impl EventLoop {
                 self.election.become_master(why.to_string(), now_ns);
                 self.tell_of_role(why.to_string(), former);
                 self.weigher.hold_ring(now_ns);
-                self.adoption.sessions_are_unknown(now_ns);
+                self.admission.adoption.sessions_are_unknown(now_ns);
                 self.follow_adoption(now_ns);
                 let is_gone = matches!(why, Takeover::MasterDown | Takeover::MasterGone);
                 self.doubt_verdicts(is_gone, now_ns);

@@ -1,21 +1,31 @@
 //! Taking over a configuration: at the start, and live when the file was edited.
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
-    config::{self, Cluster, Config, ConfigError},
+    config::{self, Cluster, Config, ConfigError, Forwarding},
     daemon::{
         clock,
         cluster::{channel, push},
         event_loop::EventLoop,
         observe::recent::{Kind, Severity},
-        steering::{members, tunnel},
+        steering::{backend_spec::backend_spec, members, tunnel},
     },
     dataplane::{NatBackend, VipSpec},
     host::{self, links::Links, routing::Family, vip},
     push::Version,
+    units::{BackendId, Endpoint},
 };
+
+/// Endpoints of one box that peers may make this node know. There are two ways, and a port or two.
+const OTHER_WAYS: usize = 4;
+/// How long an endpoint that a peer has told of waits for the first of its sessions: the peers' tables
+/// are on the way.
+const WAIT_NS: u64 = 15_000_000_000;
 
 impl EventLoop {
     /// The file was edited: takes it over, or keeps the running configuration and says why.
@@ -135,7 +145,7 @@ impl EventLoop {
         self.take_orders();
         let members: Vec<_> = self.members.iter().cloned().collect();
         for member in &members {
-            let spec = crate::daemon::event_loop::backend_spec(member, self.members.own_address());
+            let spec = backend_spec(member, self.members.own_address());
             self.plane.set_backend(member.id, &spec)?;
         }
         if let Some(ends) = tunnel::ends(&self.members, &self.config.cluster) {
@@ -154,7 +164,7 @@ impl EventLoop {
             // A peer that was faster has told of sessions at endpoints that had no id here.
             self.channel.ask_for_tables();
         }
-        self.historian.follow(&self.config);
+        self.observed.historian.follow(&self.config);
         self.notifier.follow(&self.config.node.notify);
         Ok(())
     }
@@ -182,6 +192,55 @@ impl EventLoop {
         }
         self.plane.set_replies(&nat)?;
         Ok(())
+    }
+
+    /// Peers have sessions with boxes that this node knows, at endpoints that it does not: their
+    /// configuration is another one still or already, or the sessions are older than the change. It
+    /// learns to steer them; no new one goes there.
+    pub(in crate::daemon) fn take_other_ways(&mut self, told: Vec<Endpoint>) {
+        let told: BTreeSet<Endpoint> = told.into_iter().collect();
+        let endpoint_of = |(_, endpoint): (BackendId, Endpoint)| endpoint;
+        let mut known: BTreeMap<IpAddr, Vec<Endpoint>> = self
+            .leaving_of_boxes()
+            .into_iter()
+            .map(|(address, leaving)| (address, leaving.into_iter().map(endpoint_of).collect()))
+            .collect();
+        let mut is_changed = false;
+        for endpoint in told {
+            let others = known.entry(endpoint.address).or_default();
+            let Some(member) = self.members.by_address(endpoint.address) else {
+                continue;
+            };
+            // What a box has translated by others to itself is not its own to translate.
+            let is_other = !member.local && member.endpoint != endpoint;
+            if !is_other || others.len() >= OTHER_WAYS || others.contains(&endpoint) {
+                continue;
+            }
+            let mut reached = member.clone();
+            reached.endpoint = endpoint;
+            reached.forwarding = if endpoint.is_translated() {
+                Forwarding::Nat
+            } else {
+                Forwarding::Dsr
+            };
+            let name = reached.name.clone();
+            self.log_failure(&name, |event_loop| {
+                let ids = event_loop.plane.allocate_backend_ids(&[endpoint])?;
+                reached.id = ids[&endpoint];
+                let until_ns = clock::boottime_ns() + WAIT_NS;
+                event_loop.weigher.leaving.add([reached.id], until_ns);
+                let spec = backend_spec(&reached, event_loop.members.own_address());
+                Ok(event_loop.plane.set_backend(reached.id, &spec)?)
+            });
+            others.push(endpoint);
+            info!("peers have sessions with {name} at {endpoint}: they stay there until they end");
+            is_changed = true;
+        }
+        if is_changed {
+            self.log_failure("replies", EventLoop::take_replies);
+            self.follow_ids();
+        }
+        self.channel.other_ways_taken(is_changed);
     }
 
     /// A box that is no backend any more has served its last session.

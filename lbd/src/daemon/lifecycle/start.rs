@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::listeners::Listeners;
+use super::{drain_on_stop::say_farewell, listeners::Listeners};
 use crate::{
     agent::{Agent, AgentConfig},
     config::{self, Config, StartAs},
@@ -209,7 +209,14 @@ impl EventLoop {
             if was_master {
                 self.tell_of_role("this node was stopped".to_owned(), None);
             }
-            self.say_farewell(is_urgent);
+            let Self {
+                members,
+                config,
+                channel,
+                watchdog,
+                ..
+            } = &mut self;
+            say_farewell(members.local(), config, channel, watchdog, is_urgent);
             self.notifier.finish();
         }
         let Self {
@@ -218,16 +225,16 @@ impl EventLoop {
             channel,
             plane,
             host,
-            historian,
+            observed,
             ..
         } = self;
         if end == End::HandOver {
             election.hand_over();
-            historian.stop();
+            observed.historian.stop();
             info!("handed over: the XDP program, its maps and the addresses stay");
             return Ok(());
         }
-        historian.stop();
+        observed.historian.stop();
         drop((backend_tasks, channel));
         plane.detach()?;
         failures(&host.undo_all())

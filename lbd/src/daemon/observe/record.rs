@@ -1,19 +1,39 @@
-//! The event loop's side of recent history.
+//! What happens, kept for people who look later: recent history, and the history on disk.
 use tracing::{info, warn};
 
-use super::recent::{Figures, Kind, Severity};
-use crate::daemon::{clock, event_loop::EventLoop};
+use super::{
+    history::Historian,
+    recent::{Figures, Kind, Recent, Severity},
+};
+use crate::daemon::{
+    clock,
+    steering::{members::Members, weigher::Weigher},
+};
 
-impl EventLoop {
+/// Both histories.
+#[derive(Debug)]
+pub(in crate::daemon) struct Observed {
+    pub(in crate::daemon) recent: Recent,
+    pub(in crate::daemon) historian: Historian,
+}
+
+impl Observed {
+    pub(in crate::daemon) fn new(historian: Historian) -> Self {
+        Self {
+            recent: Recent::default(),
+            historian,
+        }
+    }
+
     /// Logs what happened, with fields to search for, and notes it.
     pub(in crate::daemon) fn happened(
         &mut self,
+        is_master: bool,
         severity: Severity,
         kind: Kind,
         subject: Option<&str>,
-        text: impl Into<String>,
+        text: String,
     ) {
-        let text = text.into();
         let event = kind.name();
         let (backend, interface) = match kind {
             Kind::Link => (None, subject),
@@ -27,32 +47,36 @@ impl EventLoop {
             Severity::Info => info!(event, backend, interface, "{by}{text}"),
             Severity::Warn => warn!(event, backend, interface, "{by}{text}"),
         }
-        self.note(kind, subject, text);
+        self.note(is_master, kind, subject, text);
     }
 
     /// Notes what happened, for people who look later.
     pub(in crate::daemon) fn note(
         &mut self,
+        is_master: bool,
         kind: Kind,
         subject: Option<&str>,
-        text: impl Into<String>,
+        text: String,
     ) {
         let now = clock::unix_s();
-        let text = text.into();
-        let as_master = self.election.is_master();
         self.historian
-            .happened(now, kind.name(), subject, &text, as_master);
+            .happened(now, kind.name(), subject, &text, is_master);
         self.recent.events.note(now, kind, subject, text);
     }
 
     /// Takes a point of every backend's figures when it is time.
-    pub(in crate::daemon) fn record_if_due(&mut self) {
+    pub(in crate::daemon) fn record_if_due(
+        &mut self,
+        is_master: bool,
+        members: &Members,
+        weigher: &Weigher,
+    ) {
         let now = clock::unix_s();
         if !self.recent.points.is_due(now) {
             return;
         }
-        let figures = self.members.iter().map(|member| {
-            let decision = self.weigher.decision(member.id);
+        let figures = members.iter().map(|member| {
+            let decision = weigher.decision(member.id);
             let figures = Figures {
                 sessions: member.live.sessions,
                 unique_sources: member.live.unique_sources.unwrap_or(0),
@@ -66,7 +90,6 @@ impl EventLoop {
             (member.name.clone(), figures)
         });
         let figures = figures.collect();
-        let master = self.election.is_master();
-        self.recent.points.add(now, master, figures);
+        self.recent.points.add(now, is_master, figures);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     daemon::{
         clock,
         event_loop::EventLoop,
-        operator::{control::Then, flow_query::FlowView},
+        operator::{flow_query::FlowView, order::Then},
         steering::members::Member,
     },
     dataplane::seen,
@@ -83,7 +83,7 @@ impl EventLoop {
             counters: self.counters(),
             election_counters: self.election.counters(),
             channel: self.channel_status(now_ns),
-            history: self.historian.status(),
+            history: self.observed.historian.status(),
             config: ConfigStatus {
                 path: self.config_path.display().to_string(),
                 loaded_unix_s: self.config_loaded_unix_s,

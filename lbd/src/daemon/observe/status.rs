@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::flow_table_status::FlowTablesStatus;
-use crate::{channel::Beside, daemon::operator::control::Then, push::Version};
+use crate::{channel::Beside, daemon::operator::order::Then, push::Version};
 
 /// The whole.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

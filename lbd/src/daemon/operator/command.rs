@@ -1,9 +1,8 @@
 //! What an operator orders, done.
 use lbd_common::flow::FlowWord;
-use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::control::{Explained, OperatorRequest, Order, Then};
+use super::order::{Explained, OperatorRequest, Order, Ordered, Then};
 use crate::{
     channel::{OrderRecord, Word},
     config::duration::Shown,
@@ -15,13 +14,6 @@ use crate::{
     dataplane::seen,
     units::{BackendId, Endpoint, Weight},
 };
-
-/// An operator who waits for an answer.
-#[derive(Debug)]
-pub(in crate::daemon) struct Ordered {
-    pub(in crate::daemon) request: OperatorRequest,
-    pub(in crate::daemon) reply: oneshot::Sender<Result<String, String>>,
-}
 
 impl EventLoop {
     /// Does what was ordered since the last time, in one write to the disk and one to the maps, and

@@ -16,22 +16,17 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{mpsc, oneshot},
+    sync::mpsc,
 };
 
 use super::{
-    access::{AccessRequest, AccessStatus},
-    flow_query::{FlowQuery, FlowView},
+    access::AccessRequest, flow_query::FlowQuery, order::OperatorRequest, request::Request,
 };
 use crate::{
     daemon::{
         cluster::push::{self, Post, PushRequest},
-        event::Event,
-        observe::{
-            recent::{Happening, History},
-            status::Status,
-            web,
-        },
+        event::{self, Event},
+        observe::web,
     },
     trust::Trusted,
 };
@@ -40,93 +35,6 @@ use crate::{
 const MAX_QUESTION_BYTES: usize = 4096;
 /// A feed of 250,000 networks, more than fit into the kernel's lists.
 const MAX_FEED_BYTES: usize = 16 << 20;
-
-/// What a person asks of the daemon.
-#[derive(Debug)]
-pub(in crate::daemon) enum Request {
-    /// The state as plain data.
-    Status(oneshot::Sender<Box<Status>>),
-    /// The last decisions with their figures, on all backends or on the named one.
-    Explain(Option<String>, oneshot::Sender<Result<Explained, String>>),
-    /// An operator's word on a backend; the answer is a sentence.
-    Operator(OperatorRequest, oneshot::Sender<Result<String, String>>),
-    /// Who may open sessions, and whether this source may.
-    Access(Option<IpAddr>, oneshot::Sender<AccessStatus>),
-    /// A denial, or the end of one; the answer is a sentence.
-    ChangeAccess(AccessRequest, oneshot::Sender<Result<String, String>>),
-    /// The flow tables, to be walked elsewhere.
-    Flows(oneshot::Sender<FlowView>),
-    /// What happened after the event of this id.
-    Events(u64, oneshot::Sender<Vec<Happening>>),
-    /// The backends' figures over the last hour.
-    History(oneshot::Sender<History>),
-    /// Who this node is to a peer that pushes.
-    Identity(oneshot::Sender<Option<push::Identity>>),
-    /// What a push needs to know.
-    PushContext(oneshot::Sender<Box<push::PushContext>>),
-    /// Read the configuration file again; the answer is why it is refused, if so.
-    Reload(oneshot::Sender<Option<String>>),
-    /// A pushed configuration is in place; the answer is why it does not run, if so.
-    TakeOver(Box<push::TakeOver>, oneshot::Sender<Option<String>>),
-}
-
-/// The policy's last decisions.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Explained {
-    /// As a person would say it.
-    pub text: String,
-    /// The same, with the numbers.
-    pub decisions: serde_json::Value,
-}
-
-/// An operator's word on a backend.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct OperatorRequest {
-    /// The backend's name.
-    pub backend: String,
-    /// What it is to do.
-    pub order: Order,
-}
-
-/// What becomes of the sessions that are open when a drain has lasted long enough.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    Deserialize,
-    Eq,
-    PartialEq,
-    Serialize,
-    clap::ValueEnum,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Then {
-    /// They stay until they end by themselves.
-    #[default]
-    Keep,
-    /// They are reset, so that their senders try again elsewhere at once.
-    Reset,
-}
-
-/// What an operator may order.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// No new sessions.
-    Drain {
-        /// How long the open ones may go on, in seconds; as long as they like without it.
-        timeout_s: Option<u64>,
-        /// What becomes of those that are open then.
-        then: Then,
-    },
-    /// This weight, regardless of the policy.
-    Weight(u16),
-    /// What the policy says.
-    Release,
-}
 
 /// Opens the socket: mode 0600, in a folder that is made if need be. A socket left by a dead daemon
 /// is replaced; one that answers is a daemon that runs.
@@ -237,7 +145,7 @@ fn router(events: mpsc::Sender<Event>) -> Router {
 }
 
 async fn status(State(events): State<mpsc::Sender<Event>>) -> Response {
-    match ask(&events, Request::Status).await {
+    match event::ask(&events, Request::Status).await {
         Some(status) => web::json(&status),
         None => stopping(),
     }
@@ -254,7 +162,7 @@ async fn explain(
     State(events): State<mpsc::Sender<Event>>,
     Query(which): Query<Which>,
 ) -> Response {
-    match ask(&events, |reply| Request::Explain(which.backend, reply)).await {
+    match event::ask(&events, |reply| Request::Explain(which.backend, reply)).await {
         Some(Ok(explained)) => web::json(&explained),
         Some(Err(refused)) => (StatusCode::NOT_FOUND, refused).into_response(),
         None => stopping(),
@@ -265,7 +173,7 @@ async fn operator(
     State(events): State<mpsc::Sender<Event>>,
     Json(order): Json<OperatorRequest>,
 ) -> Response {
-    match ask(&events, |reply| Request::Operator(order, reply)).await {
+    match event::ask(&events, |reply| Request::Operator(order, reply)).await {
         Some(Ok(done)) => web::json(&done),
         Some(Err(refused)) => (StatusCode::CONFLICT, refused).into_response(),
         None => stopping(),
@@ -280,7 +188,7 @@ struct Whose {
 }
 
 async fn access(State(events): State<mpsc::Sender<Event>>, Query(whose): Query<Whose>) -> Response {
-    match ask(&events, |reply| Request::Access(whose.source, reply)).await {
+    match event::ask(&events, |reply| Request::Access(whose.source, reply)).await {
         Some(access) => web::json(&access),
         None => stopping(),
     }
@@ -290,7 +198,7 @@ async fn change_access(
     State(events): State<mpsc::Sender<Event>>,
     Json(change): Json<AccessRequest>,
 ) -> Response {
-    match ask(&events, |reply| Request::ChangeAccess(change, reply)).await {
+    match event::ask(&events, |reply| Request::ChangeAccess(change, reply)).await {
         Some(Ok(done)) => web::json(&done),
         Some(Err(refused)) => (StatusCode::CONFLICT, refused).into_response(),
         None => stopping(),
@@ -301,7 +209,7 @@ async fn flows(
     State(events): State<mpsc::Sender<Event>>,
     Json(query): Json<FlowQuery>,
 ) -> Response {
-    let Some(view) = ask(&events, Request::Flows).await else {
+    let Some(view) = event::ask(&events, Request::Flows).await else {
         return stopping();
     };
     // Milliseconds of one core for a million flows: neither the event loop nor the async threads wait.
@@ -324,26 +232,17 @@ async fn events_after(
     State(events): State<mpsc::Sender<Event>>,
     Query(After { after }): Query<After>,
 ) -> Response {
-    match ask(&events, |reply| Request::Events(after, reply)).await {
+    match event::ask(&events, |reply| Request::Events(after, reply)).await {
         Some(happenings) => web::json(&happenings),
         None => stopping(),
     }
 }
 
 async fn history(State(events): State<mpsc::Sender<Event>>) -> Response {
-    match ask(&events, Request::History).await {
+    match event::ask(&events, Request::History).await {
         Some(history) => web::json(&history),
         None => stopping(),
     }
-}
-
-pub(in crate::daemon) async fn ask<T>(
-    events: &mpsc::Sender<Event>,
-    request: impl FnOnce(oneshot::Sender<T>) -> Request,
-) -> Option<T> {
-    let (reply, answer) = oneshot::channel();
-    events.send(Event::Request(request(reply))).await.ok()?;
-    answer.await.ok()
 }
 
 fn stopping() -> Response {

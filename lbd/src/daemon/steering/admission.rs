@@ -2,10 +2,11 @@
 use lbd_common::flow::state;
 use tracing::info;
 
+use super::adoption::Adoption;
 use crate::{
     config::{Affinity, Config, OnDeny},
-    daemon::{clock, event_loop::EventLoop},
-    dataplane::{Limits, seen},
+    daemon::clock,
+    dataplane::{AccessLists, DataPlane, Limits, seen},
 };
 
 /// Mid-session frames without a flow that may become one, each second on each CPU, while
@@ -16,19 +17,29 @@ const ADOPT_PER_SECOND: u32 = 5_000;
 /// below what fills the table before its half-open flows expire.
 const FLOOD_PER_SECOND: u32 = 20_000;
 
-impl EventLoop {
+/// Puts lists and limits into the maps.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct Admission {
+    pub(in crate::daemon) adoption: Adoption,
+}
+
+impl Admission {
     /// Puts lists and limits into the maps, and ends the open sessions of newly denied sources.
     /// Returns how many sessions that were.
-    pub(in crate::daemon) fn admit(&mut self) -> anyhow::Result<u64> {
-        let lists = self.access_lists();
-        self.set_limits(clock::boottime_ns());
-        self.plane.set_access(&lists)?;
+    pub(in crate::daemon) fn apply(
+        &mut self,
+        plane: &mut DataPlane,
+        config: &Config,
+        lists: &AccessLists,
+    ) -> anyhow::Result<u64> {
+        self.set_limits(plane, config, clock::boottime_ns());
+        plane.set_access(lists)?;
         if lists.deny.is_empty() {
             return Ok(0);
         }
         let judge = lists.judge();
         let now_seen = seen(clock::monotonic_ns());
-        let ended = self.plane.flows().doom(now_seen, |client, word| {
+        let ended = plane.flows().doom(now_seen, |client, word| {
             word.state != state::CLOSING && judge.denies(client.ip())
         });
         if ended > 0 {
@@ -38,15 +49,20 @@ impl EventLoop {
     }
 
     /// Opens or closes adoption when it is time.
-    pub(in crate::daemon) fn follow_adoption(&mut self, now_ns: u64) {
+    pub(in crate::daemon) fn follow_adoption(
+        &mut self,
+        plane: &DataPlane,
+        config: &Config,
+        now_ns: u64,
+    ) {
         if self.adoption.has_changed(now_ns) {
-            self.set_limits(now_ns);
+            self.set_limits(plane, config, now_ns);
         }
     }
 
-    fn set_limits(&mut self, now_ns: u64) {
+    fn set_limits(&mut self, plane: &DataPlane, config: &Config, now_ns: u64) {
         let may_adopt = self.adoption.tell(now_ns);
-        self.plane.set_limits(&limits(&self.config, may_adopt));
+        plane.set_limits(&limits(config, may_adopt));
     }
 }
 

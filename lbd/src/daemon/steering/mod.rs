@@ -1,8 +1,10 @@
 //! Where new sessions go: backends, their health and figures, weights, admission and the sweep.
 pub(in crate::daemon) mod admission;
 pub(in crate::daemon) mod adoption;
+pub(in crate::daemon) mod backend_spec;
 pub(in crate::daemon) mod backend_tasks;
 pub(in crate::daemon) mod beyond_figure;
+pub(in crate::daemon) mod doubts;
 pub(in crate::daemon) mod followed_weights;
 pub mod health;
 pub(in crate::daemon) mod leaving;
@@ -18,3 +20,4 @@ pub(in crate::daemon) mod sweep;
 mod tls;
 pub(in crate::daemon) mod tunnel;
 pub(in crate::daemon) mod weigh;
+pub(in crate::daemon) mod weigher;

@@ -4,7 +4,6 @@ use tracing::info;
 use super::{
     health,
     members::{self, Member},
-    reach::Reach,
 };
 use crate::{
     daemon::{
@@ -20,18 +19,6 @@ use crate::{
 
 /// How often the frames that come in are looked at, as signs that this box is connected.
 const FRAMES_EVERY_NS: u64 = 500_000_000;
-
-/// What this box knows of its own trustworthiness.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::daemon) struct Doubts {
-    /// When it was looked last whether frames come in, and how many were steered by then.
-    looked_ns: u64,
-    steered: u64,
-    /// The health check is taken to be wrong itself.
-    check_at_fault: bool,
-    /// Whether a peer reaches backends that this node does not.
-    pub(in crate::daemon) reach: Reach,
-}
 
 impl EventLoop {
     /// Takes in what the channel and the program have heard, when it is time.

@@ -1,21 +1,27 @@
 //! The sweep of the flow tables: idle flows go, `LOAD` is put right, and every backend's live
 //! figures come out.
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
 
 use lbd_common::{flow::SEEN_SHIFT, maps::MAX_BACKENDS};
 use tracing::debug;
 
-use super::{members::policy_settings, session_lifetimes::Steered};
+use super::{
+    members::{Members, policy_settings},
+    session_lifetimes::Steered,
+};
 use crate::{
-    config::Idle,
+    config::{Cluster, Idle},
     daemon::{
         clock,
-        event_loop::EventLoop,
         observe::flow_table_status::{FlowTableStatus, FlowTablesStatus},
     },
-    dataplane::seen,
+    dataplane::{DataPlane, seen},
     flows::{Sweeper, Timeouts},
-    units::BackendId,
+    units::{BackendId, Endpoint},
 };
 
 /// A tenth of a second tells a session that fails at once from one that delivers a message.
@@ -31,36 +37,45 @@ pub(in crate::daemon) struct Sweep {
     /// What the last one found in the tables.
     pub(in crate::daemon) tables: FlowTablesStatus,
     due_ns: u64,
+    /// When it was read last how many sessions each backend has open.
+    loads_read_ns: u64,
 }
 
-impl EventLoop {
-    /// Sweeps when a second has passed since the last time.
-    pub(in crate::daemon) fn sweep_if_due(&mut self, now_ns: u64) {
-        if now_ns < self.sweep.due_ns {
-            return;
-        }
-        self.sweep.due_ns = now_ns + EVERY_NS;
-        self.expire_denials();
+impl Sweep {
+    /// Whether a second has passed since the last time.
+    pub(in crate::daemon) fn is_due(&self, now_ns: u64) -> bool {
+        now_ns >= self.due_ns
+    }
+
+    /// Sweeps, and gives every member its live figures. `leaving`: the leaving endpoints of each box.
+    pub(in crate::daemon) fn run(
+        &mut self,
+        cluster: &Cluster,
+        plane: &DataPlane,
+        members: &mut Members,
+        leaving: &BTreeMap<IpAddr, Vec<(BackendId, Endpoint)>>,
+        now_ns: u64,
+    ) {
+        self.due_ns = now_ns + EVERY_NS;
         let now_seen = seen(clock::monotonic_ns());
-        let timeouts = timeouts(&self.config.cluster.idle);
-        let tables = self.plane.flows();
-        let excess = &mut self.sweep.sweeper.excess;
+        let timeouts = timeouts(&cluster.idle);
+        let tables = plane.flows();
+        let excess = &mut self.sweeper.excess;
         excess.clear();
         excess.resize(MAX_BACKENDS as usize, 0);
-        for member in self.members.iter() {
+        for member in members.iter() {
             if let Some(excess) = excess.get_mut(usize::from(member.id.0)) {
                 *excess = member.beyond_figure.excess();
             }
         }
-        let report = tables.sweep(&mut self.sweep.sweeper, now_seen, timeouts);
+        let report = tables.sweep(&mut self.sweeper, now_seen, timeouts);
         let (v4, v6) = (tables.v4(), tables.v6());
-        self.sweep.tables = FlowTablesStatus {
+        self.tables = FlowTablesStatus {
             ipv4: FlowTableStatus::new(v4.capacity(), report.states4),
             ipv6: FlowTableStatus::new(v6.capacity(), report.states6),
         };
-        let stale_ns = policy_settings(&self.config.cluster).stale_ns();
-        let leaving = self.leaving_of_boxes();
-        for member in self.members.iter_mut() {
+        let stale_ns = policy_settings(cluster).stale_ns();
+        for member in members.iter_mut() {
             let flows = report.backend(member.id.0);
             // A box that tells of its sessions bounds them one by one.
             let figure = member.session_figure(stale_ns, now_ns);
@@ -76,7 +91,6 @@ impl EventLoop {
                 *member.live.unique_sources.get_or_insert(0) += flows.proven_sources;
             }
         }
-        self.end_drains();
         if report.stuck_freed + report.duplicates + report.impossible > 0
             || !report.corrections.is_empty()
         {
@@ -84,6 +98,53 @@ impl EventLoop {
                 "the sweep repaired: {} stuck claims, {} duplicates, {} impossible flows, LOAD {:?}",
                 report.stuck_freed, report.duplicates, report.impossible, report.corrections
             );
+        }
+    }
+
+    /// Reads how many sessions each backend has open, when it is time.
+    pub(in crate::daemon) fn read_loads_if_due(
+        &mut self,
+        plane: &DataPlane,
+        members: &mut Members,
+        now_ns: u64,
+    ) {
+        if now_ns.saturating_sub(self.loads_read_ns) >= LOADS_NS {
+            self.read_loads(plane, members, now_ns);
+        }
+    }
+
+    fn read_loads(&mut self, plane: &DataPlane, members: &mut Members, now_ns: u64) {
+        self.loads_read_ns = now_ns;
+        let loads: HashMap<BackendId, u64> = plane.loads().into_iter().collect();
+        for member in members.iter_mut() {
+            let open = loads.get(&member.id).copied().unwrap_or(0);
+            member.lifetimes.read(now_ns, open);
+        }
+    }
+
+    /// Tells each backend's live figures which sessions ended since the last time.
+    pub(in crate::daemon) fn count_ended(
+        &mut self,
+        plane: &DataPlane,
+        members: &mut Members,
+        now_ns: u64,
+    ) {
+        self.read_loads(plane, members, now_ns);
+        let Ok(stats) = plane.backend_stats() else {
+            // A step without them is a step in which none ended.
+            return;
+        };
+        let stats: HashMap<BackendId, _> = stats.into_iter().collect();
+        for member in members.iter_mut() {
+            let steered = stats.get(&member.id).map(|stats| Steered {
+                begun: stats.connections,
+                bytes: stats.bytes,
+            });
+            let ended = member.lifetimes.step(steered.unwrap_or_default());
+            let ended = ended.unless_flooded(member.claims, member.live.sessions);
+            member.live.completed = ended.sessions;
+            member.live.mean_lifetime_ns = ended.mean_lifetime_ns;
+            member.live.mean_bytes = ended.mean_bytes;
         }
     }
 }
@@ -101,45 +162,6 @@ fn timeouts(idle: &Idle) -> Timeouts {
 fn units(idle: Duration) -> u16 {
     u16::try_from(idle.as_nanos() >> SEEN_SHIFT)
         .map_or(u16::MAX / 2, |units| units.min(u16::MAX / 2))
-}
-
-impl EventLoop {
-    /// Reads how many sessions each backend has open, when it is time.
-    pub(in crate::daemon) fn read_loads_if_due(&mut self, now_ns: u64) {
-        if now_ns.saturating_sub(self.loads_read_ns) >= LOADS_NS {
-            self.read_loads(now_ns);
-        }
-    }
-
-    fn read_loads(&mut self, now_ns: u64) {
-        self.loads_read_ns = now_ns;
-        let loads: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
-        for member in self.members.iter_mut() {
-            let open = loads.get(&member.id).copied().unwrap_or(0);
-            member.lifetimes.read(now_ns, open);
-        }
-    }
-
-    /// Tells each backend's live figures which sessions ended since the last time.
-    pub(in crate::daemon) fn count_ended(&mut self, now_ns: u64) {
-        self.read_loads(now_ns);
-        let Ok(stats) = self.plane.backend_stats() else {
-            // A step without them is a step in which none ended.
-            return;
-        };
-        let stats: HashMap<BackendId, _> = stats.into_iter().collect();
-        for member in self.members.iter_mut() {
-            let steered = stats.get(&member.id).map(|stats| Steered {
-                begun: stats.connections,
-                bytes: stats.bytes,
-            });
-            let ended = member.lifetimes.step(steered.unwrap_or_default());
-            let ended = ended.unless_flooded(member.claims, member.live.sessions);
-            member.live.completed = ended.sessions;
-            member.live.mean_lifetime_ns = ended.mean_lifetime_ns;
-            member.live.mean_bytes = ended.mean_bytes;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //!
 //! Between two rounds an operator's order is obeyed at once, by the figures of the last round: it is
 //! no round of its own, or frequent orders would make the policy forget faster.
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{collections::HashMap, net::IpAddr};
+
+use tracing::info;
 
 use super::{
     followed_weights::{self, FollowedWeights, Whose},
-    leaving::Leaving,
-    members::{self, Member, nanoseconds},
+    members::{self, Member},
 };
 use crate::{
     channel::BackendWeight,
@@ -16,149 +17,20 @@ use crate::{
         clock,
         event_loop::EventLoop,
         observe::recent::{Kind, Severity},
-        operator::control::Explained,
     },
-    policy::{self, Input, Output, Policy, Reason},
-    table::{self, Entry, Ring},
+    policy::{self, Input, Output, Reason},
+    table::{Entry, Ring},
     units::{BackendId, WeightPermille},
 };
 
-/// At least so long after the maps were written they are written again, however much happens.
-const HURRY_NS: u64 = 50_000_000;
-/// How long a new master keeps the former one's ring. A master whose daemon died steers until its lease
-/// ends without sharing those sessions: they are found by the ring that named their boxes.
-const HELD_NS: u64 = 3_000_000_000;
 /// How often the master repeats its weights: a datagram may be lost.
 const TELL_NS: u64 = 1_000_000_000;
-
-/// The policy with its schedule, and what it decided last.
-#[derive(Debug)]
-pub(in crate::daemon) struct Weigher {
-    policy: Policy,
-    interval_ns: u64,
-    last_ns: u64,
-    due_ns: u64,
-    /// When orders were obeyed last, and whether there are more.
-    obeyed_ns: u64,
-    has_orders: bool,
-    /// With this node's own decisions.
-    last: Option<(Input, Output)>,
-    /// What is in the maps, which may be the master's.
-    shown: Output,
-    followed: Option<FollowedWeights>,
-    told_ns: u64,
-    /// The weights that the live ring was built from, in the configuration's order; `None` when
-    /// other backends are to be in it.
-    ring: Option<Vec<WeightPermille>>,
-    /// Until then the ring stays, as long as the same backends take sessions.
-    held_until_ns: u64,
-    pub(in crate::daemon) leaving: Leaving,
-}
-
-impl Weigher {
-    /// Due at once.
-    pub(in crate::daemon) fn new(interval: Duration) -> Self {
-        Self {
-            policy: Policy::new(),
-            interval_ns: nanoseconds(interval),
-            last_ns: 0,
-            due_ns: 0,
-            obeyed_ns: 0,
-            has_orders: false,
-            last: None,
-            shown: Output::default(),
-            followed: None,
-            told_ns: 0,
-            ring: None,
-            held_until_ns: 0,
-            leaving: Leaving::default(),
-        }
-    }
-
-    pub(in crate::daemon) fn is_due(&self, now_ns: u64) -> bool {
-        now_ns >= self.due_ns
-    }
-
-    /// Something happened that the next round should not wait for: it is due soon, and once for all
-    /// of a thousand such things.
-    pub(in crate::daemon) fn hurry(&mut self) {
-        self.due_ns = self.due_ns.min(self.last_ns + HURRY_NS);
-    }
-
-    /// There are orders that the maps do not follow yet.
-    pub(in crate::daemon) fn note_orders(&mut self) {
-        self.has_orders = true;
-    }
-
-    /// Whether orders may be obeyed now: a thousand of them cost as little as a few.
-    pub(in crate::daemon) fn may_obey(&self, now_ns: u64) -> bool {
-        now_ns >= self.obeyed_ns + HURRY_NS
-    }
-
-    /// When the last round was.
-    pub(in crate::daemon) fn last_ns(&self) -> u64 {
-        self.last_ns
-    }
-
-    /// A new interval, or backends that came or went: the next round is due at once, with a new ring.
-    pub(in crate::daemon) fn reconfigure(&mut self, interval: Duration) {
-        self.interval_ns = nanoseconds(interval);
-        self.due_ns = 0;
-        self.ring = None;
-    }
-
-    /// Follows these weights for a while.
-    pub(in crate::daemon) fn follow(&mut self, followed: FollowedWeights) {
-        self.followed = Some(followed);
-    }
-
-    /// This node is the master from now on.
-    pub(in crate::daemon) fn hold_ring(&mut self, now_ns: u64) {
-        self.held_until_ns = now_ns + HELD_NS;
-    }
-
-    /// Whether the live ring is no longer that of these weights.
-    fn is_stale(&self, in_order: &[WeightPermille], is_led: bool, now_ns: u64) -> bool {
-        let Some(built) = &self.ring else {
-            return true;
-        };
-        if is_led {
-            return built != in_order;
-        }
-        let is_held = now_ns < self.held_until_ns && table::lets_the_same(built, in_order);
-        !is_held && table::worth_rebuilding(built, in_order)
-    }
-
-    /// There are figures of this node's own.
-    pub(in crate::daemon) fn forget_former(&mut self) {
-        self.followed
-            .take_if(|followed| followed.whose == Whose::Former);
-    }
-
-    /// The last decision on a backend.
-    pub(in crate::daemon) fn decision(&self, id: BackendId) -> Option<&policy::Decision> {
-        self.shown.decision(id)
-    }
-
-    /// The last decisions on all backends, or on one.
-    pub(in crate::daemon) fn explained(&self, backend: Option<&str>) -> Explained {
-        let Some((input, _)) = &self.last else {
-            return Explained::default();
-        };
-        let output = &self.shown;
-        Explained {
-            text: policy::explain::text(input, output, backend),
-            // Plain data with text keys always becomes JSON.
-            decisions: serde_json::to_value(policy::explain::explanation(input, output, backend))
-                .unwrap_or_default(),
-        }
-    }
-}
 
 impl EventLoop {
     /// One round.
     pub(in crate::daemon) fn weigh(&mut self, now_ns: u64) {
-        self.count_ended(now_ns);
+        self.sweep
+            .count_ended(&self.plane, &mut self.members, now_ns);
         let input = self.policy_input(now_ns);
         let output = self.weigher.policy.step(&input);
         self.weigher.last = Some((input, output));
@@ -324,7 +196,7 @@ impl EventLoop {
             self.log_failure("swapping the ring", |event_loop| {
                 event_loop.plane.swap_ring(ring.slots())?;
                 event_loop.weigher.ring = Some(in_order);
-                event_loop.adoption.ring_changed(now_ns);
+                event_loop.admission.adoption.ring_changed(now_ns);
                 Ok(())
             });
         }
@@ -377,27 +249,21 @@ impl EventLoop {
             self.happened(Severity::Info, kind, Some(&name), said);
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_master_keeps_the_former_ones_ring_for_a_while() {
-        let weights = |weights: [u32; 3]| weights.map(WeightPermille).to_vec();
-        let told = weights([1000, 1000, 1000]);
-        let mut weigher = Weigher::new(Duration::from_secs(10));
-        assert!(weigher.is_stale(&told, false, 0), "there is no ring");
-        weigher.ring = Some(told.clone());
-        let own = weights([1000, 1000, 300]);
-        assert!(weigher.is_stale(&own, false, 0));
-        weigher.hold_ring(0);
-        assert!(!weigher.is_stale(&own, false, HELD_NS - 1));
-        assert!(weigher.is_stale(&own, false, HELD_NS));
-        let without_one = weights([1000, 1000, 0]);
-        assert!(weigher.is_stale(&without_one, false, 1), "one is drained");
-        assert!(weigher.is_stale(&own, true, 1), "it is what another says");
-        assert!(!weigher.is_stale(&told, true, 1));
+    /// Removes those whose last session has ended.
+    pub(in crate::daemon) fn forget_gone(&mut self, now_ns: u64) {
+        if self.weigher.leaving.ids().next().is_none() {
+            return self.let_go_of_virtual_addresses();
+        }
+        let busy: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
+        let has_sessions = |id| busy.get(&id).is_some_and(|sessions| *sessions > 0);
+        for id in self.weigher.leaving.take_gone(now_ns, has_sessions) {
+            if let Some(endpoint) = self.plane.backend_ids().endpoint(id) {
+                info!("the last session with {endpoint} has ended; it is removed");
+            }
+            self.log_failure("removing a backend", |event_loop| {
+                Ok(event_loop.plane.remove_backend(id)?)
+            });
+        }
     }
 }

@@ -12,6 +12,7 @@
 //! | `ask` | what the peers have; the side that was away and pulls |
 mod ask;
 mod callers;
+mod context;
 mod drive;
 mod layout;
 mod link;
@@ -22,7 +23,7 @@ mod serve;
 mod store;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 pub(in crate::daemon) use ask::standings;
+pub(in crate::daemon) use context::{Identity, PushContext, TakeOver};
 pub(in crate::daemon) use drive::push;
 pub(in crate::daemon) use report::who;
 pub use report::{
@@ -39,44 +41,13 @@ pub(in crate::daemon) use serve::serve;
 pub use store::Store;
 
 use crate::{
-    config::{ClusterKeys, Config},
-    daemon::{event::Event, operator::control},
+    daemon::{
+        event::{self, Event},
+        operator::request::Request,
+    },
     push::{Difference, Record, Version},
 };
 use local_config::Laid;
-
-/// What pushing needs of the event loop: its state, while all others wait for the answer.
-#[derive(Clone, Debug)]
-pub(in crate::daemon) struct PushContext {
-    /// What runs.
-    pub(in crate::daemon) running: Config,
-    /// The file that it was read from.
-    pub(in crate::daemon) path: PathBuf,
-    /// Why the file as it is now is refused.
-    pub(in crate::daemon) refused: Option<String>,
-    /// Why this node is not the one to push from; `None` on the master.
-    pub(in crate::daemon) not_master: Option<String>,
-}
-
-/// Who this node is among its peers.
-#[derive(Clone, Debug)]
-pub(in crate::daemon) struct Identity {
-    /// Its name on the cluster channel.
-    pub(in crate::daemon) name: String,
-    /// What it believes.
-    pub(in crate::daemon) keys: ClusterKeys,
-}
-
-/// What was put in place, to be taken over.
-#[derive(Clone, Debug)]
-pub(in crate::daemon) struct TakeOver {
-    /// What it is.
-    pub(in crate::daemon) version: Version,
-    /// Whether anything on this node changed.
-    pub(in crate::daemon) changed: bool,
-    /// The node that it came from, if not this one.
-    pub(in crate::daemon) from: Option<String>,
-}
 
 /// Everything about pushes that outlives one of them.
 #[derive(Debug)]
@@ -155,32 +126,32 @@ impl Post {
 
     /// Who this node is; `None` without a channel and a key. Cheap, as strangers make it ask.
     async fn identity(&self) -> Option<Identity> {
-        let asked = self.ask(control::Request::Identity).await;
+        let asked = self.ask(Request::Identity).await;
         asked.ok().flatten()
     }
 
     async fn context(&self) -> Result<PushContext, String> {
-        let context = self.ask(control::Request::PushContext).await?;
+        let context = self.ask(Request::PushContext).await?;
         Ok(*context)
     }
 
     /// Has the event loop take over what was put in place. Why it does not run, if so.
     async fn take_over(&self, what: TakeOver) -> Option<String> {
-        let asked = self.ask(|reply| control::Request::TakeOver(Box::new(what), reply));
+        let asked = self.ask(|reply| Request::TakeOver(Box::new(what), reply));
         asked.await.unwrap_or_else(Some)
     }
 
     /// Has the event loop read the configuration file again. Why it refuses it, if so.
     async fn reload(&self) -> Option<String> {
-        let asked = self.ask(control::Request::Reload).await;
+        let asked = self.ask(Request::Reload).await;
         asked.unwrap_or_else(Some)
     }
 
     async fn ask<T>(
         &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> control::Request,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, String> {
-        let answer = control::ask(&self.events, request).await;
+        let answer = event::ask(&self.events, request).await;
         answer.ok_or_else(|| "the daemon is stopping".to_owned())
     }
 }

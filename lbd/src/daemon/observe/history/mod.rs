@@ -27,8 +27,12 @@ use crate::{
     daemon::{
         clock,
         cluster::channel::{self, Teller},
-        event_loop::EventLoop,
+        steering::{
+            members::{Member, Members},
+            weigher::Weigher,
+        },
     },
+    dataplane::DataPlane,
     history::{BackendNow, Message, Now, Recorder, Refusal, Row, Totals},
 };
 use lbd_common::counters::Reason;
@@ -193,6 +197,22 @@ impl Historian {
         }
     }
 
+    /// Looks at everything once a second.
+    pub(in crate::daemon) fn look(
+        &mut self,
+        (plane, members, weigher): (&DataPlane, &Members, &Weigher),
+        is_master: bool,
+    ) {
+        let unix_s = clock::unix_s();
+        if self.looked_unix_s == unix_s {
+            return;
+        }
+        self.looked_unix_s = unix_s;
+        let now = now(unix_s, (plane, members, weigher), is_master);
+        let rows = self.recorder.look(&now);
+        self.give(rows);
+    }
+
     /// Keeps what the last minute has so far, and ends the thread.
     pub(in crate::daemon) fn stop(mut self) {
         let rows = self.recorder.end();
@@ -208,55 +228,44 @@ impl Historian {
     }
 }
 
-impl EventLoop {
-    /// Looks at everything once a second, for the history.
-    pub(in crate::daemon) fn restore_history(&mut self) {
-        let unix_s = clock::unix_s();
-        if self.historian.looked_unix_s == unix_s {
-            return;
+/// What the recorder is shown.
+fn now(
+    unix_s: u64,
+    (plane, members, weigher): (&DataPlane, &Members, &Weigher),
+    is_master: bool,
+) -> Now {
+    let counters = plane.counters().unwrap_or_default();
+    let steered: std::collections::HashMap<_, _> = plane
+        .backend_stats()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    let backend = |member: &Member| {
+        let decision = weigher.decision(member.id);
+        let steered = steered.get(&member.id).copied().unwrap_or_default();
+        let answered = member.answered.as_ref();
+        BackendNow {
+            name: member.name.clone(),
+            sessions: member.live.sessions,
+            sources: member.live.unique_sources.unwrap_or(0),
+            queued: answered.and_then(|(sample, _)| sample.queued),
+            weight_permille: decision.map_or(0, |decision| decision.weight.0),
+            accepting: decision.is_some_and(|decision| decision.accepting),
+            reason: decision.map_or_else(String::new, |decision| decision.reason.kind()),
+            opened: steered.connections,
+            bytes: steered.bytes,
         }
-        self.historian.looked_unix_s = unix_s;
-        let now = self.now(unix_s);
-        let rows = self.historian.recorder.look(&now);
-        self.historian.give(rows);
-    }
-
-    fn now(&self, unix_s: u64) -> Now {
-        let counters = self.plane.counters().unwrap_or_default();
-        let steered: std::collections::HashMap<_, _> = self
-            .plane
-            .backend_stats()
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
-        let backend = |member: &crate::daemon::steering::members::Member| {
-            let decision = self.weigher.decision(member.id);
-            let steered = steered.get(&member.id).copied().unwrap_or_default();
-            let answered = member.answered.as_ref();
-            BackendNow {
-                name: member.name.clone(),
-                sessions: member.live.sessions,
-                sources: member.live.unique_sources.unwrap_or(0),
-                queued: answered.and_then(|(sample, _)| sample.queued),
-                weight_permille: decision.map_or(0, |decision| decision.weight.0),
-                accepting: decision.is_some_and(|decision| decision.accepting),
-                reason: decision.map_or_else(String::new, |decision| decision.reason.kind()),
-                opened: steered.connections,
-                bytes: steered.bytes,
-            }
-        };
-        Now {
-            unix_s,
-            is_master: self.election.is_master(),
-            backends: self.members.iter().map(backend).collect(),
-            totals: Totals {
-                denied: counters.get(Reason::DropDenied) + counters.get(Reason::ResetDenied),
-                rate_limited: counters.get(Reason::DropRateLimited),
-                turned_away: counters.get(Reason::ResetNoWeight)
-                    + counters.get(Reason::DropNoBackend),
-                reset: counters.get(Reason::ResetDead),
-            },
-        }
+    };
+    Now {
+        unix_s,
+        is_master,
+        backends: members.iter().map(backend).collect(),
+        totals: Totals {
+            denied: counters.get(Reason::DropDenied) + counters.get(Reason::ResetDenied),
+            rate_limited: counters.get(Reason::DropRateLimited),
+            turned_away: counters.get(Reason::ResetNoWeight) + counters.get(Reason::DropNoBackend),
+            reset: counters.get(Reason::ResetDead),
+        },
     }
 }
 

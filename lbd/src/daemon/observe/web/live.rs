@@ -20,9 +20,9 @@ use super::Web;
 use crate::{
     daemon::{
         clock,
-        event::Event,
+        event::{self, Event},
         observe::{recent::Happening, status::Status},
-        operator::control::{self, Request},
+        operator::request::Request,
     },
     plain,
 };
@@ -77,8 +77,8 @@ pub(super) async fn look(event_loop: &mpsc::Sender<Event>, last: usize) -> Optio
 
 async fn look_after(event_loop: &mpsc::Sender<Event>, id: u64) -> Option<Live> {
     Some(Live {
-        status: control::ask(event_loop, Request::Status).await?,
-        events: control::ask(event_loop, |reply| Request::Events(id, reply)).await?,
+        status: event::ask(event_loop, Request::Status).await?,
+        events: event::ask(event_loop, |reply| Request::Events(id, reply)).await?,
         unix_s: clock::unix_s(),
     })
 }

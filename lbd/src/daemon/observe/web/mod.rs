@@ -30,7 +30,10 @@ pub(in crate::daemon) use self::serve::{connection, serve, serve_each};
 use super::metrics;
 use crate::{
     config::Node,
-    daemon::{event::Event, operator::control},
+    daemon::{
+        event::{self, Event},
+        operator::request,
+    },
     markup::CSS,
     plain,
 };
@@ -100,7 +103,7 @@ async fn page(State(web): State<Web>) -> Response {
 }
 
 async fn metrics(State(web): State<Web>, headers: HeaderMap) -> Response {
-    let Some(status) = control::ask(&web.event_loop, control::Request::Status).await else {
+    let Some(status) = event::ask(&web.event_loop, request::Request::Status).await else {
         return stopping();
     };
     let accept = headers
@@ -113,15 +116,15 @@ async fn metrics(State(web): State<Web>, headers: HeaderMap) -> Response {
 }
 
 async fn status(State(web): State<Web>) -> Response {
-    answer(control::ask(&web.event_loop, control::Request::Status).await)
+    answer(event::ask(&web.event_loop, request::Request::Status).await)
 }
 
 async fn happenings(State(web): State<Web>) -> Response {
-    answer(control::ask(&web.event_loop, |reply| control::Request::Events(0, reply)).await)
+    answer(event::ask(&web.event_loop, |reply| request::Request::Events(0, reply)).await)
 }
 
 async fn history(State(web): State<Web>) -> Response {
-    answer(control::ask(&web.event_loop, control::Request::History).await)
+    answer(event::ask(&web.event_loop, request::Request::History).await)
 }
 
 fn answer(state: Option<impl serde::Serialize>) -> Response {

@@ -11,7 +11,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use super::*;
 use crate::daemon::{
     observe::{recent::History, status},
-    operator::control::Request,
+    operator::request::Request,
 };
 
 fn node() -> Node {

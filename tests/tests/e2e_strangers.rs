@@ -277,6 +277,18 @@ fn what_is_forged_ends_no_session_that_is_translated() {
     open_sessions_outlive(&Scene::nat(impatient()), Duration::from_secs(5));
 }
 
+#[test]
+#[ignore = "two minutes, nearly all of it silence: by name"]
+fn forty_five_seconds_of_silence_after_a_forged_reset_end_no_session() {
+    let name = "forty_five_seconds_of_silence_after_a_forged_reset_end_no_session";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    // Idle times as they are by default.
+    open_sessions_outlive(&Scene::dsr(small()), Duration::from_secs(45));
+    open_sessions_outlive(&Scene::nat(small()), Duration::from_secs(45));
+}
+
 /// How many of some sessions each box has.
 fn by_box(held: &[Held]) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();

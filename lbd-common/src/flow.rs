@@ -42,6 +42,26 @@ pub use rules::{
 /// A state says what is *known*. What a client's frames say is a claim: a stranger can forge them. Only
 /// the backend's box knows (by its kernel's socket, or by what it replies where the replies pass the
 /// director).
+///
+/// ```text
+///   SYN ───▶ HALF_OPEN ──the client's ACK──▶ UNPROVEN ◀── adopted mid-flow frame
+///                │                              │
+///                │      the box has it, or      │      the box has it (its kernel; a reply through
+///                │      its peer says so        │      `nat`), or no lbd there and PROVING_FRAMES
+///                └────────────────┐  ┌──────────┘      with payload came from the client
+///                                 ▼  ▼
+///                             ESTABLISHED ◀──payload──┐
+///                                 │  │                │
+///                                 │  └──FIN, RST──▶ CLOSING    a mark: no lbd at the backend
+///       the box has ended it      │                   │
+///                                 ▼                   │
+///   SYN begins anew ◀────────── ENDED ◀───────────────┘
+///
+///   denied, or its backend is dead:  any state ──▶ DOOMED    the next frame is answered with RST
+///   not heard for the state's timeout:  any state ──▶ FREE   by the sweep
+/// ```
+/// A FIN or RST of a client of a box that runs lbd sets [`flag::CLIENT_ENDED`] and changes no state. A reply
+/// through `nat` that ends a session ends it in each of the first four states.
 pub mod state {
     /// Nothing here.
     pub const FREE: u8 = 0;

@@ -8,6 +8,29 @@
 //! order. Times are nanoseconds of one clock that counts suspended time (`CLOCK_BOOTTIME`), so
 //! that a box that slept finds its lease over.
 //!
+//! # States
+//! ```text
+//!                          Start (nothing found)
+//!     ┌─────────┐ ─────────────────────────────────▶ ┌────────┐
+//!     │ Stopped │        Start (lease over): says 0  │ Backup │ ◀──────────────┐
+//!     └─────────┘ ◀───────────────────────────────── └────────┘                │
+//!       │     ▲            Stop, HandOver              │    ▲                 │
+//!       │     │                                        │    │ cured           │ Yielded: a better master
+//!       │     │ Stop: says 0,              MasterDown  │  ┌────────┐          │ LeaseLost: no advert could be
+//!       │     │ releases the lease         MasterStopped  │ Faulty │          │   sent for three intervals
+//!       │     │ HandOver: keeps it         MasterGone  │  └────────┘          │ Contested: adverts that it does
+//!       │     │                            LeaseEnded  │    ▲  no data plane, │   not believe
+//!       │     │                            Preempted   │    │  link down;     │ Rejoined: was cut off or paused
+//!       │     │                                        ▼    │  a master says 0│   while another one served
+//!       │     │                                      ┌────────┐                │
+//!       │     └───────────────────────────────────── │ Master │ ───────────────┘
+//!       └──────────────────────────────────────────▶ └────────┘
+//!                 Start (lease held): Adopted
+//! ```
+//! The words on the arrows are those of [`Takeover`], [`WhyBackup`] and [`Fault`]; a backup that fails becomes
+//! faulty as well. A master holds the lease, and renews it with each advert; in every other state it is
+//! released, or left to end by itself.
+//!
 //! # One machine, two families
 //! A cluster's IPv4 and IPv6 addresses move together: there is one machine, an advert goes out in
 //! each family, and an advert of either family is heard. Equal priorities are decided by the

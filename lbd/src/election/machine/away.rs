@@ -64,9 +64,12 @@ impl Contact {
         self.heard_again(from, now_ns);
     }
 
-    /// This box serves in the place of a master that fell silent, if of any.
+    /// This box serves in the place of a master that fell silent, if of any. Where it hears no other node
+    /// at all, it is this box that was cut off.
     pub(super) fn replace(&mut self, silent: Option<Leader>) {
-        self.replaced = silent.map(|leader| (leader, None));
+        self.replaced = silent
+            .filter(|_| !self.isolated)
+            .map(|leader| (leader, None));
     }
 
     fn heard_again(&mut self, address: IpAddr, now_ns: u64) {
@@ -121,6 +124,7 @@ impl Contact {
     pub(super) fn lose(&mut self, out: &mut Vec<Output>) {
         if !self.isolated {
             self.isolated = true;
+            self.replaced = None;
             out.extend([Output::Isolated, Output::Notice(Notice::Isolated)]);
         }
     }

@@ -235,3 +235,17 @@ fn the_former_master_that_came_back_as_a_backup_is_a_successor_like_any_other() 
         words(&outputs)
     );
 }
+
+#[test]
+fn a_successor_that_was_itself_cut_off_leaves_the_mastership_to_the_box_that_served() {
+    let (mut machine, now) = successor();
+    handle(&mut machine, now, alive(GATEWAY));
+    let said = words(&run(&mut machine, now + 20 * SECOND));
+    assert!(said.contains("isolated"), "{said}");
+    let outputs = handle(&mut machine, now + 20 * SECOND, heard(LOW, 100));
+    assert!(
+        words(&outputs).contains("backup Rejoined"),
+        "{}",
+        words(&outputs)
+    );
+}

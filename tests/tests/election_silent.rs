@@ -54,23 +54,25 @@ impl World {
         Asker::start(self.lab.client(), &vips()).unwrap()
     }
 
-    /// Of each VIP: the first node answered, then the second one, and never the first again.
+    /// Of each VIP: the first node answered, then the second one, and never the first again, but for answers
+    /// that were on their way. It is asked every 2 ms: a lease that lasts on would have it answer by the dozen.
     fn assert_moved_once(&self, answers: &[Answered]) {
         let [first, second] = [0, 1].map(|index: usize| self.lab.nodes[index].mac);
         for vip in vips() {
-            let by = |mac| answers.iter().filter(move |a| a.vip == vip && a.by == mac);
-            let moved = by(first).count();
-            let last = by(first)
-                .next_back()
-                .unwrap_or_else(|| panic!("{vip}: no answer of the first"));
-            let taken = by(second).next();
-            let taken = taken.unwrap_or_else(|| panic!("{vip}: no answer of the second"));
-            let overlap = last.at.saturating_duration_since(taken.at);
+            let by: Vec<_> = answers
+                .iter()
+                .filter(|answer| answer.vip == vip)
+                .map(|answer| answer.by)
+                .collect();
+            assert!(by.contains(&first), "{vip}: the first answered");
+            let moved = by.iter().position(|mac| *mac == second);
+            let moved = moved.unwrap_or_else(|| panic!("{vip}: the second never answered"));
+            let late = by[moved..].iter().filter(|mac| **mac == first).count();
             assert!(
-                last.at <= taken.at,
-                "{vip}: the first answers {overlap:?} after the second"
+                late <= 2,
+                "{vip}: {late} answers of the first after the second's"
             );
-            println!("{vip}: {moved} answers of the first, then of the second only");
+            println!("{vip}: {moved} answers of the first, then of the second; {late} came late");
         }
     }
 }

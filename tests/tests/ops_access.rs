@@ -9,7 +9,7 @@ use std::{
 };
 
 use lbd_tests::{
-    cluster::{Cluster, PATIENCE, Settings},
+    cluster::{Cluster, PATIENCE, Settings, Status},
     lab::{Lab, Spec, addresses},
     smtp::{
         client::{self, Outcome, Session},
@@ -304,7 +304,12 @@ fn a_feed_of_a_hundred_thousand_replaces_its_own_set_alone() {
     // A restart keeps it; the next feed replaces it.
     assert!(world.cluster.stop(world.master).unwrap().success());
     world.cluster.start(world.master).unwrap();
-    world.master = world.cluster.wait_ready().unwrap();
+    world.cluster.wait_ready().unwrap();
+    // Sets stay on the node that was fed: it has to be the master again.
+    world
+        .cluster
+        .wait_status(world.master, "master again", Status::is_master)
+        .unwrap();
     assert_eq!(world.sets(), both);
     assert!(!world.served(), "a restart forgot the feed");
     let smaller = feed.rsplit_once("::ffff:").unwrap().0;

@@ -29,53 +29,47 @@ pub(super) struct Attached {
 
 /// Asks for one interface of this network namespace; `None` when there is none of that name.
 pub(super) fn interface(name: &str) -> io::Result<Option<Interface>> {
+    // Statistics are most of the answer, and are not needed here.
+    let link = get_link(name, Some(LinkExtentMask::SkipStats))?;
+    Ok(link.map(|link| Interface {
+        name: name.to_owned(),
+        ifindex: link.header.index,
+        attached: attached(&link),
+    }))
+}
+
+/// The number of an interface, and the frames that its driver has counted as received; `None` when there is
+/// none of that name, or its driver counts none.
+pub(super) fn received(name: &str) -> io::Result<Option<(u32, u64)>> {
+    Ok(get_link(name, None)?.and_then(|link| {
+        let packets = link
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::Stats64(stats) => Some(stats.rx_packets),
+                _ => None,
+            })?;
+        Some((link.header.index, packets))
+    }))
+}
+
+fn get_link(name: &str, mask: Option<LinkExtentMask>) -> io::Result<Option<LinkMessage>> {
     // Longer is an altname at most, and the kernel answers ERANGE to it here.
     if name.len() >= libc::IFNAMSIZ {
         return Ok(None);
     }
     let mut request = LinkMessage::default();
-    request
-        .attributes
-        .push(LinkAttribute::IfName(name.to_owned()));
-    // Statistics are most of the answer, and are not needed here.
-    request
-        .attributes
-        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let mask = mask.map(|mask| LinkAttribute::ExtMask(vec![mask]));
+    request.attributes = [LinkAttribute::IfName(name.to_owned())]
+        .into_iter()
+        .chain(mask)
+        .collect();
     match netlink::request(RouteNetlinkMessage::GetLink(request), 0)? {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(Some(Interface {
-            name: name.to_owned(),
-            ifindex: link.header.index,
-            attached: attached(&link),
-        })),
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(Some(link)),
         NetlinkPayload::Error(error) => match refusal(&error) {
             error if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             error => Err(error),
         },
-        other => Err(io::Error::other(format!("the kernel answered {other:?}"))),
-    }
-}
-
-/// The number of an interface, and the frames that its driver has counted as received.
-pub(super) fn received(name: &str) -> io::Result<Option<(u32, u64)>> {
-    if name.len() >= libc::IFNAMSIZ {
-        return Ok(None);
-    }
-    let mut request = LinkMessage::default();
-    request
-        .attributes
-        .push(LinkAttribute::IfName(name.to_owned()));
-    match netlink::request(RouteNetlinkMessage::GetLink(request), 0)? {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-            let packets = link
-                .attributes
-                .iter()
-                .find_map(|attribute| match attribute {
-                    LinkAttribute::Stats64(stats) => Some(stats.rx_packets),
-                    _ => None,
-                });
-            Ok(packets.map(|packets| (link.header.index, packets)))
-        }
-        NetlinkPayload::Error(error) => Err(refusal(&error)),
         other => Err(io::Error::other(format!("the kernel answered {other:?}"))),
     }
 }

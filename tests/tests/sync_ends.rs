@@ -355,7 +355,7 @@ fn a_session_that_its_box_redirects_to_another_port_is_known_to_be_open_and_to_e
     other.output("nft", &[rules.as_str()]).unwrap();
     let cluster = Cluster::started(&lab, settings()).unwrap();
     let sessions = open(lab.client(), 60);
-    // Longer than what nobody has confirmed counts.
+    // Longer than a flow counts that no box has confirmed.
     thread::sleep(Duration::from_secs(5));
     let there = redirected.sessions.lock().unwrap().len() as u64;
     println!("{there} of 60 are redirected");
@@ -438,7 +438,7 @@ fn an_agent_tells_of_its_boxs_sessions_as_a_daemon_does() {
     tells(true).unwrap();
     let sessions = open(lab.client(), 40);
     wait_load(&cluster, 0, 40);
-    // Longer than what nobody has confirmed counts.
+    // Longer than a flow counts that no box has confirmed.
     thread::sleep(Duration::from_secs(4));
     wait_load(&cluster, 0, 40);
     server.end(15, reset);

@@ -4,7 +4,7 @@
 //! peer runs a native XDP program itself: see `veth_xdp_xmit` in drivers/net/veth.c.
 use std::{
     ffi::CString,
-    fs,
+    fs, io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     path::Path,
     process::Command,
@@ -92,45 +92,29 @@ pub(super) fn replace(link: &Path) -> Result<()> {
         flags: 0,
         old_prog_fd: 0,
     };
-    // SAFETY: `attr` begins as bpf_attr does for this command.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            LINK_UPDATE,
-            &raw const attr,
-            size_of::<Attr>(),
-        )
-    };
-    ensure!(
-        result == 0,
-        "cannot replace a link's program: {}",
-        std::io::Error::last_os_error()
-    );
+    // SAFETY: `attr` begins as bpf_attr does for this command, and has no pointers.
+    unsafe { bpf(LINK_UPDATE, &attr) }.context("cannot replace a link's program")?;
     Ok(())
 }
 
+/// The attributes of `OBJ_PIN` and `OBJ_GET`.
+#[repr(C)]
+struct Named {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
 fn pinned(path: &Path) -> Result<OwnedFd> {
-    #[repr(C)]
-    struct Attr {
-        pathname: u64,
-        bpf_fd: u32,
-        file_flags: u32,
-    }
     let name = CString::new(path.as_os_str().as_encoded_bytes())?;
-    let attr = Attr {
+    let attr = Named {
         pathname: name.as_ptr() as u64,
         bpf_fd: 0,
         file_flags: 0,
     };
     // SAFETY: `attr` begins as bpf_attr does for this command, and the name outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET, &raw const attr, size_of::<Attr>()) };
-    let fd = i32::try_from(fd).unwrap_or(-1);
-    ensure!(
-        fd >= 0,
-        "cannot open {}: {}",
-        path.display(),
-        std::io::Error::last_os_error()
-    );
+    let fd = unsafe { bpf(OBJ_GET, &attr) }
+        .with_context(|| format!("cannot open {}", path.display()))?;
     // SAFETY: the kernel just gave us this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -157,35 +141,41 @@ fn load() -> Result<OwnedFd> {
     };
     // SAFETY: `attr` begins as bpf_attr does for this command, is zero beyond, and what it points
     // to outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const attr, size_of::<Attr>()) };
-    let fd = i32::try_from(fd).unwrap_or(-1);
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error())
-            .context("the kernel refused a two-instruction XDP program: is this root, with BPF?");
-    }
+    let fd = unsafe { bpf(PROG_LOAD, &attr) }
+        .context("the kernel refused a two-instruction XDP program: is this root, with BPF?")?;
     // SAFETY: the kernel just gave us this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn pin_object(object: &OwnedFd, path: &Path) -> Result<()> {
-    #[repr(C)]
-    struct Attr {
-        pathname: u64,
-        bpf_fd: u32,
-        file_flags: u32,
-    }
     let name = CString::new(path.as_os_str().as_encoded_bytes())?;
-    let attr = Attr {
+    let attr = Named {
         pathname: name.as_ptr() as u64,
         bpf_fd: u32::try_from(object.as_raw_fd())?,
         file_flags: 0,
     };
     // SAFETY: `attr` begins as bpf_attr does for this command, and the name outlives the call.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, OBJ_PIN, &raw const attr, size_of::<Attr>()) };
-    if result < 0 {
-        return Err(std::io::Error::last_os_error())
-            .with_context(|| format!("cannot pin a program at {}", path.display()));
-    }
+    unsafe { bpf(OBJ_PIN, &attr) }
+        .with_context(|| format!("cannot pin a program at {}", path.display()))?;
     Ok(())
+}
+
+/// bpf(2). What it returns is a new descriptor, or 0.
+///
+/// # Safety
+/// `attr` must begin as `bpf_attr` does for the command, and what it points to must outlive the call.
+unsafe fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<i32> {
+    // SAFETY: the caller's promise; the kernel reads `size_of::<T>()` bytes.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attr),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    i32::try_from(result).map_err(io::Error::other)
 }

@@ -284,3 +284,35 @@ fn the_journal_has_fields_of_what_happens() {
     assert!(drained.contains("operator: mx2 is drained"), "{drained}");
     assert_eq!(logged(&["EVENT=operator", "BACKEND=mx1"]), "");
 }
+
+#[test]
+fn check_is_fine_for_root_and_for_the_service_when_the_files_are_the_services() {
+    let name = "check_is_fine_for_root_and_for_the_service_when_the_files_are_the_services";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    if !lbd_tests::programs::or_skip(name, &machine::PROGRAMS) {
+        return;
+    }
+    let lab = Lab::new(&Spec {
+        nodes: 2,
+        ..Spec::default()
+    })
+    .unwrap();
+    let cluster = Cluster::new(&lab, Settings::default()).unwrap();
+    // With the `chown -R lbd:` of OPERATIONS.
+    let machine = installed(&lab, &cluster, 0);
+    let service = ["runuser", "-u", "lbd", "--", "lbd", "check"];
+    for check in [&["lbd", "check"][..], &service] {
+        let said = machine.run(check).unwrap();
+        assert!(said.contains("is fine"), "{check:?}: {said}");
+    }
+    // Another user's key is still refused.
+    let key = "/etc/lbd/cluster.key";
+    machine.run(&["chown", "nobody", key]).unwrap();
+    let refused = machine.run(&["lbd", "check"]).unwrap_err();
+    assert!(
+        format!("{refused:#}").contains("another user"),
+        "{refused:#}"
+    );
+}

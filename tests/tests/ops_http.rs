@@ -192,3 +192,36 @@ fn every_node_serves_metrics_that_promtool_accepts() {
     }
     assert_eq!(masters, 1);
 }
+
+#[test]
+fn the_openapi_document_is_served_and_a_public_validator_finds_it_valid() {
+    let name = "the_openapi_document_is_served_and_a_public_validator_finds_it_valid";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let (lab, _servers, cluster, master) = serving();
+    let answer = get(&lab, &lab.nodes[master], "/api/openapi.json");
+    let (head, served) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let document: serde_json::Value = serde_json::from_str(served).unwrap();
+    assert!(document["paths"]["/api/status"]["get"].is_object());
+    drop(cluster);
+    if !lbd_tests::programs::or_skip(name, &["openapi-spec-validator"]) {
+        return;
+    }
+    let validate = |document: &serde_json::Value| {
+        let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
+        std::fs::write(file.path(), document.to_string()).unwrap();
+        Command::new("openapi-spec-validator")
+            .arg(file.path())
+            .output()
+            .unwrap()
+    };
+    let output = validate(&document);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}");
+    // The validator can tell.
+    let mut broken = document;
+    broken["paths"]["/api/status"]["get"]["responses"] = "none".into();
+    assert!(!validate(&broken).status.success());
+}

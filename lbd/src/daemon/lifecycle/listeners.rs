@@ -16,7 +16,7 @@ use crate::{
         cluster::{channel_tcp, known::Known, push::Post},
         event::Event,
         observe::web,
-        operator::control,
+        operator::{control, openapi},
     },
 };
 
@@ -64,10 +64,16 @@ impl Listeners {
         node: &Node,
         known: &Known,
     ) {
-        let control = control::serve(self.control, events.clone(), Arc::clone(post));
+        let openapi: Arc<str> = openapi::document().to_string().into();
+        let control = control::serve(
+            self.control,
+            events.clone(),
+            Arc::clone(post),
+            Arc::clone(&openapi),
+        );
         runtime.spawn(async move { log_end("the control socket", control.await) });
         if let Some(http) = self.http {
-            let router = web::router(events.clone(), node);
+            let router = web::router(events.clone(), node, openapi);
             let known = known.clone();
             runtime.spawn(web::serve(http, router, move |from| known.has(from)));
         }

@@ -11,7 +11,7 @@ use super::{
 use crate::{config::Network, dataplane::AccessLists};
 
 /// A change of the denials by hand.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum AccessRequest {
     /// No session of these sources from now on.

@@ -1,6 +1,6 @@
 //! The control socket: HTTP on a Unix socket that only its owner may open.
 //!
-//! `GET /status`, `/explain`, `/access`, `/events`, `/history`, `/push`; `POST /operator`, `/access`,
+//! `GET /status`, `/explain`, `/access`, `/events`, `/history`, `/push`, `/openapi.json`; `POST /operator`, `/access`,
 //! `/push`, `/flows` (a question, whose filters are a body). Each request is handed to the event loop, which
 //! owns the state, and waits for its answer.
 use std::{fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
@@ -70,8 +70,12 @@ pub(in crate::daemon) async fn serve(
     listener: UnixListener,
     events: mpsc::Sender<Event>,
     post: Arc<Post>,
+    openapi: Arc<str>,
 ) -> io::Result<()> {
-    let router = router(events).merge(pushes(post));
+    let document = async move || web::document(&openapi);
+    let router = router(events)
+        .merge(pushes(post))
+        .route("/openapi.json", get(document));
     let router = router.layer(DefaultBodyLimit::max(MAX_QUESTION_BYTES));
     axum::serve(
         listener,

@@ -25,7 +25,7 @@ const CONTENT: &str = "the sources that a feed denies";
 const EXTENSION: &str = "list";
 
 /// What a feed does to its set.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FeedChange {
     /// These networks, and no others.

@@ -19,7 +19,7 @@ use crate::{
 pub const MOST: usize = 10_000;
 
 /// Which flows are wanted. What is not named is not asked about.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowQuery {
     /// Steered to this backend.

@@ -8,6 +8,7 @@ pub mod feeds;
 pub mod flow_query;
 mod latest;
 pub(in crate::daemon) mod notify;
+pub mod openapi;
 pub mod order;
 pub(in crate::daemon) mod orders;
 pub(in crate::daemon) mod request;

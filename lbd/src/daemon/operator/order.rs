@@ -1,13 +1,17 @@
 //! What an operator says about backends, and what the policy answers: plain data.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::policy::explain::Explanation;
+
 /// The policy's last decisions.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 pub struct Explained {
     /// As a person would say it.
     pub text: String,
     /// The same, with the numbers.
+    #[schemars(with = "Explanation")]
     pub decisions: serde_json::Value,
 }
 
@@ -19,7 +23,7 @@ pub(in crate::daemon) struct Ordered {
 }
 
 /// An operator's word on a backend.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorRequest {
     /// The backend's name.
@@ -30,16 +34,7 @@ pub struct OperatorRequest {
 
 /// What becomes of the sessions that are open when a drain has lasted long enough.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    Deserialize,
-    Eq,
-    PartialEq,
-    Serialize,
-    clap::ValueEnum,
-    schemars::JsonSchema,
+    Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Then {
@@ -51,7 +46,7 @@ pub enum Then {
 }
 
 /// What an operator may order.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// No new sessions.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::push::{Difference, Digest, Version};
 
 /// What is asked of the daemon.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PushRequest {
     /// What to push, or pull.
@@ -37,7 +37,7 @@ impl PushRequest {
 }
 
 /// What is wanted.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// What is in this node's files.

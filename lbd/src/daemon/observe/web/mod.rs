@@ -8,6 +8,7 @@
 //! | `/api/events` | what happened lately |
 //! | `/api/history` | each backend's figures over the last hour |
 //! | `/api/live` | the state each second, as server-sent events |
+//! | `/api/openapi.json` | all of this, for programs |
 mod guard;
 mod live;
 mod serve;
@@ -65,10 +66,16 @@ const PAGES: usize = 16;
 struct Web {
     event_loop: mpsc::Sender<Event>,
     streams: Arc<Semaphore>,
+    openapi: Arc<str>,
 }
 
-/// The routes. `node` has the names by which a browser may call this box.
-pub(in crate::daemon) fn router(events: mpsc::Sender<Event>, node: &Node) -> Router {
+/// The routes. `node` has the names by which a browser may call this box, `openapi` is the document about
+/// them.
+pub(in crate::daemon) fn router(
+    events: mpsc::Sender<Event>,
+    node: &Node,
+    openapi: Arc<str>,
+) -> Router {
     let names: Arc<[String]> = guard::own_names(node).into();
     Router::new()
         .route("/", get(page))
@@ -77,12 +84,14 @@ pub(in crate::daemon) fn router(events: mpsc::Sender<Event>, node: &Node) -> Rou
         .route("/api/events", get(happenings))
         .route("/api/history", get(history))
         .route("/api/live", get(live::live))
+        .route("/api/openapi.json", get(openapi_document))
         .fallback(nothing_here)
         .method_not_allowed_fallback(read_only)
         .layer(middleware::from_fn_with_state(names, guarded))
         .with_state(Web {
             event_loop: events,
             streams: Arc::new(Semaphore::new(PAGES)),
+            openapi,
         })
 }
 
@@ -113,6 +122,16 @@ async fn metrics(State(web): State<Web>, headers: HeaderMap) -> Response {
     let content_type = [(header::CONTENT_TYPE, format.content_type())];
     let text = plain::lines(metrics::exposition(&status, format));
     (content_type, text).into_response()
+}
+
+async fn openapi_document(State(web): State<Web>) -> Response {
+    document(&web.openapi)
+}
+
+/// A document of JSON that is written already.
+pub(in crate::daemon) fn document(text: &str) -> Response {
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    (content_type, text.to_owned()).into_response()
 }
 
 async fn status(State(web): State<Web>) -> Response {

@@ -77,7 +77,7 @@ counters! {
     drop_not_master DropNotMaster,
     /// Frames for a VIP with impossible lengths or headers. Worry when it grows: a broken sender or an attack.
     drop_malformed DropMalformed,
-    /// Fragments for a VIP. TCP avoids them; growth means an attack or a broken path MTU.
+    /// Parts of cut-up packets for a VIP whose first part was not seen, or of no proven session. Expected in small numbers; growth means an attack.
     drop_fragment DropFragment,
     /// Frames whose backend's MAC is not known yet; TCP sends them again. Worry when it keeps growing: the backend does not answer ARP or ND.
     drop_unresolved DropUnresolved,
@@ -133,6 +133,8 @@ counters! {
     pass_icmp_unknown PassIcmpUnknown,
     /// Frames too big for a tunnel, answered with ICMP. Expected once per session and path.
     icmp_too_big IcmpTooBig,
+    /// Later parts of cut-up packets that followed the first to its backend. Expected from senders behind a small link that do not discover its MTU.
+    fragment_followed FragmentFollowed,
     /// Frames taken out of a tunnel. Expected on a backend with `forwarding: ipip`.
     decapsulated Decapsulated,
     /// Replies of NAT backends translated back. Expected with `forwarding: nat`.

@@ -18,6 +18,7 @@ pub mod director;
 pub mod event;
 pub mod floor;
 pub mod flow;
+pub mod fragment;
 pub mod hash;
 pub mod maps;
 pub mod node;

@@ -57,6 +57,9 @@ pub const OWN_SEEN: &str = "OWN_SEEN";
 /// chain has seen a frame that came in there; `u64`, memory-mappable.
 pub const UNSEEN: &str = "UNSEEN";
 
+/// [`crate::fragment::note`] by [`crate::fragment::FragmentKey`]: an LRU hash.
+pub const FRAGMENTS: &str = "FRAGMENTS";
+
 /// Prefixes that one list can hold.
 pub const LIST_ENTRIES: u32 = 1 << 18;
 /// Slots of `SOURCES`, a power of two.
@@ -74,6 +77,9 @@ pub const MAX_BACKENDS: u32 = 1024;
 pub const REPLY_ENTRIES: u32 = 4 * MAX_BACKENDS;
 /// Bytes of the `EVENTS` ring buffer.
 pub const EVENT_BYTES: u32 = 1 << 22;
+/// Packets in parts that are known at a time. Only those of proven sessions are noted; beyond so many the
+/// oldest are forgotten, and TCP sends them again.
+pub const FRAGMENT_ENTRIES: u32 = 4096;
 /// Interfaces that frames can be redirected to.
 pub const MAX_DEVICES: u32 = 64;
 /// Entries of `OWN_SEEN`: every VIP id.

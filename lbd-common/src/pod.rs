@@ -1,7 +1,7 @@
 //! Lets aya copy these types into and out of maps.
 use crate::{
-    backend, counters, director, event, floor, flow, node, prefilter, rate, reply, sign, sock,
-    tunnel, vip,
+    backend, counters, director, event, floor, flow, fragment, node, prefilter, rate, reply, sign,
+    sock, tunnel, vip,
 };
 
 macro_rules! pod {
@@ -26,6 +26,7 @@ pod!(
     flow::Bucket6,
     flow::Slot4,
     flow::Slot6,
+    fragment::FragmentKey,
     node::Node,
     rate::Rates,
     rate::SourceRate,

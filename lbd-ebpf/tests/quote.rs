@@ -19,6 +19,7 @@ fn icmp(frame: &[u8], family: u8) -> Transport {
         },
         offset: 0,
         end: frame.len(),
+        is_part: false,
     }
 }
 

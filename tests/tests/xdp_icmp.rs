@@ -114,7 +114,7 @@ fn what_names_no_session_goes_up_as_it_came() {
         row("quoting a later fragment", icmp4(3, 4).edit(48, &[0, 9]), [on(open(B))], Out::Pass, [C::PassIcmpUnknown], open(B)),
         row("quoting IP version 6 in ICMP", icmp4(3, 4).edit(42, &[0x65]), [on(open(B))], Out::Pass, [C::PassIcmpUnknown], open(B)),
         row("quoting IP version 4 in ICMPv6", icmp6(2, 0).edit(62, &[0x45]), [on(open(B))], Out::Pass, [C::PassIcmpUnknown], open(B)),
-        row("a part of an ICMP error", icmp4(3, 4).edit(20, &[0x20, 0]), [on(open(B))], Out::Drop, [C::DropFragment], open(B)),
+        row("a part of an ICMP error", icmp4(3, 4).edit(20, &[0x20, 0]), [on(open(B))], Out::Pass, [C::PassOtherService], open(B)),
         row("an ICMP error longer than its frame", icmp4(3, 4).edit(16, &[1, 0]), [on(open(B))], Out::Drop, [C::DropMalformed], open(B)),
         row("for another address", icmp4(3, 4).to(OTHER4, OTHER6), [on(open(B))], Out::Pass, [], open(B)),
         row("for another address, IPv6", icmp6(2, 0).to(OTHER4, OTHER6), [on(open(B))], Out::Pass, [], open(B)),

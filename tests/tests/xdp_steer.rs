@@ -77,8 +77,9 @@ fn broken_packets_for_a_vip_are_dropped() {
         row("the first fragment", v4(SYN).edit(20, &[0x20, 0]), [], Out::Drop, [C::DropFragment], None),
         row("the last fragment", v4(SYN).edit(20, &[0, 5]), [], Out::Drop, [C::DropFragment], None),
         row("a fragment that overlaps the TCP header", v4(SYN).edit(20, &[0, 1]), [], Out::Drop, [C::DropFragment], None),
-        row("an IPv6 fragment", v6(SYN).edit(20, &[44]), [], Out::Drop, [C::DropFragment], None),
-        row("an IPv6 fragment behind an extension", v6(SYN).payload(8).edit(20, &[60]).edit(54, &[44, 0]), [], Out::Drop, [C::DropFragment], None),
+        row("a later IPv6 fragment", v6(SYN).edit(20, &[44]).edit(54, &[6, 0, 0, 0x29]), [], Out::Drop, [C::DropFragment], None),
+        row("a later IPv6 fragment behind an extension", v6(SYN).payload(8).edit(20, &[60]).edit(54, &[44, 0]).edit(62, &[6, 0, 0, 0x28]), [], Out::Drop, [C::DropFragment], None),
+        row("half an IPv6 fragment header", v6(SYN).edit(20, &[44]).edit(18, &[0, 4]).cut(58), [], Out::Drop, [C::DropMalformed], None),
     ];
     check(&mut world, rows);
 }

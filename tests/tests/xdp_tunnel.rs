@@ -220,7 +220,7 @@ fn nothing_else_is_taken_out_of_a_tunnel() {
         row("an inner TCP header of 16 bytes", in4(syn.clone()).edit(66, &[0x40]), [], Out::Drop, [C::DropMalformed], None),
         row("an inner IPv4 header of 16 bytes", in4(syn.clone()).edit(34, &[0x44]), [], Out::Drop, [C::DropMalformed], None),
         row("a part of an inner packet", in4(syn.clone()).edit(40, &[0x20, 0]), [], Out::Drop, [C::DropFragment], None),
-        row("a part of an inner IPv6 packet", in6(syn6).edit(60, &[44]), [], Out::Drop, [C::DropFragment], None),
+        row("half an inner IPv6 fragment header", in6(syn6).edit(60, &[44]).edit(58, &[0, 4]).cut(98), [], Out::Pass, [], None),
     ];
     check(&mut world, rows);
 }

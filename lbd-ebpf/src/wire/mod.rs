@@ -4,4 +4,5 @@ pub mod frame;
 pub mod header;
 pub mod mark;
 pub mod parse;
+pub mod part;
 pub mod quote;

@@ -97,6 +97,8 @@ pub struct Transport {
     pub offset: usize,
     /// Where the IP packet ends in the frame (padding may follow).
     pub end: usize,
+    /// Whether more of the packet follows in others: this is its first part.
+    pub is_part: bool,
 }
 
 /// Why a packet for a VIP cannot be steered.
@@ -104,7 +106,7 @@ pub struct Transport {
 pub enum Unusable {
     /// A length or a header that cannot be.
     Malformed,
-    /// A part of a packet.
+    /// A part of a packet that is not its first, so without a transport header.
     Fragment,
 }
 
@@ -155,6 +157,24 @@ impl<'a> Ipv4<'a> {
         u16::from_be(u16_at(self.0, 2)) as usize
     }
 
+    /// The flags and the offset of a part (RFC 791, section 3.1), in network byte order.
+    #[inline(always)]
+    fn part_be(self) -> u16 {
+        u16_at(self.0, 6)
+    }
+
+    /// Where this part begins in the whole packet's payload, in units of 8 bytes.
+    #[inline(always)]
+    pub fn part_offset(self) -> u16 {
+        u16::from_be(self.part_be()) & 0x1fff
+    }
+
+    /// What all parts of a packet have in common, in memory order.
+    #[inline(always)]
+    pub fn identification(self) -> u32 {
+        u16_at(self.0, 4) as u32
+    }
+
     /// Checks the lengths (RFC 791, section 3.1) and finds the transport header.
     #[inline(always)]
     pub fn transport<F: Frame + ?Sized>(
@@ -162,8 +182,7 @@ impl<'a> Ipv4<'a> {
         frame: &F,
         offset: usize,
     ) -> Result<Transport, Unusable> {
-        // More fragments, or an offset: everything but "don't fragment" and the reserved bit.
-        if u16_at(self.0, 6) & 0x3fff_u16.to_be() != 0 {
+        if self.part_be() & 0x1fff_u16.to_be() != 0 {
             return Err(Unusable::Fragment);
         }
         let header = self.header_length();
@@ -175,6 +194,7 @@ impl<'a> Ipv4<'a> {
             protocol: self.protocol(),
             offset: offset + header,
             end,
+            is_part: self.part_be() & 0x2000_u16.to_be() != 0,
         })
     }
 }
@@ -220,19 +240,15 @@ impl<'a> Ipv6<'a> {
         u16::from_be(u16_at(self.0, 4)) as usize
     }
 
-    /// Checks the lengths and finds the transport header behind up to three extension headers
-    /// (RFC 8200, section 4; more of them do not occur in mail traffic).
+    /// What is behind up to three extension headers (RFC 8200, section 4; more of them do not occur in mail
+    /// traffic), and where.
     #[inline(always)]
-    pub fn transport<F: Frame + ?Sized>(
+    pub(super) fn behind_extensions<F: Frame + ?Sized>(
         self,
         frame: &F,
         offset: usize,
-    ) -> Result<Transport, Unusable> {
+    ) -> Result<(u8, usize), Unusable> {
         let mut protocol = self.next_header();
-        let end = offset + 40 + self.payload_length();
-        if self.version() != 6 || end > frame.len() {
-            return Err(Unusable::Malformed);
-        }
         let mut at = offset + 40;
         for _ in 0..MAX_EXTENSIONS {
             if !is_extension(protocol) {
@@ -242,8 +258,32 @@ impl<'a> Ipv6<'a> {
             protocol = head[0];
             at += (head[1] as usize + 1) * 8;
         }
+        Ok((protocol, at))
+    }
+
+    /// Checks the lengths and finds the transport header.
+    #[inline(always)]
+    pub fn transport<F: Frame + ?Sized>(
+        self,
+        frame: &F,
+        offset: usize,
+    ) -> Result<Transport, Unusable> {
+        let end = offset + 40 + self.payload_length();
+        if self.version() != 6 || end > frame.len() {
+            return Err(Unusable::Malformed);
+        }
+        let (mut protocol, mut at) = self.behind_extensions(frame, offset)?;
+        let mut is_part = false;
         if protocol == protocol::FRAGMENT {
-            return Err(Unusable::Fragment);
+            // RFC 8200, section 4.5.
+            let head: &[u8; 8] = frame.window(at).ok_or(Unusable::Malformed)?;
+            let part_be = u16_at(head, 2);
+            if part_be & 0xfff8_u16.to_be() != 0 {
+                return Err(Unusable::Fragment);
+            }
+            is_part = part_be & 1_u16.to_be() != 0;
+            protocol = head[0];
+            at += 8;
         }
         if at > end || is_extension(protocol) {
             return Err(Unusable::Malformed);
@@ -252,6 +292,7 @@ impl<'a> Ipv6<'a> {
             protocol,
             offset: at,
             end,
+            is_part,
         })
     }
 }
@@ -313,6 +354,12 @@ impl<'a> Tcp<'a> {
     #[inline(always)]
     pub fn flags(self) -> u8 {
         self.0[13]
+    }
+
+    /// Whether it is the beginning of a SYN that comes in parts, which no TCP sends.
+    #[inline(always)]
+    pub fn is_syn_in_parts(self, transport: &Transport) -> bool {
+        transport.is_part && self.flags() & tcp_flag::SYN != 0
     }
 }
 

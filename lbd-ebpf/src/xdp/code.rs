@@ -16,6 +16,9 @@ pub(crate) const TAKEN_OUT: u32 = 1 << 18;
 /// It is no TCP segment, but may be an ICMP error.
 pub(crate) const NO_SEGMENT: u32 = 1 << 19;
 
+/// It is a part of a packet, and not the first.
+pub(crate) const PART: u32 = 1 << 22;
+
 // With an action.
 
 /// The frame leaves for a backend with no change but its MACs.
@@ -42,6 +45,8 @@ pub(crate) const TOO_BIG: u32 = 3;
 pub(crate) const NOBODY: u32 = u32::MAX;
 /// There is one, but its MAC is not known yet.
 pub(crate) const UNRESOLVED: u32 = u32::MAX - 1;
+/// The packet is no TCP segment.
+pub(crate) const OTHER_SERVICE: u32 = u32::MAX - 2;
 /// With an id in 64 bits: all backends that could take the session are avoided.
 pub(crate) const AVOIDED: u64 = 1 << 32;
 /// In 64 bits: the SYN follows its flow.

@@ -18,6 +18,7 @@ use super::{
         classify::{self, Kind},
         fast, flow,
         follow::{Followed, Noted, follow},
+        fragment::{follow_part, note_part},
         icmp, proof, second_chance,
         segment::ForVip,
         select::{Routed, nobody, select},
@@ -41,6 +42,7 @@ fn whole(ctx: *mut xdp_md) -> u32 {
     match chain(ctx, is_clients) {
         code::REPLY => reply::translate(ctx),
         code::HANDED => second_chance::handed(ctx, true),
+        code::PART => follow_part(ctx),
         code::TAKEN_OUT => second_chance::handed(ctx, false),
         action if action & code::BY_MAC != 0 => steered::mark(ctx, action, is_clients),
         action => action,
@@ -75,6 +77,7 @@ fn decide(packet: &mut Packet, is_clients: u32) -> Stage<u32> {
         ethertype::IPV4 => match classify::ipv4(packet, &link, is_clients)? {
             Kind::Segment(frame) => route::<1, V4>(packet, &frame)?,
             Kind::Handed => return Err(Exit::Done(code::HANDED)),
+            Kind::Part => return Err(Exit::Done(code::PART)),
             Kind::Message => (icmp::owner(packet)?, false),
             Kind::Tunnel => return Err(decap::decapsulate(packet)),
             Kind::ForOthers => return Err(reply::from_backend()),
@@ -82,6 +85,7 @@ fn decide(packet: &mut Packet, is_clients: u32) -> Stage<u32> {
         ethertype::IPV6 => match classify::ipv6(packet, &link, is_clients)? {
             Kind::Segment(frame) => route::<3, V6>(packet, &frame)?,
             Kind::Handed => return Err(Exit::Done(code::HANDED)),
+            Kind::Part => return Err(Exit::Done(code::PART)),
             Kind::Message => (icmp::owner(packet)?, false),
             Kind::Tunnel => return Err(decap::decapsulate(packet)),
             Kind::ForOthers => {
@@ -102,7 +106,12 @@ fn decide(packet: &mut Packet, is_clients: u32) -> Stage<u32> {
 #[inline(always)]
 fn route<const K: usize, F: Noted<K>>(packet: &Packet, frame: &ForVip<K>) -> Stage<(Target, bool)> {
     let known = match flow::find::<K, F>(frame) {
-        Some(known) => follow::<K, F>(&known, frame)?,
+        Some(known) => {
+            if frame.is_part && known.is_proven() {
+                note_part(packet.context().ctx, known.backend() as u32);
+            }
+            follow::<K, F>(&known, frame)?
+        }
         None => Followed::Anew(nobody()),
     };
     let routed = match known {

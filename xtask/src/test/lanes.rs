@@ -27,7 +27,7 @@ use crate::{
 
 /// Programs whose tests may run beside another's, the longest first, so that no lane waits at the end for
 /// the other. One that is not here runs alone.
-const SIDE_BY_SIDE: [&str; 47] = [
+const SIDE_BY_SIDE: [&str; 49] = [
     "e2e_stop",
     "e2e_outage",
     "e2e_policy",
@@ -54,12 +54,14 @@ const SIDE_BY_SIDE: [&str; 47] = [
     "health_mta",
     "ops_http",
     "e2e_ipip",
+    "e2e_fragments",
     "e2e_nat",
     "e2e_health",
     "sync_flows",
     "e2e_two_arms",
     "xdp_tunnel",
     "xdp_second_chance",
+    "xdp_fragment",
     "xdp_admit",
     "guard_strangers",
     "xdp_steer",

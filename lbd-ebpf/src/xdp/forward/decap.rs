@@ -48,7 +48,7 @@ extern "C" fn decapsulate_frame(ctx: *mut xdp_md) -> u32 {
             count(Reason::Decapsulated);
             match what {
                 Inner::Segment => code::TAKEN_OUT,
-                Inner::Message => xdp_action::XDP_PASS,
+                Inner::Message | Inner::Part => xdp_action::XDP_PASS,
             }
         }
         Err(exit) => exit.finish(),
@@ -71,6 +71,8 @@ enum Inner {
     Segment,
     /// An ICMP error.
     Message,
+    /// A part of a packet that is not the first one.
+    Part,
 }
 
 #[inline(always)]
@@ -92,7 +94,7 @@ fn outer(packet: &Packet, link: &Link) -> Option<Outer> {
     if link.ethertype == ethertype::IPV4 {
         let ip = Ipv4::at(packet, link.network)?;
         return Some(Outer {
-            inner: ip.transport(packet, link.network).ok()?,
+            inner: whole_outer(ip.transport(packet, link.network))?,
             source: side4(ip.source()),
             destination: side4(ip.destination()),
         });
@@ -105,6 +107,12 @@ fn outer(packet: &Packet, link: &Link) -> Option<Outer> {
     })
 }
 
+/// No part of one.
+#[inline(always)]
+fn whole_outer(transport: Result<Transport, Unusable>) -> Option<Transport> {
+    transport.ok().filter(|transport| !transport.is_part)
+}
+
 /// Continues if the packet inside is for a VIP and meant for this box.
 #[inline(always)]
 fn inner4(packet: &Packet, outer: &Outer) -> Stage<Inner> {
@@ -112,6 +120,9 @@ fn inner4(packet: &Packet, outer: &Outer) -> Stage<Inner> {
     let vip = vip4(ip.destination()).ok_or(NOT_OURS)?;
     between_nodes(outer)?;
     let transport = ip.transport(packet, outer.inner.offset);
+    if matches!(transport, Err(Unusable::Fragment)) {
+        return Ok(Inner::Part);
+    }
     let transport = whole(transport, outer)?;
     if transport.protocol == protocol::ICMP {
         return message(quote::kind(packet, &transport).is_some_and(is_error4));
@@ -126,6 +137,9 @@ fn inner6(packet: &Packet, outer: &Outer) -> Stage<Inner> {
     let vip = vip6(ip.destination()).ok_or(NOT_OURS)?;
     between_nodes(outer)?;
     let transport = ip.transport(packet, outer.inner.offset);
+    if matches!(transport, Err(Unusable::Fragment)) {
+        return Ok(Inner::Part);
+    }
     let transport = whole(transport, outer)?;
     if transport.protocol == protocol::ICMPV6 {
         return message(quote::kind(packet, &transport).is_some_and(is_error6));
@@ -171,6 +185,9 @@ fn segment(packet: &Packet, transport: &Transport, vip: &Vip) -> Stage<Inner> {
     let Some(tcp) = Tcp::at(packet, transport) else {
         return Err(Exit::Drop(Reason::DropMalformed));
     };
+    if tcp.is_syn_in_parts(transport) {
+        return Err(Exit::Drop(Reason::DropFragment));
+    }
     service(vip, tcp.destination_port_be()).ok_or(OTHER)?;
     Ok(Inner::Segment)
 }

@@ -9,12 +9,15 @@ use lbd_common::{
     flow::{FlowWord, state},
     reply::{MAX_REPLY_SERVICES, Reply, ReplyKey, ReplyService},
 };
-use lbd_ebpf::wire::parse::tcp_flag;
+use lbd_ebpf::wire::{
+    checksum::Sum,
+    parse::{self, ethertype, tcp_flag},
+};
 
 use super::{
     error,
     hop::next_hop,
-    translate::{Side, replace, segment},
+    translate::{Side, address_at, replace, segment},
 };
 use crate::xdp::{
     exit::{Exit, Stage},
@@ -62,6 +65,39 @@ fn towards(packet: &mut Packet, backend: &Backend) -> Option<()> {
     }
     let (side, address, port_be) = (Side::Destination, &backend.address, backend.port_be);
     replace(packet, place, side, address, port_be)
+}
+
+/// Addresses a part of a packet that is not the first one to the backend: no port and no sum but the IP
+/// header's are in it. The first part's checksum covers both, and was changed by what changed.
+#[inline(always)]
+pub(crate) fn part_to_backend(packet: &Packet, target: Target) -> Stage<()> {
+    if translate_part(packet.context().ctx, target.id as u32) == 0 {
+        return Err(Exit::Drop(Reason::DropRewriteFailed));
+    }
+    Ok(())
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn translate_part(ctx: *mut xdp_md, id: u32) -> u32 {
+    let mut packet = Packet::new(XdpContext::new(ctx));
+    let done = BACKENDS
+        .get(id)
+        .and_then(|backend| part_towards(&mut packet, backend));
+    done.is_some() as u32
+}
+
+#[inline(always)]
+fn part_towards(packet: &mut Packet, backend: &Backend) -> Option<()> {
+    next_hop(packet, backend).ok()?;
+    let link = parse::link(packet)?;
+    let is_v4 = link.ethertype == ethertype::IPV4;
+    if is_v4 != (backend.family == 4) {
+        return None;
+    }
+    let (side, address) = (Side::Destination, &backend.address);
+    address_at(packet, is_v4, link.network, side, address, Sum::of(0))?;
+    Some(())
 }
 
 /// An ICMP error about what the backend has sent.

@@ -1,6 +1,6 @@
 //! What a frame is. What happens to it is for [`crate::xdp::program`] to say.
 use lbd_common::{counters::Reason, vip::Vip};
-use lbd_ebpf::wire::parse::{self, Ipv4, Ipv6, Link, Tcp, protocol};
+use lbd_ebpf::wire::parse::{self, Ipv4, Ipv6, Link, Tcp, Unusable, protocol};
 
 use super::segment::ForVip;
 use crate::xdp::{
@@ -19,6 +19,8 @@ pub(crate) enum Kind<const K: usize> {
     Segment(ForVip<K>),
     /// Likewise, from another box of the cluster, which has steered it here.
     Handed,
+    /// A part of a packet for a VIP that is not the first one.
+    Part,
     /// ICMP or `ICMPv6` for a VIP.
     Message,
     /// For no VIP, with another IP packet inside.
@@ -37,9 +39,12 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link, is_clients: u32) -> Stage<Kind<
     let Some(vip) = vip4(ip.destination()) else {
         return Ok(for_others(ip.protocol()));
     };
-    let transport = ip.transport(packet, link.network).map_err(unusable)?;
+    let transport = match ip.transport(packet, link.network) {
+        Err(Unusable::Fragment) => return Ok(Kind::Part),
+        transport => transport.map_err(unusable)?,
+    };
     if transport.protocol != protocol::TCP {
-        return other(transport.protocol, protocol::ICMP);
+        return other(&transport, protocol::ICMP);
     }
     let Some((tcp, vip_id)) = segment(packet, &transport, vip, is_clients)? else {
         return Ok(Kind::Handed);
@@ -51,6 +56,7 @@ pub(crate) fn ipv4(packet: &Packet, link: &Link, is_clients: u32) -> Stage<Kind<
         flags: tcp.flags(),
         has_payload: has_payload(&tcp, &transport),
         port_be: tcp.destination_port_be(),
+        is_part: transport.is_part,
     }))
 }
 
@@ -63,9 +69,12 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link, is_clients: u32) -> Stage<Kind<
     let Some(vip) = vip6(ip.destination()) else {
         return Ok(for_others(ip.next_header()));
     };
-    let transport = ip.transport(packet, link.network).map_err(unusable)?;
+    let transport = match ip.transport(packet, link.network) {
+        Err(Unusable::Fragment) => return Ok(Kind::Part),
+        transport => transport.map_err(unusable)?,
+    };
     if transport.protocol != protocol::TCP {
-        return other(transport.protocol, protocol::ICMPV6);
+        return other(&transport, protocol::ICMPV6);
     }
     let Some((tcp, vip_id)) = segment(packet, &transport, vip, is_clients)? else {
         return Ok(Kind::Handed);
@@ -77,6 +86,7 @@ pub(crate) fn ipv6(packet: &Packet, link: &Link, is_clients: u32) -> Stage<Kind<
         flags: tcp.flags(),
         has_payload: has_payload(&tcp, &transport),
         port_be: tcp.destination_port_be(),
+        is_part: transport.is_part,
     }))
 }
 
@@ -92,6 +102,9 @@ fn segment<'a>(
     let Some(tcp) = Tcp::at(packet, transport) else {
         return Err(Exit::Drop(Reason::DropMalformed));
     };
+    if tcp.is_syn_in_parts(transport) {
+        return Err(Exit::Drop(Reason::DropFragment));
+    }
     let Some(vip_id) = service(vip, tcp.destination_port_be()) else {
         return Err(Exit::Pass(Reason::PassOtherService));
     };
@@ -116,10 +129,11 @@ fn for_others<const K: usize>(protocol: u8) -> Kind<K> {
     }
 }
 
-/// What is for a VIP and not TCP.
+/// What is for a VIP and not TCP. An ICMP error never comes in parts (RFC 1812, section 4.3.2.3; RFC 4443,
+/// section 2.4): a message that does is the host's affair.
 #[inline(always)]
-fn other<const K: usize>(protocol: u8, icmp: u8) -> Stage<Kind<K>> {
-    if protocol == icmp {
+fn other<const K: usize>(transport: &parse::Transport, icmp: u8) -> Stage<Kind<K>> {
+    if transport.protocol == icmp && !transport.is_part {
         return Ok(Kind::Message);
     }
     Err(Exit::Pass(Reason::PassOtherService))

@@ -48,6 +48,12 @@ impl Known {
         clock::seen().wrapping_sub(self.word().seen) < NOTED_UNITS
     }
 
+    /// Whether its backend's box has had the session, and has not said that it is over.
+    #[inline(always)]
+    pub(crate) fn is_proven(&self) -> bool {
+        matches!(self.word().state, state::ESTABLISHED | state::CLOSING)
+    }
+
     /// What is known of it but its key.
     #[inline(always)]
     pub(crate) fn word(&self) -> FlowWord {

@@ -5,6 +5,7 @@ pub(crate) mod classify;
 pub(crate) mod fast;
 pub(crate) mod flow;
 pub(crate) mod follow;
+pub(crate) mod fragment;
 pub(crate) mod icmp;
 pub(crate) mod lists;
 pub(crate) mod proof;

@@ -19,6 +19,8 @@ pub(crate) struct ForVip<const K: usize> {
     pub(crate) has_payload: bool,
     /// The port of the VIP. Network byte order.
     pub(crate) port_be: u16,
+    /// Whether it is the first part of a packet that comes in several.
+    pub(crate) is_part: bool,
 }
 
 impl<const K: usize> ForVip<K> {
@@ -31,6 +33,7 @@ impl<const K: usize> ForVip<K> {
             flags,
             has_payload: false,
             port_be: 0,
+            is_part: false,
         }
     }
 
@@ -49,6 +52,7 @@ impl<const K: usize> ForVip<K> {
             flags: what as u8,
             has_payload: what & 1 << 8 != 0,
             port_be: 0,
+            is_part: false,
         }
     }
 

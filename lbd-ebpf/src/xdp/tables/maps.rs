@@ -1,7 +1,9 @@
 //! Every map. Names and sizes are in [`lbd_common::maps`].
 use aya_ebpf::{
     Global,
-    btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, LpmTrie, PerCpuArray, RingBuf},
+    btf_maps::{
+        Array, ArrayOfMaps, DevMapHash, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf,
+    },
     macros::btf_map,
 };
 use lbd_common::{
@@ -9,9 +11,10 @@ use lbd_common::{
     counters::Counters,
     director::Director,
     flow::{BUCKETS4, BUCKETS6, Bucket4, Bucket6},
+    fragment::FragmentKey,
     maps::{
-        EVENT_BYTES, LIST_ENTRIES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS, OWN_SEEN_ENTRIES,
-        REPLY_ENTRIES, SOURCE_SLOTS, TUNNEL_SLOTS, VIP_SLOTS,
+        EVENT_BYTES, FRAGMENT_ENTRIES, LIST_ENTRIES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS,
+        REPLY_ENTRIES, SOURCE_SLOTS, TUNNEL_SLOTS, OWN_SEEN_ENTRIES, VIP_SLOTS,
     },
     node::Node,
     prefilter::MAC_SLOTS,
@@ -72,6 +75,9 @@ pub(crate) static DENY6: LpmTrie<[u32; 4], u32, { LIST_ENTRIES as usize }> = Lpm
 #[btf_map]
 pub(crate) static REPLIES: HashMap<ReplyKey, Reply, { REPLY_ENTRIES as usize }, NO_PREALLOC> =
     HashMap::new();
+#[btf_map]
+pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, u64, { FRAGMENT_ENTRIES as usize }> =
+    LruHashMap::new();
 #[btf_map]
 pub(crate) static SOURCES: Array<SourceRate, { SOURCE_SLOTS as usize }> = Array::new();
 #[btf_map]

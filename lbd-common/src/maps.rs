@@ -60,6 +60,9 @@ pub const UNSEEN: &str = "UNSEEN";
 /// [`crate::fragment::note`] by [`crate::fragment::FragmentKey`]: an LRU hash.
 pub const FRAGMENTS: &str = "FRAGMENTS";
 
+/// By VIP id: the sessions that were selected for a backend, `u64`; memory-mappable.
+pub const SERVICE_SESSIONS: &str = "SERVICE_SESSIONS";
+
 /// Prefixes that one list can hold.
 pub const LIST_ENTRIES: u32 = 1 << 18;
 /// Slots of `SOURCES`, a power of two.
@@ -82,8 +85,8 @@ pub const EVENT_BYTES: u32 = 1 << 22;
 pub const FRAGMENT_ENTRIES: u32 = 4096;
 /// Interfaces that frames can be redirected to.
 pub const MAX_DEVICES: u32 = 64;
-/// Entries of `OWN_SEEN`: every VIP id.
-pub const OWN_SEEN_ENTRIES: u32 = 1 << 16;
+/// Every VIP id: the entries of `OWN_SEEN` and `SERVICE_SESSIONS`.
+pub const VIP_IDS: u32 = 1 << 16;
 /// How old an entry of `OWN_SEEN` becomes before the next socket renews it: 69 s.
 pub const OWN_NOTED_NS: u64 = 1 << 36;
 /// How long after the last own socket a service's sessions still count as ones that end in this box's

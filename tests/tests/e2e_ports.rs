@@ -12,7 +12,7 @@ use std::{
 };
 
 use lbd_tests::{
-    cluster::{Cluster, Settings, Status},
+    cluster::{Cluster, Service, Settings, Status},
     lab::{Host, Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
@@ -112,6 +112,19 @@ fn a_box_gets_nothing_for_a_port_without_a_listener_and_all_else() {
     let at = |held: &[Held]| held.iter().filter(|held| held.by() == "mx3").count();
     let share = at(&held);
     println!("25: {share} of {SESSIONS} at mx3");
+    let of_port = |status: &Status, port, figure: fn(&Service) -> u64| -> u64 {
+        let services = status.services.iter();
+        services.filter(|of| of.port == port).map(figure).sum()
+    };
+    let status = cluster
+        .wait_status(0, "the figures of port 25", |status| {
+            of_port(status, 25, |of| of.sessions) == SESSIONS as u64
+        })
+        .unwrap();
+    assert_eq!(status.services.len(), 4, "{:?}", status.services);
+    let begun = [25, 587].map(|port| of_port(&status, port, |of| of.steered_sessions));
+    println!("begun at 25 and 587: {begun:?}");
+    assert_eq!(begun, [SESSIONS as u64; 2]);
     assert!(share >= SESSIONS / 6, "{share} of {SESSIONS} at mx3");
 
     let late = Greeter::start(&lab.nodes[2]);

@@ -24,7 +24,7 @@ use super::{
         select::{Routed, nobody, select},
         socket, steered,
     },
-    tables::backend::Target,
+    tables::{backend::Target, vip::count_session},
 };
 
 /// The program that lbd attaches.
@@ -120,6 +120,10 @@ fn route<const K: usize, F: Noted<K>>(packet: &Packet, frame: &ForVip<K>) -> Sta
     };
     match routed {
         Routed::To { target, opened } => {
+            if opened {
+                let (_, _, vip_id) = F::parts(&frame.key);
+                count_session(vip_id);
+            }
             if target.is_local() {
                 socket::note::<K, F>(packet, frame);
             }

@@ -1,5 +1,5 @@
 //! `lbd status`.
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, net::SocketAddr, path::Path};
 
 use hyper::Method;
 
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::duration::Shown,
     daemon::{
-        observe::status::{BackendStatus, ConfigBeside, DrainStatus, Status},
+        observe::status::{BackendStatus, ConfigBeside, DrainStatus, ServiceStatus, Status},
         operator::order::Then,
     },
     push::Version,
@@ -40,8 +40,9 @@ pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
 fn render(status: &Status, paint: Paint) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ =
-        head(&mut text, status, paint).and_then(|()| backends(&mut text, &status.backends, paint));
+    let _ = head(&mut text, status, paint)
+        .and_then(|()| backends(&mut text, &status.backends, paint))
+        .and_then(|()| services(&mut text, &status.services, paint));
     text
 }
 
@@ -227,6 +228,36 @@ fn backends(text: &mut String, backends: &[BackendStatus], paint: Paint) -> std:
     Ok(())
 }
 
+const SERVICE_COLUMNS: [Column; 4] = [
+    ("SERVICE", 45, Side::Left),
+    ("SESSIONS", 8, Side::Right),
+    ("SOURCES", 7, Side::Right),
+    ("STEERED", 9, Side::Right),
+];
+
+/// Where there is one only, it has what all backends have together.
+fn services(text: &mut String, services: &[ServiceStatus], paint: Paint) -> std::fmt::Result {
+    if services.len() < 2 {
+        return Ok(());
+    }
+    let head = titles(&SERVICE_COLUMNS);
+    writeln!(text, "\n{}", paint.tone(Tone::Faint, &head))?;
+    for service in services {
+        let address = SocketAddr::new(service.address, service.port);
+        let row = table::row(
+            &SERVICE_COLUMNS,
+            [
+                &address.to_string(),
+                &service.sessions.to_string(),
+                &service.unique_sources.to_string(),
+                &service.steered_sessions.to_string(),
+            ],
+        );
+        writeln!(text, "{row}")?;
+    }
+    Ok(())
+}
+
 fn drain(drain: Option<DrainStatus>) -> String {
     let Some(DrainStatus { left_s, then }) = drain else {
         return String::new();
@@ -258,6 +289,20 @@ mod tests {
             assert!(line.chars().count() <= WIDTH, "{line}");
         }
         assert!(text.contains("a-backend-w…"), "{text}");
+    }
+
+    #[test]
+    fn several_services_are_listed() {
+        let mut status = small();
+        assert!(!render(&status, Paint::PLAIN).contains("SERVICE"));
+        let mut second = status.services[0].clone();
+        (second.port, second.sessions) = (587, 3);
+        status.services.push(second);
+        let text = render(&status, Paint::PLAIN);
+        let line = text.lines().last().unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words, ["192.0.2.25:587", "3", "7", "4711"]);
+        assert!(line.chars().count() <= WIDTH, "{line}");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use lbd_common::{
     director::{Director, flag},
     maps::{
         BACKEND_STATS, BACKENDS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6, LOAD,
-        MAX_BACKENDS, NODE_SLOTS, NODES, PREFILTER, REPLIES, RINGS, SIGNS, TUNNEL_SLOTS, TUNNELS,
-        UNSEEN, VIP_SLOTS, VIPS, WEIGHTS,
+        MAX_BACKENDS, NODE_SLOTS, NODES, PREFILTER, REPLIES, RINGS, SERVICE_SESSIONS, SIGNS,
+        TUNNEL_SLOTS, TUNNELS, UNSEEN, VIP_IDS, VIP_SLOTS, VIPS, WEIGHTS,
     },
     node::Node,
     prefilter::{MAC_SLOTS, Prefilter},
@@ -64,6 +64,7 @@ pub(super) struct Maps {
     pub(super) replies: CallMap,
     pub(super) counters: CallMap,
     pub(super) backend_stats: CallMap,
+    pub(super) service_sessions: MmapArray<u64>,
     pub(super) unseen: MmapArray<u64>,
     /// The MACs of this box, as [`Self::receive`] was told last.
     own: Vec<(u32, Mac)>,
@@ -103,6 +104,7 @@ impl Maps {
             replies: CallMap::open(pins, REPLIES)?,
             counters: CallMap::open(pins, COUNTERS)?,
             backend_stats: CallMap::open(pins, BACKEND_STATS)?,
+            service_sessions: mapped(pins, SERVICE_SESSIONS, VIP_IDS)?,
             unseen: mapped(pins, UNSEEN, MAC_SLOTS)?,
             own: Vec::new(),
             every_frame: false,

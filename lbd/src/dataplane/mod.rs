@@ -482,6 +482,11 @@ impl DataPlane {
             .collect()
     }
 
+    /// Sessions of a service that were selected for a backend, since the maps were made.
+    pub fn service_sessions(&self, vip_id: u16) -> u64 {
+        self.maps.service_sessions.get(usize::from(vip_id))
+    }
+
     /// Each backend's effective weight, as it is in the map.
     pub fn weights(&self) -> Vec<(BackendId, WeightPermille)> {
         let weight = |id: BackendId| WeightPermille(self.maps.weights.get(usize::from(id.0)));

@@ -18,7 +18,7 @@ pub use ids::IdsInUse;
 pub use key::{FlowKey, Key4, Key6};
 pub use load::LoadCheck;
 pub use sources::SourceSet;
-pub use sweep::{BackendFlows, StateCounts, SweepReport, Sweeper, Timeouts};
+pub use sweep::{BackendFlows, ServiceFlows, StateCounts, SweepReport, Sweeper, Timeouts};
 pub use table::{Flow, Flows, Flows4, Flows6, Insert, NewFlow};
 pub use word::{Confirm, End, OpenSession};
 

@@ -92,6 +92,15 @@ pub struct BackendFlows {
     counted: u64,
 }
 
+/// A service's flows, as of a sweep.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ServiceFlows {
+    /// The proven sessions.
+    pub sessions: u64,
+    /// Different addresses among their clients.
+    pub unique_sources: u64,
+}
+
 /// How many flows of each state there are.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct StateCounts {
@@ -137,6 +146,8 @@ impl StateCounts {
 pub struct SweepReport {
     /// By backend id; ids beyond the end have no flow.
     pub backends: Vec<BackendFlows>,
+    /// In the order of [`Sweeper::services`].
+    pub services: Vec<ServiceFlows>,
     /// The IPv4 flows by state.
     pub states4: StateCounts,
     /// The IPv6 flows by state.
@@ -171,10 +182,13 @@ pub struct Sweeper {
     /// By backend id: how many of the established flows are more than the backend has sessions, by its
     /// own figure, and so do not count. Only asked where the box does not tell of its sessions.
     pub excess: Vec<u64>,
+    /// The ids of the services that are counted apart, sorted.
+    pub services: Vec<u16>,
     /// What is left of `excess` in this sweep.
     uncounted: Vec<u64>,
     sources: Vec<SourceSet>,
     proven: Vec<SourceSet>,
+    of_services: Vec<SourceSet>,
     checks: Vec<LoadCheck>,
     round: usize,
 }
@@ -192,9 +206,12 @@ impl Sweeper {
         timeouts: Timeouts,
     ) -> SweepReport {
         let before = snapshot(load);
-        let mut report = SweepReport::default();
+        let mut report = SweepReport {
+            services: vec![ServiceFlows::default(); self.services.len()],
+            ..SweepReport::default()
+        };
         let sets = self.sources.iter_mut().chain(&mut self.proven);
-        sets.for_each(SourceSet::clear);
+        sets.chain(&mut self.of_services).for_each(SourceSet::clear);
         self.uncounted.clone_from(&self.excess);
         report.states4 = self.walk(v4, now_seen, timeouts, &mut report);
         report.states6 = self.walk(v6, now_seen, timeouts, &mut report);
@@ -209,6 +226,11 @@ impl Sweeper {
         for (backend, sources) in report.backends.iter_mut().zip(&self.proven) {
             if backend.proven != 0 {
                 backend.proven_sources = sources.len();
+            }
+        }
+        for (service, sources) in report.services.iter_mut().zip(&self.of_services) {
+            if service.sessions != 0 {
+                service.unique_sources = sources.len();
             }
         }
         self.correct(load, &before, &mut report);
@@ -251,7 +273,7 @@ impl Sweeper {
             let word = FlowWord::from_bits(slot.state_word().load(Ordering::Acquire));
             if is_live(word.state) {
                 states.count(word.state);
-                self.count(slot, word, report, K::source_bits);
+                self.count::<K>(slot, word, report);
             }
         }
         states
@@ -299,13 +321,7 @@ impl Sweeper {
     }
 
     #[inline]
-    fn count<W: Default + AsMut<[u64]>>(
-        &mut self,
-        slot: Slot<'_>,
-        word: FlowWord,
-        report: &mut SweepReport,
-        source_bits: impl Fn(&W) -> u64,
-    ) {
+    fn count<K: FlowKey>(&mut self, slot: Slot<'_>, word: FlowWord, report: &mut SweepReport) {
         let id = usize::from(word.backend);
         if id >= report.backends.len() {
             if id >= MAX_BACKENDS as usize {
@@ -333,11 +349,17 @@ impl Sweeper {
             _ => return,
         };
         backend.sessions += 1;
-        let source = source_bits(&slot.key_words());
+        let words = slot.key_words();
+        let source = K::source_bits(&words);
         add(&mut self.sources, id, source);
         if is_proven {
             backend.proven += 1;
             add(&mut self.proven, id, source);
+            let service = K::from_words(words).vip_id();
+            if let Ok(place) = self.services.binary_search(&service) {
+                report.services[place].sessions += 1;
+                add(&mut self.of_services, place, source);
+            }
         }
     }
 

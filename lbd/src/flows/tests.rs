@@ -313,6 +313,37 @@ fn the_second_entry_of_a_flow_is_removed() {
 }
 
 #[test]
+fn the_services_asked_for_are_counted_apart() {
+    let (words, load) = (memory(4), loads());
+    let flows = Flows4::new(&words, &load);
+    let other = memory(1);
+    let other = Flows6::new(&other, &load);
+    let of = |vip_id, port| Key4 {
+        port,
+        vip_id,
+        ..key4(1)
+    };
+    // Two sessions of one source, at two backends.
+    flows.insert(of(25, 1000), open(3), NOW);
+    flows.insert(of(25, 1001), open(4), NOW);
+    flows.insert(of(587, 1000), open(3), NOW);
+    flows.insert(of(99, 1000), open(3), NOW);
+    let mut sweeper = Sweeper::default();
+    sweeper.services.extend([25, 465, 587]);
+    let service = |sessions, unique_sources| ServiceFlows {
+        sessions,
+        unique_sources,
+    };
+    for _ in 0..2 {
+        let report = sweeper.sweep(&flows, &other, &load, NOW, Timeouts::default());
+        assert_eq!(
+            report.services,
+            [service(2, 1), service(0, 0), service(1, 1)]
+        );
+    }
+}
+
+#[test]
 fn load_is_corrected_when_it_has_drifted() {
     let (words, load) = (memory(4), loads());
     let flows = Flows4::new(&words, &load);

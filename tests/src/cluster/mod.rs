@@ -20,7 +20,7 @@ mod status;
 pub use binary::lbd_binary;
 pub use own_files::{Disk, OwnFiles};
 pub use settings::{HTTP_PORT, Settings, Site};
-pub use status::{Backend, Channel, Drain, Election, Interface, Peer, Reported, Status};
+pub use status::{Backend, Channel, Drain, Election, Interface, Peer, Reported, Service, Status};
 
 use crate::{
     lab::{Host, INTERFACE, Lab, Process},

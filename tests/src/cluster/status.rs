@@ -12,6 +12,9 @@ pub struct Status {
     pub master: Option<String>,
     /// Every backend of every site.
     pub backends: Vec<Backend>,
+    /// Every port of every virtual address.
+    #[serde(default)]
+    pub services: Vec<Service>,
     /// Where XDP is attached.
     pub interfaces: Vec<Interface>,
     /// The data plane's, by name.
@@ -22,6 +25,17 @@ pub struct Status {
     pub election_counters: BTreeMap<String, u64>,
     /// The cluster channel.
     pub channel: Channel,
+}
+
+/// A port of a virtual address.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Service {
+    /// The port.
+    pub port: u16,
+    /// Open sessions.
+    pub sessions: u64,
+    /// Sessions that began.
+    pub steered_sessions: u64,
 }
 
 /// Why a node is what it is.

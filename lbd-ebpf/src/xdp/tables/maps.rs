@@ -14,7 +14,7 @@ use lbd_common::{
     fragment::FragmentKey,
     maps::{
         EVENT_BYTES, FRAGMENT_ENTRIES, LIST_ENTRIES, MAX_BACKENDS, MAX_DEVICES, NODE_SLOTS,
-        REPLY_ENTRIES, SOURCE_SLOTS, TUNNEL_SLOTS, OWN_SEEN_ENTRIES, VIP_SLOTS,
+        REPLY_ENTRIES, SOURCE_SLOTS, TUNNEL_SLOTS, VIP_IDS, VIP_SLOTS,
     },
     node::Node,
     prefilter::MAC_SLOTS,
@@ -83,7 +83,9 @@ pub(crate) static SOURCES: Array<SourceRate, { SOURCE_SLOTS as usize }> = Array:
 #[btf_map]
 pub(crate) static RATES: PerCpuArray<Rates, 1> = PerCpuArray::new();
 #[btf_map]
-pub(crate) static OWN_SEEN: Array<u64, { OWN_SEEN_ENTRIES as usize }> = Array::new();
+pub(crate) static OWN_SEEN: Array<u64, { VIP_IDS as usize }> = Array::new();
+#[btf_map]
+pub(crate) static SERVICE_SESSIONS: Array<u64, { VIP_IDS as usize }, MAPPED> = Array::new();
 #[btf_map]
 pub(crate) static UNSEEN: Array<u64, { MAC_SLOTS as usize }, MAPPED> = Array::new();
 

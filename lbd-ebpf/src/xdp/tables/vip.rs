@@ -5,7 +5,10 @@ use lbd_common::{
     vip::{MAX_PORTS, Vip},
 };
 
-use super::maps::VIPS;
+use super::{
+    atomic,
+    maps::{SERVICE_SESSIONS, VIPS},
+};
 
 /// The VIP with this IPv4 address.
 #[inline(always)]
@@ -50,4 +53,13 @@ pub(crate) fn service(vip: &Vip, port_be: u16) -> Option<u16> {
     }
     const { assert!(MAX_PORTS == 8, "the loop above is unrolled") };
     None
+}
+
+/// Counts a session of a service that was selected for a backend.
+#[inline(always)]
+pub(crate) fn count_session(vip_id: u16) {
+    if let Some(sessions) = SERVICE_SESSIONS.get_ptr_mut(vip_id as u32) {
+        // SAFETY: a live, aligned map value.
+        unsafe { atomic::add(sessions, 1) };
+    }
 }

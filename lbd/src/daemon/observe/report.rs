@@ -3,16 +3,17 @@ use std::collections::BTreeMap;
 
 use super::status::{
     BackendStatus, ChannelStatus, ConfigStatus, DrainStatus, ElectionStatus, InterfaceStatus,
-    ReportedStatus, Status, SteeredStatus, VirtualAddressStatus,
+    ReportedStatus, ServiceStatus, Status, SteeredStatus, VirtualAddressStatus,
 };
 use crate::{
+    config::VirtualAddress,
     daemon::{
         clock,
         event_loop::EventLoop,
         operator::{flow_query::FlowView, order::Then},
         steering::members::Member,
     },
-    dataplane::seen,
+    dataplane::{Service, seen},
     policy::Override,
     units::BackendId,
 };
@@ -79,6 +80,7 @@ impl EventLoop {
                     self.backend(member, live, steered, now_ns)
                 })
                 .collect(),
+            services: self.services(),
             flows: self.sweep.tables,
             counters: self.counters(),
             election_counters: self.election.counters(),
@@ -91,6 +93,32 @@ impl EventLoop {
                 version: self.version.clone(),
             },
         }
+    }
+
+    /// In the order of the configuration.
+    fn services(&self) -> Vec<ServiceStatus> {
+        let mut services = self.plane.services();
+        let cluster = &self.config.cluster;
+        let rank = |service: &Service| {
+            let address = |vip: &VirtualAddress| vip.address == service.address.ip();
+            let port = |port: &u16| *port == service.address.port();
+            (
+                cluster.virtual_addresses.iter().position(address),
+                cluster.ports.iter().position(port),
+            )
+        };
+        services.sort_by_key(rank);
+        let status = |service: Service| {
+            let flows = self.sweep.service(service.id);
+            ServiceStatus {
+                address: service.address.ip(),
+                port: service.address.port(),
+                sessions: flows.sessions,
+                unique_sources: flows.unique_sources,
+                steered_sessions: self.plane.service_sessions(service.id),
+            }
+        };
+        services.into_iter().map(status).collect()
     }
 
     fn channel_status(&self, now_ns: u64) -> ChannelStatus {

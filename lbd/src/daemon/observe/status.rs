@@ -31,6 +31,9 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Every backend of every site.
     pub backends: Vec<BackendStatus>,
+    /// Every port of every virtual address.
+    #[serde(default)]
+    pub services: Vec<ServiceStatus>,
     /// How full the flow tables are, and with what.
     #[serde(default)]
     pub flows: FlowTablesStatus,
@@ -82,6 +85,21 @@ pub struct VirtualAddressStatus {
     pub ports: Vec<u16>,
     /// Whether this node holds it right now.
     pub held: bool,
+}
+
+/// A port of a virtual address, over all backends.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ServiceStatus {
+    /// The virtual address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// Live sessions through this node's flow table, as of the last sweep.
+    pub sessions: u64,
+    /// Unique sources among them.
+    pub unique_sources: u64,
+    /// Sessions that were selected for a backend, since the data plane was loaded.
+    pub steered_sessions: u64,
 }
 
 /// An interface that XDP is attached to.
@@ -340,6 +358,13 @@ pub(crate) mod tests {
                 up: true,
             }],
             backends: vec![backend("mx1", 12)],
+            services: vec![ServiceStatus {
+                address: IpAddr::from([192, 0, 2, 25]),
+                port: 25,
+                sessions: 12,
+                unique_sources: 7,
+                steered_sessions: 4711,
+            }],
             flows: FlowTablesStatus {
                 ipv4: FlowTableStatus {
                     places: 1000,

@@ -20,7 +20,7 @@ use crate::{
         observe::flow_table_status::{FlowTableStatus, FlowTablesStatus},
     },
     dataplane::{DataPlane, seen},
-    flows::{Sweeper, Timeouts},
+    flows::{ServiceFlows, Sweeper, Timeouts},
     units::{BackendId, Endpoint},
 };
 
@@ -36,6 +36,8 @@ pub(in crate::daemon) struct Sweep {
     sweeper: Sweeper,
     /// What the last one found in the tables.
     pub(in crate::daemon) tables: FlowTablesStatus,
+    /// By VIP id, likewise.
+    services: BTreeMap<u16, ServiceFlows>,
     due_ns: u64,
     /// When it was read last how many sessions each backend has open.
     loads_read_ns: u64,
@@ -45,6 +47,11 @@ impl Sweep {
     /// Whether a second has passed since the last time.
     pub(in crate::daemon) fn is_due(&self, now_ns: u64) -> bool {
         now_ns >= self.due_ns
+    }
+
+    /// A service's flows, as of the last one.
+    pub(in crate::daemon) fn service(&self, vip_id: u16) -> ServiceFlows {
+        self.services.get(&vip_id).copied().unwrap_or_default()
     }
 
     /// Sweeps, and gives every member its live figures. `leaving`: the leaving endpoints of each box.
@@ -68,7 +75,11 @@ impl Sweep {
                 *excess = member.beyond_figure.excess();
             }
         }
+        self.sweeper.services = plane.services().iter().map(|service| service.id).collect();
+        self.sweeper.services.sort_unstable();
         let report = tables.sweep(&mut self.sweeper, now_seen, timeouts);
+        let services = self.sweeper.services.iter().copied();
+        self.services = services.zip(report.services.iter().copied()).collect();
         let (v4, v6) = (tables.v4(), tables.v6());
         self.tables = FlowTablesStatus {
             ipv4: FlowTableStatus::new(v4.capacity(), report.states4),

@@ -10,7 +10,7 @@ pub(in crate::daemon) use self::page::Format;
 use self::page::{Kind, Labels, Page, Value};
 use super::{
     counter_help::Group,
-    status::{BackendStatus, ConfigBeside, ReportedStatus, Status},
+    status::{BackendStatus, ConfigBeside, ReportedStatus, ServiceStatus, Status},
 };
 
 /// The states of a backend's health, each a sample of its own.
@@ -21,6 +21,7 @@ pub(in crate::daemon) fn exposition(status: &Status, format: Format) -> String {
     let mut page = Page::new(format);
     node(&mut page, status);
     backends(&mut page, &status.backends);
+    services(&mut page, &status.services);
     flow_tables(&mut page, status);
     peers(&mut page, status);
     history(&mut page, status);
@@ -108,6 +109,41 @@ fn node(page: &mut Page, status: &Status) {
         "lbd_config_loaded_timestamp_seconds",
         "When the running configuration was read, in Unix time.",
         status.config.loaded_unix_s,
+    );
+}
+
+fn services(page: &mut Page, services: &[ServiceStatus]) {
+    let names: Vec<(String, String)> = services
+        .iter()
+        .map(|service| (service.address.to_string(), service.port.to_string()))
+        .collect();
+    let mut family = |kind, name, help, figure: fn(&ServiceStatus) -> u64| {
+        let samples = names
+            .iter()
+            .zip(services)
+            .map(|((address, port), service)| {
+                let labels: Labels<'_> = vec![("address", address), ("port", port)];
+                (labels, figure(service))
+            });
+        page.family(kind, name, help, samples);
+    };
+    family(
+        Kind::Gauge,
+        "lbd_service_sessions",
+        "Live sessions of a port of a virtual address in this node's flow table, as of the last sweep.",
+        |of| of.sessions,
+    );
+    family(
+        Kind::Gauge,
+        "lbd_service_unique_sources",
+        "Different client addresses among the live sessions of a port of a virtual address, as of the last sweep.",
+        |of| of.unique_sources,
+    );
+    family(
+        Kind::Counter,
+        "lbd_service_steered_sessions",
+        "Sessions of a port of a virtual address that were selected for a backend, since the XDP program was loaded.",
+        |of| of.steered_sessions,
     );
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each lab has hosts, pins and folders of its own, named for its process, so that two of them do not
 //! touch. What they share is the machine's time: most tests wait for a state and take what time that
-//! takes, while others judge how soon something happens. The first kind run two at a time, the second
+//! takes, while others judge how soon something happens. The first kind run three at a time, the second
 //! alone. One of the first kind that fails runs once more alone, and only that counts: the closing lines
 //! name it, since a test that fails under load has a time in it that it should not have.
 use std::{
@@ -27,35 +27,45 @@ use crate::{
 
 /// Programs whose tests may run beside another's, the longest first, so that no lane waits at the end for
 /// the other. One that is not here runs alone.
-const SIDE_BY_SIDE: [&str; 49] = [
+const SIDE_BY_SIDE: [&str; 60] = [
     "e2e_stop",
+    "e2e_strangers",
     "e2e_outage",
     "e2e_policy",
-    "e2e_report",
     "push",
-    "sync_state",
-    "sync_stream",
-    "e2e_second_chance",
     "ops_access",
-    "sync_limits",
+    "sync_state",
+    "e2e_report",
+    "election_frr",
+    "e2e_second_chance",
+    "election_health",
     "e2e_systemd",
-    "sync_bad_input",
-    "e2e_restart",
+    "sync_stream",
     "dataplane_load",
+    "e2e_identity",
     "sync_ends",
-    "host",
+    "sync_limits",
+    "e2e_restart",
+    "sync_bad_input",
     "xdp_random",
+    "e2e_host",
     "sync_directors",
-    "e2e_ecmp",
+    "host",
     "e2e_translate",
     "e2e_sessions",
-    "e2e_host",
+    "election_forged",
+    "e2e_ecmp",
     "e2e_reconfigure",
-    "health_mta",
+    "election_many",
     "ops_http",
     "e2e_ipip",
     "e2e_fragments",
+    "lab",
+    "election_families",
+    "e2e_ports",
+    "health_mta",
     "e2e_nat",
+    "e2e_load",
     "e2e_health",
     "sync_flows",
     "e2e_two_arms",
@@ -63,23 +73,24 @@ const SIDE_BY_SIDE: [&str; 49] = [
     "xdp_second_chance",
     "xdp_fragment",
     "xdp_admit",
-    "guard_strangers",
-    "xdp_steer",
-    "xdp_strangers",
-    "policy_claims",
     "xdp_nat",
+    "election_keepalived",
+    "guard_strangers",
+    "policy_claims",
+    "xdp_strangers",
+    "xdp_steer",
     "e2e_change",
     "sync_join",
     "ops_mail",
     "agent_haproxy",
-    "smtp",
     "xdp_icmp",
+    "smtp",
     "e2e_bad_input",
-    "xdp_object",
     "sock_events",
+    "xdp_object",
 ];
-/// A third would take more than the cores of a small machine have to give.
-const LANES: usize = 2;
+/// A lab waits half of its time: three of them keep two cores busy.
+const LANES: usize = 3;
 /// One test at a time, with the figures that they print.
 const ARGUMENTS: [&str; 2] = ["--test-threads=1", "--nocapture"];
 /// No program takes as long; one that does hangs.
@@ -100,7 +111,7 @@ pub(super) fn run_all(title: &str, programs: &[TestProgram], outcome: &mut Outco
         stopped: AtomicBool::new(false),
     };
     let all: Vec<Result<()>> = thread::scope(|scope| {
-        let each: Vec<_> = (0..LANES.min(cores))
+        let each: Vec<_> = (0..LANES.min(cores + 1))
             .map(|_| scope.spawn(|| lanes.one()))
             .collect();
         let join = |lane: thread::ScopedJoinHandle<'_, Result<()>>| {
@@ -148,7 +159,7 @@ impl<'p> Lanes<'_, 'p> {
         Ok(())
     }
 
-    /// Runs one. The lines of two at a time would mix, so each one's are shown when it has ended.
+    /// Runs one. The lines of several at a time would mix, so each one's are shown when it has ended.
     fn run(&self, program: &'p TestProgram) -> Result<()> {
         let mut lines = Vec::new();
         let begun = Instant::now();

@@ -86,6 +86,14 @@ impl Outcome {
         self.skip(step, Reason::Needs(needs.to_owned()), 1, None);
     }
 
+    /// Takes in what a step counted on its own.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.returned_early += other.returned_early;
+        self.skipped.extend(other.skipped);
+    }
+
     /// A program of tests took so long.
     pub(crate) fn took(&mut self, program: &str, time: Duration) {
         self.programs.push((program.to_owned(), time));
@@ -239,6 +247,15 @@ mod tests {
             why,
             "3 of the tests were skipped: each is only run by name."
         );
+    }
+
+    #[test]
+    fn a_step_that_counted_on_its_own_is_part_of_the_sum() {
+        let lines = "skipped: a needs root, to load XDP\n\
+             test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.00s\n";
+        let mut outcome = of(lines);
+        outcome.join(of(lines));
+        assert_eq!(outcome.to_string(), "2 passed, 2 failed, 4 skipped");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod image;
 mod initramfs;
 
 use std::{
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -33,8 +34,10 @@ const TESTS: [&str; 5] = [
 ];
 /// What they are called in a report.
 pub(crate) const TITLE: &str = "fixtures on an older kernel";
-/// An emulated machine on a busy host is slow; one that takes longer hangs.
-const PATIENCE: Duration = Duration::from_mins(10);
+/// The machine gets what the tests that run at the same time leave; one that takes longer hangs.
+const PATIENCE: Duration = Duration::from_mins(20);
+/// The lowest priority there is.
+const IDLE: libc::c_int = 19;
 
 /// The command: the fixtures on `image`, or on Debian's 6.1.
 pub(crate) fn run(image: Option<PathBuf>) -> Result<bool> {
@@ -42,29 +45,39 @@ pub(crate) fn run(image: Option<PathBuf>) -> Result<bool> {
     setup::ensure(Set::Kernel)?;
     let image = image.map_or_else(image::downloaded, Ok)?;
     let mut outcome = Outcome::default();
-    boot(&image, &built(&mut outcome)?, &mut outcome)?;
+    let programs = built(&mut outcome)?;
+    boot(&image, &programs, &mut outcome, &mut process::echo)?;
     println!("\n{outcome}");
     Ok(outcome.failed() == 0)
 }
 
-/// The same as a step of all tests: skipped where the kernel cannot be had.
-pub(crate) fn step(programs: &[TestProgram], outcome: &mut Outcome) -> Result<()> {
+/// The same as a step of all tests: skipped where the kernel cannot be had. `show` gets its lines.
+pub(crate) fn step(
+    programs: &[TestProgram],
+    outcome: &mut Outcome,
+    show: &mut impl FnMut(Stream, &str),
+) -> Result<()> {
     let mut needed = programs::of(Set::Kernel);
     if let Some(missing) = needed.find(|program| setup::find(program.name).is_none()) {
         outcome.skip_step(TITLE, missing.name);
         return Ok(());
     }
     match image::downloaded() {
-        Ok(image) => boot(&image, programs, outcome),
+        Ok(image) => boot(&image, programs, outcome, show),
         Err(error) => {
-            println!("{error:#}");
+            show(Stream::Out, &format!("{error:#}"));
             outcome.skip_step(TITLE, image::PACKAGE_PATTERN);
             Ok(())
         }
     }
 }
 
-fn boot(image: &Path, programs: &[TestProgram], outcome: &mut Outcome) -> Result<()> {
+fn boot(
+    image: &Path,
+    programs: &[TestProgram],
+    outcome: &mut Outcome,
+    show: &mut impl FnMut(Stream, &str),
+) -> Result<()> {
     let path = |test: &'static str| {
         let built = programs.iter().find(|program| program.name == test);
         let path = built.map(|program| program.path.clone());
@@ -82,17 +95,24 @@ fn boot(image: &Path, programs: &[TestProgram], outcome: &mut Outcome) -> Result
         .arg("-initrd")
         .arg(&initramfs)
         .args(["-append", "console=ttyS0 quiet panic=-1"]);
+    // SAFETY: between fork and exec the closure makes one system call and touches no memory.
+    unsafe {
+        qemu.pre_exec(|| {
+            libc::setpriority(libc::PRIO_PROCESS, 0, IDLE);
+            Ok(())
+        });
+    }
     let mut ended = false;
     let status = process::run(qemu, PATIENCE, |stream, line| {
         let line = line.trim_end_matches('\r');
-        process::echo(stream, line);
+        show(stream, line);
         outcome.take(TITLE, line);
         ended |= line == initramfs::ENDED;
     })?;
     // A kernel that panics ends the machine with status 0 too.
     if !status.success() || !ended {
         let what = "the emulated machine ended before its tests did";
-        process::echo(Stream::Err, &format!("{what}: {}", process::ending(status)));
+        show(Stream::Err, &format!("{what}: {}", process::ending(status)));
         outcome.fail();
     }
     Ok(())

@@ -206,22 +206,11 @@ fn the_openapi_document_is_served_and_a_public_validator_finds_it_valid() {
     let document: serde_json::Value = serde_json::from_str(served).unwrap();
     assert!(document["paths"]["/api/status"]["get"].is_object());
     drop(cluster);
-    if !lbd_tests::programs::or_skip(name, &["openapi-spec-validator"]) {
-        return;
-    }
-    let validate = |document: &serde_json::Value| {
-        let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
-        std::fs::write(file.path(), document.to_string()).unwrap();
-        Command::new("openapi-spec-validator")
-            .arg(file.path())
-            .output()
-            .unwrap()
-    };
-    let output = validate(&document);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}");
+    let validate = |document: &serde_json::Value| oas3::from_json(document.to_string());
+    let spec = validate(&document).unwrap();
+    assert!(spec.validate_version().is_ok(), "{}", spec.openapi);
     // The validator can tell.
     let mut broken = document;
     broken["paths"]["/api/status"]["get"]["responses"] = "none".into();
-    assert!(!validate(&broken).status.success());
+    assert!(validate(&broken).is_err());
 }

@@ -166,13 +166,6 @@ pub const TABLE: &[Program] = &[
         &[Test],
     ),
     row(
-        "openapi-spec-validator",
-        Found,
-        "the OpenAPI document against its specification",
-        NONE,
-        &[Test],
-    ),
-    row(
         "llvm-objdump",
         Package("llvm"),
         "the XDP program's instructions",

@@ -1,5 +1,5 @@
-//! The structure that CONTRIBUTING.md promises, read from the sources: no circles of files, and no import
-//! against the order of `lbd/src/lib.rs`.
+//! The structure that CONTRIBUTING.md promises, read from the sources: no circles of files, no import
+//! against the order of `lbd/src/lib.rs`, and no `impl` far from its type.
 //!
 //! An import is a `use`, or a path in code that begins with `crate`, `super` or `self`. A name that a
 //! module only re-exports (`pub use`) counts as an import of the file that defines it. Test code is left out.
@@ -15,6 +15,9 @@ use syn::visit::{self, Visit};
 /// The files of one module that may import each other in a circle: a state machine and its states, say.
 /// They lie in one folder, or are a module and the files below it.
 const MOST_FILES_IN_A_CIRCLE: usize = 6;
+
+/// Lines of a file.
+const MOST_LINES: usize = 880;
 
 /// A module by its path below the crate's root; the root itself is empty.
 type Module = Vec<String>;
@@ -33,6 +36,8 @@ struct Source {
     passed_on: BTreeMap<String, Vec<String>>,
     /// The modules that it declares, in order.
     children: Vec<String>,
+    /// The types that it implements by themselves, as written.
+    implemented: Vec<Vec<String>>,
 }
 
 impl Sources {
@@ -51,6 +56,8 @@ impl Sources {
             module: module.clone(),
             references: BTreeSet::new(),
             passed_on: BTreeMap::new(),
+            names: BTreeMap::new(),
+            implemented: Vec::new(),
         };
         reader.visit_file(&parsed);
         for child in &reader.children {
@@ -58,7 +65,13 @@ impl Sources {
             path.push(child.clone());
             self.add(path, &file_of(file, child));
         }
+        let names = &reader.names;
+        let absolute = |path: &Vec<String>| match path.split_first() {
+            Some((name, [])) => names.get(name).cloned(),
+            _ => reader.resolve(path),
+        };
         let source = Source {
+            implemented: reader.implemented.iter().filter_map(absolute).collect(),
             file: file.to_owned(),
             references: reader.references,
             passed_on: reader.passed_on,
@@ -104,6 +117,9 @@ struct Reader {
     children: Vec<String>,
     references: BTreeSet<Vec<String>>,
     passed_on: BTreeMap<String, Vec<String>>,
+    /// Names in scope, and what they stand for.
+    names: BTreeMap<String, Vec<String>>,
+    implemented: Vec<Vec<String>>,
 }
 
 impl Reader {
@@ -164,6 +180,9 @@ impl Reader {
         let Some(path) = self.resolve(path) else {
             return;
         };
+        if let Some(name) = &name {
+            self.names.insert(name.clone(), path.clone());
+        }
         match (passes_on, name) {
             (true, Some(name)) => {
                 self.passed_on.insert(name, path);
@@ -193,6 +212,14 @@ impl<'ast> Visit<'ast> for Reader {
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
         let passes_on = !matches!(item.vis, syn::Visibility::Inherited);
         self.tree(&[], &item.tree, passes_on);
+    }
+
+    fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
+        if let (None, syn::Type::Path(of)) = (&item.trait_, &*item.self_ty) {
+            let names = of.path.segments.iter().map(|s| s.ident.to_string());
+            self.implemented.push(names.collect());
+        }
+        visit::visit_item_impl(self, item);
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -335,6 +362,48 @@ fn no_files_import_each_other_in_a_circle() {
                     shown(&sources, &circle)
                 );
             }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_type_is_implemented_beside_its_definition_or_below_it() {
+    let mut wrong = String::new();
+    for root in CRATES {
+        let sources = Sources::read(root);
+        for (module, source) in &sources.modules {
+            for path in &source.implemented {
+                let Some(owner) = sources.owner(path, 0) else {
+                    continue;
+                };
+                let is_sibling = module.split_last().map(|(_, above)| above)
+                    == owner.split_last().map(|(_, above)| above);
+                if !is_sibling && !module.starts_with(&owner) {
+                    let (file, of) = (source.file.display(), sources.file(&owner).display());
+                    let name = path.last().map_or("", String::as_str);
+                    let _ = writeln!(wrong, "{file} has an `impl {name}`, which {of} defines");
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn no_file_is_longer_than_a_reader_can_hold() {
+    let mut wrong = String::new();
+    let listed = std::process::Command::new("git")
+        .args(["ls-files", "*.rs"])
+        .current_dir(workspace())
+        .output()
+        .expect("git ls-files");
+    for file in String::from_utf8_lossy(&listed.stdout).lines() {
+        // One that was removed is listed until the commit.
+        let text = fs::read_to_string(workspace().join(file)).unwrap_or_default();
+        let lines = text.lines().count();
+        if lines > MOST_LINES {
+            let _ = writeln!(wrong, "{file} has {lines} lines: split it by what it holds");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");

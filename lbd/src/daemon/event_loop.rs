@@ -1,189 +1,196 @@
-//! The event loop: one thread that owns the state and the maps, and handles one event at a time.
+//! The event loop: one thread that handles one event at a time. It owns the maps, and lends them to the
+//! owner of what the event is about.
 //!
 //! It may block for the milliseconds that a ring or a sweep takes; nothing on the async threads or
 //! in the election waits for it.
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    path::{Path, PathBuf},
-};
-
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
     clock,
     cluster::{
-        advert::Command, channel, election_view::ElectionView, known::Known, stations::Stations,
+        Cluster, advert, advert::Command, channel, elected::RoleChange,
+        election_view::ElectionView, known::Known, push,
     },
+    context::Context,
     event::Event,
-    lifecycle::{program_watch::ProgramWatch, suspend::SuspendDetector, watchdog::Watchdog},
+    lifecycle::{
+        drain_on_stop::say_farewell,
+        interfaces::{Interfaces, load_options},
+        running::Running,
+        undone::complete,
+        virtual_addresses::{VirtualAddresses, vip_specs},
+        watchdog::Watchdog,
+    },
+    log_failure::log_failure,
     observe::{
-        history::Historian,
         recent::{Kind, Severity},
         record::Observed,
+        report::View,
     },
-    operator::{
-        denials::Denials, feeds::Feeds, notify::Notifier, order::Ordered, orders::Orders,
-        request::Request,
-    },
-    steering::{
-        admission::Admission,
-        backend_spec::backend_spec,
-        backend_tasks::BackendTasks,
-        doubts::Doubts,
-        health,
-        members::{Checked, Member, Members},
-        poll,
-        sweep::Sweep,
-        tunnel,
-        weigher::Weigher,
-    },
+    operator::{Operators, order::Ordered, request::Request},
+    steering::Steering,
 };
 use crate::{
-    config::{Authentication, Config, Forwarding},
+    config::{self, Node, StartAs},
     dataplane::DataPlane,
-    host::{
-        Host, HostEvent,
-        neighbours::{Neighbour, Reach},
-    },
-    policy::Sign,
+    election::Health,
+    host::{self, Change, Host, HostEvent, links::LinkChange},
     push::Version,
-    units::{BackendId, Endpoint, Mac},
 };
 
 /// How often it is looked whether the program is still attached.
 const LOOK_NS: u64 = 1_000_000_000;
 
-/// How often peers are told all orders again: a datagram may be lost.
-const TELL_ORDERS_NS: u64 = 5_000_000_000;
+/// How a daemon ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// SIGTERM, SIGINT: the box is left as it was found.
+    Stop,
+    /// SIGUSR2: program, maps and addresses stay for the daemon that follows.
+    HandOver,
+}
 
-/// The daemon's state.
+/// The daemon's state, by its owners.
 #[derive(Debug)]
 pub(super) struct EventLoop {
-    pub(super) config: Config,
-    pub(super) config_path: PathBuf,
-    pub(super) config_loaded_unix_s: u64,
-    pub(super) config_refused: Option<String>,
-    /// What this node was given last.
-    pub(super) version: Option<Version>,
-    pub(super) started_ns: u64,
-    pub(super) members: Members,
-    pub(super) orders: Orders,
-    /// What operators have ordered and not been answered yet.
-    pub(super) ordered: Vec<Ordered>,
-    /// The cluster's link-layer addresses changed. Written at the next tick, once for a thousand
-    /// of them.
-    pub(super) nodes_stale: bool,
-    /// What the nodes have told of their MACs.
-    pub(super) stations: Stations,
-    /// Whether this box is one to judge others.
-    pub(super) doubts: Doubts,
-    pub(super) denials: Denials,
-    pub(super) feeds: Feeds,
-    /// On the loopback: this box is a backend, or has sessions of the time when it was.
-    pub(super) holds_virtual_addresses: bool,
-    pub(super) watchdog: Watchdog,
-    /// The boxes of the cluster, for what listens.
-    pub(super) known: Known,
-    orders_told_ns: u64,
-    /// As the program counts them; `None` before the first look.
-    events_lost: Option<u64>,
-    pub(super) weigher: Weigher,
-    pub(super) sweep: Sweep,
-    pub(super) admission: Admission,
-    pub(super) channel: channel::ChannelHandle,
-    pub(super) election: ElectionView,
-    /// Whether each of `node.interfaces` can send and receive.
-    pub(super) links_usable: BTreeMap<String, bool>,
-    /// Those of them that are not there (yet).
-    pub(super) waited_for: BTreeSet<String>,
-    /// Whether the program is attached to each of them.
-    pub(super) is_attached: bool,
-    /// Whether the machine was suspended.
-    pub(super) suspended: SuspendDetector,
-    /// Whether the program runs where it is attached.
-    pub(super) program_watch: ProgramWatch,
-    /// Why it could not be attached again.
-    pub(super) attach_refused: Option<String>,
-    /// Why what the virtual addresses need on this box could not be put back.
-    pub(super) put_back_refused: Option<String>,
+    running: Running,
+    started_ns: u64,
+    steering: Steering,
+    cluster: Cluster,
+    operators: Operators,
+    observed: Observed,
+    interfaces: Interfaces,
+    virtual_addresses: VirtualAddresses,
+    watchdog: Watchdog,
     /// When what changes without an event was looked at last.
-    pub(super) looked_ns: u64,
-    pub(super) plane: DataPlane,
-    pub(super) host: Host,
-    pub(super) backend_tasks: BackendTasks,
-    pub(super) observed: Observed,
-    pub(super) notifier: Notifier,
+    looked_ns: u64,
+    plane: DataPlane,
+    host: Host,
 }
 
 impl EventLoop {
     pub(super) fn new(
-        path: &Path,
-        config: Config,
-        (orders, denials, feeds): (Orders, Denials, Feeds),
-        plane: DataPlane,
-        host: Host,
-        backend_tasks: BackendTasks,
-        (channel, historian, notifier): (channel::ChannelHandle, Historian, Notifier),
+        running: Running,
+        (plane, host): (DataPlane, Host),
+        steering: Steering,
+        cluster: Cluster,
+        operators: Operators,
+        observed: Observed,
     ) -> Self {
         let now_ns = clock::boottime_ns();
-        let mut admission = Admission::default();
-        admission.adoption.sessions_are_unknown(now_ns);
         Self {
-            admission,
-            nodes_stale: false,
-            stations: Stations::starting(now_ns),
-            doubts: Doubts::default(),
-            weigher: Weigher::new(config.cluster.stats.interval),
-            sweep: Sweep::default(),
-            channel,
-            links_usable: config
-                .node
-                .interfaces
-                .iter()
-                .map(|name| (name.clone(), false))
-                .collect(),
-            waited_for: BTreeSet::new(),
-            is_attached: true,
-            suspended: SuspendDetector::default(),
-            program_watch: ProgramWatch::default(),
-            attach_refused: None,
-            put_back_refused: None,
-            looked_ns: now_ns,
-            config,
-            config_path: path.to_owned(),
-            config_loaded_unix_s: clock::unix_s(),
-            config_refused: None,
-            version: None,
-            started_ns: now_ns,
-            members: Members::default(),
-            orders,
-            ordered: Vec::new(),
-            denials,
-            feeds,
-            orders_told_ns: 0,
-            events_lost: None,
-            holds_virtual_addresses: false,
+            interfaces: Interfaces::new(&running.config.node.interfaces),
+            virtual_addresses: VirtualAddresses::default(),
             watchdog: Watchdog::of_systemd(),
-            known: Known::default(),
-            election: ElectionView::starting(now_ns),
+            started_ns: now_ns,
+            looked_ns: now_ns,
+            running,
+            steering,
+            cluster,
+            operators,
+            observed,
             plane,
             host,
-            backend_tasks,
-            observed: Observed::new(historian),
-            notifier,
         }
+    }
+
+    /// What the listeners need to know whom to serve.
+    pub(super) fn guarded(&self) -> (&Node, &Known) {
+        (&self.running.config.node, &self.cluster.known)
+    }
+
+    /// Lists and makes the changes to the box, fills the maps, then joins the election.
+    pub(super) fn begin(&mut self, sender: &mpsc::Sender<Event>) -> anyhow::Result<()> {
+        let node = &self.running.config.node;
+        self.host.make(&Change::Pin {
+            path: node.pin_dir.clone(),
+        })?;
+        self.host.make(&Change::File {
+            path: node.control.clone(),
+        })?;
+        self.interfaces
+            .look_at_links(&self.running.config, &mut self.plane)?;
+        self.configure(None)?;
+        let undone = self.host.undo_unclaimed();
+        for (change, outcome) in &undone.settled {
+            info!("left by an earlier lbd, {outcome}: {change}");
+        }
+        complete(&undone)?;
+        if self.running.config.node.start_as == StartAs::Backend {
+            let why = "this box takes no part in the election (node.start_as)";
+            info!("backup: {why}");
+            let now_ns = clock::boottime_ns();
+            self.cluster
+                .election
+                .become_backup(None, why.to_owned(), now_ns);
+            return Ok(());
+        }
+        let health = Health {
+            data_plane: self.interfaces.is_attached(),
+            link: self.interfaces.are_usable(),
+            backends: self.steering.can_serve(),
+        };
+        let lease = self.plane.lease();
+        self.cluster
+            .join_election(&self.running.config, lease, health, sender)
+    }
+
+    /// Ends the election first, so that another box takes over at once, then everything else.
+    pub(super) fn leave(mut self, end: End, is_urgent: impl Fn() -> bool) -> anyhow::Result<()> {
+        if end == End::Stop {
+            let now_ns = clock::boottime_ns();
+            let election = &mut self.cluster.election;
+            let was_master = election.is_master();
+            std::mem::replace(election, ElectionView::starting(now_ns)).stop();
+            let config = &self.running.config;
+            if was_master {
+                let why = "this node was stopped".to_owned();
+                self.cluster
+                    .tell_role(config, why, None, &mut self.observed);
+            }
+            say_farewell(
+                self.steering.members.local(),
+                config,
+                &self.cluster.channel,
+                &mut self.watchdog,
+                is_urgent,
+            );
+            self.observed.notifier.finish();
+        }
+        let Self {
+            cluster,
+            steering,
+            observed,
+            plane,
+            host,
+            ..
+        } = self;
+        let Cluster {
+            election, channel, ..
+        } = cluster;
+        if end == End::HandOver {
+            election.hand_over();
+            observed.historian.stop();
+            info!("handed over: the XDP program, its maps and the addresses stay");
+            return Ok(());
+        }
+        observed.historian.stop();
+        drop((steering, channel));
+        plane.detach()?;
+        complete(&host.undo_all())
     }
 
     /// Handles events until one says stop or all senders are gone.
     pub(super) fn run(mut self, mut events: mpsc::Receiver<Event>) -> Self {
         while let Some(event) = self.next(&mut events) {
+            let (steering, _, mut context) = self.lend();
             match event {
                 Event::Tick => self.tick(),
-                Event::Host(event) => self.host(event),
-                Event::Polled(polled) => self.polled(polled),
-                Event::Health(event) => self.pulse(event),
+                Event::Host(HostEvent::Link(change)) => self.link(&change),
+                Event::Host(HostEvent::Neighbour(way)) => steering.neighbour(&way, &mut context),
+                Event::Polled(polled) => steering.polled(polled, &mut context),
+                Event::Health(event) => steering.pulse(event, &mut context),
                 Event::Election(event) => self.elected(event),
                 Event::Channel(event) => self.told(event),
                 Event::ConfigEdited => self.reload(),
@@ -194,339 +201,213 @@ impl EventLoop {
         self
     }
 
+    /// The owners that handle most events, and what they need of the rest.
+    fn lend(&mut self) -> (&mut Steering, &mut Operators, Context<'_>) {
+        let context = Context::new(
+            &self.running,
+            &mut self.plane,
+            &mut self.cluster,
+            &mut self.observed,
+        );
+        (&mut self.steering, &mut self.operators, context)
+    }
+
     /// The next event. Orders are done once no other waits behind them, together: what came while
     /// one was done costs as much as that one.
     fn next(&mut self, events: &mut mpsc::Receiver<Event>) -> Option<Event> {
         if let Ok(event) = events.try_recv() {
             return Some(event);
         }
-        self.operate_if_due(clock::boottime_ns());
+        let (steering, operators, mut context) = self.lend();
+        operators.operate_if_due(steering, &mut context, clock::boottime_ns());
         events.blocking_recv()
     }
 
     fn tick(&mut self) {
         let now_ns = clock::boottime_ns();
-        self.take_stations(now_ns);
+        self.cluster
+            .take_stations(&self.steering.backend_tasks, now_ns);
         self.write_nodes_if_stale();
-        self.look_for_signs(now_ns);
-        self.tell_election_of_clocks();
-        self.operate_if_due(now_ns);
-        self.follow_orders_if_due(now_ns);
-        self.follow_adoption(now_ns);
-        self.sweep_if_due(now_ns);
-        self.sweep
-            .read_loads_if_due(&self.plane, &mut self.members, now_ns);
-        let is_master = self.election.is_master();
-        self.observed
-            .record_if_due(is_master, &self.members, &self.weigher);
-        self.observed
-            .historian
-            .look((&self.plane, &self.members, &self.weigher), is_master);
-        self.tell_weights_if_due(now_ns);
-        if now_ns >= self.orders_told_ns + TELL_ORDERS_NS {
-            self.orders_told_ns = now_ns;
-            self.channel.tell_orders(self.orders.records());
-            self.channel.tell_denials(self.denials.next_part());
+        let (steering, operators, mut context) = self.lend();
+        steering.look_for_signs(&mut context, now_ns);
+        context.cluster.tell_election_of_clocks();
+        operators.operate_if_due(steering, &mut context, now_ns);
+        steering.follow_orders_if_due(&mut context, now_ns);
+        steering
+            .admission
+            .follow_adoption(context.plane, context.config, now_ns);
+        if steering.sweep.is_due(now_ns) {
+            operators.expire_denials(&mut steering.admission, &mut context);
+            steering.sweep(context.config, context.plane, now_ns);
+            operators.end_drains(steering, context.plane);
+        }
+        steering
+            .sweep
+            .read_loads_if_due(context.plane, &mut steering.members, now_ns);
+        context
+            .observed
+            .look(context.plane, &steering.members, &steering.weigher);
+        steering.tell_weights_if_due(context.cluster, now_ns);
+        operators.tell_peers_if_due(&context.cluster.channel, now_ns);
+        if steering.weigher.is_due(now_ns) {
+            steering.weigh(&mut context, now_ns);
         }
         self.watchdog.tick(now_ns);
-        if self.weigher.is_due(now_ns) {
-            self.weigh(now_ns);
-        }
         if now_ns.saturating_sub(self.looked_ns) >= LOOK_NS {
             self.looked_ns = now_ns;
-            // Without a word of the peers it follows the checks.
-            self.nodes_stale |= self.stations.is_mute(now_ns);
-            self.tell_election_of_peers(now_ns);
-            self.compare_reach(now_ns);
-            self.look_at_suspend(now_ns);
-            self.look_at_program(now_ns);
-            self.reconcile_role();
-            self.look_for_other_names();
-            self.look_at_attachment();
-            self.look_at_virtual_addresses();
-            self.look_for_lost_events();
+            self.look(now_ns);
         }
     }
 
-    /// Sweeps when it is time, and ends what is over.
-    fn sweep_if_due(&mut self, now_ns: u64) {
-        if !self.sweep.is_due(now_ns) {
-            return;
+    /// Looks at what changes without an event.
+    fn look(&mut self, now_ns: u64) {
+        // Without a word of the peers it follows the checks.
+        self.cluster.nodes_stale |= self.cluster.stations.is_mute(now_ns);
+        self.cluster.tell_election_of_peers(now_ns);
+        let (steering, _, mut context) = self.lend();
+        steering.compare_reach(&mut context, now_ns);
+        if self.interfaces.look_at_suspend(&mut self.plane, now_ns) {
+            let (steering, _, mut context) = self.lend();
+            steering.doubt_verdicts(false, &mut context, now_ns);
         }
-        self.expire_denials();
-        let leaving = self.leaving_of_boxes();
-        let cluster = &self.config.cluster;
-        self.sweep
-            .run(cluster, &self.plane, &mut self.members, &leaving, now_ns);
-        self.end_drains();
-    }
-
-    /// Opens or closes adoption when it is time.
-    pub(super) fn follow_adoption(&mut self, now_ns: u64) {
-        self.admission
-            .follow_adoption(&self.plane, &self.config, now_ns);
-    }
-
-    /// Puts lists and limits into the maps. Returns how many sessions of denied sources end.
-    pub(super) fn admit(&mut self) -> anyhow::Result<u64> {
-        let lists = self.access_lists();
-        self.admission.apply(&mut self.plane, &self.config, &lists)
-    }
-
-    /// The leaving endpoints, by their box's address.
-    pub(super) fn leaving_of_boxes(&self) -> BTreeMap<IpAddr, Vec<(BackendId, Endpoint)>> {
-        self.weigher.leaving.of_boxes(self.plane.backend_ids())
-    }
-
-    /// Logs what happened, with fields to search for, and notes it.
-    pub(super) fn happened(
-        &mut self,
-        severity: Severity,
-        kind: Kind,
-        subject: Option<&str>,
-        text: impl Into<String>,
-    ) {
-        let is_master = self.election.is_master();
-        self.observed
-            .happened(is_master, severity, kind, subject, text.into());
-    }
-
-    /// Notes what happened, for people who look later.
-    pub(super) fn note(&mut self, kind: Kind, subject: Option<&str>, text: impl Into<String>) {
-        let is_master = self.election.is_master();
-        self.observed.note(is_master, kind, subject, text.into());
-    }
-
-    /// Events that the XDP program lost are still in its tables: peers must resync those.
-    fn look_for_lost_events(&mut self) {
-        let Ok(counters) = self.plane.counters() else {
-            return;
-        };
-        let before = self.events_lost.replace(counters.event_lost);
-        let before = before.unwrap_or(counters.event_lost);
-        let lost = counters.event_lost.saturating_sub(before);
-        if lost > 0 {
+        let mut context = Context::new(
+            &self.running,
+            &mut self.plane,
+            &mut self.cluster,
+            &mut self.observed,
+        );
+        self.interfaces.look_at_program(&mut context, now_ns);
+        if let Some(missed) = self.cluster.election.missed() {
             warn!(
-                "{lost} session events were lost because the ring buffer was full: peers will resync the whole table"
+                "an election event was lost because the queue was full: taking the current state"
             );
-            self.channel.note_lost_events();
+            self.elected(missed);
+        }
+        if self.interfaces.is_any_waited_for() {
+            log_failure("the names of node.interfaces", self.take_other_names());
+        }
+        self.look_at_attachment();
+        let config = &self.running.config;
+        let is_serving =
+            self.steering.members.local().is_some() || !self.steering.weigher.leaving.is_empty();
+        self.virtual_addresses
+            .let_go(is_serving, &config.cluster, &mut self.host);
+        self.virtual_addresses
+            .look(config, &mut self.host, &mut self.observed);
+        self.cluster.look_for_lost_events(&self.plane);
+    }
+
+    /// An interface changed.
+    fn link(&mut self, change: &LinkChange) {
+        let mut context = Context::new(
+            &self.running,
+            &mut self.plane,
+            &mut self.cluster,
+            &mut self.observed,
+        );
+        if self.interfaces.link(change, &mut context) {
+            self.look_at_attachment();
+        }
+    }
+
+    /// Puts into the map whose frames were steered already.
+    fn write_nodes_if_stale(&mut self) {
+        if !std::mem::take(&mut self.cluster.nodes_stale) {
+            return;
+        }
+        let macs = self
+            .cluster
+            .node_macs(&self.running.config, &self.steering.members);
+        let written = self.plane.set_nodes(&macs);
+        log_failure("the cluster's link-layer addresses", written);
+    }
+
+    /// The election moved, or an event of it was missed.
+    fn elected(&mut self, event: advert::Event) {
+        let now_ns = clock::boottime_ns();
+        let master = self.master_name();
+        let config = &self.running.config;
+        let change = self
+            .cluster
+            .elected(event, config, master, &mut self.observed, now_ns);
+        let (steering, _, mut context) = self.lend();
+        match change {
+            RoleChange::None => {}
+            RoleChange::Master { is_former_gone } => {
+                steering.become_master(is_former_gone, &mut context, now_ns);
+            }
+            RoleChange::Backup => steering.weigh(&mut context, now_ns),
+            RoleChange::Rejoined => steering.doubt_verdicts(false, &mut context, now_ns),
         }
     }
 
     /// A peer told something.
     fn told(&mut self, event: channel::Event) {
+        let (steering, operators, mut context) = self.lend();
         match event {
-            channel::Event::Joined => self.election.tell(Command::SyncDone),
+            channel::Event::Joined => context.cluster.election.tell(Command::SyncDone),
             channel::Event::PeerJoined => {
-                self.observed.historian.peer_joined();
-                self.channel.tell_orders(self.orders.records());
-                self.channel.tell_denials(self.denials.records());
-                if self.election.is_master() {
-                    self.tell_weights(clock::boottime_ns());
+                context.observed.historian.peer_joined();
+                operators.tell_all(&context.cluster.channel);
+                if context.cluster.election.is_master() {
+                    steering.tell_weights(context.cluster, clock::boottime_ns());
                 }
             }
-            channel::Event::Weights { of, backends } => self.told_weights(of, backends),
-            channel::Event::Orders(orders) => self.told_orders(orders),
-            channel::Event::Denials(denials) => self.told_denials(denials),
-            channel::Event::NoNeighbour(clients) => self.backend_tasks.find_ways_to(clients),
-            channel::Event::OtherWays(endpoints) => self.take_other_ways(endpoints),
-            channel::Event::Denied(sources) => self.observed.historian.denied(&sources),
+            channel::Event::Weights { of, backends } => {
+                steering.told_weights(of, backends, &mut context);
+            }
+            channel::Event::Orders(orders) => operators.told_orders(orders, steering),
+            channel::Event::Denials(denials) => {
+                operators.told_denials(denials, &mut steering.admission, &mut context);
+            }
+            channel::Event::NoNeighbour(clients) => steering.backend_tasks.find_ways_to(clients),
+            channel::Event::OtherWays(endpoints) => {
+                let is_changed = steering.take_other_ways(endpoints, context.plane);
+                if is_changed {
+                    let taken = self.take_replies();
+                    log_failure("replies", taken);
+                    self.cluster.follow_ids(&self.running.config, &self.plane);
+                }
+                self.cluster.channel.other_ways_taken(is_changed);
+            }
+            channel::Event::Denied(sources) => context.observed.historian.denied(&sources),
             // Goes to the history's thread by itself.
             channel::Event::History { .. } => {}
         }
     }
 
-    fn host(&mut self, event: HostEvent) {
-        match event {
-            HostEvent::Link(change) => self.link(&change),
-            HostEvent::Neighbour(neighbour) => self.neighbour(&neighbour),
-        }
-    }
-
-    fn neighbour(&mut self, neighbour: &Neighbour) {
-        let hop = match neighbour.reach {
-            Reach::Resolved(hop) => Some(hop),
-            Reach::Local | Reach::Unreachable | Reach::Resolving { .. } => None,
-        };
-        if let Some(mac) = neighbour.refused {
-            let now_ns = clock::boottime_ns();
-            if let Some(said) = self.stations.refuse(neighbour.address, mac, now_ns) {
-                warn!("{said}");
-            }
-        }
-        self.nodes_stale |= self.members.note_director(neighbour.address, hop);
-        let Some(member) = self.members.by_address(neighbour.address) else {
-            return;
-        };
-        // A hop that a former daemon left stands until the kernel knows better.
-        let is_adopted = member.hop.is_some_and(|hop| !hop.is_confirmed);
-        let is_asked = matches!(neighbour.reach, Reach::Resolving { .. });
-        if member.hop == hop || is_adopted && is_asked {
-            return;
-        }
-        let (name, address) = (&member.name, member.address);
-        match (hop, neighbour.reach) {
-            (Some(hop), _) if hop.is_confirmed => info!(
-                "{name} ({address}) is at {}, path MTU {} bytes",
-                hop.mac, hop.mtu
-            ),
-            (Some(hop), _) => {
-                info!(
-                    "{name} ({address}) no longer answers at {}, which stays in use",
-                    hop.mac
-                );
-            }
-            (None, Reach::Unreachable) => warn!("{name} ({address}): there is no route to it"),
-            (None, _) => info!("{name} ({address}) resolving its link-layer address"),
-        }
-        let is_lost = hop.is_some_and(|hop| !hop.is_confirmed && hop.next_hop == address);
-        let (is_lost, name) = (is_lost && member.hop.is_some(), name.clone());
-        let serves_ipv6 = || {
-            let vips = &self.config.cluster.virtual_addresses;
-            vips.iter().any(|vip| vip.address.is_ipv6())
-        };
-        if let Some(hop) = hop
-            && member.forwarding == Forwarding::Ipip
-            && tunnel::is_too_small_for_ipv6(tunnel::mtu(hop.mtu, address))
-            && serves_ipv6()
-        {
-            warn!(
-                "{name} ({address}): the path MTU is {} bytes, too small to tunnel IPv6 clients: raise it to 1320",
-                hop.mtu
-            );
-        }
-        member.hop = hop;
-        let changed = member.clone();
-        self.write_backend(&changed);
-        self.nodes_stale = true;
-        self.settle_health(&changed.name, clock::boottime_ns());
-        if is_lost {
-            self.sign_of(&name, Sign::NoNeighbour, clock::boottime_ns());
-        }
-    }
-
-    /// Takes in what the peers have told of their MACs.
-    fn take_stations(&mut self, now_ns: u64) {
-        if self.stations.take(self.channel.stations(), now_ns) {
-            self.nodes_stale = true;
-            self.backend_tasks.vouch(self.stations.vouched());
-        }
-    }
-
-    /// The MACs whose frames were steered already.
-    pub(super) fn node_macs(&mut self) -> Vec<Mac> {
-        let is_proven =
-            self.channel.is_on() && self.config.cluster.authentication == Authentication::Enforce;
-        if !is_proven {
-            return self.stations.node_macs(&self.members.neighbours(false));
-        }
-        if !self.stations.is_mute(clock::boottime_ns()) {
-            return self.stations.node_macs(&[]);
-        }
-        let neighbours = self.members.neighbours(true);
-        if !neighbours.is_empty()
-            && let Some(said) = self.stations.say_mute()
-        {
-            warn!("{said}");
-        }
-        self.stations.node_macs(&neighbours)
-    }
-
-    /// Puts into the map whose frames were steered already.
-    fn write_nodes_if_stale(&mut self) {
-        if !std::mem::take(&mut self.nodes_stale) {
-            return;
-        }
-        let macs = self.node_macs();
-        self.log_failure("the cluster's link-layer addresses", |event_loop| {
-            Ok(event_loop.plane.set_nodes(&macs)?)
-        });
-    }
-
-    fn polled(&mut self, polled: poll::Event) {
-        let now_ns = clock::boottime_ns();
-        let Some(member) = self.members.by_name(&polled.backend) else {
-            return;
-        };
-        member.heard_ns = now_ns;
-        match polled.result {
-            Ok(sample) => {
-                if member.poll_error.take().is_some() {
-                    info!("{} reports its figures again", member.name);
-                }
-                member.answered = Some((sample, now_ns));
-            }
-            Err(error) => {
-                member.poll_failures += 1;
-                let error = error.to_string();
-                if member.poll_error.as_ref() != Some(&error) {
-                    warn!("{}: no figures: {error}", member.name);
-                }
-                member.poll_error = Some(error);
-            }
-        }
-        // Either is a word on whether the box lives.
-        self.settle_health(&polled.backend, now_ns);
-        // Figures act when they come, not at the next tick of another clock.
-        if self.members.all_heard_since(self.weigher.last_ns()) {
-            self.weigher.forget_former();
-            self.weigh(now_ns);
-        }
-    }
-
-    pub(super) fn health(&mut self, change: health::Change) {
-        let now_ns = clock::boottime_ns();
-        let Some(member) = self.members.by_name(&change.backend) else {
-            return;
-        };
-        member.checked = Checked {
-            state: change.state,
-            reason: change.reason,
-            failing_since_ns: change.failing_since_ns,
-        };
-        self.settle_health(&change.backend, now_ns);
-    }
-
-    /// Puts into the maps how a backend is reached, and whether it lives: also for its sessions of
-    /// a time when it was reached otherwise.
-    pub(super) fn write_backend(&mut self, member: &Member) {
-        let spec = backend_spec(member, self.members.own_address());
-        let leaving = self.leaving_of_boxes().remove(&member.address);
-        self.log_failure(&member.name, |event_loop| {
-            event_loop.plane.set_backend(member.id, &spec)?;
-            for (id, _) in leaving.into_iter().flatten() {
-                event_loop.plane.reach_beside(id, member.id)?;
-            }
-            Ok(())
-        });
-    }
-
     fn answer(&mut self, request: Request) {
+        let (steering, operators, mut context) = self.lend();
         // A person who went away meanwhile needs no answer.
         match request {
-            Request::Status(reply) => drop(reply.send(Box::new(self.status()))),
+            Request::Status(reply) => drop(reply.send(Box::new(self.view().status()))),
             Request::Explain(backend, reply) => {
-                drop(reply.send(self.explain(backend.as_deref())));
+                drop(reply.send(steering.explain(backend.as_deref())));
             }
-            Request::Operator(request, reply) => {
-                self.ordered.push(Ordered { request, reply });
+            Request::Operator(request, reply) => operators.push(Ordered { request, reply }),
+            Request::Access(source, reply) => {
+                drop(reply.send(operators.access(context.config, source)));
             }
-            Request::Access(source, reply) => drop(reply.send(self.access(source))),
             Request::ChangeAccess(change, reply) => {
-                drop(reply.send(self.change_access(&change)));
+                let done = operators.change_access(&change, &mut steering.admission, &mut context);
+                drop(reply.send(done));
             }
-            Request::Flows(reply) => drop(reply.send(self.flow_view())),
+            Request::Flows(reply) => drop(reply.send(self.view().flow_view())),
             Request::Events(after, reply) => {
                 drop(reply.send(self.observed.recent.events.after(after)));
             }
             Request::History(reply) => {
                 drop(reply.send(self.observed.recent.points.history()));
             }
-            Request::Identity(reply) => drop(reply.send(self.identity())),
-            Request::PushContext(reply) => drop(reply.send(Box::new(self.context()))),
+            Request::Identity(reply) => drop(reply.send(self.running.identity())),
+            Request::PushContext(reply) => {
+                let is_master = self.cluster.election.is_master();
+                let told = self.running.push_context(is_master, self.master_name());
+                drop(reply.send(Box::new(told)));
+            }
             Request::Reload(reply) => {
                 self.reload();
-                drop(reply.send(self.config_refused.clone()));
+                drop(reply.send(self.running.refused.clone()));
             }
             Request::TakeOver(what, reply) => {
                 drop(reply.send(self.take_over(&what)));
@@ -534,14 +415,150 @@ impl EventLoop {
         }
     }
 
-    /// Does something that should not fail while running; when it does, the old state stays.
-    pub(super) fn log_failure(
-        &mut self,
-        what: &str,
-        action: impl FnOnce(&mut Self) -> anyhow::Result<()>,
-    ) {
-        if let Err(error) = action(self) {
-            warn!("{what}: {error:#}");
+    fn view(&self) -> View<'_> {
+        View {
+            started_ns: self.started_ns,
+            running: &self.running,
+            plane: &self.plane,
+            steering: &self.steering,
+            cluster: &self.cluster,
+            orders: self.operators.orders(),
+            interfaces: &self.interfaces,
+            historian: &self.observed.historian,
         }
+    }
+
+    fn master_name(&self) -> Option<String> {
+        let election = &self.cluster.election;
+        self.steering.master_name(&self.running.config, election)
+    }
+
+    /// The file was edited: takes it over, or keeps the running configuration and says why.
+    fn reload(&mut self) {
+        let Some(new) = self.running.read_edited(&mut self.observed) else {
+            return;
+        };
+        let old = std::mem::replace(&mut self.running.config, new);
+        match self.configure(Some(&old.cluster)) {
+            Ok(()) => {
+                let told = self.cluster.reconfigure_election(&self.running.config);
+                log_failure("the election", told);
+                self.running.is_taken_over(&mut self.observed);
+            }
+            Err(error) => {
+                let refused = format!("{error:#}");
+                warn!(
+                    "the edited configuration could not be applied; the previous one is back in use: {refused}"
+                );
+                let new = std::mem::replace(&mut self.running.config, old);
+                self.running.refused = Some(refused);
+                log_failure("going back", self.configure(Some(&new.cluster)));
+            }
+        }
+    }
+
+    /// A pushed configuration is in place. Why it does not run, if so.
+    fn take_over(&mut self, what: &push::TakeOver) -> Option<String> {
+        let version = &what.version;
+        let Version { number, by, on, .. } = version;
+        let from = what
+            .from
+            .as_ref()
+            .map_or(String::new(), |from| format!(", from {from}"));
+        let said = format!("version {number} by {by} on {on} is in place{from}");
+        self.observed
+            .happened(Severity::Info, Kind::Config, None, said);
+        self.follow_version(Some(version.clone()));
+        if what.changed {
+            self.reload();
+        }
+        self.running.refused.clone()
+    }
+
+    /// This node was given this version.
+    pub(super) fn follow_version(&mut self, version: Option<Version>) {
+        self.cluster.channel.tell_version(version.as_ref());
+        self.running.version = version;
+    }
+
+    /// Brings owners, maps and tasks in line with the configuration; `before` is what they are in line
+    /// with now.
+    fn configure(&mut self, before: Option<&config::Cluster>) -> anyhow::Result<()> {
+        let (steering, operators) = (&mut self.steering, &mut self.operators);
+        let mut context = Context::new(
+            &self.running,
+            &mut self.plane,
+            &mut self.cluster,
+            &mut self.observed,
+        );
+        let config = context.config;
+        context.cluster.known.follow(config);
+        let has_new = steering.configure(config, context.plane)?;
+        if before.is_none() {
+            steering.adopt(&mut context)?;
+        }
+        operators.give_orders(&mut steering.members);
+        steering.write_backends(config, context.plane)?;
+        operators.admit(&mut steering.admission, &mut context)?;
+        let macs = context.cluster.node_macs(config, &steering.members);
+        context.plane.set_nodes(&macs)?;
+        let is_backend = steering.members.local().is_some();
+        self.virtual_addresses
+            .hold(is_backend, config, before, &mut self.host)?;
+        context.plane.set_vips(&vip_specs(&config.cluster))?;
+        steering.take_replies(config, context.plane, &mut self.host)?;
+        steering.weigher.reconfigure(config.cluster.stats.interval);
+        steering.backend_tasks.follow(config, &self.running.path);
+        context.cluster.follow_ids(config, context.plane);
+        if has_new && before.is_some() {
+            // A peer that was faster has told of sessions at endpoints that had no id here.
+            context.cluster.channel.ask_for_tables();
+        }
+        context.observed.follow(config);
+        Ok(())
+    }
+
+    fn take_replies(&mut self) -> anyhow::Result<()> {
+        let (plane, host) = (&mut self.plane, &mut self.host);
+        self.steering
+            .take_replies(&self.running.config, plane, host)
+    }
+
+    /// An interface that was waited for may have come by another name than the one in the file.
+    fn take_other_names(&mut self) -> anyhow::Result<()> {
+        let config = &mut self.running.config;
+        let facts = host::facts(config)?;
+        if !config::name_interfaces(config, &facts) {
+            return Ok(());
+        }
+        self.interfaces.rename(&config.node.interfaces);
+        self.steering
+            .backend_tasks
+            .follow(config, &self.running.path);
+        self.interfaces.look_at_links(config, &mut self.plane)
+    }
+
+    /// Attaches the program again where it is not attached any more.
+    fn look_at_attachment(&mut self) {
+        let election = &mut self.cluster.election;
+        let config = &self.running.config;
+        if self
+            .interfaces
+            .has_lost_program(config, &self.plane, election)
+        {
+            let outcome = self.attach_again();
+            let election = &mut self.cluster.election;
+            self.interfaces.attached_again(outcome, election);
+        }
+    }
+
+    fn attach_again(&mut self) -> anyhow::Result<()> {
+        let config = &self.running.config;
+        self.plane.attach_again(&load_options(config))?;
+        // An interface that was made anew has another number, and none of our settings.
+        self.interfaces.look_at_links(config, &mut self.plane)?;
+        let cluster = config.cluster.clone();
+        self.configure(Some(&cluster))?;
+        self.cluster.reconfigure_election(&self.running.config)
     }
 }

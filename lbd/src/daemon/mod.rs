@@ -19,13 +19,28 @@
 //! | `node.channel` over TCP: stats for peers, pushes | `cluster::channel_tcp`, [`cluster::push`] | its listener, the versions |
 //! | ticker, signals, file watcher | `lifecycle::start`, `lifecycle::reload` | nothing |
 //!
+//! The event loop's thread has one owner for each part of the state, and hands each event to the one it is
+//! about, together with what it needs of the rest ([`context`]):
+//!
+//! | owner | what it has |
+//! |---|---|
+//! | [`steering::Steering`] | the backends, their figures and health, the policy, the sweep |
+//! | [`cluster::Cluster`] | the channel, the election, the other boxes' MACs |
+//! | [`operator::Operators`] | weight overrides, drains, denials, feeds |
+//! | `observe::record::Observed` | the histories, `node.notify` |
+//! | `lifecycle::running::Running` | the configuration that runs, its version |
+//! | `lifecycle::interfaces::Interfaces` | `node.interfaces`, and whether the program is on them |
+//! | `lifecycle::virtual_addresses::VirtualAddresses` | the virtual addresses on the loopback |
+//!
 //! Everything that happens reaches the event loop as an [`event`], one after another.
 
 mod clock;
 pub mod cluster;
+mod context;
 mod event;
 mod event_loop;
 mod lifecycle;
+mod log_failure;
 pub mod observe;
 pub mod operator;
 pub mod steering;

@@ -77,7 +77,8 @@ pub(in crate::daemon) struct ElectionView {
     reason: String,
     since_ns: u64,
     times_master: u64,
-    health: Option<Health>,
+    /// What it was told of this box.
+    health: Health,
     leased: Vec<IpAddr>,
     /// The nodes' wall clocks, by their names.
     clocks: Vec<(String, PeerClock)>,
@@ -98,7 +99,11 @@ impl ElectionView {
             reason: "starting".to_owned(),
             since_ns: now_ns,
             times_master: 0,
-            health: None,
+            health: Health {
+                data_plane: true,
+                link: true,
+                backends: true,
+            },
             leased: Vec::new(),
             clocks: Vec::new(),
             isolated: false,
@@ -107,8 +112,9 @@ impl ElectionView {
         }
     }
 
-    pub(in crate::daemon) fn joined(&mut self, thread: AdvertThread) {
+    pub(in crate::daemon) fn joined(&mut self, thread: AdvertThread, health: Health) {
         self.thread = Some(thread);
+        self.health = health;
     }
 
     pub(in crate::daemon) fn tell(&self, command: Command) {
@@ -117,15 +123,23 @@ impl ElectionView {
         }
     }
 
-    /// Tells it, and returns what an operator should know when it is news.
-    pub(in crate::daemon) fn tell_health(&mut self, health: Health) -> Option<&'static str> {
-        self.tell(Command::Health(health));
-        let had_backends = self.health.replace(health).map(|health| health.backends);
-        match (had_backends, health.backends) {
-            (Some(true), false) => Some("no backend is healthy"),
-            (Some(false), true) => Some("a backend is healthy again"),
+    /// Tells it whether a backend can take sessions, and returns what an operator should know when that
+    /// is news.
+    pub(in crate::daemon) fn tell_backends(&mut self, backends: bool) -> Option<&'static str> {
+        let had_backends = std::mem::replace(&mut self.health.backends, backends);
+        self.tell(Command::Health(self.health));
+        match (had_backends, backends) {
+            (true, false) => Some("no backend is healthy"),
+            (false, true) => Some("a backend is healthy again"),
             _ => None,
         }
+    }
+
+    /// Tells it whether the program is attached, and whether the interfaces can send and receive. Without
+    /// either a box must not be master.
+    pub(in crate::daemon) fn tell_interfaces(&mut self, data_plane: bool, link: bool) {
+        (self.health.data_plane, self.health.link) = (data_plane, link);
+        self.tell(Command::Health(self.health));
     }
 
     /// Where adverts of masters come from that hold leases.

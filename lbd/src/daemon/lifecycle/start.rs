@@ -13,24 +13,27 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{drain_on_stop::say_farewell, listeners::Listeners};
+use super::{interfaces::load_options, listeners::Listeners, running::Running, undone::complete};
 use crate::{
     agent::{Agent, AgentConfig},
-    config::{self, Config, StartAs},
+    config::Config,
     daemon::{
+        clock,
         cluster::{
-            channel,
-            election_view::ElectionView,
+            Cluster, channel,
             push::{Post, Store},
         },
         event::Event,
-        event_loop::EventLoop,
-        observe::history::{self, Historian},
-        operator::{denials::Denials, feeds::Feeds, notify::Notifier, orders::Orders},
-        steering::backend_tasks::BackendTasks,
+        event_loop::{End, EventLoop},
+        observe::{
+            history::{self, Historian},
+            record::Observed,
+        },
+        operator::{Operators, denials::Denials, feeds::Feeds, notify::Notifier, orders::Orders},
+        steering::{Steering, backend_tasks::BackendTasks},
     },
-    dataplane::{DataPlane, LoadOptions, XdpChoice},
-    host::{self, Change, Host, Recovered, Undone},
+    dataplane::DataPlane,
+    host::{self, Host, Recovered},
     trust::Trusted,
 };
 
@@ -38,15 +41,6 @@ use crate::{
 const TICK: Duration = Duration::from_millis(50);
 /// Events that may wait for the event loop; beyond, the tasks that send them wait.
 const EVENTS: usize = 1024;
-
-/// How a daemon ends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
-    /// SIGTERM, SIGINT: the box is left as it was found.
-    Stop,
-    /// SIGUSR2: program, maps and addresses stay for the daemon that follows.
-    HandOver,
-}
 
 /// Runs until a signal ends it.
 ///
@@ -88,14 +82,14 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
     let historian = Historian::start(&config, (hand, ordered), peers)
         .context("the history's thread did not start")?;
     let post = Post::new(store, path, &config.node.name, sender.clone());
+    let steering = Steering::new(&config, backend_tasks);
     let mut event_loop = EventLoop::new(
-        path,
-        config,
-        (orders, denials, feeds),
-        plane,
-        host,
-        backend_tasks,
-        (channel, historian, Notifier::start(runtime.handle())),
+        Running::new(path, config),
+        (plane, host),
+        steering,
+        Cluster::new(channel, clock::boottime_ns()),
+        Operators::new(orders, denials, feeds),
+        Observed::new(historian, Notifier::start(runtime.handle())),
     );
     event_loop.follow_version(post.version());
     if let Err(error) = event_loop.begin(&sender) {
@@ -128,7 +122,7 @@ pub fn cleanup(config: &Config) -> anyhow::Result<Vec<String>> {
     for (change, outcome) in &undone.settled {
         done.push(format!("{change}: {outcome}"));
     }
-    failures(&undone)?;
+    complete(&undone)?;
     if done.is_empty() {
         done.push("nothing to clean up".to_owned());
     }
@@ -143,7 +137,7 @@ fn conduct(
     sender: &mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
 ) -> anyhow::Result<(EventLoop, End)> {
-    let (node, known) = (&event_loop.config.node, &event_loop.known);
+    let (node, known) = event_loop.guarded();
     listeners.serve(runtime.handle(), sender, agent, &post, node, known);
     runtime.spawn(tick(sender.clone()));
     let thread = thread::Builder::new()
@@ -173,107 +167,9 @@ fn conduct(
     Ok((event_loop, end))
 }
 
-impl EventLoop {
-    /// Lists and makes the changes to the box, fills the maps, then joins the election.
-    fn begin(&mut self, sender: &mpsc::Sender<Event>) -> anyhow::Result<()> {
-        self.host.make(&Change::Pin {
-            path: self.config.node.pin_dir.clone(),
-        })?;
-        self.host.make(&Change::File {
-            path: self.config.node.control.clone(),
-        })?;
-        self.look_at_links()?;
-        self.configure(None)?;
-        let undone = self.host.undo_unclaimed();
-        for (change, outcome) in &undone.settled {
-            info!("left by an earlier lbd, {outcome}: {change}");
-        }
-        failures(&undone)?;
-        if self.config.node.start_as == StartAs::Backend {
-            let why = "this box takes no part in the election (node.start_as)";
-            info!("backup: {why}");
-            let now_ns = crate::daemon::clock::boottime_ns();
-            self.election.become_backup(None, why.to_owned(), now_ns);
-            return Ok(());
-        }
-        self.join_election(sender)
-    }
-
-    /// Ends the election first, so that another box takes over at once, then everything else.
-    fn leave(mut self, end: End, is_urgent: impl Fn() -> bool) -> anyhow::Result<()> {
-        if end == End::Stop {
-            let now_ns = crate::daemon::clock::boottime_ns();
-            let starting = ElectionView::starting(now_ns);
-            let was_master = self.election.is_master();
-            std::mem::replace(&mut self.election, starting).stop();
-            if was_master {
-                self.tell_of_role("this node was stopped".to_owned(), None);
-            }
-            let Self {
-                members,
-                config,
-                channel,
-                watchdog,
-                ..
-            } = &mut self;
-            say_farewell(members.local(), config, channel, watchdog, is_urgent);
-            self.notifier.finish();
-        }
-        let Self {
-            election,
-            backend_tasks,
-            channel,
-            plane,
-            host,
-            observed,
-            ..
-        } = self;
-        if end == End::HandOver {
-            election.hand_over();
-            observed.historian.stop();
-            info!("handed over: the XDP program, its maps and the addresses stay");
-            return Ok(());
-        }
-        observed.historian.stop();
-        drop((backend_tasks, channel));
-        plane.detach()?;
-        failures(&host.undo_all())
-    }
-}
-
-fn failures(undone: &Undone) -> anyhow::Result<()> {
-    if undone.is_complete() {
-        return Ok(());
-    }
-    let failed: Vec<String> = undone
-        .failed
-        .iter()
-        .map(|(change, error)| format!("{change}: {error}"))
-        .collect();
-    Err(anyhow!(
-        "not everything was undone; run `lbd cleanup` to retry: {}",
-        failed.join("; ")
-    ))
-}
-
 /// The changes are void after a reboot, and so is /run.
 pub(in crate::daemon) fn journal(config: &Config) -> PathBuf {
     config.node.control.with_extension("journal")
-}
-
-pub(in crate::daemon) fn load_options(config: &Config) -> LoadOptions {
-    let node = &config.node;
-    LoadOptions {
-        pin_dir: node.pin_dir.clone(),
-        interfaces: node.interfaces.clone(),
-        xdp: match node.xdp {
-            config::Xdp::Auto => XdpChoice::Auto,
-            config::Xdp::Native => XdpChoice::Native,
-            config::Xdp::Generic => XdpChoice::Generic,
-        },
-        flows4_buckets: node.buckets4(),
-        flows6_buckets: node.buckets6(),
-    }
 }
 
 fn warn_of(recovered: &Recovered) {

@@ -5,35 +5,45 @@ use super::{
     history::Historian,
     recent::{Figures, Kind, Recent, Severity},
 };
-use crate::daemon::{
-    clock,
-    steering::{members::Members, weigher::Weigher},
+use crate::{
+    config::Config,
+    daemon::{
+        clock,
+        operator::notify::Notifier,
+        steering::{members::Members, weigher::Weigher},
+    },
+    dataplane::DataPlane,
 };
 
-/// Both histories.
+/// Both histories, and the program that is told of what happens.
 #[derive(Debug)]
 pub(in crate::daemon) struct Observed {
     pub(in crate::daemon) recent: Recent,
     pub(in crate::daemon) historian: Historian,
+    pub(in crate::daemon) notifier: Notifier,
+    /// This node's role, which the history says with each event.
+    pub(in crate::daemon) is_master: bool,
 }
 
 impl Observed {
-    pub(in crate::daemon) fn new(historian: Historian) -> Self {
+    pub(in crate::daemon) fn new(historian: Historian, notifier: Notifier) -> Self {
         Self {
             recent: Recent::default(),
             historian,
+            notifier,
+            is_master: false,
         }
     }
 
     /// Logs what happened, with fields to search for, and notes it.
     pub(in crate::daemon) fn happened(
         &mut self,
-        is_master: bool,
         severity: Severity,
         kind: Kind,
         subject: Option<&str>,
-        text: String,
+        text: impl Into<String>,
     ) {
+        let text = text.into();
         let event = kind.name();
         let (backend, interface) = match kind {
             Kind::Link => (None, subject),
@@ -47,30 +57,24 @@ impl Observed {
             Severity::Info => info!(event, backend, interface, "{by}{text}"),
             Severity::Warn => warn!(event, backend, interface, "{by}{text}"),
         }
-        self.note(is_master, kind, subject, text);
+        self.note(kind, subject, text);
     }
 
     /// Notes what happened, for people who look later.
     pub(in crate::daemon) fn note(
         &mut self,
-        is_master: bool,
         kind: Kind,
         subject: Option<&str>,
-        text: String,
+        text: impl Into<String>,
     ) {
-        let now = clock::unix_s();
+        let (now, text) = (clock::unix_s(), text.into());
         self.historian
-            .happened(now, kind.name(), subject, &text, is_master);
+            .happened(now, kind.name(), subject, &text, self.is_master);
         self.recent.events.note(now, kind, subject, text);
     }
 
     /// Takes a point of every backend's figures when it is time.
-    pub(in crate::daemon) fn record_if_due(
-        &mut self,
-        is_master: bool,
-        members: &Members,
-        weigher: &Weigher,
-    ) {
+    fn record_if_due(&mut self, members: &Members, weigher: &Weigher) {
         let now = clock::unix_s();
         if !self.recent.points.is_due(now) {
             return;
@@ -90,6 +94,24 @@ impl Observed {
             (member.name.clone(), figures)
         });
         let figures = figures.collect();
-        self.recent.points.add(now, is_master, figures);
+        self.recent.points.add(now, self.is_master, figures);
+    }
+
+    /// Records what is to be recorded now.
+    pub(in crate::daemon) fn look(
+        &mut self,
+        plane: &DataPlane,
+        members: &Members,
+        weigher: &Weigher,
+    ) {
+        self.record_if_due(members, weigher);
+        self.historian
+            .look((plane, members, weigher), self.is_master);
+    }
+
+    /// Takes over a configuration.
+    pub(in crate::daemon) fn follow(&self, config: &Config) {
+        self.historian.follow(config);
+        self.notifier.follow(&config.node.notify);
     }
 }

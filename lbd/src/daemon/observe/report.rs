@@ -1,33 +1,51 @@
 //! The state as `lbd status` shows it.
 use std::collections::BTreeMap;
 
-use super::status::{
-    BackendStatus, ChannelStatus, ConfigStatus, DrainStatus, ElectionStatus, InterfaceStatus,
-    ReportedStatus, ServiceStatus, Status, SteeredStatus, VirtualAddressStatus,
+use super::{
+    history::Historian,
+    status::{
+        BackendStatus, ChannelStatus, ConfigStatus, DrainStatus, ElectionStatus, InterfaceStatus,
+        ReportedStatus, ServiceStatus, Status, SteeredStatus, VirtualAddressStatus,
+    },
 };
 use crate::{
     config::VirtualAddress,
     daemon::{
         clock,
-        event_loop::EventLoop,
-        operator::{flow_query::FlowView, order::Then},
-        steering::members::Member,
+        cluster::Cluster,
+        lifecycle::{interfaces::Interfaces, running::Running},
+        operator::{flow_query::FlowView, order::Then, orders::Orders},
+        steering::{Steering, members::Member},
     },
-    dataplane::{Service, seen},
+    dataplane::{DataPlane, Service, seen},
     policy::Override,
     units::BackendId,
 };
 use lbd_common::{backend::BackendStats, counters::Reason};
 
-impl EventLoop {
+/// Everything that people see, lent for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::daemon) struct View<'a> {
+    pub(in crate::daemon) started_ns: u64,
+    pub(in crate::daemon) running: &'a Running,
+    pub(in crate::daemon) plane: &'a DataPlane,
+    pub(in crate::daemon) steering: &'a Steering,
+    pub(in crate::daemon) cluster: &'a Cluster,
+    pub(in crate::daemon) orders: &'a Orders,
+    pub(in crate::daemon) interfaces: &'a Interfaces,
+    pub(in crate::daemon) historian: &'a Historian,
+}
+
+impl View<'_> {
     /// Everything, as of now.
     pub(in crate::daemon) fn status(&self) -> Status {
         let now_ns = clock::boottime_ns();
-        let node = &self.config.node;
-        let cluster = &self.config.cluster;
-        let master = self.election.is_master();
+        let node = &self.running.config.node;
+        let cluster = &self.running.config.cluster;
+        let election = &self.cluster.election;
+        let master = election.is_master();
         let loads: BTreeMap<BackendId, u64> = self.plane.loads().into_iter().collect();
-        let leaving = self.leaving_of_boxes();
+        let leaving = self.steering.leaving_of_boxes(self.plane);
         let steered: BTreeMap<BackendId, BackendStats> = self
             .plane
             .backend_stats()
@@ -39,24 +57,19 @@ impl EventLoop {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: seconds_since(self.started_ns, now_ns),
             role: if master { "master" } else { "backup" }.to_owned(),
-            master: self.master_name(),
+            master: self.steering.master_name(&self.running.config, election),
             election: ElectionStatus {
                 virtual_router_id: cluster.virtual_router_id,
                 priority: node.priority.0,
-                advertised_priority: self
-                    .election
-                    .effective_priority()
-                    .unwrap_or(node.priority)
-                    .0,
-                reason: self.election.reason().to_owned(),
-                since_s: seconds_since(self.election.since_ns(), now_ns),
-                times_master: self.election.times_master(),
-                isolated: self.election.is_isolated(),
-                rejoined_s: self
-                    .election
+                advertised_priority: election.effective_priority().unwrap_or(node.priority).0,
+                reason: election.reason().to_owned(),
+                since_s: seconds_since(election.since_ns(), now_ns),
+                times_master: election.times_master(),
+                isolated: election.is_isolated(),
+                rejoined_s: election
                     .rejoined_ns()
                     .map(|at| now_ns.saturating_sub(at) / 1_000_000_000),
-                warnings: self.election.warnings(now_ns),
+                warnings: election.warnings(now_ns),
             },
             virtual_addresses: cluster
                 .virtual_addresses
@@ -69,6 +82,7 @@ impl EventLoop {
                 .collect(),
             interfaces: self.interfaces(),
             backends: self
+                .steering
                 .members
                 .iter()
                 .map(|member| {
@@ -81,16 +95,16 @@ impl EventLoop {
                 })
                 .collect(),
             services: self.services(),
-            flows: self.sweep.tables,
+            flows: self.steering.sweep.tables,
             counters: self.counters(),
-            election_counters: self.election.counters(),
+            election_counters: election.counters(),
             channel: self.channel_status(now_ns),
-            history: self.observed.historian.status(),
+            history: self.historian.status(),
             config: ConfigStatus {
-                path: self.config_path.display().to_string(),
-                loaded_unix_s: self.config_loaded_unix_s,
-                refused: self.config_refused.clone(),
-                version: self.version.clone(),
+                path: self.running.path.display().to_string(),
+                loaded_unix_s: self.running.loaded_unix_s,
+                refused: self.running.refused.clone(),
+                version: self.running.version.clone(),
             },
         }
     }
@@ -98,7 +112,7 @@ impl EventLoop {
     /// In the order of the configuration.
     fn services(&self) -> Vec<ServiceStatus> {
         let mut services = self.plane.services();
-        let cluster = &self.config.cluster;
+        let cluster = &self.running.config.cluster;
         let rank = |service: &Service| {
             let address = |vip: &VirtualAddress| vip.address == service.address.ip();
             let port = |port: &u16| *port == service.address.port();
@@ -109,7 +123,7 @@ impl EventLoop {
         };
         services.sort_by_key(rank);
         let status = |service: Service| {
-            let flows = self.sweep.service(service.id);
+            let flows = self.steering.sweep.service(service.id);
             ServiceStatus {
                 address: service.address.ip(),
                 port: service.address.port(),
@@ -122,9 +136,11 @@ impl EventLoop {
     }
 
     fn channel_status(&self, now_ns: u64) -> ChannelStatus {
-        let mut status = self.channel.status(now_ns);
-        status.warnings.extend(self.stations.warnings(now_ns));
-        let refused = self.stations.refused_count();
+        let mut status = self.cluster.channel.status(now_ns);
+        status
+            .warnings
+            .extend(self.cluster.stations.warnings(now_ns));
+        let refused = self.cluster.stations.refused_count();
         status
             .counters
             .insert("neighbours_refused".to_owned(), refused);
@@ -133,10 +149,11 @@ impl EventLoop {
 
     /// The flow tables with the names of what is in them.
     pub(in crate::daemon) fn flow_view(&self) -> FlowView {
-        let leaving = self.leaving_of_boxes();
+        let leaving = self.steering.leaving_of_boxes(self.plane);
         FlowView {
             tables: self.plane.flows(),
             backends: self
+                .steering
                 .members
                 .iter()
                 .flat_map(|member| {
@@ -150,25 +167,9 @@ impl EventLoop {
         }
     }
 
-    pub(in crate::daemon) fn master_name(&self) -> Option<String> {
-        if self.election.is_master() {
-            return Some(self.config.node.name.clone());
-        }
-        let named = self
-            .members
-            .iter()
-            .find(|member| self.election.is_leader(member.address));
-        match named {
-            Some(member) => Some(member.name.clone()),
-            None => self
-                .election
-                .leader_address()
-                .map(|address| address.to_string()),
-        }
-    }
-
     fn interfaces(&self) -> Vec<InterfaceStatus> {
         let interfaces = self
+            .running
             .config
             .node
             .interfaces
@@ -180,7 +181,7 @@ impl EventLoop {
                     .mode(name)
                     .map_or_else(|| "none".to_owned(), |mode| mode.to_string()),
                 native_refused: self.plane.native_refused(name).map(str::to_owned),
-                up: self.links_usable.get(name).copied().unwrap_or(false),
+                up: self.interfaces.is_usable(name),
             });
         interfaces.collect()
     }
@@ -212,7 +213,7 @@ impl EventLoop {
         steered: BackendStats,
         now_ns: u64,
     ) -> BackendStatus {
-        let decision = self.weigher.decision(member.id);
+        let decision = self.steering.weigher.decision(member.id);
         BackendStatus {
             name: member.name.clone(),
             site: member.site.clone(),

@@ -4,17 +4,20 @@ use std::{collections::BTreeSet, net::IpAddr};
 use tracing::{info, warn};
 
 use super::{
+    Operators,
     access::{AccessRequest, AccessStatus, denial_status, judged, parse_network},
     denials::{Denial, not_kept},
     feeds::{Changed, FeedChange},
 };
 use crate::{
     channel::DenialRecord,
-    config::{Access, Network, duration::Shown},
+    config::{Access, Config, Network, duration::Shown},
     daemon::{
         clock,
-        event_loop::EventLoop,
+        context::Context,
+        log_failure::log_failure,
         observe::recent::{Kind, Severity},
+        steering::admission::Admission,
     },
     dataplane::AccessLists,
 };
@@ -22,13 +25,12 @@ use crate::{
 /// Networks that a line of the log names.
 const SHOWN: usize = 5;
 
-impl EventLoop {
+impl Operators {
     /// Every list as the maps should have it: the configuration's, and the denials by hand.
-    pub(in crate::daemon) fn access_lists(&self) -> AccessLists {
+    pub(in crate::daemon) fn access_lists(&self, config: &Config) -> AccessLists {
         AccessLists {
-            allow: self.config.allowed().iter().copied().collect(),
-            deny: self
-                .config
+            allow: config.allowed().iter().copied().collect(),
+            deny: config
                 .denied()
                 .iter()
                 .copied()
@@ -39,7 +41,11 @@ impl EventLoop {
     }
 
     /// Who may open sessions, and whether `source` may.
-    pub(in crate::daemon) fn access(&self, source: Option<IpAddr>) -> AccessStatus {
+    pub(in crate::daemon) fn access(
+        &self,
+        config: &Config,
+        source: Option<IpAddr>,
+    ) -> AccessStatus {
         let now = clock::unix_s();
         let Access {
             allow_file,
@@ -47,11 +53,11 @@ impl EventLoop {
             on_deny,
             new_per_second,
             ..
-        } = &self.config.cluster.access;
-        let lists = source.map(|source| (source, self.access_lists()));
+        } = &config.cluster.access;
+        let lists = source.map(|source| (source, self.access_lists(config)));
         AccessStatus {
-            allowed: self.config.allowed().len(),
-            denied: self.config.denied().len(),
+            allowed: config.allowed().len(),
+            denied: config.denied().len(),
             allow_file: allow_file.as_ref().map(|file| file.display().to_string()),
             deny_file: deny_file.as_ref().map(|file| file.display().to_string()),
             on_deny: on_deny.to_string(),
@@ -66,37 +72,59 @@ impl EventLoop {
         }
     }
 
+    /// Puts lists and limits into the maps. Returns how many sessions of denied sources end.
+    pub(in crate::daemon) fn admit(
+        &self,
+        admission: &mut Admission,
+        context: &mut Context<'_>,
+    ) -> anyhow::Result<u64> {
+        let lists = self.access_lists(context.config);
+        admission.apply(context.plane, context.config, &lists)
+    }
+
     /// Changes the denials by hand at once, and says what was done or why not.
     pub(in crate::daemon) fn change_access(
         &mut self,
         request: &AccessRequest,
+        admission: &mut Admission,
+        context: &mut Context<'_>,
     ) -> Result<String, String> {
         let said = match request {
             AccessRequest::Deny { network, for_s } => {
-                self.deny_by_hand(parse_network(network)?, *for_s)
+                self.deny_by_hand(parse_network(network)?, *for_s, admission, context)
             }
-            AccessRequest::Release { network } => self.release_by_hand(parse_network(network)?),
+            AccessRequest::Release { network } => {
+                self.release_by_hand(parse_network(network)?, admission, context)
+            }
             AccessRequest::Feed {
                 set,
                 change,
                 networks,
                 for_s,
             } => {
-                let said = self.feed(set, *change, networks, *for_s)?;
+                let said = self.feed((set, *change, networks, *for_s), admission, context)?;
                 // One address at a time comes often, and is no event of its own.
                 info!("{said}");
                 return Ok(said);
             }
         }?;
-        self.happened(Severity::Info, Kind::Operator, None, said.clone());
+        context
+            .observed
+            .happened(Severity::Info, Kind::Operator, None, said.clone());
         Ok(said)
     }
 
-    fn deny_by_hand(&mut self, network: Network, for_s: Option<u64>) -> Result<String, String> {
+    fn deny_by_hand(
+        &mut self,
+        network: Network,
+        for_s: Option<u64>,
+        admission: &mut Admission,
+        context: &mut Context<'_>,
+    ) -> Result<String, String> {
         let covers = |allowed: &&Network| {
             allowed.prefix_len() <= network.prefix_len() && allowed.contains(network.address())
         };
-        if let Some(allowed) = self.config.allowed().iter().find(covers) {
+        if let Some(allowed) = context.config.allowed().iter().find(covers) {
             return Err(format!(
                 "{allowed} in access.allow overrides a denial of {network}: remove it from the configuration first"
             ));
@@ -115,9 +143,9 @@ impl EventLoop {
             .denials
             .deny(network, denial, clock::unix_ns())
             .map_err(|error| not_kept(&error))?;
-        match self.admit() {
+        match self.admit(admission, context) {
             Ok(ended) => {
-                self.channel.tell_denials(vec![denied]);
+                context.cluster.channel.tell_denials(vec![denied]);
                 let how_long = for_s.map_or("until `lbd undeny`".to_owned(), |seconds| {
                     format!("for {}", Shown(std::time::Duration::from_secs(seconds)))
                 });
@@ -143,16 +171,15 @@ impl EventLoop {
 
     fn feed(
         &mut self,
-        set: &str,
-        change: FeedChange,
-        networks: &[String],
-        for_s: Option<u64>,
+        (set, change, networks, for_s): (&str, FeedChange, &[String], Option<u64>),
+        admission: &mut Admission,
+        context: &mut Context<'_>,
     ) -> Result<String, String> {
         let networks = networks.iter().map(|text| parse_network(text));
         let networks: Vec<Network> = networks.collect::<Result<_, _>>()?;
         let until = for_s.map(|seconds| clock::unix_s().saturating_add(seconds));
         let (changed, before) = self.feeds.change(set, change, &networks, until)?;
-        match self.admit() {
+        match self.admit(admission, context) {
             Ok(ended) => {
                 let Changed { now, new, gone } = changed;
                 Ok(format!(
@@ -169,13 +196,18 @@ impl EventLoop {
         }
     }
 
-    fn release_by_hand(&mut self, network: Network) -> Result<String, String> {
+    fn release_by_hand(
+        &mut self,
+        network: Network,
+        admission: &mut Admission,
+        context: &mut Context<'_>,
+    ) -> Result<String, String> {
         let released = self
             .denials
             .release(network, clock::unix_ns())
             .map_err(|error| not_kept(&error))?;
         let Some(released) = released else {
-            let in_config = self.config.denied().contains(&network);
+            let in_config = context.config.denied().contains(&network);
             return Err(if in_config {
                 format!(
                     "{network} is denied by the configuration: remove it from access.deny or its file"
@@ -184,10 +216,13 @@ impl EventLoop {
                 format!("{network} is not denied by hand; `lbd access` lists what is")
             });
         };
-        self.channel.tell_denials(vec![released]);
-        self.admit()
+        context.cluster.channel.tell_denials(vec![released]);
+        self.admit(admission, context)
             .map_err(|error| format!("it is still denied in the maps: {error:#}"))?;
-        let also = self.access_lists().judge().denies(network.address());
+        let also = self
+            .access_lists(context.config)
+            .judge()
+            .denies(network.address());
         Ok(if also {
             format!("{network} is no longer denied by hand, but another entry still denies it")
         } else {
@@ -196,7 +231,12 @@ impl EventLoop {
     }
 
     /// Denials by hand that a peer knows.
-    pub(in crate::daemon) fn told_denials(&mut self, told: Vec<DenialRecord>) {
+    pub(in crate::daemon) fn told_denials(
+        &mut self,
+        told: Vec<DenialRecord>,
+        admission: &mut Admission,
+        context: &mut Context<'_>,
+    ) {
         let changed = match self.denials.merge(told, clock::unix_s()) {
             Ok(changed) if changed.is_empty() => return,
             Ok(changed) => changed,
@@ -217,21 +257,23 @@ impl EventLoop {
             "denied or admitted on another node: {}{more}",
             names.join(", ")
         );
-        self.happened(Severity::Info, Kind::Operator, None, said);
-        self.log_failure("the access lists", |event_loop| {
-            event_loop.admit().map(|_| ())
-        });
+        context
+            .observed
+            .happened(Severity::Info, Kind::Operator, None, said);
+        log_failure("the access lists", self.admit(admission, context).map(drop));
     }
 
     /// Ends the denials whose time is over.
-    pub(in crate::daemon) fn expire_denials(&mut self) {
+    pub(in crate::daemon) fn expire_denials(
+        &mut self,
+        admission: &mut Admission,
+        context: &mut Context<'_>,
+    ) {
         match self.feeds.expire(clock::unix_s()) {
             Ok(0) => {}
             Ok(over) => {
                 info!("{over} networks that feeds denied are denied no longer, their time is over");
-                self.log_failure("the access lists", |event_loop| {
-                    event_loop.admit().map(|_| ())
-                });
+                log_failure("the access lists", self.admit(admission, context).map(drop));
             }
             Err(error) => warn!("denials of feeds that are over could not be taken out: {error}"),
         }
@@ -246,9 +288,7 @@ impl EventLoop {
                     "denials expired: {}",
                     names.into_iter().collect::<Vec<_>>().join(", ")
                 );
-                self.log_failure("the access lists", |event_loop| {
-                    event_loop.admit().map(|_| ())
-                });
+                log_failure("the access lists", self.admit(admission, context).map(drop));
             }
             Err(error) => warn!("expired denials could not be removed: {error}"),
         }

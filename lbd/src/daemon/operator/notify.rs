@@ -14,6 +14,7 @@ use tokio::{runtime::Handle, sync::Notify};
 use tracing::{info, warn};
 
 use super::super::steering::poll::hook;
+use crate::config::Config;
 
 /// How long the program may take; then it is ended, with all that it started.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -41,6 +42,28 @@ pub(in crate::daemon) struct Notice {
     pub(in crate::daemon) backend: Option<String>,
     /// Its health now: `up`, `full`, `not_serving`, `down`.
     pub(in crate::daemon) health: Option<&'static str>,
+}
+
+impl Notice {
+    /// Of any event, on a node that is master or not.
+    pub(in crate::daemon) fn new(
+        config: &Config,
+        is_master: bool,
+        event: &'static str,
+        reason: String,
+    ) -> Self {
+        let vips = config.cluster.virtual_addresses.iter();
+        Self {
+            event,
+            node: config.node.name.clone(),
+            role: if is_master { "master" } else { "backup" },
+            reason,
+            virtual_addresses: vips.map(|vip| vip.address.to_string()).collect(),
+            former_master: None,
+            backend: None,
+            health: None,
+        }
+    }
 }
 
 impl Notice {

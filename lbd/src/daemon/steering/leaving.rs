@@ -30,8 +30,12 @@ impl Leaving {
         self.until_ns.retain(|id, _| !is_back(*id));
     }
 
+    pub(in crate::daemon) fn is_empty(&self) -> bool {
+        self.until_ns.is_empty()
+    }
+
     /// Those that are still to go.
-    pub(in crate::daemon) fn ids(&self) -> impl Iterator<Item = BackendId> {
+    fn ids(&self) -> impl Iterator<Item = BackendId> {
         self.until_ns.keys().copied()
     }
 

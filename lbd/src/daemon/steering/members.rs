@@ -141,6 +141,19 @@ impl Members {
         self.all.iter_mut().find(|member| member.name == name)
     }
 
+    /// The sentence on a name that no backend has.
+    pub(in crate::daemon) fn must_know(&self, name: &str) -> Result<(), String> {
+        let names = || self.iter().map(|member| member.name.as_str());
+        if names().any(|known| known == name) {
+            return Ok(());
+        }
+        let known: Vec<&str> = names().collect();
+        Err(format!(
+            "there is no backend {name}; the backends are {}",
+            known.join(", ")
+        ))
+    }
+
     /// Notes the way to a node that is no backend; false if that is none, or nothing new.
     pub(in crate::daemon) fn note_director(&mut self, address: IpAddr, hop: Option<Hop>) -> bool {
         match self.directors.get_mut(&address) {
@@ -178,6 +191,24 @@ impl Members {
     pub(in crate::daemon) fn all_heard_since(&self, since_ns: u64) -> bool {
         let mut polled = self.all.iter().filter(|member| member.is_polled);
         polled.all(|member| member.heard_ns > since_ns)
+    }
+
+    /// Whether any backend could take a session.
+    pub(in crate::daemon) fn any_healthy(&self) -> bool {
+        self.iter()
+            .any(|member| member.health.state != HealthState::Down)
+    }
+
+    /// Whether a check of this node succeeds. What is not checked is no success.
+    pub(in crate::daemon) fn a_check_succeeds(&self) -> bool {
+        let mut states = self.iter().map(|member| member.checked.state);
+        states.any(|state| matches!(state, HealthState::Up | HealthState::Full))
+    }
+
+    /// Whether every check of this node has failed.
+    pub(in crate::daemon) fn every_check_fails(&self) -> bool {
+        let fails = |state| matches!(state, HealthState::NotServing | HealthState::Down);
+        self.iter().all(|member| fails(member.checked.state))
     }
 
     /// The MACs that the kernel's neighbour table has for the cluster's other boxes on this segment; of

@@ -3,28 +3,8 @@
 //! A node whose every check fails steers on, as long as the boxes say that they serve: most likely the
 //! check is wrong. Not so when a peer's checks succeed meanwhile. Then something stands between this node
 //! and the backends, and the peer is the better master.
-use super::members::{Members, nanoseconds};
-use crate::{config, policy::HealthState};
-
-impl Members {
-    /// Whether any backend could take a session.
-    pub(in crate::daemon) fn any_healthy(&self) -> bool {
-        self.iter()
-            .any(|member| member.health.state != HealthState::Down)
-    }
-
-    /// Whether a check of this node succeeds. What is not checked is no success.
-    pub(in crate::daemon) fn a_check_succeeds(&self) -> bool {
-        let mut states = self.iter().map(|member| member.checked.state);
-        states.any(|state| matches!(state, HealthState::Up | HealthState::Full))
-    }
-
-    /// Whether every check of this node has failed.
-    pub(in crate::daemon) fn every_check_fails(&self) -> bool {
-        let fails = |state| matches!(state, HealthState::NotServing | HealthState::Down);
-        self.iter().all(|member| fails(member.checked.state))
-    }
-}
+use super::members::nanoseconds;
+use crate::config;
 
 /// Whether this node gives the mastership to a peer that reaches backends which it does not reach itself.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,6 +7,7 @@ use std::{collections::HashMap, net::IpAddr};
 use tracing::info;
 
 use super::{
+    Steering,
     followed_weights::{self, FollowedWeights, Whose},
     members::{self, Member},
 };
@@ -15,9 +16,15 @@ use crate::{
     config::Mode,
     daemon::{
         clock,
-        event_loop::EventLoop,
-        observe::recent::{Kind, Severity},
+        cluster::{Cluster, election_view::ElectionView},
+        context::Context,
+        log_failure::log_failure,
+        observe::{
+            recent::{Kind, Severity},
+            record::Observed,
+        },
     },
+    dataplane::DataPlane,
     policy::{self, Input, Output, Reason},
     table::{Entry, Ring},
     units::{BackendId, WeightPermille},
@@ -26,16 +33,16 @@ use crate::{
 /// How often the master repeats its weights: a datagram may be lost.
 const TELL_NS: u64 = 1_000_000_000;
 
-impl EventLoop {
+impl Steering {
     /// One round.
-    pub(in crate::daemon) fn weigh(&mut self, now_ns: u64) {
+    pub(in crate::daemon) fn weigh(&mut self, context: &mut Context<'_>, now_ns: u64) {
         self.sweep
-            .count_ended(&self.plane, &mut self.members, now_ns);
-        let input = self.policy_input(now_ns);
+            .count_ended(context.plane, &mut self.members, now_ns);
+        let input = self.policy_input(context, now_ns);
         let output = self.weigher.policy.step(&input);
         self.weigher.last = Some((input, output));
         self.weigher.has_orders = false;
-        self.put_into_maps(now_ns);
+        self.put_into_maps(context, now_ns);
         self.weigher.last_ns = now_ns;
         // The last answer of a round of polls starts the next round of the policy; a poll that
         // hangs must not hold it up for long.
@@ -49,43 +56,43 @@ impl EventLoop {
     }
 
     /// The policy's input as of now.
-    pub(in crate::daemon) fn policy_input_now(&self) -> Input {
-        self.policy_input(clock::boottime_ns())
-    }
-
-    fn policy_input(&self, now_ns: u64) -> Input {
+    pub(super) fn policy_input(&self, context: &Context<'_>, now_ns: u64) -> Input {
         Input {
             now_ns,
-            settings: members::policy_settings(&self.config.cluster),
-            mode: self.policy_mode(),
-            sites: self.members.sites(&self.config.cluster, now_ns),
+            settings: members::policy_settings(&context.config.cluster),
+            mode: self.policy_mode(context),
+            sites: self.members.sites(&context.config.cluster, now_ns),
         }
     }
 
     /// Puts orders into the maps, between two rounds.
-    pub(in crate::daemon) fn obey(&mut self, now_ns: u64) {
-        let input = self.policy_input(now_ns);
+    pub(in crate::daemon) fn obey(&mut self, context: &mut Context<'_>, now_ns: u64) {
+        let input = self.policy_input(context, now_ns);
         let output = self.weigher.policy.preview(&input);
         self.weigher.last = Some((input, output));
         self.weigher.obeyed_ns = now_ns;
         self.weigher.has_orders = false;
-        self.put_into_maps(now_ns);
+        self.put_into_maps(context, now_ns);
     }
 
     /// Puts the orders of other nodes into the maps.
-    pub(in crate::daemon) fn follow_orders_if_due(&mut self, now_ns: u64) {
+    pub(in crate::daemon) fn follow_orders_if_due(
+        &mut self,
+        context: &mut Context<'_>,
+        now_ns: u64,
+    ) {
         if self.weigher.has_orders && self.weigher.may_obey(now_ns) {
-            self.obey(now_ns);
+            self.obey(context, now_ns);
         }
     }
 
     /// This node's decisions, or the master's that it follows.
-    fn put_into_maps(&mut self, now_ns: u64) {
+    fn put_into_maps(&mut self, context: &mut Context<'_>, now_ns: u64) {
         let Some((_, own)) = &self.weigher.last else {
             return;
         };
         let mut output = own.clone();
-        let is_master = self.election.is_master();
+        let is_master = context.cluster.election.is_master();
         let followed = self.weigher.followed.take();
         let followed = followed.filter(|followed| followed.counts(is_master, now_ns));
         if let Some(followed) = &followed {
@@ -93,21 +100,30 @@ impl EventLoop {
             let address = |id| Some(members.iter().find(|member| member.id == id)?.address);
             followed.lead(&mut output, address);
         }
-        self.log_changes(&output);
-        self.apply(&output, followed.as_ref(), now_ns);
+        self.log_changes(&output, context.observed);
+        self.apply(&output, followed.as_ref(), context.plane, now_ns);
+        self.forget_gone(context.plane, now_ns);
         self.weigher.shown = output;
         self.weigher.followed = followed;
         if is_master {
-            self.tell_weights(now_ns);
+            self.tell_weights(context.cluster, now_ns);
         }
     }
 
     /// What a peer that takes itself for the master has decided: it counts if this node thinks so too.
-    pub(in crate::daemon) fn told_weights(&mut self, of: IpAddr, weights: Vec<BackendWeight>) {
-        let has_leader = !self.election.is_master() && self.election.leader_address().is_some();
-        let peers = self.channel.addresses();
+    pub(in crate::daemon) fn told_weights(
+        &mut self,
+        of: IpAddr,
+        weights: Vec<BackendWeight>,
+        context: &mut Context<'_>,
+    ) {
+        let has_leader = !context.cluster.election.is_master()
+            && context.cluster.election.leader_address().is_some();
+        let peers = context.cluster.channel.addresses();
         if !has_leader
-            || !followed_weights::may_lead(of, peers, |address| self.election.is_leader(address))
+            || !followed_weights::may_lead(of, peers, |address| {
+                context.cluster.election.is_leader(address)
+            })
         {
             return;
         }
@@ -115,17 +131,17 @@ impl EventLoop {
         let followed =
             FollowedWeights::new(Whose::Master, now_ns + followed_weights::TOLD_NS, weights);
         self.weigher.follow(followed);
-        self.put_into_maps(now_ns);
+        self.put_into_maps(context, now_ns);
     }
 
     /// Tells the backups, again every second.
-    pub(in crate::daemon) fn tell_weights_if_due(&mut self, now_ns: u64) {
-        if self.election.is_master() && now_ns >= self.weigher.told_ns + TELL_NS {
-            self.tell_weights(now_ns);
+    pub(in crate::daemon) fn tell_weights_if_due(&mut self, cluster: &Cluster, now_ns: u64) {
+        if cluster.election.is_master() && now_ns >= self.weigher.told_ns + TELL_NS {
+            self.tell_weights(cluster, now_ns);
         }
     }
 
-    pub(in crate::daemon) fn tell_weights(&mut self, now_ns: u64) {
+    pub(in crate::daemon) fn tell_weights(&mut self, cluster: &Cluster, now_ns: u64) {
         self.weigher.told_ns = now_ns;
         let Some(in_ring) = &self.weigher.ring else {
             return;
@@ -141,39 +157,43 @@ impl EventLoop {
                     in_ring: *in_ring,
                 })
             });
-        self.channel.tell_weights(weights.collect());
+        cluster.channel.tell_weights(weights.collect());
     }
 
-    fn policy_mode(&self) -> policy::Mode {
-        match self.config.cluster.mode {
+    fn policy_mode(&self, context: &Context<'_>) -> policy::Mode {
+        match context.config.cluster.mode {
             Mode::ActiveActive => policy::Mode::ActiveActive,
             Mode::ActivePassive => policy::Mode::ActivePassive {
-                master: self.master_backend(),
+                master: self.master_backend(&context.cluster.election),
             },
         }
     }
 
     /// The backend that is the master's own box.
-    fn master_backend(&self) -> Option<BackendId> {
-        if self.election.is_master() {
+    fn master_backend(&self, election: &ElectionView) -> Option<BackendId> {
+        if election.is_master() {
             return self.members.local().map(|member| member.id);
         }
         let master = self
             .members
             .iter()
-            .find(|member| self.election.is_leader(member.address))?;
+            .find(|member| election.is_leader(member.address))?;
         Some(master.id)
     }
 
     /// Weights at once, the ring only when it would differ by more than noise, or from the master's.
-    fn apply(&mut self, output: &Output, followed: Option<&FollowedWeights>, now_ns: u64) {
+    fn apply(
+        &mut self,
+        output: &Output,
+        followed: Option<&FollowedWeights>,
+        plane: &mut DataPlane,
+        now_ns: u64,
+    ) {
         let weights: Vec<(BackendId, WeightPermille)> = output
             .decisions()
             .map(|decision| (decision.id, decision.weight))
             .collect();
-        self.log_failure("writing the weights", |event_loop| {
-            Ok(event_loop.plane.set_weights(&weights)?)
-        });
+        log_failure("writing the weights", plane.set_weights(&weights));
         let by_id: HashMap<BackendId, WeightPermille> = weights.into_iter().collect();
         // A suspicion may pass in a moment. The program skips who has no weight, so the ring, which
         // also names the box of a session that no table knows, can stay.
@@ -193,14 +213,13 @@ impl EventLoop {
         let in_order: Vec<WeightPermille> = members.map(in_ring).collect();
         if self.weigher.is_stale(&in_order, followed.is_some(), now_ns) {
             let ring = self.build_ring(&in_order);
-            self.log_failure("swapping the ring", |event_loop| {
-                event_loop.plane.swap_ring(ring.slots())?;
-                event_loop.weigher.ring = Some(in_order);
-                event_loop.admission.adoption.ring_changed(now_ns);
-                Ok(())
-            });
+            let swapped = plane.swap_ring(ring.slots());
+            if swapped.is_ok() {
+                self.weigher.ring = Some(in_order);
+                self.admission.adoption.ring_changed(now_ns);
+            }
+            log_failure("swapping the ring", swapped);
         }
-        self.forget_gone(now_ns);
     }
 
     /// By the backends' addresses, which are the same on every node; ids need not be.
@@ -225,7 +244,7 @@ impl EventLoop {
     }
 
     /// A line for each backend that starts or stops to take sessions.
-    fn log_changes(&mut self, output: &Output) {
+    fn log_changes(&mut self, output: &Output, observed: &mut Observed) {
         for decision in output.decisions() {
             let before = self
                 .weigher
@@ -246,24 +265,22 @@ impl EventLoop {
                 let said = format!("{name} takes no new sessions: {}", decision.reason);
                 (Kind::ShutOff, said)
             };
-            self.happened(Severity::Info, kind, Some(&name), said);
+            observed.happened(Severity::Info, kind, Some(&name), said);
         }
     }
 
     /// Removes those whose last session has ended.
-    pub(in crate::daemon) fn forget_gone(&mut self, now_ns: u64) {
-        if self.weigher.leaving.ids().next().is_none() {
-            return self.let_go_of_virtual_addresses();
+    fn forget_gone(&mut self, plane: &mut DataPlane, now_ns: u64) {
+        if self.weigher.leaving.is_empty() {
+            return;
         }
-        let busy: HashMap<BackendId, u64> = self.plane.loads().into_iter().collect();
+        let busy: HashMap<BackendId, u64> = plane.loads().into_iter().collect();
         let has_sessions = |id| busy.get(&id).is_some_and(|sessions| *sessions > 0);
         for id in self.weigher.leaving.take_gone(now_ns, has_sessions) {
-            if let Some(endpoint) = self.plane.backend_ids().endpoint(id) {
+            if let Some(endpoint) = plane.backend_ids().endpoint(id) {
                 info!("the last session with {endpoint} has ended; it is removed");
             }
-            self.log_failure("removing a backend", |event_loop| {
-                Ok(event_loop.plane.remove_backend(id)?)
-            });
+            log_failure("removing a backend", plane.remove_backend(id));
         }
     }
 }

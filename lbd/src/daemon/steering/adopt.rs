@@ -11,31 +11,30 @@ use lbd_common::{
 };
 use tracing::info;
 
+use super::{
+    Steering,
+    followed_weights::{FollowedWeights, Whose},
+    members::nanoseconds,
+};
 use crate::{
     channel::BackendWeight,
-    daemon::{
-        clock,
-        event_loop::EventLoop,
-        steering::{
-            followed_weights::{FollowedWeights, Whose},
-            members::nanoseconds,
-        },
-    },
-    dataplane::address,
+    config::Config,
+    daemon::{clock, context::Context},
+    dataplane::{DataPlane, address},
     host::{links::Links, neighbours::Hop},
     policy::HealthState,
     units::{BackendId, Mac, WeightPermille},
 };
 
-impl EventLoop {
+impl Steering {
     /// Gives each member the hop and the health that its entry in the maps has, and retires the
     /// backends that the configuration no longer names.
-    pub(in crate::daemon) fn adopt(&mut self) -> anyhow::Result<()> {
+    pub(in crate::daemon) fn adopt(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {
         let links = Links::read()?;
-        self.stations
-            .adopt(self.plane.nodes(), clock::boottime_ns());
+        let (plane, stations) = (&*context.plane, &mut context.cluster.stations);
+        stations.adopt(plane.nodes(), clock::boottime_ns());
         let mut adopted = 0;
-        let entries: Vec<(BackendId, Backend)> = self.plane.backends()?;
+        let entries: Vec<(BackendId, Backend)> = plane.backends()?;
         for (id, entry) in &entries {
             let Some(member) = self.members.iter_mut().find(|member| member.id == *id) else {
                 continue;
@@ -44,20 +43,20 @@ impl EventLoop {
                 member.health.state = HealthState::Down;
                 member.checked.state = HealthState::Down;
             }
-            let is_node = self.plane.is_node(Mac(entry.mac));
+            let is_node = plane.is_node(Mac(entry.mac));
             member.hop = hop(entry, member.address, is_node, &links);
             adopted += u32::from(member.hop.is_some());
         }
         // One that is reached otherwise since is where it was.
         for (id, entry) in &entries {
-            let known = self.plane.backend_ids().endpoint(*id);
+            let known = plane.backend_ids().endpoint(*id);
             let member = known.and_then(|endpoint| self.members.by_address(endpoint.address));
             if let Some(member) = member.filter(|member| member.hop.is_none()) {
-                let is_node = self.plane.is_node(Mac(entry.mac));
+                let is_node = plane.is_node(Mac(entry.mac));
                 member.hop = hop(entry, member.address, is_node, &links);
             }
         }
-        self.adopt_weights();
+        self.adopt_weights(context.config, plane);
         let known = |id: &BackendId| self.members.iter().any(|member| member.id == *id);
         let gone: Vec<BackendId> = entries
             .iter()
@@ -73,14 +72,11 @@ impl EventLoop {
         self.weigher.leaving.add(gone, 0);
         Ok(())
     }
-}
 
-impl EventLoop {
     /// Goes on with the weights that are in the map, until there are figures or a round of polls has
     /// brought none.
-    fn adopt_weights(&mut self) {
-        let weights: BTreeMap<BackendId, WeightPermille> =
-            self.plane.weights().into_iter().collect();
+    fn adopt_weights(&mut self, config: &Config, plane: &DataPlane) {
+        let weights: BTreeMap<BackendId, WeightPermille> = plane.weights().into_iter().collect();
         if weights.values().all(|weight| weight.0 == 0) {
             return;
         }
@@ -92,7 +88,7 @@ impl EventLoop {
                 in_ring: weight,
             })
         });
-        let interval = nanoseconds(self.config.cluster.stats.interval);
+        let interval = nanoseconds(config.cluster.stats.interval);
         let until_ns = clock::boottime_ns() + interval * 2;
         let followed = FollowedWeights::new(Whose::Former, until_ns, found.collect());
         self.weigher.follow(followed);

@@ -17,7 +17,7 @@ use syn::visit::{self, Visit};
 const MOST_FILES_IN_A_CIRCLE: usize = 6;
 
 /// Lines of a file.
-const MOST_LINES: usize = 880;
+const MOST_LINES: usize = 650;
 
 /// A module by its path below the crate's root; the root itself is empty.
 type Module = Vec<String>;

@@ -1,13 +1,9 @@
 //! The protocol of one node with all its peers.
 use std::{net::SocketAddr, num::NonZeroU64};
 
-use sha2::{Digest as _, Sha256};
-
 use super::{
     counters::Counters,
-    datagram::{
-        Body, Datagram, Epoch, Missing, Proof, RECORD_BYTES, Refused, SenderId, Unverified,
-    },
+    datagram::{Body, Datagram, Epoch, Missing, Proof, Refused, SenderId},
     denials::DenialRecord,
     edition::Edition,
     keys::Keys,
@@ -17,20 +13,15 @@ use super::{
     record::{FlowRecord, Part},
     retransmit::{Again, Content, Place},
     station::Station,
-    weights::{BACKEND_BYTES, BackendWeight, HEAD_BYTES, Weights},
+    weights::BackendWeight,
 };
 use crate::history::Message;
 
+mod proof;
+mod tell;
+
 /// Between two hellos to a peer: a second of silence is a sign that its box may be dead.
 const HELLO_NS: u64 = 300_000_000;
-/// Between two answers to a peer that does not know our epoch, so that a forger cannot make us flood it.
-const ANSWER_NS: u64 = 100_000_000;
-/// The same to one that asks us to show that we are no recording.
-const PROVE_NS: u64 = 10_000_000;
-/// A number to be said again is good for so long, and as long again.
-const NONCE_NS: u64 = 2_000_000_000;
-/// A wall clock that moved by more than that against time was set.
-const CLOCK_STEP_NS: u64 = 500_000_000;
 /// How long a node that joins waits for a first word of a peer.
 const FIRST_WORD_NS: u64 = 1_000_000_000;
 /// How long it waits for the tables of the peers that talk.
@@ -207,106 +198,6 @@ impl Channel {
         }
     }
 
-    /// This node has another configuration now: tells every peer.
-    pub fn tell_edition(&mut self, edition: Option<Edition>, now_ns: u64) -> Vec<Output> {
-        self.edition = edition;
-        self.hello_all(now_ns)
-    }
-
-    /// From now on this node tells of its own kernel's sessions, or no longer: every peer is told, and a
-    /// peer that has its table asks for it once more.
-    pub fn tell_sessions(&mut self, tells_sessions: bool, now_ns: u64) -> Vec<Output> {
-        if std::mem::replace(&mut self.tells_sessions, tells_sessions) == tells_sessions {
-            return Vec::new();
-        }
-        (0..self.links.len())
-            .map(|index| self.hello(index, now_ns))
-            .collect()
-    }
-
-    /// For which services this node has no listening socket now: tells every peer, again with each hello.
-    pub fn tell_no_listener(&mut self, told: NoListener) -> Vec<Output> {
-        let is_news = match &self.no_listener {
-            Some(known) => *known != told,
-            None => !told.services.is_empty(),
-        };
-        if !is_news {
-            return Vec::new();
-        }
-        self.no_listener = Some(told);
-        let peers = 0..self.links.len();
-        peers.filter_map(|index| self.without(index)).collect()
-    }
-
-    fn without(&mut self, index: usize) -> Option<Output> {
-        let epoch = self.links[index].epoch()?;
-        let body = Body::NoListener(self.no_listener.clone()?);
-        Some(self.signed(index, Some(epoch), body, Content::Word))
-    }
-
-    /// Whether a health check of this node succeeds has changed: tells every peer.
-    pub fn tell_checks_succeed(&mut self, succeed: bool, now_ns: u64) -> Vec<Output> {
-        self.checks_succeed = succeed;
-        self.hello_all(now_ns)
-    }
-
-    /// Tells the channel what this node's wall clock shows. Where it was set, every peer is told at
-    /// once: they judge this node's adverts by it.
-    pub fn set_clock(&mut self, unix_ns: u64, now_ns: u64) -> Vec<Output> {
-        let expected_ns = self.clock_unix_ns(now_ns);
-        self.clock = (unix_ns, now_ns);
-        if expected_ns.abs_diff(unix_ns) <= CLOCK_STEP_NS {
-            return Vec::new();
-        }
-        self.hello_all(now_ns)
-    }
-
-    /// This node sends with these MACs from now on: tells every peer, which takes no other's frames for
-    /// its.
-    pub fn tell_station(&mut self, station: Station, now_ns: u64) -> Vec<Output> {
-        if self.station == station {
-            return Vec::new();
-        }
-        self.station = station;
-        self.hello_all(now_ns)
-    }
-
-    fn clock_unix_ns(&self, now_ns: u64) -> u64 {
-        let (unix_ns, at_ns) = self.clock;
-        unix_ns.saturating_add(now_ns.saturating_sub(at_ns))
-    }
-
-    /// What a life of a peer has to say again to show that it is no recording. It follows from both
-    /// lives, from the life of the peer that is believed now, and from the time: nothing is kept for
-    /// lives that may not exist, and an answer kept back ends no life that began after it. Anybody may
-    /// foresee it, since a peer says it again only where this node has signed it.
-    fn nonce(&self, index: usize, life: Epoch, slot: u64) -> Option<NonZeroU64> {
-        let link = &self.links[index];
-        let mut digest = Sha256::new();
-        digest.update(self.epoch.0.get().to_be_bytes());
-        digest.update(link.id.0.to_be_bytes());
-        digest.update(link.epoch().map_or(0, |known| known.0.get()).to_be_bytes());
-        digest.update(life.0.get().to_be_bytes());
-        digest.update(slot.to_be_bytes());
-        let digest = digest.finalize();
-        let number = digest[..8]
-            .iter()
-            .fold(0, |all, byte| all << 8 | u64::from(*byte));
-        NonZeroU64::new(number)
-    }
-
-    /// Whether a datagram of a life that is not known says what that life was asked for.
-    fn is_proved(&self, index: usize, datagram: &Datagram, now_ns: u64) -> bool {
-        let Body::Hello { proof, .. } = &datagram.body else {
-            return false;
-        };
-        let slot = now_ns / NONCE_NS;
-        proof.answer.is_some()
-            && [slot, slot.saturating_sub(1)]
-                .into_iter()
-                .any(|slot| proof.answer == self.nonce(index, datagram.epoch, slot))
-    }
-
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -459,26 +350,6 @@ impl Channel {
         self.links.iter().position(|link| link.id == sender)
     }
 
-    /// Refuses what a peer sends beyond its limit before it costs an HMAC and before its number counts
-    /// as heard, so that it is asked for again. Returns whether it claims to be part of a table.
-    ///
-    /// The claims are not verified here, and false ones gain nothing without a key: only a verified
-    /// datagram that was not heard before counts against the limit, neither a forged one nor a recording.
-    /// So while a peer sends what it may, nothing in its name is refused here. Above the limit this refuses
-    /// what it would refuse after the HMAC, by the same fields, and also what is forged.
-    fn refuse_flood(&mut self, bytes: &[u8], now_ns: u64) -> Result<bool, Refused> {
-        let Some(claim) = Unverified::read(bytes) else {
-            return Ok(false);
-        };
-        let index = self.index(claim.sender);
-        if let Some(index) = index.filter(|_| claim.to_epoch == Some(self.epoch))
-            && self.links[index].is_flooded(claim.is_table, now_ns)
-        {
-            return Err(Refused::Flood);
-        }
-        Ok(claim.is_table)
-    }
-
     /// A peer has missed datagrams. What would wait too long is left: the peer asks again.
     fn tell_again(
         &mut self,
@@ -519,42 +390,6 @@ impl Channel {
         }
     }
 
-    /// The sender does not know this start of ours, or speaks to a former one, or this node does not know
-    /// that start of its: says who we are, and asks it to show that it is no recording. It is
-    /// believed nothing until it has.
-    fn introduce(
-        &mut self,
-        index: usize,
-        datagram: &Datagram,
-        now_ns: u64,
-    ) -> Result<Vec<Output>, Refused> {
-        let asked = match &datagram.body {
-            Body::Hello { proof, .. } if datagram.to_epoch == Some(self.epoch) => proof.challenge,
-            _ => None,
-        };
-        let link = &mut self.links[index];
-        let (last_ns, pause_ns) = match asked {
-            Some(_) => (&mut link.proved_ns, PROVE_NS),
-            None => (&mut link.answered_ns, ANSWER_NS),
-        };
-        let is_due = last_ns.is_none_or(|last| now_ns.saturating_sub(last) >= pause_ns);
-        if !is_due {
-            return Err(Refused::OtherEpoch);
-        }
-        *last_ns = Some(now_ns);
-        let proof = Proof {
-            challenge: self.nonce(index, datagram.epoch, now_ns / NONCE_NS),
-            answer: asked,
-        };
-        let hello = self.hello_body(index, false, proof, Vec::new(), now_ns);
-        Ok(vec![self.signed(
-            index,
-            Some(datagram.epoch),
-            hello,
-            Content::Word,
-        )])
-    }
-
     /// The hellos that are due. Call it some fifty times a second.
     pub fn tick(&mut self, now_ns: u64) -> Vec<Output> {
         let mut outputs = Vec::new();
@@ -585,18 +420,6 @@ impl Channel {
             outputs.extend(self.without(index));
         }
         outputs
-    }
-
-    /// This node stops: tells every peer, until it does.
-    pub fn leave(&mut self) -> Vec<Output> {
-        self.is_leaving = true;
-        let peers = 0..self.links.len();
-        peers.filter_map(|index| self.leaving(index)).collect()
-    }
-
-    fn leaving(&mut self, index: usize) -> Option<Output> {
-        let epoch = self.links[index].epoch().filter(|_| self.is_leaving)?;
-        Some(self.signed(index, Some(epoch), Body::Leaving, Content::Word))
     }
 
     /// Asks every peer for its full table.
@@ -697,47 +520,6 @@ impl Channel {
         self.counters.repeated += 1;
     }
 
-    /// Tells every peer that is heard what this node, as the master, has decided.
-    pub fn tell_weights(&mut self, backends: &[BackendWeight], now_ns: u64) -> Vec<Output> {
-        self.round += 1;
-        let total = u16::try_from(backends.len()).unwrap_or(u16::MAX);
-        let parts = backends.chunks((RECORD_BYTES - HEAD_BYTES) / BACKEND_BYTES);
-        let bodies = parts.map(|part| {
-            Body::Weights(Weights {
-                round: self.round,
-                total,
-                backends: part.to_vec(),
-            })
-        });
-        let bodies: Vec<Body> = bodies.collect();
-        self.tell(&bodies, now_ns)
-    }
-
-    /// Tells every peer that is heard the operators' orders that this node knows.
-    pub fn tell_orders(&mut self, orders: &[OrderRecord], now_ns: u64) -> Vec<Output> {
-        let bodies = bodies(orders, OrderRecord::wire_bytes, Body::Orders);
-        self.tell(&bodies, now_ns)
-    }
-
-    /// Tells every peer that is heard these denials by hand.
-    pub fn tell_denials(&mut self, denials: &[DenialRecord], now_ns: u64) -> Vec<Output> {
-        let bodies = bodies(denials, DenialRecord::wire_bytes, Body::Denials);
-        self.tell(&bodies, now_ns)
-    }
-
-    fn tell(&mut self, bodies: &[Body], now_ns: u64) -> Vec<Output> {
-        let mut outputs = Vec::new();
-        for index in 0..self.links.len() {
-            if self.links[index].is_live(now_ns) {
-                let epoch = self.links[index].epoch();
-                for body in bodies {
-                    outputs.push(self.signed(index, epoch, body.clone(), Content::Word));
-                }
-            }
-        }
-        outputs
-    }
-
     /// Whether flows wait to be sent.
     #[must_use]
     pub fn has_flows(&self) -> bool {
@@ -782,12 +564,6 @@ impl Channel {
     #[must_use]
     pub fn has_history(&self) -> bool {
         self.links.iter().any(Link::has_history_to_send)
-    }
-
-    fn hello_all(&mut self, now_ns: u64) -> Vec<Output> {
-        (0..self.links.len())
-            .map(|index| self.hello(index, now_ns))
-            .collect()
     }
 
     fn hello(&mut self, index: usize, now_ns: u64) -> Output {
@@ -852,25 +628,4 @@ impl Channel {
             bytes,
         }
     }
-}
-
-/// As many bodies as records of so many bytes need.
-fn bodies<T: Clone>(
-    records: &[T],
-    wire_bytes: impl Fn(&T) -> usize,
-    body: impl Fn(Vec<T>) -> Body,
-) -> Vec<Body> {
-    let (mut bodies, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for record in records {
-        bytes += wire_bytes(record);
-        if bytes > RECORD_BYTES {
-            bodies.push(body(std::mem::take(&mut part)));
-            bytes = wire_bytes(record);
-        }
-        part.push(record.clone());
-    }
-    if !part.is_empty() {
-        bodies.push(body(part));
-    }
-    bodies
 }

@@ -7,35 +7,32 @@ use std::{
     collections::{HashSet, VecDeque},
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr, UdpSocket},
-    num::NonZeroU64,
     os::fd::{AsFd as _, BorrowedFd},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
 };
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{
-    Event, Home, Request, Snapshot,
+    Event, Request, Snapshot,
     complaints::Complaints,
     id_map::IdMap,
-    learn::{Told, learn},
     listeners::sentence,
     own::Own,
     refresh::Refresh,
     walk::{self, Walk},
-    word::{self, Listings, Word},
+    word::Listings,
 };
 use crate::{
-    channel::{Channel, Counters, Edition, Epoch, FlowRecord, Output, PeerStatus, Station},
+    channel::{Channel, Counters, Edition, FlowRecord, Output, PeerStatus, Station},
     daemon::{
         clock,
         cluster::advert::wake::{Bell, Timer, wait},
     },
     dataplane::{EventKind, Events, FlowTables, Signs, seen},
-    flows::{FlowKey as _, Flows4, Flows6, Key4, Key6},
     history::Refusal,
-    units::{BackendId, Endpoint},
+    units::Endpoint,
 };
 
 /// Datagrams of flows sent in one turn, and how often there is one: 28 Mbyte a second at most, which
@@ -57,8 +54,9 @@ const DATAGRAMS: usize = 256;
 const NICE: libc::c_int = -15;
 /// A box that was not heard for so long says nothing of its sessions: three of its hellos are missing.
 const SPEAKS_NS: u64 = 3_500_000_000;
-/// Endpoints that the event loop is told of between two maps of ids.
-const OTHER_WAYS: usize = 1024;
+mod obey;
+mod own_sessions;
+mod take_in;
 
 /// The thread's end of everything.
 pub(super) struct Worker {
@@ -200,102 +198,6 @@ impl Worker {
         Ok(())
     }
 
-    fn obey(&mut self, order: Request) {
-        let now_ns = clock::boottime_ns();
-        let on = self.on.as_mut();
-        let outputs = match (order, on) {
-            (
-                Request::IdMap {
-                    id_map,
-                    home,
-                    idle_ns,
-                },
-                _,
-            ) => {
-                self.id_map = *id_map;
-                self.other_ways.clear();
-                self.refresh = Refresh::new(idle_ns);
-                self.serve_from(home, now_ns);
-                return;
-            }
-            (Request::Off, _) => {
-                self.on = None;
-                // Nobody says anything of other boxes' sessions any more.
-                self.id_map
-                    .ids()
-                    .for_each(|id| self.tables.signs().set_speaks(id, false));
-                self.note_own_sign();
-                return;
-            }
-            (Request::On { name, socket, keys }, _) => {
-                let mut channel = Channel::new(&name, new_epoch(), keys, now_ns);
-                // It has no peers yet whom to tell.
-                let _ = channel.set_clock(clock::unix_ns(), now_ns);
-                let _ = channel.tell_edition(self.edition, now_ns);
-                let _ = channel.tell_station(self.station.clone(), now_ns);
-                let _ = channel.tell_sessions(self.own.tells(), now_ns);
-                let _ = channel.tell_no_listener(self.own.lacks().clone());
-                self.on = Some(On {
-                    socket,
-                    channel,
-                    is_joining: false,
-                    awaits_ids: false,
-                    complaints: Complaints::new(self.learned.flows_no_room),
-                    send_failed: 0,
-                });
-                return;
-            }
-            (Request::Edition(edition), on) => {
-                self.edition = edition;
-                match on {
-                    Some(on) => on.channel.tell_edition(edition, now_ns),
-                    None => return,
-                }
-            }
-            (Request::Station(station), on) => {
-                self.station = station.clone();
-                match on {
-                    Some(on) => on.channel.tell_station(station, now_ns),
-                    None => return,
-                }
-            }
-            (Request::Configure { keys, peers }, Some(on)) => {
-                on.channel.configure(keys, &peers);
-                return;
-            }
-            (Request::Join, Some(on)) => {
-                on.is_joining = true;
-                on.channel.join(now_ns)
-            }
-            (Request::OtherWaysTaken { has_new }, Some(on)) => {
-                on.awaits_ids = false;
-                match (has_new, on.is_joining) {
-                    (false, _) => return,
-                    (true, true) => on.channel.join(now_ns),
-                    (true, false) => on.channel.ask_for_tables(now_ns),
-                }
-            }
-            (Request::AskForTables, Some(on)) => on.channel.ask_for_tables(now_ns),
-            (Request::ChecksSucceed(succeed), Some(on)) => {
-                on.channel.tell_checks_succeed(succeed, now_ns)
-            }
-            (Request::Leave, Some(on)) => on.channel.leave(),
-            (Request::EventsLost, Some(on)) => {
-                on.channel.note_lost_events();
-                return;
-            }
-            (Request::Weights(backends), Some(on)) => on.channel.tell_weights(&backends, now_ns),
-            (Request::Orders(orders), Some(on)) => on.channel.tell_orders(&orders, now_ns),
-            (Request::Denials(denials), Some(on)) => on.channel.tell_denials(&denials, now_ns),
-            (Request::History { to, message }, Some(on)) => {
-                on.channel.queue_history(to, &message, now_ns);
-                return;
-            }
-            (Request::End, _) | (_, None) => return,
-        };
-        self.perform(outputs);
-    }
-
     /// Tells the peers what the program told; whether it told anything. Without a channel it is read
     /// all the same, so that the program finds room.
     fn tell_events(&mut self, now_ns: u64) -> bool {
@@ -334,135 +236,6 @@ impl Worker {
             on.channel.queue(&records, now_ns);
         }
         some
-    }
-
-    /// This box's own sessions end there from now on.
-    fn serve_from(&mut self, home: Option<Home>, now_ns: u64) {
-        self.own_address = home.as_ref().map(|home| home.address);
-        let records = self.own.follow(home);
-        self.take_own(&records, now_ns);
-        self.claim_elsewhere(&self.own.all_elsewhere(), now_ns);
-        if let Some(own) = self.own_address.filter(|_| self.own.tells()) {
-            // A flow of the time before this daemon has ended if the kernel has no session of it.
-            self.listings.begin(own);
-            for record in self.own.in_places(0, usize::MAX) {
-                self.listings.note(own, &record);
-            }
-            self.end_unlisted(own);
-        }
-        let tells = self.own.tells();
-        for id in self
-            .own_address
-            .into_iter()
-            .flat_map(|own| self.id_map.ids_of_box(own))
-        {
-            self.tables.signs().set_speaks(id, tells);
-        }
-        if let Some(on) = &mut self.on {
-            let hellos = on.channel.tell_sessions(tells, now_ns);
-            self.perform(hellos);
-        }
-    }
-
-    /// This box lives, and may tell of its own sessions.
-    fn note_own_sign(&self) {
-        let (signs, tells, now_ns) = (self.tables.signs(), self.own.tells(), clock::monotonic_ns());
-        let lacks = self.own.lacks();
-        let bits = self.id_map.service_bits(&lacks.services);
-        for id in self
-            .own_address
-            .into_iter()
-            .flat_map(|own| self.id_map.ids_of_box(own))
-        {
-            signs.set_speaks(id, tells);
-            signs.set_no_listener(id, bits, lacks.refuses);
-            signs.heard(id, now_ns);
-        }
-    }
-
-    /// What this box's own kernel has told; whether it told anything.
-    fn tell_own(&mut self, now_ns: u64) -> bool {
-        let heard = self.own.hear(EVENTS);
-        self.take_own(&heard.records, now_ns);
-        self.claim_elsewhere(&heard.elsewhere, now_ns);
-        heard.some
-    }
-
-    /// Takes sessions of these clients on other ports for those that directors have steered here.
-    fn claim_elsewhere(&mut self, clients: &[SocketAddr], now_ns: u64) {
-        let Some(own) = self.own_address.filter(|_| !clients.is_empty()) else {
-            return;
-        };
-        let services: Vec<(SocketAddr, u16)> = self
-            .id_map
-            .services()
-            .filter_map(|vip| Some((vip, self.id_map.vip_id(vip)?)))
-            .collect();
-        let mut records = Vec::new();
-        for client in clients {
-            let is_steered_here = |id| {
-                let known = self.tables.lookup(*client, id);
-                known.is_some_and(|known| self.id_map.is_box(BackendId(known.backend), own))
-            };
-            let service = services.iter().find(|(_, id)| is_steered_here(*id));
-            if let Some((vip, _)) = service {
-                records.extend(self.own.claim(*client, *vip));
-            }
-        }
-        self.take_own(&records, now_ns);
-    }
-
-    /// Puts what this box's own kernel says into the tables, and tells the peers.
-    fn take_own(&mut self, records: &[FlowRecord], now_ns: u64) {
-        let Some(own) = self.own_address.filter(|_| !records.is_empty()) else {
-            return;
-        };
-        self.learned.sessions_told += records.len() as u64;
-        self.learn(own, records);
-        if let Some(on) = &mut self.on {
-            on.channel.queue(records, now_ns);
-        }
-    }
-
-    /// For which services a box says that it has no listener.
-    fn lacks(&self, of: IpAddr) -> Vec<SocketAddr> {
-        if self.own_address == Some(of) {
-            return self.own.lacks().services.clone();
-        }
-        let peers = self.on.as_ref().map(|on| on.channel.peers());
-        let peer = peers
-            .into_iter()
-            .flatten()
-            .find(|peer| peer.address.ip() == of);
-        peer.map_or_else(Vec::new, |peer| peer.no_listener.services)
-    }
-
-    /// Ends what a box is said to have, and its own list does not have.
-    fn end_unlisted(&mut self, of: IpAddr) {
-        let Some(listed) = self.listings.complete(of) else {
-            return;
-        };
-        let (id_map, now_seen) = (&self.id_map, seen(clock::monotonic_ns()));
-        let is_its = |backend| id_map.is_box(backend, of);
-        // Where nothing listens there, another stack may have the sessions.
-        let lacks = self.lacks(of);
-        let is_listed = |source, vip_id| {
-            let vip = id_map.vip(vip_id);
-            vip.is_none_or(|vip| lacks.contains(&vip) || listed.contains(&(source, vip)))
-        };
-        let (v4, v6) = (self.tables.v4(), self.tables.v6());
-        let ended = word::end_unlisted(
-            &v4,
-            is_its,
-            |key| is_listed(key.source(), key.vip_id()),
-            now_seen,
-        ) + word::end_unlisted(
-            &v6,
-            is_its,
-            |key| is_listed(key.source(), key.vip_id()),
-            now_seen,
-        );
-        self.learned.sessions_ended += ended;
     }
 
     fn send_flows(&mut self, now_ns: u64) {
@@ -562,23 +335,6 @@ impl Worker {
         };
     }
 
-    fn look_for_listeners(&mut self, now_ns: u64) {
-        if !self.own.look_for_listeners(now_ns) {
-            return;
-        }
-        let services: Vec<SocketAddr> = self.id_map.services().collect();
-        let told = sentence("this box", self.own.lacks(), &services);
-        info!(
-            "{}",
-            told.as_deref()
-                .unwrap_or("this box listens for every service")
-        );
-        if let Some(on) = &mut self.on {
-            let told = on.channel.tell_no_listener(self.own.lacks().clone());
-            self.perform(told);
-        }
-    }
-
     fn refresh_peers(&mut self, now_ns: u64) {
         let Some((part, of)) = self.refresh.part(now_ns) else {
             return;
@@ -650,74 +406,6 @@ impl Worker {
             }
         }
     }
-
-    fn learn(&mut self, peer: IpAddr, records: &[FlowRecord]) {
-        let now_seen = seen(clock::monotonic_ns());
-        let (v4, v6) = (self.tables.v4(), self.tables.v6());
-        let mut other_ways = Vec::new();
-        let from_peer = self.own_address != Some(peer);
-        let mut elsewhere = Vec::new();
-        for record in records {
-            if record.change.is_by_backend() {
-                self.listings.note(peer, record);
-                let outcome = take_word(&self.id_map, &v4, &v6, peer, from_peer, record, now_seen);
-                match outcome {
-                    Some(outcome) => *outcome.counter(&mut self.learned) += 1,
-                    None => self.learned.sessions_not_its_own += 1,
-                }
-                continue;
-            }
-            // It was steered here, and its socket may be on another port.
-            if self.own_address == Some(record.backend.address)
-                && self.own.has_elsewhere(record.source)
-            {
-                elsewhere.push(record.source);
-            }
-            let Some((vip_id, backend)) = self.id_map.ids_of(record) else {
-                self.learned.flows_unknown_target += 1;
-                let other_way = self.id_map.other_way(record);
-                let has_room = self.other_ways.len() < OTHER_WAYS;
-                other_ways.extend(other_way.filter(|it| has_room && self.other_ways.insert(*it)));
-                continue;
-            };
-            let told = Told {
-                change: record.change,
-                backend,
-                by_backend: record.backend.address == peer,
-            };
-            let (port, counters) = (record.source.port(), &mut self.learned);
-            match record.source.ip() {
-                IpAddr::V4(source) => {
-                    let key = Key4 {
-                        source,
-                        port,
-                        vip_id,
-                    };
-                    learn(&v4, key, told, now_seen, counters);
-                }
-                IpAddr::V6(source) => {
-                    let key = Key6 {
-                        source,
-                        port,
-                        vip_id,
-                    };
-                    learn(&v6, key, told, now_seen, counters);
-                }
-            }
-        }
-        self.claim_elsewhere(&elsewhere, clock::boottime_ns());
-        if other_ways.is_empty() {
-            return;
-        }
-        let is_told = (self.tell)(Event::OtherWays(other_ways));
-        if !is_told {
-            // There is no room now: the next such session tells it again.
-            self.other_ways.clear();
-        }
-        if let Some(on) = &mut self.on {
-            on.awaits_ids |= is_told;
-        }
-    }
 }
 
 impl On {
@@ -769,50 +457,6 @@ impl On {
     }
 }
 
-/// A box's word on its own session; `None` when it is another's.
-fn take_word(
-    id_map: &IdMap,
-    v4: &Flows4<'_>,
-    v6: &Flows6<'_>,
-    peer: IpAddr,
-    from_peer: bool,
-    record: &FlowRecord,
-    now_seen: u16,
-) -> Option<word::Outcome> {
-    if record.backend.address != peer {
-        return None;
-    }
-    let Some(vip_id) = id_map.vip_id(record.vip) else {
-        return Some(word::Outcome::Unknown);
-    };
-    let backend = id_map.backend_id(record.backend);
-    let said = Word {
-        change: record.change,
-        backend: backend.filter(|_| !record.backend.is_translated()),
-        from_peer,
-    };
-    let port = record.source.port();
-    let is_its = |backend| id_map.is_box(backend, peer);
-    Some(match record.source.ip() {
-        IpAddr::V4(source) => {
-            let key = Key4 {
-                source,
-                port,
-                vip_id,
-            };
-            word::take(v4, key, said, is_its, now_seen)
-        }
-        IpAddr::V6(source) => {
-            let key = Key6 {
-                source,
-                port,
-                vip_id,
-            };
-            word::take(v6, key, said, is_its, now_seen)
-        }
-    })
-}
-
 /// Notes which boxes live, by what was heard of them, and whose word on their sessions counts.
 fn note_signs(signs: &Signs, id_map: &IdMap, peers: &[PeerStatus], now_ns: u64) {
     let monotonic_ns = clock::monotonic_ns();
@@ -837,9 +481,4 @@ fn note_signs(signs: &Signs, id_map: &IdMap, peers: &[PeerStatus], now_ns: u64) 
             }
         }
     }
-}
-
-/// Nanoseconds since 1970 differ from start to start, even where the clock is set back in between.
-fn new_epoch() -> Epoch {
-    Epoch(NonZeroU64::new(clock::unix_ns()).unwrap_or(NonZeroU64::MIN))
 }

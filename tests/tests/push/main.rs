@@ -1,209 +1,28 @@
 //! `lbd push`: to all peers or to none, whatever is in its way.
 use std::{
-    fs::{self, Permissions},
+    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    process::Output,
-    thread,
-    time::{Duration, Instant},
+    os::unix::fs::MetadataExt as _,
+    time::Instant,
 };
 
-use lbd::{
-    channel::SenderId,
-    push::{
-        Answer, Body, Content, List, Piece, Record, Request, Version, bytes, message, parse,
-        secure::{Caller, Channel, REPLY_BYTES},
-    },
-};
-use lbd_tests::{
-    cluster::{Cluster, Disk, OwnFiles, PATIENCE, Settings, Status, lbd_binary, random_secret},
-    lab::{Host, Lab, Spec},
-    smtp::server::Server,
-};
+use lbd::push::{Answer, Content, List, Piece, Record, Request, Version, bytes, message};
+use lbd_tests::cluster::{Disk, Status, random_secret};
 use serde_json::Value;
 
-/// Which of the nodes: the first has the highest priority.
-const MASTER: usize = 0;
-const SOURCE: &str = "203.0.113.7";
+use self::{
+    by_hand::ByHand,
+    world::{MASTER, World, write_key},
+};
 
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
+mod by_hand;
+mod world;
+
+const SOURCE: &str = "203.0.113.7";
 
 fn lines(entries: impl Iterator<Item = String>) -> String {
     entries.collect::<Vec<_>>().join("\n") + "\n"
-}
-
-struct World {
-    // Before the lab, whose end removes its logs.
-    cluster: Cluster,
-    own: OwnFiles,
-    secret: String,
-    _servers: Vec<Server>,
-    lab: Lab,
-}
-
-impl World {
-    fn new(nodes: u8, prepare: impl FnOnce(&OwnFiles)) -> Self {
-        let lab = Lab::new(&Spec {
-            nodes,
-            ..Spec::default()
-        })
-        .unwrap();
-        let servers = Server::start_all(&lab.nodes).unwrap();
-        let own = OwnFiles::new(&lab).unwrap();
-        let secret = random_secret().unwrap();
-        for node in &lab.nodes {
-            fs::write(
-                own.of(&node.name, "deny"),
-                "# nobody yet\n198.51.100.0/24\n",
-            )
-            .unwrap();
-            write_key(&own, node, &secret);
-        }
-        prepare(&own);
-        let settings = Settings {
-            more: format!("  access: {{deny_file: {}}}\n", own.path("deny").display()),
-            secret_file: Some(own.path("key")),
-            ipv6: false,
-            ..Settings::default()
-        };
-        let mut cluster = Cluster::new(&lab, settings).unwrap();
-        cluster.replace_binary(own.program(&lbd_binary().unwrap()).unwrap());
-        for node in 0..lab.nodes.len() {
-            cluster.start(node).unwrap();
-        }
-        cluster.wait_ready().unwrap();
-        cluster
-            .wait_status(MASTER, "the best is the master", Status::is_master)
-            .unwrap();
-        Self {
-            lab,
-            _servers: servers,
-            own,
-            cluster,
-            secret,
-        }
-    }
-
-    fn name(&self, node: usize) -> &str {
-        &self.lab.nodes[node].name
-    }
-
-    fn lbd(&self, node: usize, arguments: &[&str]) -> (bool, String) {
-        let output = self.cluster.lbd(node, arguments).unwrap();
-        (output.status.success(), text(&output))
-    }
-
-    fn pushed(&self, arguments: &[&str]) -> String {
-        let (done, said) = self.lbd(MASTER, arguments);
-        assert!(done, "{arguments:?}: {said}");
-        said
-    }
-
-    fn refused(&self, arguments: &[&str], expected: &[&str]) {
-        let before = self.everything();
-        let (done, said) = self.lbd(MASTER, arguments);
-        assert!(!done, "{said}");
-        for expected in expected {
-            assert!(said.contains(expected), "{expected:?} is not in: {said}");
-        }
-        assert_eq!(self.everything(), before, "something was changed: {said}");
-    }
-
-    fn json(&self, node: usize, arguments: &[&str]) -> Value {
-        let output = self.cluster.lbd(node, arguments).unwrap();
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)))
-    }
-
-    /// Every node's configuration and list, and the names in the folders that hold them.
-    fn everything(&self) -> Vec<(String, Vec<u8>, Vec<String>)> {
-        let of = |node: usize| {
-            let mut names = Vec::new();
-            for folder in [self.own.of(self.name(node), ""), self.config_folder(node)] {
-                let entries = fs::read_dir(folder).unwrap();
-                names
-                    .extend(entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()));
-            }
-            names.sort();
-            let config = fs::read_to_string(self.cluster.config(node)).unwrap();
-            (
-                config,
-                fs::read(self.own.of(self.name(node), "deny")).unwrap(),
-                names,
-            )
-        };
-        (0..self.cluster.len()).map(of).collect()
-    }
-
-    fn config_folder(&self, node: usize) -> std::path::PathBuf {
-        self.cluster.config(node).parent().unwrap().to_owned()
-    }
-
-    /// Replaces the master's list, and waits until it runs there.
-    fn deny(&self, list: &str, entries: u64) {
-        let file = self.own.of(self.name(MASTER), "deny");
-        fs::write(&file, list).unwrap();
-        self.wait("the master has its own edit", || {
-            self.json(MASTER, &["access", "--json"])["denied"] == entries
-        });
-    }
-
-    fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !condition() {
-            assert!(
-                Instant::now() < deadline,
-                "not so: {what}: {}",
-                self.cluster.log(MASTER)
-            );
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Whether a node's maps deny the source.
-    fn denies(&self, node: usize, source: &str) -> bool {
-        self.json(node, &["access", source, "--json"])["source"]["admitted"] == false
-    }
-
-    fn edit_config(&self, from: &str, to: &str) {
-        let file = self.cluster.config(MASTER);
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(text.contains(from), "{text}");
-        let before = self.loaded();
-        fs::write(&file, text.replace(from, to)).unwrap();
-        self.wait("the master has its own edit", || self.loaded() != before);
-    }
-
-    fn loaded(&self) -> Vec<String> {
-        let log = self.cluster.log(MASTER);
-        let lines = log
-            .lines()
-            .filter(|line| line.contains("the edited configuration is in use"));
-        lines.map(ToOwned::to_owned).collect()
-    }
-
-    /// How a peer's configuration compares with a node's, as that node's status has it.
-    fn config_of(&self, node: usize, peer: usize) -> Value {
-        let status = self.json(node, &["status", "--json"]);
-        let mut peers = status["channel"]["peers"].as_array().unwrap().iter();
-        let peer = peers.find(|it| it["name"] == self.name(peer)).unwrap();
-        peer["config"].clone()
-    }
-
-    fn standing(&self, node: usize, peer: usize) -> Value {
-        let list = self.json(node, &["push", "--list", "--json"]);
-        let peers = list["peers"].as_array().unwrap();
-        let named = peers.iter().find(|it| it["name"] == self.name(peer));
-        named.unwrap_or_else(|| panic!("{list}")).clone()
-    }
-}
-
-fn write_key(own: &OwnFiles, node: &Host, secret: &str) {
-    let key = own.of(&node.name, "key");
-    fs::write(&key, secret).unwrap();
-    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
 }
 
 #[test]
@@ -491,69 +310,6 @@ fn a_wrong_key_a_full_disk_and_a_locked_file_change_nothing() {
         done
     });
     assert!(world.denies(1, "192.0.2.1"));
-}
-
-/// The pushing side, in the hand of the test.
-struct ByHand {
-    stream: TcpStream,
-    channel: Channel,
-}
-
-impl ByHand {
-    fn call(world: &World, from: usize, to: usize) -> Self {
-        let mut key = [0; 32];
-        for (index, byte) in key.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&world.secret[2 * index..2 * index + 2], 16).unwrap();
-        }
-        let (nodes, id) = (&world.lab.nodes, |node| SenderId::of(world.name(node)));
-        let caller = Caller::new(&key, id(from), id(to));
-        let at = (nodes[to].address4(), 9426);
-        nodes[from]
-            .inside(move || {
-                let mut stream = TcpStream::connect(at).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                stream.write_all(caller.call()).unwrap();
-                let mut reply = [0; REPLY_BYTES];
-                stream.read_exact(&mut reply).unwrap();
-                let (proof, channel) = caller.prove(&reply).unwrap();
-                stream.write_all(&proof).unwrap();
-                Self { stream, channel }
-            })
-            .unwrap()
-    }
-
-    fn send(&mut self, body: &[u8]) {
-        let frame = self.channel.seal(body).unwrap();
-        self.stream.write_all(&frame).unwrap();
-    }
-
-    fn hear(&mut self) -> Answer {
-        let mut head = [0; 4];
-        self.stream.read_exact(&mut head).unwrap();
-        let mut rest = vec![0; Channel::bytes_after(head).unwrap()];
-        self.stream.read_exact(&mut rest).unwrap();
-        match parse(&self.channel.open(head, &rest).unwrap()).unwrap() {
-            Body::Message(answer) => answer,
-            Body::Bytes(_) => panic!("bytes"),
-        }
-    }
-
-    fn offer(&mut self, record: &Record, texts: &[&[u8]]) -> Answer {
-        self.send(&message(&Request::Offer(Box::new(record.clone()))));
-        let Answer::Need(digests) = self.hear() else {
-            panic!("it needs nothing");
-        };
-        for digest in digests {
-            let text = texts.iter().find(|text| Piece::of(text).digest == digest);
-            self.send(&bytes(text.unwrap()));
-        }
-        self.hear()
-    }
-
-    fn commit(&mut self) -> Answer {
-        self.send(&message(&Request::Commit));
-        self.hear()
-    }
 }
 
 #[test]

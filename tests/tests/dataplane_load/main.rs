@@ -1,9 +1,9 @@
 //! Loading, attaching and pinning against the real kernel, in a lab of one node.
 use std::{
-    fs, io,
+    fs,
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{PermissionsExt as _, chown},
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -11,133 +11,24 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::{Array, Map, MapData};
 use lbd::{
     config::Network,
     dataplane::{
-        AccessLists, BackendSpec, DataPlane, DataPlaneError, Delivery, LoadOptions, MmapArray,
-        NextHop, VipSpec, XdpChoice, XdpMode,
+        AccessLists, DataPlane, DataPlaneError, LoadOptions, MmapArray, XdpChoice, XdpMode,
     },
-    flows::{Insert, Key4, NewFlow},
+    flows::{Insert, Key4},
     units::{BackendId, Endpoint, Mac, WeightPermille},
 };
 use lbd_common::{
     director::Director,
-    flow::{flag, state},
-    maps::{DIRECTOR, LOAD, PREFILTER, VIPS},
-    prefilter::Prefilter,
+    maps::{DIRECTOR, LOAD, VIPS},
     ring::RING_SLOTS,
 };
-use lbd_tests::{
-    lab::{Host, INTERFACE, Lab, Spec},
-    root_or_skip,
-};
-use tempfile::TempDir;
+use lbd_tests::{lab::INTERFACE, root_or_skip};
 
-/// A BPF file system of a test's own.
-struct BpfFs {
-    folder: TempDir,
-}
+use self::rig::{KEY, OPEN, Rig, backend, backend_id, prefilter, vips};
 
-impl BpfFs {
-    fn mount() -> Result<Self> {
-        let folder = TempDir::new()?;
-        let mounted = Command::new("mount")
-            .args(["-t", "bpf", "bpf"])
-            .arg(folder.path())
-            .status()?;
-        ensure!(mounted.success(), "mount -t bpf: {mounted}");
-        Ok(Self { folder })
-    }
-
-    fn pin_dir(&self) -> PathBuf {
-        self.folder.path().join("lbd")
-    }
-}
-
-impl Drop for BpfFs {
-    fn drop(&mut self) {
-        // What is pinned goes with the mount: links are detached, maps freed.
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.folder.path())
-            .status();
-    }
-}
-
-/// A node with an interface, a place for pins, and the tables kept small.
-struct Rig {
-    lab: Lab,
-    bpffs: BpfFs,
-}
-
-impl Rig {
-    fn new() -> Result<Self> {
-        let lab = Lab::new(&Spec {
-            clients: 0,
-            nodes: 1,
-            ..Spec::default()
-        })?;
-        Ok(Self {
-            lab,
-            bpffs: BpfFs::mount()?,
-        })
-    }
-
-    fn node(&self) -> &Host {
-        &self.lab.nodes[0]
-    }
-
-    fn options(&self, interfaces: &[&str], xdp: XdpChoice) -> LoadOptions {
-        LoadOptions {
-            flows4_buckets: 1024,
-            flows6_buckets: 1024,
-            ..LoadOptions::new(
-                self.bpffs.pin_dir(),
-                interfaces.iter().map(ToString::to_string).collect(),
-                xdp,
-            )
-        }
-    }
-
-    fn load_with(&self, options: &LoadOptions) -> io::Result<Result<DataPlane, DataPlaneError>> {
-        self.node().inside(|| DataPlane::load(options))
-    }
-
-    fn load(&self) -> Result<DataPlane> {
-        let options = self.options(&[INTERFACE], XdpChoice::Native);
-        Ok(self.load_with(&options)??)
-    }
-
-    fn refused(&self, options: &LoadOptions) -> Result<DataPlaneError> {
-        self.load_with(options)?
-            .err()
-            .context("the load was not refused")
-    }
-
-    /// What `ip` says about XDP on the interface: empty when there is none.
-    fn xdp_of(&self, interface: &str) -> Result<String> {
-        let link = self.node().ip(&format!("-details link show {interface}"))?;
-        let lines: Vec<&str> = link.lines().filter(|line| line.contains("xdp")).collect();
-        Ok(lines.join("\n"))
-    }
-
-    fn program_id(&self) -> Result<String> {
-        let words = self.xdp_of(INTERFACE)?;
-        let mut words = words.split_whitespace().skip_while(|word| *word != "id");
-        words
-            .nth(1)
-            .map(str::to_owned)
-            .context("no program id in `ip link`")
-    }
-}
-
-/// `PREFILTER`, as a running program reads it.
-fn prefilter(rig: &Rig) -> Result<Prefilter> {
-    let data = MapData::from_pin(rig.bpffs.pin_dir().join(PREFILTER))?;
-    let map: Array<MapData, Prefilter> = Map::from_map_data(data)?.try_into()?;
-    Ok(map.get(&0, 0)?)
-}
+mod rig;
 
 #[test]
 fn the_running_program_overlooks_no_frame_while_another_is_loaded() -> Result<()> {
@@ -167,49 +58,6 @@ fn the_running_program_overlooks_no_frame_while_another_is_loaded() -> Result<()
     });
     plane?;
     watched.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn vips() -> Vec<VipSpec> {
-    vec![
-        VipSpec {
-            address: [192, 0, 2, 25].into(),
-            ports: vec![25, 587],
-        },
-        VipSpec {
-            address: "2001:db8::25".parse().expect("an address"),
-            ports: vec![25],
-        },
-    ]
-}
-
-fn backend(address: [u8; 4]) -> BackendSpec {
-    BackendSpec {
-        address: address.into(),
-        delivery: Delivery::Dsr,
-        next_hop: Some(NextHop {
-            mac: Mac([2, 0, 0, 0, 0, 9]),
-            source_mac: Mac([2, 0, 0, 0, 0, 1]),
-            ifindex: 2,
-        }),
-        alive: true,
-    }
-}
-
-const KEY: Key4 = Key4 {
-    source: Ipv4Addr::new(198, 51, 100, 7),
-    port: 40_000,
-    vip_id: 1,
-};
-
-const OPEN: NewFlow = NewFlow {
-    backend: 0,
-    state: state::ESTABLISHED,
-    flags: flag::COUNTED,
-};
-
-fn backend_id(plane: &mut DataPlane, address: [u8; 4]) -> Result<BackendId> {
-    let endpoint = Endpoint::of_virtual(address.into());
-    Ok(plane.allocate_backend_ids(&[endpoint])?[&endpoint])
 }
 
 #[test]

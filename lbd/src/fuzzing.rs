@@ -7,7 +7,7 @@ use crate::{agent::netlink, channel::Keys};
 /// Where a datagram of the cluster channel names its key.
 const KEY_NUMBER_AT: usize = 3;
 
-/// The message as a signed datagram, whatever its content.
+/// The message as a signed datagram, with any content.
 #[must_use]
 pub fn signed(keys: &Keys, mut message: Vec<u8>) -> Vec<u8> {
     if let Some(number) = message.get_mut(KEY_NUMBER_AT) {

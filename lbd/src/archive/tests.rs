@@ -191,7 +191,7 @@ proptest! {
         prop_assert_eq!(one.digests(0..9, "mx1").unwrap(), other.digests(0..9, "mx1").unwrap());
     }
 
-    /// Whatever is written, what is kept is neither too old nor too much, and is the latest.
+    /// After any writes, what is kept is neither too old nor too much, and is the latest.
     #[test]
     fn bounds_hold(
         days in proptest::collection::vec((0_u32..40, 0_u32..1440, 1_u32..600), 1..12),

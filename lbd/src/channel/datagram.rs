@@ -309,7 +309,7 @@ impl Datagram {
         bytes
     }
 
-    /// Verifies, then parses: nothing but the version and the key's number is believed of what nobody
+    /// Verifies, then parses: nothing but the version and the key's number is believed of what no key
     /// with a key has signed.
     pub fn parse(bytes: &[u8], keys: &Keys) -> Result<Self, Refused> {
         let found = *bytes.first().ok_or(Refused::Malformed("it is empty"))?;

@@ -430,7 +430,7 @@ fn a_table_whose_beginning_was_given_up_is_asked_for_again_at_its_end() {
 }
 
 proptest! {
-    /// Whatever is lost, of the table, the stream, or of what is told again.
+    /// Through any loss: of the table, the stream, or of what is told again.
     #[test]
     fn a_table_comes_whole_through_any_loss(
         seed in any::<u64>(), percent in 0_u64..40, size in 0_u16..3000

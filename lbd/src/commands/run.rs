@@ -23,7 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(path: &Path, args: &Args) -> anyhow::Result<()> {
-    // First of all: whatever else an unprivileged daemon lacks, a key file that it may not
+    // First of all: an unprivileged daemon may lack more, but a key file that it may not
     // read or a socket that it may not make, would only hide the cause.
     dataplane::check_privileges()?;
     log::start(args.log_format)?;

@@ -337,7 +337,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever two files say, the merged one has the one's node and the other's cluster part,
+        /// For any two files, the merged one has the one's node and the other's cluster part,
         /// and a second merge changes nothing.
         #[test]
         fn merging_keeps_both_halves(

@@ -289,7 +289,7 @@ impl DataPlane {
 
     /// Takes exactly these MACs as the ones that frames for this box are addressed to, by the number of
     /// the interface that they come in by, from now on. Frames to others leave untouched; those of an
-    /// interface that is not named are taken whatever their destination. False if nothing changed.
+    /// interface that is not named are taken with any destination. False if nothing changed.
     pub fn set_own_macs(&mut self, own: &[(u32, Mac)]) -> Result<bool> {
         self.maps.receive(own)
     }

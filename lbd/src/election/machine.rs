@@ -247,7 +247,7 @@ impl Machine {
     fn begin(&mut self, found: Found, out: &mut Vec<Output>) {
         self.begun = true;
         match found {
-            // Nobody can have taken over before a lease ends: go on as if never away.
+            // No other box can have taken over before a lease ends: go on as if never away.
             Found::LeaseHeld => return self.take_over(Takeover::Adopted, out),
             // Another node may serve already, or none. Priority 0 tells both what to do at once, and
             // either is heard within a round.

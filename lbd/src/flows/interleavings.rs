@@ -304,7 +304,7 @@ fn explore(
     Ok(())
 }
 
-/// At the end a session is what its box has said last of it, whatever came in its client's name.
+/// At the end a session is what its box has said last of it; what came in its client's name does not count.
 fn is_as_its_box_says(party: Party, at: Progress, world: &World) -> Result<(), String> {
     let Party::Box(flow, session) = party else {
         return Ok(());

@@ -3,7 +3,7 @@ use super::links::Links;
 use super::{HostError, gateways};
 use crate::config::{Config, Forwarding, HostFacts};
 
-/// Reads the names and addresses of all interfaces, `lo` and whatever holds a VIP included.
+/// Reads the names and addresses of all interfaces, `lo` and any that holds a VIP included.
 /// Of the ways to other boxes, those to the `dsr` backends of `config` count.
 pub fn facts(config: &Config) -> Result<HostFacts, HostError> {
     let links = Links::read()?;

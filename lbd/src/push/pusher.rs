@@ -307,7 +307,7 @@ mod tests {
                 }
             }
             if pusher.is_over() {
-                // Nobody who accepted is left waiting.
+                // No node that accepted is left waiting.
                 prop_assert_eq!(told.len(), accepted.len());
                 prop_assert!(told.values().all(|is_commit| *is_commit == pusher.is_recorded()));
             }

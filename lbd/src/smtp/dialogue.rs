@@ -94,7 +94,7 @@ pub enum Action {
 
 /// One health check on one connection.
 ///
-/// Whatever happens after the banner, QUIT is sent and its answer awaited for a moment, so that the
+/// After the banner, QUIT is sent and its answer awaited for a moment, so that the
 /// backend's log has no "lost connection". Before the banner nothing may be sent: RFC 5321 section
 /// 4.3.1, and postscreen bans who speaks first.
 #[derive(Clone, Debug)]

@@ -21,7 +21,7 @@ pub use self::{
     snapshot::{Snapshot, listeners, snapshot},
 };
 
-/// A session, by its two ends. IPv4 addresses are IPv4 addresses, whatever the socket's family.
+/// A session, by its two ends. An IPv4 address is one also on a socket of IPv6.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Session {
     /// The client.

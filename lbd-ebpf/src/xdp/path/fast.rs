@@ -109,7 +109,7 @@ fn session<const K: usize, F: Family<K>>(packet: &mut Packet, key: Key<K>) -> Op
     }
     let frame = ForVip::named(key, F::hash(&key), tcp_flag::ACK);
     let target = flow::steady::<K, F>(&frame)?;
-    // Whatever changes more than the MACs is none of the short way's.
+    // A frame of which more than the MACs changes takes the whole chain.
     if !matches!(target.backend.mode, mode::DSR | mode::LOCAL) {
         return None;
     }

@@ -2,7 +2,7 @@
 //!
 //! A socket is looked for only where sockets say something: a mail server behind a port redirection
 //! of the box's own (in a container, say) has its sockets elsewhere, and to this stack every session
-//! would look like somebody else's, even with a listener of the redirection's on the same port. So a
+//! would look like another socket's, even with a listener of the redirection's on the same port. So a
 //! service's missing sockets count as missing only while some were found.
 use aya_ebpf::{
     bindings::{

@@ -19,7 +19,7 @@ const NONCE_NS: u64 = 2_000_000_000;
 impl Channel {
     /// What a life of a peer has to say again to show that it is no recording. It follows from both
     /// lives, from the life of the peer that is believed now, and from the time: nothing is kept for
-    /// lives that may not exist, and an answer kept back ends no life that began after it. Anybody may
+    /// lives that may not exist, and an answer kept back ends no life that began after it. Anyone may
     /// foresee it, since a peer says it again only where this node has signed it.
     pub(super) fn nonce(&self, index: usize, life: Epoch, slot: u64) -> Option<NonZeroU64> {
         let link = &self.links[index];

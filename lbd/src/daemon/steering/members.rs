@@ -419,12 +419,12 @@ pub(in crate::daemon) fn endpoints(node_name: &str, cluster: &Cluster) -> Vec<En
         .collect()
 }
 
-/// This box serves from its own stack, whatever its forwarding is for others.
+/// This box serves from its own stack; its forwarding is for others.
 fn endpoint(node_name: &str, cluster: &Cluster, backend: &config::Backend) -> Endpoint {
     let is_local = backend.name == node_name;
     let sockets = match backend.forwarding {
         Forwarding::Nat if !is_local => Sockets::Own {
-            // The only service's port is no other one for being written down.
+            // A port that is the only service's is the same endpoint with or without it.
             port: backend
                 .port
                 .filter(|port| cluster.ports != [*port])

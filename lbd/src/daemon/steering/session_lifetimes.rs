@@ -1,6 +1,6 @@
 //! How many of a backend's sessions ended, and how long they lasted. Pure.
 //!
-//! Nobody has to remember when each session began: over a while, the mean lifetime is the mean
+//! It need not be known when each session began: over a while, the mean lifetime is the mean
 //! number of open sessions divided by the rate at which they end (Little's law). Both are at hand:
 //! `LOAD` is read ten times a second, and `BACKEND_STATS` counts the sessions that began.
 /// A backend's sessions since the last step of the policy.
@@ -165,7 +165,7 @@ mod tests {
     }
 
     proptest! {
-        /// Each session lives its own time; the mean comes out whatever the mix.
+        /// Each session lives its own time; the mean comes out for any mix.
         #[test]
         fn the_mean_of_any_lifetimes_comes_out(
             sessions in prop::collection::vec((0..900u64, 1..100u64), 1..200),

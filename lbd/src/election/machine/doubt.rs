@@ -8,10 +8,10 @@
 //! - **A witness answers, the master's box does not.** The box is off, or cut off from where the
 //!   clients are: the backup takes over at once.
 //! - **The master's box answers.** Its kernel lives, so its data plane may serve for as long as its
-//!   lease lasts, whatever became of its daemon (killed, stopped, starved). The backup waits for the
+//!   lease lasts, also when its daemon was lost (killed, stopped, starved). The backup waits for the
 //!   end of that lease where the master is known to hold one ([`Heard::leased`]), and for the whole
 //!   master-down interval where it is not (keepalived).
-//! - **Nobody answers.** It may be this box that is cut off: it waits for the master-down interval. If
+//! - **No box answers.** It may be this box that is cut off: it waits for the master-down interval. If
 //!   a witness has answered before, it waits two intervals more: a busy box can be deaf for a while
 //!   (the kernel's receive work waits for a CPU behind ordinary processes) though this thread is not,
 //!   and would take its own deafness for the master's death.

@@ -2,7 +2,7 @@
 use super::world::{MS, World};
 
 impl World {
-    /// At most this long until one master serves, whatever happened: a freeze, a lost lease, a
+    /// At most this long until one master serves, after any fault: a freeze, a lost lease, a
     /// master-down interval, a wait for the flows.
     pub(super) fn settle_ns(&self) -> u64 {
         8 * self.interval.ns() + 2 * 4 * self.interval.ns() + 200 * MS + 10 * MS

@@ -68,7 +68,7 @@ fn a_family_without_a_master_is_said_once_and_in_the_status() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("sends no IPv6 adverts"), "{told:?}");
     assert_eq!(machine.status().silent_family, Some(Family::Ipv6));
-    // Another box has the IPv6 addresses, with whatever priority.
+    // Another box has the IPv6 addresses, with any priority.
     handle(&mut machine, 10 * SECOND, heard(HIGH6, 100));
     assert_eq!(machine.status().silent_family, None);
     assert!(!machine.is_master());

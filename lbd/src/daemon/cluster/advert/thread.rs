@@ -208,7 +208,7 @@ impl Worker {
             }
             Command::HandOver => {
                 if self.machine.is_master() {
-                    // Before the advert: whatever the box answers for, it has the address.
+                    // Before the advert, so that the box has each address that it answers for.
                     let valid_s = Settings::successor_valid_s(self.settings.election.interval);
                     self.addresses_by.hold(self.settings.placed(), valid_s);
                 }

@@ -110,6 +110,6 @@ fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: just made by the caller, and nobody else's.
+    // SAFETY: just made by the caller, which alone owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -116,7 +116,7 @@ enum Request {
     },
     /// Ask every peer for its table.
     Join,
-    /// Likewise, and nobody waits for them: what they tell of was without an id here.
+    /// Likewise, and nothing waits for them: what they tell of was without an id here.
     AskForTables,
     /// The answer to [`Event::OtherWays`]: whether there are ids for them now.
     OtherWaysTaken { has_new: bool },

@@ -43,7 +43,7 @@ pub(in crate::daemon) async fn serve(stream: TcpStream, post: Arc<Post>) {
     if let Err(error) = call.run().await {
         debug!("push from {}: {error}", call.peer);
     }
-    // Whatever is half done is dropped.
+    // What is half done is dropped.
     let outputs = call.taker.lost();
     let _ = call.perform(outputs).await;
 }

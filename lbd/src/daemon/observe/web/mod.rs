@@ -101,7 +101,7 @@ async fn page(State(web): State<Web>) -> Response {
         return stopping();
     };
     match serde_json::to_string(&first) {
-        // Inside a script element `</script>` must not occur, whatever text a name or reason holds.
+        // Inside a script element `</script>` must not occur: a name or a reason may hold any text.
         Ok(first) => {
             let first = plain::lines(first);
             let page = PAGE.replacen(STYLE, CSS, 1);

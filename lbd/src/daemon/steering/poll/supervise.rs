@@ -1,8 +1,8 @@
 //! Keeps a command without privileges, and ends all of it with it.
 //!
 //! Between lbd and the command stands a process that does nothing but wait: a copy of lbd from the
-//! fork, which never runs another program. It is the command's *subreaper* (prctl(2)): whatever the
-//! command starts becomes its child when the parent in between ends, whatever session or process group
+//! fork, which never runs another program. It is the command's *subreaper* (prctl(2)): all that the
+//! command starts becomes its child when the parent in between ends, in any session or process group
 //! it has moved to. So it can find all of it, and ends when all of it has.
 use std::{io, os::raw::c_int};
 
@@ -139,7 +139,7 @@ fn supervise(command: libc::pid_t, lbd: libc::pid_t) -> ! {
                 libc::close(descriptor);
             }
         }
-        // Nobody reads lbd's keys out of this copy.
+        // lbd's keys cannot be read out of this copy.
         libc::prctl(libc::PR_SET_DUMPABLE, ZERO, ZERO, ZERO, ZERO);
     }
     let mut status = None;

@@ -343,7 +343,7 @@ fn nobody_waits_for_the_silent_and_every_failure_is_counted_once() {
                 other => panic!("unexpected: {other:?}"),
             }
         }
-        // Nobody is asked any more; what was found before may still be on its way.
+        // No backend is asked any more; what was found before may still be on its way.
         pollers.replace([]);
         tokio::task::yield_now().await;
         while let Ok(event) = received.try_recv() {

@@ -31,7 +31,7 @@ impl Worker {
             }
             (Request::Off, _) => {
                 self.on = None;
-                // Nobody says anything of other boxes' sessions any more.
+                // No box tells of its sessions any more.
                 self.id_map
                     .ids()
                     .for_each(|id| self.tables.signs().set_speaks(id, false));

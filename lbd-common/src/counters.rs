@@ -101,6 +101,8 @@ counters! {
     drop_no_reset_for_reset DropNoResetForReset,
     /// New sessions reset because all weights are 0. Worry: no backend takes sessions; senders try their next MX.
     reset_no_weight ResetNoWeight,
+    /// New sessions reset because every backend that could take them has as many as it may; senders try their next MX. Worry when it grows: the cluster is too small.
+    reset_full ResetFull,
     /// Open sessions reset because their backend died. Expected after a backend's death.
     reset_dead ResetDead,
     /// Open sessions reset because their source has since been denied. Expected after a new denial.

@@ -1,4 +1,5 @@
-//! What tells whether a backend's box lives, and how far its word goes.
+//! What the cluster knows of a backend beside its address and its weight: whether its box lives, how far
+//! its word goes, what waits there already, and how much it takes.
 
 /// Bits of [`Sign::flags`].
 pub mod flag {
@@ -36,11 +37,20 @@ pub struct Sign {
     pub unanswered: u64,
     /// Bits of [`flag`].
     pub flags: u32,
+    /// What the box's queue counts for beside its open sessions, in sessions. Written by the daemon, every
+    /// second; 0 where nothing fresh is known.
+    pub queued_sessions: u32,
+    /// Sessions that it takes at most; 0 is no limit.
+    pub session_limit: u32,
     /// Reserved, 0.
     pub reserved: u32,
     /// Services, by [`service_bit`], for which its box says that it has no listening socket of its own. Of
     /// their sessions it cannot speak.
     pub no_listener: u64,
+    /// Reserved, 0.
+    pub reserved_words: [u64; 3],
 }
 
-const _: () = assert!(size_of::<Sign>() == 32 && align_of::<Sign>() == 8);
+// A cache line each: the choice reads all that it needs of a backend here at once, and a reply of one
+// backend does not take the line of another away.
+const _: () = assert!(size_of::<Sign>() == 64 && align_of::<Sign>() == 8);

@@ -1,5 +1,19 @@
 //! The arithmetic of the choice between two backends.
 
+/// What a new session would wait for: the sessions that are open, and what the queue counts for.
+#[inline(always)]
+#[must_use]
+pub const fn load_with_queue(sessions: u64, queued_sessions: u32) -> u64 {
+    cut(sessions) + queued_sessions as u64
+}
+
+/// Whether a backend has as many sessions as it takes; a limit of 0 is none.
+#[inline(always)]
+#[must_use]
+pub const fn is_at_limit(sessions: u64, session_limit: u32) -> bool {
+    session_limit != 0 && cut(sessions) >= session_limit as u64
+}
+
 /// Whether the first of two candidates takes the session. The second one does where it would have the
 /// lower `load / weight` even with a part of a session more, which `part_256ths` tells: a byte of the
 /// session's hash, any value as often as any other.
@@ -69,7 +83,37 @@ const fn cut(load: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{first_is_lighter, is_within_skew};
+    use super::{first_is_lighter, is_at_limit, is_within_skew, load_with_queue};
+
+    #[test]
+    fn a_queue_weighs_as_sessions_do() {
+        for (sessions, queued, load) in [
+            (3, 0, 3),
+            (3, 7, 10),
+            // Counted out before it was counted in.
+            (u64::MAX, 7, 7),
+            (1 << 40, u32::MAX, (1 << 22) + u64::from(u32::MAX)),
+        ] {
+            assert_eq!(
+                load_with_queue(sessions, queued),
+                load,
+                "{sessions} {queued}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_limit_is_reached_with_its_last_session() {
+        for (sessions, limit, reached) in [
+            (9, 10, false),
+            (10, 10, true),
+            (11, 10, true),
+            (u64::MAX, 1, false),
+            (1 << 40, 0, false),
+        ] {
+            assert_eq!(is_at_limit(sessions, limit), reached, "{sessions} {limit}");
+        }
+    }
 
     /// With the least and the greatest part of a session more.
     #[test]

@@ -6,6 +6,7 @@ use lbd_common::{
     counters::Reason as C,
     director::flag,
     flow::state::{CLOSING, ESTABLISHED, HALF_OPEN},
+    sign,
 };
 use lbd_tests::xdp::{
     packet::{
@@ -136,6 +137,59 @@ fn a_new_session_goes_to_the_lighter_candidate() {
         row("nor does a master without its lease", v6(SYN), [Given::LeaseOver], Out::Drop, [C::DropNotMaster], None),
     ];
     check(&mut world, rows);
+}
+
+#[test]
+fn a_queue_weighs_as_open_sessions_do() {
+    let Some(mut world) = World::load("a_queue_weighs_as_open_sessions_do") else {
+        return;
+    };
+    #[rustfmt::skip]
+    let rows = [
+        row("the second has no queue", v4(SYN), [Given::Queued(A, 1)], Out::To(B), [], half(B)),
+        row("the same, IPv6", v6(SYN), [Given::Queued(A, 1)], Out::To(B), [], half(B)),
+        row("a queue outweighs sessions", v4(SYN), [Given::Queued(A, 3), Given::Load(B, 2)], Out::To(B), [], half(B)),
+        row("more sessions outweigh a queue", v4(SYN), [Given::Queued(A, 3), Given::Load(B, 4)], Out::To(A), [], half(A)),
+        row("both are summed", v4(SYN), [Given::Queued(A, 3), Given::Load(A, 2), Given::Load(B, 4)], Out::To(B), [], half(B)),
+        row("and divided by the weight", v4(SYN), [Given::Queued(A, 6), Given::Weight(A, 2000), Given::Queued(B, 3)], Out::To(A), [], half(A)),
+        row("a load that went below 0 leaves the queue", v4(SYN), [Given::Load(A, u64::MAX), Given::Queued(A, 1)], Out::To(B), [], half(B)),
+        row("the longest queue there can be", v4(SYN), [Given::Queued(A, u32::MAX), Given::Queued(B, u32::MAX)], Out::To(A), [], half(A)),
+        row("an open session stays where it is", v4(ACK), [Given::Flow(open(A)), Given::Queued(A, 999)], Out::To(A), [], open(A)),
+    ];
+    check(&mut world, rows);
+}
+
+#[test]
+fn a_backend_at_its_limit_takes_no_new_session() {
+    let Some(mut world) = World::load("a_backend_at_its_limit_takes_no_new_session") else {
+        return;
+    };
+    let flood = Given::Director(|director| director.flags = flag::FLOOD);
+    let suspect = Given::Do(|world| world.sign(B, None, sign::flag::SUSPECT));
+    let twice = Given::Do(|world| world.one_candidate_twice(A, B));
+    #[rustfmt::skip]
+    let rows = [
+        row("the last session that it takes", v4(SYN), [Given::Load(A, 9), Given::Limit(A, 10), Given::Load(B, 99)], Out::To(A), [], half(A)),
+        row("and none after it", v4(SYN), [Given::Load(A, 10), Given::Limit(A, 10), Given::Load(B, 99)], Out::To(B), [], half(B)),
+        row("the same, IPv6", v6(SYN), [Given::Load(A, 10), Given::Limit(A, 10), Given::Load(B, 99)], Out::To(B), [], half(B)),
+        row("both hashes meet it: the next one on the ring", v4(SYN), [twice, Given::Load(A, 10), Given::Limit(A, 10), Given::Load(B, 99)], Out::To(B), [], half(B)),
+        row("a suspect takes it where the other is full", v4(SYN), [suspect, Given::Load(A, 10), Given::Limit(A, 10)], Out::To(B), [], half(B)),
+        row("a load that went below 0 is below any limit", v4(SYN), [Given::Load(A, u64::MAX), Given::Limit(A, 1)], Out::To(A), [], half(A)),
+        row("all are full: a RST, and the sender tries its next MX", v4(SYN), [Given::Load(A, 10), Given::Limit(A, 10), Given::Load(B, 7), Given::Limit(B, 7)], Out::Reset, [C::ResetFull], None),
+        row("the same, IPv6", v6(SYN), [Given::Load(A, 10), Given::Limit(A, 10), Given::Load(B, 7), Given::Limit(B, 7)], Out::Reset, [C::ResetFull], None),
+        row("full, and the other's MAC is not known", v4(SYN), [Given::Load(A, 10), Given::Limit(A, 10), Given::Is(B, UNRESOLVED)], Out::Reset, [C::ResetFull], None),
+        row("above a limit that was lowered", v4(SYN), [Given::Load(A, 50), Given::Limit(A, 10), Given::Load(B, 99)], Out::To(B), [], half(B)),
+        row("in a flood nothing is counted, so that a choice repeats", v4(SYN), [flood, Given::Load(A, 10), Given::Limit(A, 10)], Out::To(A), [C::StatelessFlood], None),
+        row("an open session goes on", v4(ACK), [Given::Flow(open(A)), Given::Load(A, 10), Given::Limit(A, 10)], Out::To(A), [], open(A)),
+        row("a SYN that comes again takes no second place", v4(SYN), [Given::Flow(half(A)), Given::Load(A, 10), Given::Limit(A, 10)], Out::To(A), [], half(A)),
+        row("without room in the table nothing stays counted", v4(SYN), [Given::FullOf(ESTABLISHED), Given::Load(A, 99), Given::Limit(B, 1)], Out::To(A), [C::FlowNoRoom], None),
+    ];
+    check(&mut world, rows);
+    assert_eq!(
+        world.load_of(B).unwrap(),
+        0,
+        "what found no place is not counted"
+    );
 }
 
 #[test]

@@ -47,8 +47,6 @@ pub(crate) const NOBODY: u32 = u32::MAX;
 pub(crate) const UNRESOLVED: u32 = u32::MAX - 1;
 /// The packet is no TCP segment.
 pub(crate) const OTHER_SERVICE: u32 = u32::MAX - 2;
-/// With an id in 64 bits: all backends that could take the session are avoided.
-pub(crate) const AVOIDED: u64 = 1 << 32;
 /// In 64 bits: the SYN follows its flow.
 pub(crate) const STAYS: u64 = u64::MAX;
 

@@ -1,4 +1,4 @@
-//! `SIGNS`: what tells whether a backend's box lives.
+//! `SIGNS`: what the cluster knows of a backend beside its address and its weight.
 use std::{
     mem::offset_of,
     sync::atomic::{AtomicU32, Ordering},
@@ -98,6 +98,26 @@ impl Signs {
         (0..self.signs.len()).map(spoken_of).collect()
     }
 
+    /// What its queue counts for at the choice, in sessions. Takes effect with the next SYN.
+    pub fn set_queued(&self, id: BackendId, sessions: u32) {
+        self.store(id, offset_of!(Sign, queued_sessions), sessions);
+    }
+
+    /// How many sessions it takes at most; 0 is no limit. Takes effect with the next SYN; sessions that
+    /// are open beyond it stay.
+    pub fn set_session_limit(&self, id: BackendId, sessions: u32) {
+        self.store(id, offset_of!(Sign, session_limit), sessions);
+    }
+
+    fn store(&self, id: BackendId, at: usize, value: u32) {
+        if self.knows(id) {
+            let field = self.signs.field_u32(id.0.into(), at);
+            if field.load(Ordering::Relaxed) != value {
+                field.store(value, Ordering::Release);
+            }
+        }
+    }
+
     /// Forgets a backend whose id may be given to another.
     pub(super) fn forget(&self, id: BackendId) {
         if self.knows(id) {
@@ -140,7 +160,11 @@ mod tests {
         signs.heard(id, 5);
         assert_eq!(signs.get(id).last_ns, 7, "time does not go back");
         signs.set_suspect(id, false);
+        signs.set_queued(id, 30);
+        signs.set_session_limit(id, 400);
         assert!(signs.speaks(id) && !signs.is_suspect(id));
+        let sign = signs.get(id);
+        assert_eq!((sign.queued_sessions, sign.session_limit), (30, 400));
         signs.forget(id);
         assert_eq!(signs.get(id), Sign::default());
     }
@@ -164,6 +188,7 @@ mod tests {
         let id = BackendId(u16::MAX);
         signs.heard(id, 1);
         signs.set_suspect(id, true);
+        signs.set_queued(id, 1);
         assert_eq!(signs.get(id), Sign::default());
     }
 }

@@ -1,5 +1,6 @@
 //! The balancers that are compared.
 use clap::ValueEnum;
+use lbd_common::weigh::load_with_queue;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -105,7 +106,7 @@ pub(super) struct Balancer {
     /// Live connections, a box each: what the program counts in `LOAD`.
     pub(super) loads: Vec<u64>,
     /// What each box's queue counts for, in sessions: what the daemon writes along with the weights.
-    queues: Vec<u64>,
+    queues: Vec<u32>,
     terms: QueueTerms,
     /// Configured weights, and who is not down.
     standings: Vec<queue_term::Standing>,
@@ -203,16 +204,18 @@ impl Balancer {
     pub(super) fn told(&mut self, node: usize, said: Said) {
         self.terms.told(self.standings[node].id, said);
         let terms = self.terms.terms(said.at_ns, &self.standings);
-        let sessions = terms
+        self.queues = terms
             .into_iter()
-            .map(|term| term.map_or(0, |term| term.sessions));
-        self.queues = sessions.map(u64::from).collect();
+            .map(|term| term.map_or(0, |term| term.sessions))
+            .collect();
     }
 
     /// All queues as they are, a message for a session.
     pub(super) fn fresh(&mut self, queues: &[u64]) {
         self.queues.clear();
-        self.queues.extend(queues);
+        let queues = queues.iter();
+        self.queues
+            .extend(queues.map(|queue| u32::try_from(*queue).unwrap_or(u32::MAX)));
     }
 
     fn follow_weights(&mut self) {
@@ -245,7 +248,8 @@ impl Balancer {
             Selection::LeastConnection => self.least_connection(),
             Selection::TwoChoice => {
                 let standing = |node: u32| Standing {
-                    load: self.load(node as usize),
+                    sessions: self.loads[node as usize],
+                    queued_sessions: self.queues[node as usize],
                     weight_permille: self.weights[node as usize].0,
                 };
                 table::choose(&self.ring, hash, standing).map(|node| node as usize)
@@ -278,7 +282,7 @@ impl Balancer {
 
     /// Sessions, and what the queue counts for.
     fn load(&self, node: usize) -> u64 {
-        self.loads[node] + self.queues[node]
+        load_with_queue(self.loads[node], self.queues[node])
     }
 
     fn least_connection(&self) -> Option<usize> {

@@ -1,7 +1,7 @@
 //! Which of a session's two candidates takes it: what the program does in its select stage.
 use lbd_common::{
     ring::{NO_BACKEND, RING_SLOTS, candidates, other, part_256ths},
-    weigh::first_is_lighter,
+    weigh::{first_is_lighter, load_with_queue},
 };
 
 use super::Ring;
@@ -9,8 +9,10 @@ use super::Ring;
 /// A backend as a new session sees it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Standing {
-    /// Live connections, and what its queue counts for.
-    pub load: u64,
+    /// Live connections.
+    pub sessions: u64,
+    /// What its queue counts for, in sessions.
+    pub queued_sessions: u32,
     /// Effective weight in permille; 0 is never chosen.
     pub weight_permille: u32,
 }
@@ -21,7 +23,7 @@ const PROBES: u32 = 32;
 
 /// The backend for a new session, of the two that its hash names on the ring.
 ///
-/// The lower `load / weight` wins, by [`first_is_lighter`], the program's own function. `None`
+/// The lower `(sessions + queue) / weight` wins, by [`first_is_lighter`], the program's own function. `None`
 /// when neither has a weight: the sender is reset and tries its next MX at once.
 pub fn choose(ring: &Ring, hash: u64, standing: impl Fn(u32) -> Standing) -> Option<u32> {
     let (first, second) = candidates(hash);
@@ -36,7 +38,8 @@ pub fn choose(ring: &Ring, hash: u64, standing: impl Fn(u32) -> Standing) -> Opt
     match (candidate(first), candidate(second)) {
         (Some((first, a)), Some((second, b))) => {
             let (weight_a, weight_b) = (a.weight_permille, b.weight_permille);
-            let stays = first_is_lighter(a.load, weight_a, b.load, weight_b, part_256ths(hash));
+            let load = |of: Standing| load_with_queue(of.sessions, of.queued_sessions);
+            let stays = first_is_lighter(load(a), weight_a, load(b), weight_b, part_256ths(hash));
             Some(if stays { first } else { second })
         }
         (Some((one, _)), None) | (None, Some((one, _))) => Some(one),

@@ -163,9 +163,10 @@ fn noise_is_not_worth_a_ring() {
     }
 }
 
-fn standing(load: u64, weight_permille: u32) -> Standing {
+fn standing(sessions: u64, weight_permille: u32) -> Standing {
     Standing {
-        load,
+        sessions,
+        queued_sessions: 0,
         weight_permille,
     }
 }

@@ -35,6 +35,10 @@ pub enum Given {
     Weight(u16, u32),
     /// A backend's live sessions.
     Load(u16, u64),
+    /// What a backend's queue counts for, in sessions.
+    Queued(u16, u32),
+    /// Sessions that a backend takes at most.
+    Limit(u16, u32),
     /// The client's ring candidates.
     Candidates(u16, u16),
     /// Anything else.
@@ -411,6 +415,8 @@ fn give(world: &mut World, given: Given) -> Result<()> {
         }
         Given::Weight(id, permille) => world.weight(id, permille),
         Given::Load(id, sessions) => world.set_load(id, sessions),
+        Given::Queued(id, sessions) => world.queued(id, sessions),
+        Given::Limit(id, sessions) => world.session_limit(id, sessions),
         Given::Candidates(first, second) => world.candidates(first, second),
         Given::Do(change) => change(world),
     }

@@ -257,7 +257,7 @@ fn least<const K: usize>(buckets: [*mut u64; 2], tag: u16, now: u16) -> Option<*
 
 /// The lower of two numbers below 2^63, by arithmetic: a comparison would become a branch.
 #[inline(always)]
-fn lower(a: u64, b: u64) -> u64 {
+pub(super) fn lower(a: u64, b: u64) -> u64 {
     let difference = b.wrapping_sub(a).cast_signed();
     a.wrapping_add_signed(difference & (difference >> 63))
 }
@@ -289,12 +289,29 @@ fn word_at<const K: usize>(bucket: *mut u64, tag: u16, turn: usize) -> *mut u64 
     unsafe { bucket.add(nth_slot::<K>(tag, turn) * (K + 1) + K) }
 }
 
-/// Puts a flow into the best slot of its two buckets; false if an open session is in every one.
+/// Puts a flow into the best slot of its two buckets and counts it in; false if an open session is in every
+/// one.
 ///
 /// One that a frame in mid-session made is not on its way, and counts when it is proven: a stranger needs
 /// one frame for it.
 #[inline(always)]
 pub(crate) fn insert<const K: usize, F: Family<K>>(
+    frame: &ForVip<K>,
+    backend: u16,
+    state: u8,
+    flags: u8,
+    idle_units: u32,
+) -> bool {
+    let placed = place::<K, F>(frame, backend, state, flags, idle_units);
+    if placed && flags & flag::ADOPTED == 0 {
+        count_in(backend);
+    }
+    placed
+}
+
+/// [`insert`] of a flow that is counted in already.
+#[inline(always)]
+pub(crate) fn place<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
     backend: u16,
     state: u8,
@@ -329,8 +346,7 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
         tag,
         seen: now,
     };
-    let counts = flags & flag::ADOPTED == 0;
-    if counts {
+    if flags & flag::ADOPTED == 0 {
         word.flags |= flag::COUNTED;
     }
     if state == state::HALF_OPEN {
@@ -361,9 +377,6 @@ pub(crate) fn insert<const K: usize, F: Family<K>>(
         if !atomic::compare_exchange(best, claim.to_bits(), word.to_bits()) {
             return false;
         }
-    }
-    if counts {
-        count_in(backend);
     }
     true
 }

@@ -1,6 +1,7 @@
 //! The way of a frame, in its order: the fast path, classify, flow, admit, select; and frames that another box steered here.
 pub(crate) mod addressee;
 pub(crate) mod admit;
+pub(crate) mod candidate;
 pub(crate) mod classify;
 pub(crate) mod fast;
 pub(crate) mod flow;

@@ -7,34 +7,29 @@ use lbd_common::{
     event::kind as event_kind,
     flow::{self, flag::ADOPTED},
     maps::MAX_BACKENDS,
-    ring::{NO_BACKEND, RING_SLOTS, candidates, next, other, part_256ths},
-    weigh::{first_is_lighter, is_within_skew},
+    ring::{NO_BACKEND, RING_SLOTS, candidates, other},
 };
 
 use super::{
     admit::{Admitted, Verdict, admit},
-    flow::insert,
+    candidate::{Candidate, ID, choose, count_in_one, probe_ring},
+    flow::{insert, place},
     rate,
     segment::ForVip,
     socket,
 };
 use crate::xdp::{
-    code::{self, AVOIDED, NOBODY, UNRESOLVED},
+    code::{self, NOBODY},
     exit::{Exit, Stage, count},
     family::Family,
     forward::nat,
     packet::Packet,
     tables::{
-        backend::{Target, load, weight},
+        backend::{Target, count_out},
         event,
         maps::RINGS,
-        sign,
     },
 };
-
-/// Ring slots that are looked at for a candidate that may take a session. The daemon leaves
-/// backends without a weight out of the ring it builds next; until then their slots are skipped.
-const PROBES: u32 = 32;
 
 /// What becomes of the frame.
 pub(crate) enum Routed {
@@ -115,59 +110,86 @@ fn new_session<const K: usize, F: Family<K>>(
         return Ok(Routed::Reset(Reason::ResetNoWeight));
     }
     let (_, _, vip_id) = F::parts(&frame.key);
-    let first = candidate(director.ring_index, first, vip_id);
+    let vip_id = vip_id as u32;
     if admitted.flood {
         count(Reason::StatelessFlood);
-        let (first, _) = first?;
-        if nat::needs_flow(first) {
-            // Without a flow its replies could not be translated back. What the flood displaces, the
-            // ring names again.
-            return new_flow::<K, F>(frame, director, first, first);
+        // No flow, so nothing is counted that a limit could hold.
+        let first = Candidate(probe_ring(director.ring_index, first, vip_id, 0));
+        if !first.takes() {
+            return refusal(first.instead());
         }
-        return Ok(to(first, false));
-    }
-    let second = candidate(director.ring_index, second, vip_id);
-    let target = match (first, second) {
-        (Ok((first, first_is_avoided)), Ok((second, second_is_avoided))) => {
-            // One is avoided where a whole stretch of the ring is its.
-            let target = match (first_is_avoided, second_is_avoided) {
-                (true, false) => second,
-                (false, true) => first,
-                _ => lighter(first, second, director, frame.hash),
-            };
-            if target.id as u32 == but || nat::has_twin::<K, F>(frame, target) {
-                if target.id == first.id { second } else { first }
-            } else {
-                target
-            }
+        let id = first.id();
+        let target = Target::get(id as u16).ok_or(Exit::Drop(Reason::DropNoBackend))?;
+        if !nat::needs_flow(target) {
+            return Ok(to(target, false));
         }
-        (Ok((one, _)), Err(_)) | (Err(_), Ok((one, _))) => one,
-        (Err(exit), Err(_)) => return Err(exit),
-    };
-    if but != NOBODY && target.id as u32 != but {
-        count(Reason::SynMoved);
+        // Without a flow its replies could not be translated back. What the flood displaces, the
+        // ring names again.
+        return new_flow::<K, F>(frame, director, [id; 3], NOBODY);
     }
-    let first = first.map_or(target, |(first, _)| first);
-    new_flow::<K, F>(frame, director, target, first)
+    let chosen = choose(first, second, vip_id, frame.hash, but);
+    let mut target = chosen as u32 & ID;
+    let other = (chosen >> 16) as u32 & ID;
+    let first = (chosen >> 32) as u32 & ID;
+    if target >= MAX_BACKENDS {
+        return refusal(target);
+    }
+    if has_twin::<K, F>(frame, target) {
+        target = other;
+    }
+    new_flow::<K, F>(frame, director, [target, other, first], but)
 }
 
-/// Makes a flow to `target`; without room the frame goes to `first`, as those after it will.
+/// Whether the client uses its port for another service before the same port of a backend of `nat`.
+#[inline(always)]
+fn has_twin<const K: usize, F: Family<K>>(frame: &ForVip<K>, id: u32) -> bool {
+    Target::get(id as u16).is_some_and(|target| nat::has_twin::<K, F>(frame, target))
+}
+
+/// What becomes of a session that no backend takes: see [`Candidate::instead`]. A sender that is reset
+/// tries its next MX at once.
+#[inline(always)]
+fn refusal(instead: u32) -> Stage<Routed> {
+    if instead == Candidate(Candidate::FULL).instead() {
+        return Ok(Routed::Reset(Reason::ResetFull));
+    }
+    Err(Exit::Drop(
+        if instead == Candidate(Candidate::UNRESOLVED).instead() {
+            Reason::DropUnresolved
+        } else {
+            Reason::DropNoBackend
+        },
+    ))
+}
+
+/// Makes a flow to the first of three backends, or to the second where another CPU has just given the
+/// first its last session; without room in the table the frame goes to the third, as those after it will.
 #[inline(always)]
 fn new_flow<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
     director: &Director,
-    target: Target,
-    first: Target,
+    [target, other, first]: [u32; 3],
+    but: u32,
 ) -> Stage<Routed> {
+    let id = count_in_one(target, other);
+    let Some(target) = Target::get(id as u16) else {
+        return Ok(Routed::Reset(Reason::ResetFull));
+    };
     if nat::has_twin::<K, F>(frame, target) {
+        count_out(target.id);
         return Err(Exit::Drop(Reason::DropNatTwin));
     }
+    if but != NOBODY && id != but {
+        count(Reason::SynMoved);
+    }
     let half_open = flow::state::HALF_OPEN;
-    if insert::<K, F>(frame, target.id, half_open, 0, director.idle_units) {
+    if place::<K, F>(frame, target.id, half_open, 0, director.idle_units) {
         event::emit::<K, F>(&frame.key, target.id, event_kind::OPENING);
         return Ok(to(target, true));
     }
+    count_out(target.id);
     count(Reason::FlowNoRoom);
+    let first = Target::get(first as u16).ok_or(Exit::Drop(Reason::DropNoBackend))?;
     if nat::needs_flow(first) {
         return Err(Exit::Drop(Reason::DropNatNoFlow));
     }
@@ -280,74 +302,4 @@ fn at(ring: &Ring, slot: u32) -> Option<Target> {
         return None;
     }
     Target::get(id as u16)
-}
-
-/// The first backend from a slot on that may take a session of a service, and whether it is avoided.
-#[inline(always)]
-fn candidate(ring_index: u32, slot: u32, vip_id: u16) -> Stage<(Target, bool)> {
-    let found = probe_ring(ring_index, slot, vip_id as u32);
-    let id = found & !AVOIDED;
-    if id < MAX_BACKENDS as u64 {
-        let target = Target::get(id as u16).ok_or(Exit::Drop(Reason::DropNoBackend))?;
-        return Ok((target, found != id));
-    }
-    Err(Exit::Drop(if found == UNRESOLVED as u64 {
-        Reason::DropUnresolved
-    } else {
-        Reason::DropNoBackend
-    }))
-}
-
-/// The id of the first backend from a slot on that may take a session of a service, with [`AVOIDED`] if it
-/// is.
-///
-/// A function of its own, with numbers only going in and out, because the kernel verifies such a
-/// function once and not for every way that leads to it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn probe_ring(ring_index: u32, slot: u32, vip_id: u32) -> u64 {
-    let Some(ring) = RINGS.get(ring_index) else {
-        return NOBODY as u64;
-    };
-    let mut why = NOBODY as u64;
-    let mut avoided = NOBODY as u64;
-    let mut slot = slot;
-    for _ in 0..PROBES {
-        if let Some(target) = at(ring, slot)
-            && weight(target.id as u32) != 0
-        {
-            if target.backend.state == state::UP {
-                if !sign::is_avoided(target.id, vip_id as u16) {
-                    return target.id as u64;
-                }
-                avoided = target.id as u64 | AVOIDED;
-            } else if target.backend.state == state::UNRESOLVED {
-                why = UNRESOLVED as u64;
-            }
-        }
-        slot = next(slot);
-    }
-    // All of them suspect: most likely it is this box that is cut off. Without a listener anywhere: one of
-    // them refuses the session, and its sender need not wait.
-    if avoided == NOBODY as u64 {
-        why
-    } else {
-        avoided
-    }
-}
-
-#[inline(always)]
-fn lighter(first: Target, second: Target, director: &Director, hash: u64) -> Target {
-    let (a, b) = (first.id as u32, second.id as u32);
-    if a == b {
-        return first;
-    }
-    let (load_a, load_b) = (load(a), load(b));
-    let stays = if director.flags & flag::AFFINITY != 0 {
-        let skew = director.affinity_skew_permille;
-        is_within_skew(load_a, weight(a), load_b, weight(b), skew)
-    } else {
-        first_is_lighter(load_a, weight(a), load_b, weight(b), part_256ths(hash))
-    };
-    if stays { first } else { second }
 }

@@ -1,10 +1,17 @@
 //! Backends by id.
-use lbd_common::backend::{Backend, mode};
+use lbd_common::{
+    backend::{Backend, mode},
+    weigh::is_at_limit,
+};
 
 use super::{
     atomic,
     maps::{BACKEND_STATS, BACKENDS, LOAD, WEIGHTS},
 };
+
+/// How often a count that other CPUs change is tried. Each failure is a session that began or ended
+/// elsewhere in these nanoseconds.
+const ATTEMPTS: u32 = 8;
 
 /// A backend that a frame goes to.
 #[derive(Clone, Copy)]
@@ -59,6 +66,29 @@ pub(crate) fn load(id: u32) -> u64 {
 #[inline(always)]
 pub(crate) fn count_in(id: u16) {
     change_load(id, 1);
+}
+
+/// Counts a flow in where the backend has fewer than `limit`; false where it has not.
+///
+/// The count is taken before the flow has its place, so that of two CPUs that see the last room only one
+/// gets it.
+#[inline(always)]
+pub(crate) fn count_in_below(id: u16, limit: u32) -> bool {
+    let Some(load) = LOAD.get_ptr_mut(id as u32) else {
+        return false;
+    };
+    for _ in 0..ATTEMPTS {
+        // SAFETY: a live, aligned map value.
+        let sessions = unsafe { load.read_volatile() };
+        if is_at_limit(sessions, limit) {
+            return false;
+        }
+        // SAFETY: as above.
+        if unsafe { atomic::compare_exchange(load, sessions, sessions.wrapping_add(1)) } {
+            return true;
+        }
+    }
+    false
 }
 
 /// Counts a flow out.

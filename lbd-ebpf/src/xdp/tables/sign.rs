@@ -1,4 +1,4 @@
-//! What tells whether a backend's box lives, and how far its word goes.
+//! What the cluster knows of a backend beside its address and its weight.
 use lbd_common::{
     flow::FINE_SHIFT,
     sign::{Sign, flag, service_bit},
@@ -14,6 +14,51 @@ pub(crate) fn flags(id: u16) -> u32 {
     };
     // SAFETY: a live map value, whose flags the daemon stores whole.
     unsafe { (&raw const sign.flags).read_volatile() }
+}
+
+/// What the choice reads of a backend, all of it in one cache line.
+#[derive(Clone, Copy)]
+pub(crate) struct Standing {
+    /// Bits of [`flag`].
+    pub(crate) flags: u32,
+    /// See [`Sign::queued_sessions`].
+    pub(crate) queued_sessions: u32,
+    /// See [`Sign::session_limit`].
+    pub(crate) session_limit: u32,
+    /// See [`Sign::no_listener`].
+    no_listener: u64,
+}
+
+impl Standing {
+    /// Whether it gets no new session of a service while another backend can take it: it is suspect, or
+    /// its box refuses what comes for that service.
+    #[inline(always)]
+    pub(crate) fn is_avoided(&self, vip_id: u16) -> bool {
+        self.flags & flag::SUSPECT != 0
+            || self.flags & flag::REFUSES != 0 && self.no_listener & service_bit(vip_id) != 0
+    }
+}
+
+/// What the choice reads of a backend.
+#[inline(always)]
+pub(crate) fn standing(id: u16) -> Standing {
+    let Some(sign) = SIGNS.get(id as u32) else {
+        return Standing {
+            flags: 0,
+            queued_sessions: 0,
+            session_limit: 0,
+            no_listener: 0,
+        };
+    };
+    // SAFETY: a live map value, whose fields the daemon stores whole.
+    unsafe {
+        Standing {
+            flags: (&raw const sign.flags).read_volatile(),
+            queued_sessions: (&raw const sign.queued_sessions).read_volatile(),
+            session_limit: (&raw const sign.session_limit).read_volatile(),
+            no_listener: (&raw const sign.no_listener).read_volatile(),
+        }
+    }
 }
 
 /// Whether its box has said that it has no listening socket for a service.
@@ -39,12 +84,10 @@ pub(crate) fn takes_mark(id: u16) -> bool {
     flags(id) & flag::TAKES_MARK != 0
 }
 
-/// Whether it gets no new session of a service while another backend can take it: it is suspect, or its
-/// box refuses what comes for that service.
+/// [`Standing::is_avoided`].
 #[inline(always)]
 pub(crate) fn is_avoided(id: u16, vip_id: u16) -> bool {
-    let flags = flags(id);
-    flags & flag::SUSPECT != 0 || flags & flag::REFUSES != 0 && lacks_listener(id, vip_id)
+    standing(id).is_avoided(vip_id)
 }
 
 /// Whether its box has given a sign of life in the last so many units of the fine clock.

@@ -41,6 +41,23 @@ impl World {
         Ok(map.set(backend.into(), sign, 0)?)
     }
 
+    /// What a backend's queue counts for, in sessions.
+    pub fn queued(&mut self, backend: u16, sessions: u32) -> Result<()> {
+        self.change_sign(backend, |sign| sign.queued_sessions = sessions)
+    }
+
+    /// How many sessions a backend takes at most; 0 is no limit.
+    pub fn session_limit(&mut self, backend: u16, sessions: u32) -> Result<()> {
+        self.change_sign(backend, |sign| sign.session_limit = sessions)
+    }
+
+    fn change_sign(&mut self, backend: u16, change: impl FnOnce(&mut Sign)) -> Result<()> {
+        let mut map = self.array::<Sign>(maps::SIGNS)?;
+        let mut sign = map.get(&backend.into(), 0)?;
+        change(&mut sign);
+        Ok(map.set(backend.into(), sign, 0)?)
+    }
+
     /// SYNs that came again without a sign of this backend.
     pub fn unanswered(&mut self, backend: u16) -> Result<u64> {
         let map = self.array::<Sign>(maps::SIGNS)?;

@@ -263,7 +263,9 @@ fn now(
         totals: Totals {
             denied: counters.get(Reason::DropDenied) + counters.get(Reason::ResetDenied),
             rate_limited: counters.get(Reason::DropRateLimited),
-            turned_away: counters.get(Reason::ResetNoWeight) + counters.get(Reason::DropNoBackend),
+            turned_away: counters.get(Reason::ResetNoWeight)
+                + counters.get(Reason::ResetFull)
+                + counters.get(Reason::DropNoBackend),
             reset: counters.get(Reason::ResetDead),
         },
     }

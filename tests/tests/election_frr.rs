@@ -45,7 +45,8 @@ fn yield_to(what: &str, lab: &Lab, is_master: impl Fn(&Host) -> Result<bool>) ->
     let vip = VIP.into();
     wait_until("the other router is master", || is_master(theirs))?;
     let node = lbd(lab, 100, 200)?;
-    wait_until("lbd hears it", || Ok(node.log().contains("leader: ")))?;
+    wait_until("lbd hears it", || Ok(node.log().contains("leader: ")))
+        .map_err(|error| error.context(node.log()))?;
     let probe = Probe::start(lab.client(), vip, &lab.nodes)?;
     thread::sleep(Duration::from_secs(1));
     let cut = Instant::now();
@@ -95,6 +96,7 @@ fn yielding_to_frr_leaves_no_client_with_the_old_mac() -> Result<()> {
     }
     let lab = Lab::new(&LAB)?;
     let frr = Frr::start(&lab, &lab.nodes[1], VIP, 254, 1000)?;
+    frr.wait_for_advert(&lab.nodes[0])?;
     yield_to("FRR", &lab, Frr::is_master).map_err(|error| error.context(frr.log()))
 }
 
@@ -127,13 +129,16 @@ fn fast_adverts_take_nothing_over_from_a_slow_frr_that_is_unheard_yet() -> Resul
     }
     let lab = Lab::new(&LAB)?;
     let frr = Frr::start(&lab, &lab.nodes[1], VIP, 254, 1000)?;
-    wait_until("FRR is master", || Frr::is_master(&lab.nodes[1]))
-        .map_err(|error| error.context(frr.log()))?;
+    frr.wait_for_advert(&lab.nodes[0])?;
     for start in 0..4 {
         thread::sleep(Duration::from_millis(170 * start));
         let node = lbd(&lab, 10, 200)?;
-        wait_until("lbd hears FRR", || Ok(node.log().contains("leader: ")))?;
-        ensure!(!node.log().contains("master:"), "{}", node.log());
+        wait_until("lbd hears FRR", || {
+            let log = node.log();
+            ensure!(!log.contains("master:"), "lbd took over:\n{log}");
+            Ok(log.contains("leader: "))
+        })
+        .map_err(|error| error.context(node.log()))?;
         ensure!(Frr::is_master(&lab.nodes[1])?, "{}", frr.log());
     }
     Ok(())
@@ -152,6 +157,7 @@ fn frr_as_a_backup_takes_over_from_lbd_and_gives_way_to_it() -> Result<()> {
     let alone =
         |held: bool| Ok(holds(ours, VIP.into())? == held && Frr::is_master(theirs)? != held);
     let frr = Frr::start(&lab, theirs, VIP, 100, 100)?;
+    frr.wait_for_advert(ours)?;
     let wait =
         |what, held| wait_until(what, || alone(held)).map_err(|error| error.context(frr.log()));
     wait("FRR, alone, is master", false)?;

@@ -3,6 +3,7 @@
 //! becomes master, and not when another master gives way to it.
 use std::{
     fs::{self, File, Permissions},
+    mem::MaybeUninit,
     net::Ipv4Addr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::node::wait_until;
+use super::{node::wait_until, packets::Packets};
 use crate::{
     lab::{Host, INTERFACE, Lab, Process},
     programs,
@@ -23,6 +24,10 @@ pub const PROGRAMS: [&str; 2] = ["zebra", "vrrpd"];
 const VIRTUAL: &str = "vrrp4";
 /// RFC 9568, section 7.3: the virtual router's MAC, here of router 51.
 const VIRTUAL_MAC: &str = "00:00:5e:00:01:33";
+/// The same as its adverts have it, in the source of the Ethernet header.
+const VIRTUAL_MAC_BYTES: [u8; 6] = [0x00, 0x00, 0x5e, 0x00, 0x01, 0x33];
+/// RFC 9568, section 5.1.1.4: the protocol of adverts.
+const VRRP: u8 = 112;
 
 /// FRR, running; dropping it kills it.
 #[derive(Debug)]
@@ -104,8 +109,27 @@ impl Frr {
         Ok(())
     }
 
+    /// Waits until an advert of it arrives at another host: then it serves. Nothing else says so at
+    /// the start. Its interface is up, and so looks like a master's, before vrrpd takes it down to
+    /// be a backup at first; and when vrrpd then says that it is master, the kernel may drop what
+    /// goes out for up to a second (`net/core/link_watch.c` gives an interface whose carrier came
+    /// back its queue once a second).
+    pub fn wait_for_advert(&self, at: &Host) -> Result<()> {
+        let packets = Packets::open(at)?;
+        wait_until("an advert of FRR", || {
+            let mut buffer = [MaybeUninit::uninit(); 2048];
+            while let Some(frame) = packets.next(&mut buffer)? {
+                if is_advert(frame) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .map_err(|error| error.context(self.log()))
+    }
+
     /// Whether its virtual router is master: the kernel's word for the interface that it keeps down
-    /// otherwise.
+    /// as a backup. True as well before its first state: see [`Self::wait_for_advert`].
     pub fn is_master(host: &Host) -> Result<bool> {
         let shown = host.ip(&format!("-oneline link show dev {VIRTUAL}"))?;
         Ok(shown.contains("LOWER_UP") && !shown.contains("protodown on"))
@@ -117,6 +141,13 @@ impl Frr {
         let read = |name| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
         ["zebra.out", "vrrpd.out", "vrrpd.log"].map(read).concat()
     }
+}
+
+/// Whether an Ethernet frame is an advert of its virtual router.
+fn is_advert(frame: &[u8]) -> bool {
+    frame.get(6..12) == Some(&VIRTUAL_MAC_BYTES)
+        && frame.get(12..14) == Some(&[0x08, 0x00])
+        && frame.get(23) == Some(&VRRP)
 }
 
 impl Drop for Frr {

@@ -13,12 +13,12 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(path: &Path, args: &Args) -> anyhow::Result<()> {
-    let config = if args.file_only {
-        super::config_file::load(path)?
+    let (config, of_this_box) = if args.file_only {
+        (super::config_file::load(path)?, Vec::new())
     } else {
         super::config_file::load_for_this_box(path)?
     };
-    for warning in config.warnings() {
+    for warning in config.warnings().iter().chain(&of_this_box) {
         eprintln!("{warning}");
     }
     if args.print {

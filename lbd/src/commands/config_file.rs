@@ -67,13 +67,14 @@ fn written_control(text: &str) -> Option<PathBuf> {
 }
 
 /// The same, and everything it names is on this box.
-pub(super) fn load_for_this_box(path: &Path) -> anyhow::Result<Config> {
+pub(super) fn load_for_this_box(path: &Path) -> anyhow::Result<(Config, Vec<ConfigError>)> {
     let mut config = load(path)?;
     let facts = host::facts(&config)?;
     config::name_interfaces(&mut config, &facts);
     let mistakes = config::check_host(&config, &facts);
     if mistakes.is_empty() {
-        Ok(config)
+        let warnings = config::host_warnings(&config, &facts);
+        Ok((config, warnings))
     } else {
         Err(InvalidConfig(mistakes).into())
     }

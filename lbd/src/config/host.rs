@@ -14,6 +14,8 @@ pub struct HostFacts {
     pub addresses: Vec<IpAddr>,
     /// Backends that lie behind a router, each with the router.
     pub routers: Vec<(IpAddr, IpAddr)>,
+    /// The default gateways on the first interface.
+    pub gateways: Vec<IpAddr>,
 }
 
 /// Puts the interfaces' own names in the place of their other ones. Whether there were any.
@@ -34,6 +36,28 @@ pub fn name_interfaces(config: &mut Config, host: &HostFacts) -> bool {
 pub fn check_host(config: &Config, host: &HostFacts) -> Vec<ConfigError> {
     let found = compare(config, host).into_iter();
     found.map(|(_, error)| error).collect()
+}
+
+/// What fits the box and is likely not meant.
+#[must_use]
+pub fn host_warnings(config: &Config, host: &HostFacts) -> Vec<ConfigError> {
+    let mut warnings = Vec::new();
+    // The nodes that the election asks, as `Settings::of` has them.
+    let others = config
+        .cluster
+        .backends()
+        .filter(|(_, backend)| backend.name != config.node.name);
+    if config.node.start_as != StartAs::Backend && others.count() == 1 && host.gateways.is_empty() {
+        let interface = config.node.interfaces.first().map_or("", String::as_str);
+        let problem = format!(
+            "no default route leaves by {interface:?} and there is one other box: when the two do not \
+             hear each other, neither can tell which of them was cut off, and sessions that began \
+             meanwhile may be lost when they do again"
+        );
+        let hint = "route by a gateway on that interface, or list a third box, of weight 0 if it takes no mail";
+        warnings.push(config.error("cluster.sites", Complaint::new(problem, hint)));
+    }
+    warnings
 }
 
 /// What this box does not have and cannot run without: its first interface, which carries the virtual
@@ -186,6 +210,38 @@ mod tests {
         assert_eq!(checked("", "ipip"), []);
         // This box steers nothing.
         assert_eq!(checked(", start_as: backend", "dsr"), []);
+    }
+
+    #[test]
+    fn two_boxes_without_a_gateway_are_warned_of() {
+        let warned = |node: &str, others: &str, gateways: &[&str]| {
+            let facts = HostFacts {
+                gateways: gateways.iter().map(|ip| ip.parse().unwrap()).collect(),
+                ..host()
+            };
+            let config = config(&format!("interfaces: [enp1s0]{node}"), others);
+            // It is a warning: the box starts.
+            assert_eq!(check_host(&config, &facts), []);
+            let warnings = host_warnings(&config, &facts);
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let two = ", {name: mx2, address: 192.0.2.12}";
+        let three = ", {name: mx2, address: 192.0.2.12}, {name: mx3, address: 192.0.2.13}";
+        let told = warned("", two, &[]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        for part in [
+            "cluster.sites: ",
+            "no default route leaves by \"enp1s0\"",
+            "a third box",
+        ] {
+            assert!(told[0].contains(part), "{told:?}");
+        }
+        let nothing: [String; 0] = [];
+        assert_eq!(warned("", two, &["192.0.2.1"]), nothing);
+        assert_eq!(warned("", three, &[]), nothing);
+        assert_eq!(warned("", "", &[]), nothing);
+        // It takes part in no election.
+        assert_eq!(warned(", start_as: backend", two, &[]), nothing);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use cluster::{
 };
 pub use error::{ConfigError, Place};
 pub use health::{Check, Health, HealthTls};
-pub use host::{HostFacts, check_host, missing_at_start, name_interfaces};
+pub use host::{HostFacts, check_host, host_warnings, missing_at_start, name_interfaces};
 pub use node::{MailSystem, Node, Queue, StartAs, Xdp};
 pub use part::{PartError, cluster_part, with_cluster_part};
 pub use policy::{Connections, Kind as PolicyKind, Policy};

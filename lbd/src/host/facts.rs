@@ -12,7 +12,12 @@ pub fn facts(config: &Config) -> Result<HostFacts, HostError> {
         .backends()
         .filter(|(_, backend)| backend.forwarding == Forwarding::Dsr)
         .map(|(_, backend)| backend.address);
+    let named = config.node.interfaces.first();
+    let first = links
+        .iter()
+        .find(|link| named.is_some_and(|name| link.name == *name || link.alt_names.contains(name)));
     Ok(HostFacts {
+        gateways: first.map_or(Ok(Vec::new()), |link| gateways::gateways(link.ifindex))?,
         routers: gateways::routers(near)?,
         alt_names: links
             .iter()

@@ -12,6 +12,7 @@ mod drain;
 mod explain;
 mod flows;
 mod handover;
+mod init;
 mod log;
 mod push;
 mod report;
@@ -54,6 +55,8 @@ pub struct Cli {
 enum Command {
     /// Run the daemon: load the XDP program, elect a master, steer sessions.
     Run(run::Args),
+    /// Write a first configuration and key from what this box has; never over an existing one.
+    Init(init::Args),
     /// Check the configuration, one line per error, and change nothing.
     Check(check::Args),
     /// Serve this box's queue and session figures to balancers elsewhere; read-only.
@@ -105,6 +108,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let config = cli.config.as_path();
     let result = match cli.command {
         Command::Run(args) => run::run(config, &args),
+        Command::Init(args) => init::run(config, &args),
         Command::Check(args) => check::run(config, &args),
         Command::Agent(args) => agent::run(config, &args),
         Command::Status(args) => status::run(config, &args),

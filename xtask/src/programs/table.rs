@@ -165,6 +165,7 @@ pub const TABLE: &[Program] = &[
         NONE,
         &[Test],
     ),
+    row("ansible-playbook", Found, "the Ansible role", NONE, &[Test]),
     row(
         "llvm-objdump",
         Package("llvm"),

@@ -93,6 +93,17 @@ pub struct Spool {
     pub path: PathBuf,
 }
 
+impl Spool {
+    /// The first that is in its usual place.
+    #[must_use]
+    pub fn of_this_box() -> Option<Self> {
+        let usual = || MailSystem::ALL.into_iter().map(MailSystem::usual_spool);
+        usual()
+            .find(|spool| spool.system.fits(&spool.path))
+            .or_else(|| usual().find(|spool| spool.system.may_fit(&spool.path)))
+    }
+}
+
 /// Which spools to count.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Choice {
@@ -183,10 +194,7 @@ pub(super) fn count(choice: &Choice, now_unix_s: u64) -> Queues {
         }
         Choice::These(spools) => spools.as_slice(),
         Choice::Auto => {
-            let usual = || MailSystem::ALL.into_iter().map(MailSystem::usual_spool);
-            found = usual()
-                .find(|spool| spool.system.fits(&spool.path))
-                .or_else(|| usual().find(|spool| spool.system.may_fit(&spool.path)));
+            found = Spool::of_this_box();
             found.as_slice()
         }
     };

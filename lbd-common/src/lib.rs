@@ -14,6 +14,7 @@
 
 pub mod backend;
 pub mod counters;
+pub mod denied;
 pub mod director;
 pub mod event;
 pub mod floor;

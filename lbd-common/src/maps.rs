@@ -41,10 +41,12 @@ pub const REPLIES: &str = "REPLIES";
 pub const ALLOW4: &str = "ALLOW4";
 /// Likewise for IPv6, the address as four words in memory order.
 pub const ALLOW6: &str = "ALLOW6";
-/// IPv4 prefixes that may open nothing.
+/// [`crate::denied::Network4`]s that may open nothing: a hash, the value is not looked at.
 pub const DENY4: &str = "DENY4";
-/// IPv6 prefixes that may open nothing.
+/// Likewise [`crate::denied::Network6`].
 pub const DENY6: &str = "DENY6";
+/// One [`crate::denied::DenyLengths`] of both; memory-mappable.
+pub const DENY_LENGTHS: &str = "DENY_LENGTHS";
 /// [`crate::rate::SourceRate`] by hash of the source.
 pub const SOURCES: &str = "SOURCES";
 /// One [`crate::rate::Rates`] per CPU.

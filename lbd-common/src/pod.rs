@@ -1,7 +1,7 @@
 //! Lets aya copy these types into and out of maps.
 use crate::{
-    backend, counters, director, event, floor, flow, fragment, node, prefilter, rate, reply, sign,
-    sock, tunnel, vip,
+    backend, counters, denied, director, event, floor, flow, fragment, node, prefilter, rate,
+    reply, sign, sock, tunnel, vip,
 };
 
 macro_rules! pod {
@@ -19,6 +19,9 @@ pod!(
     backend::BackendStats,
     prefilter::Prefilter,
     counters::Counters,
+    denied::DenyLengths,
+    denied::Network4,
+    denied::Network6,
     director::Director,
     event::FlowEvent,
     floor::Walk,

@@ -1,15 +1,19 @@
-//! `ALLOW4`, `ALLOW6`, `DENY4`, `DENY6`: who may open sessions.
+//! `ALLOW4`, `ALLOW6`, `DENY4`, `DENY6`, `DENY_LENGTHS`: who may open sessions.
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use lbd_common::maps::{ALLOW4, ALLOW6, DENY4, DENY6, LIST_ENTRIES};
+use lbd_common::{
+    denied::DenyLengths,
+    maps::{ALLOW4, ALLOW6, DENY4, DENY6, LIST_ENTRIES},
+};
 
 use super::{
     address,
     call_map::CallMap,
     error::{DataPlaneError, Result},
+    mmap::MmapArray,
     pins::PinDir,
 };
 use crate::config::Network;
@@ -146,7 +150,7 @@ struct ListMaps {
     v6: CallMap,
 }
 
-/// A key of an LPM trie: the prefix length, then the address in memory order.
+/// A key of each list: the prefix length, then the address in memory order.
 type Key4 = [u32; 2];
 type Key6 = [u32; 5];
 
@@ -203,12 +207,13 @@ fn keys(networks: &[Network]) -> (Vec<Key4>, Vec<Key6>) {
 pub(super) struct LoadedLists {
     allow: ListMaps,
     deny: ListMaps,
+    deny_lengths: MmapArray<DenyLengths>,
     /// What the maps hold; unknown until they are first changed.
     current: Option<AccessLists>,
 }
 
 impl LoadedLists {
-    pub(super) fn open(pins: &PinDir) -> Result<Self> {
+    pub(super) fn open(pins: &PinDir, deny_lengths: MmapArray<DenyLengths>) -> Result<Self> {
         Ok(Self {
             allow: ListMaps {
                 v4: CallMap::open(pins, ALLOW4)?,
@@ -218,6 +223,7 @@ impl LoadedLists {
                 v4: CallMap::open(pins, DENY4)?,
                 v6: CallMap::open(pins, DENY6)?,
             },
+            deny_lengths,
             current: None,
         })
     }
@@ -238,6 +244,8 @@ impl LoadedLists {
                 deny: self.deny.read()?,
             },
         };
+        // Lengths that no network has are looked up in vain. What is on the list must be looked up.
+        set_lengths(&self.deny_lengths, current.deny.union(&wanted.deny));
         for change in changes(&current, wanted) {
             match change {
                 Change::Allow(networks) => self.allow.add(&networks)?,
@@ -246,9 +254,24 @@ impl LoadedLists {
                 Change::AllowNoMore(networks) => self.allow.remove(&networks)?,
             }
         }
+        set_lengths(&self.deny_lengths, &wanted.deny);
         self.current = Some(wanted.clone());
         Ok(())
     }
+}
+
+/// Has the program look up networks of the lengths that these have.
+fn set_lengths<'a>(map: &MmapArray<DenyLengths>, networks: impl IntoIterator<Item = &'a Network>) {
+    let mut lengths = DenyLengths::default();
+    for network in networks {
+        let bits = u32::from(network.prefix_len());
+        if network.address().is_ipv4() {
+            lengths.add4(bits);
+        } else {
+            lengths.add6(bits);
+        }
+    }
+    map.set(0, &lengths);
 }
 
 fn check(list: &'static str, networks: &BTreeSet<Network>) -> Result<()> {

@@ -10,8 +10,8 @@ use lbd_common::{
     backend::Backend,
     director::{Director, flag},
     maps::{
-        BACKEND_STATS, BACKENDS, COUNTERS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6, LOAD,
-        MAX_BACKENDS, NODE_SLOTS, NODES, PREFILTER, REPLIES, RINGS, SERVICE_SESSIONS, SIGNS,
+        BACKEND_STATS, BACKENDS, COUNTERS, DENY_LENGTHS, DEVICES, DIRECTOR, EVENTS, FLOWS4, FLOWS6,
+        LOAD, MAX_BACKENDS, NODE_SLOTS, NODES, PREFILTER, REPLIES, RINGS, SERVICE_SESSIONS, SIGNS,
         TUNNEL_SLOTS, TUNNELS, UNSEEN, VIP_IDS, VIP_SLOTS, VIPS, WEIGHTS,
     },
     node::Node,
@@ -120,7 +120,7 @@ impl Maps {
                 load,
                 signs,
             ),
-            lists: LoadedLists::open(pins)?,
+            lists: LoadedLists::open(pins, mapped(pins, DENY_LENGTHS, 1)?)?,
         })
     }
 

@@ -449,8 +449,8 @@ fn long_lists_are_loaded_changed_and_read_back_after_a_restart() -> Result<()> {
     let dump = |map: &str| -> Result<usize> {
         let map = aya::maps::MapData::from_pin(the.bpffs.pin_dir().join(map))?;
         let map = aya::maps::Map::from_map_data(map)?;
-        let trie: aya::maps::lpm_trie::LpmTrie<_, u32, u32> = map.try_into()?;
-        Ok(trie.keys().count())
+        let networks: aya::maps::HashMap<_, lbd_common::denied::Network4, u32> = map.try_into()?;
+        Ok(networks.keys().count())
     };
     assert_eq!(dump("DENY4")?, 100_000);
     drop(plane);

@@ -9,6 +9,7 @@ use aya_ebpf::{
 use lbd_common::{
     backend::{Backend, BackendStats},
     counters::Counters,
+    denied::{DenyLengths, Network4, Network6},
     director::Director,
     flow::{BUCKETS4, BUCKETS6, Bucket4, Bucket6},
     fragment::FragmentKey,
@@ -69,9 +70,13 @@ pub(crate) static ALLOW4: LpmTrie<u32, u32, { LIST_ENTRIES as usize }> = LpmTrie
 #[btf_map]
 pub(crate) static ALLOW6: LpmTrie<[u32; 4], u32, { LIST_ENTRIES as usize }> = LpmTrie::new();
 #[btf_map]
-pub(crate) static DENY4: LpmTrie<u32, u32, { LIST_ENTRIES as usize }> = LpmTrie::new();
+pub(crate) static DENY4: HashMap<Network4, u32, { LIST_ENTRIES as usize }, NO_PREALLOC> =
+    HashMap::new();
 #[btf_map]
-pub(crate) static DENY6: LpmTrie<[u32; 4], u32, { LIST_ENTRIES as usize }> = LpmTrie::new();
+pub(crate) static DENY6: HashMap<Network6, u32, { LIST_ENTRIES as usize }, NO_PREALLOC> =
+    HashMap::new();
+#[btf_map]
+pub(crate) static DENY_LENGTHS: Array<DenyLengths, 1, MAPPED> = Array::new();
 #[btf_map]
 pub(crate) static REPLIES: HashMap<ReplyKey, Reply, { REPLY_ENTRIES as usize }, NO_PREALLOC> =
     HashMap::new();

@@ -16,8 +16,8 @@ use lbd_ebpf::wire::{
 
 use super::{
     error,
-    hop::next_hop,
-    translate::{Side, address_at, replace, segment},
+    hop::{Hop, next_hop},
+    translate::{Place, Side, address_at, replace, segment},
 };
 use crate::xdp::{
     exit::{Exit, Stage},
@@ -42,6 +42,43 @@ pub(crate) fn to_backend(packet: &Packet, target: Target) -> Stage<()> {
     Ok(())
 }
 
+/// Likewise for the short way: a segment without tags, IPv4 options and IPv6 extension headers.
+#[inline(always)]
+pub(crate) fn to_backend_plain(packet: &Packet, target: Target, is_v4: bool) -> Stage<Hop> {
+    let (ctx, id) = (packet.context().ctx, target.id as u32);
+    let done = if is_v4 {
+        translate_plain4(ctx, id)
+    } else {
+        translate_plain6(ctx, id)
+    };
+    if done == 0 {
+        return Err(Exit::Drop(Reason::DropRewriteFailed));
+    }
+    Ok(Hop::towards(target.backend))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn translate_plain4(ctx: *mut xdp_md, id: u32) -> u32 {
+    translate_plain(ctx, id, Place::PLAIN4)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn translate_plain6(ctx: *mut xdp_md, id: u32) -> u32 {
+    translate_plain(ctx, id, Place::PLAIN6)
+}
+
+#[inline(always)]
+fn translate_plain(ctx: *mut xdp_md, id: u32, place: Place) -> u32 {
+    let mut packet = Packet::new(XdpContext::new(ctx));
+    let done = BACKENDS.get(id).and_then(|backend| {
+        next_hop(&mut packet, backend).ok()?;
+        segment_towards(&mut packet, place, backend)
+    });
+    done.is_some() as u32
+}
+
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn translate_to_backend(ctx: *mut xdp_md, id: u32) -> u32 {
@@ -60,6 +97,12 @@ fn towards(packet: &mut Packet, backend: &Backend) -> Option<()> {
     let Some((place, _)) = segment(packet) else {
         return error_towards(packet, backend);
     };
+    segment_towards(packet, place, backend)
+}
+
+/// Gives the segment at `place` the backend's address and port.
+#[inline(always)]
+fn segment_towards(packet: &mut Packet, place: Place, backend: &Backend) -> Option<()> {
     if place.is_v4 != (backend.family == 4) {
         return None;
     }

@@ -102,6 +102,19 @@ fn place(packet: &Packet) -> Option<Place> {
 }
 
 impl Place {
+    /// In a frame without tags, behind an IPv4 header without options.
+    pub(crate) const PLAIN4: Self = Self {
+        is_v4: true,
+        network: 14,
+        transport: 14 + 20,
+    };
+    /// In a frame without tags, behind an IPv6 header without extensions.
+    pub(crate) const PLAIN6: Self = Self {
+        is_v4: false,
+        network: 14,
+        transport: 14 + 40,
+    };
+
     const FOUND: u64 = 1 << 63;
 
     /// Where the segment of a frame is.

@@ -20,6 +20,9 @@ use crate::xdp::{
     tables::backend::Target,
 };
 
+/// Bytes of an Ethernet header without tags.
+const LINK: usize = 14;
+
 /// Encapsulates the frame for a backend, or answers that it is too long for that.
 #[inline(always)]
 pub(crate) fn encapsulate(packet: &mut Packet, target: Target) -> Stage<Hop> {
@@ -44,21 +47,60 @@ pub(crate) fn encapsulate_if_it_fits(packet: &mut Packet, target: Target) -> Sta
     }
 }
 
+/// For the short way: a frame without tags. `None` if it is too long, and as it was.
+#[inline(always)]
+pub(crate) fn encapsulate_plain(
+    packet: &mut Packet,
+    target: Target,
+    is_v4: bool,
+) -> Option<Stage<Hop>> {
+    let (ctx, id) = (packet.context().ctx, target.id as u32);
+    let done = if is_v4 {
+        encapsulate_plain4(ctx, id)
+    } else {
+        encapsulate_plain6(ctx, id)
+    };
+    packet.refresh();
+    match done {
+        code::DONE => Some(Ok(Hop::towards(target.backend))),
+        code::TOO_BIG => None,
+        _ => Some(Err(Exit::Drop(Reason::DropRewriteFailed))),
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn encapsulate_plain4(ctx: *mut xdp_md, backend: u32) -> u32 {
+    wrap(&mut Packet::new(XdpContext::new(ctx)), backend, LINK, true)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn encapsulate_plain6(ctx: *mut xdp_md, backend: u32) -> u32 {
+    wrap(&mut Packet::new(XdpContext::new(ctx)), backend, LINK, false)
+}
+
 /// A function of its own, that parses the frame anew: the kernel verifies it once and not for every
 /// way that leads to it, and the other modes' path stays short.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn encapsulate_frame(ctx: *mut xdp_md, backend: u32) -> u32 {
     let mut packet = Packet::new(XdpContext::new(ctx));
-    let Some(target) = Target::get(backend as u16) else {
-        return code::FAILED;
-    };
-    let backend = target.backend;
     let Some(link) = parse::link(&packet) else {
         return code::FAILED;
     };
     let is_v4 = link.ethertype == ethertype::IPV4;
-    let Some(length) = length(&packet, link.network, is_v4) else {
+    wrap(&mut packet, backend, link.network, is_v4)
+}
+
+/// Puts the IP packet at `inner` into an outer header.
+#[inline(always)]
+fn wrap(packet: &mut Packet, backend: u32, inner: usize, is_v4: bool) -> u32 {
+    let Some(target) = Target::get(backend as u16) else {
+        return code::FAILED;
+    };
+    let backend = target.backend;
+    let Some(length) = length(packet, inner, is_v4) else {
         return code::FAILED;
     };
     if length > backend.mtu as usize {
@@ -67,11 +109,11 @@ extern "C" fn encapsulate_frame(ctx: *mut xdp_md, backend: u32) -> u32 {
     // Tags are those of the segment that the frame came from: on another interface they would name
     // something else, and there the frame goes without.
     let stays = backend.ifindex == packet.context().ingress_ifindex() as u32;
-    let network = if stays { link.network } else { 14 };
-    let room = network + outer_bytes(backend.family) as usize - link.network;
+    let network = if stays { inner } else { LINK };
+    let room = network + outer_bytes(backend.family) as usize - inner;
     let written = packet
         .move_start(-(room as i32))
-        .and_then(|()| write(&mut packet, backend, room, network, is_v4));
+        .and_then(|()| write(packet, backend, room, network, is_v4));
     match written {
         Some(()) => code::DONE,
         None => code::FAILED,

@@ -19,7 +19,12 @@ use super::{addressee, flow, segment::ForVip};
 use crate::xdp::{
     exit::Exit,
     family::{Family, Key, V4, V6, key4, key6},
-    forward::{rewrite::rewrite, send::forward},
+    forward::{
+        hop::{Hop, next_hop},
+        nat,
+        send::forward,
+        tunnel,
+    },
     packet::Packet,
     tables::{
         node::is_node,
@@ -109,11 +114,16 @@ fn session<const K: usize, F: Family<K>>(packet: &mut Packet, key: Key<K>) -> Op
     }
     let frame = ForVip::named(key, F::hash(&key), tcp_flag::ACK);
     let target = flow::steady::<K, F>(&frame)?;
-    // A frame of which more than the MACs changes takes the whole chain.
-    if !matches!(target.backend.mode, mode::DSR | mode::LOCAL) {
-        return None;
-    }
-    target.count(packet.len(), false);
-    let action = rewrite(packet, target).and_then(|hop| forward(packet, hop));
+    let bytes = packet.len();
+    // What changes more than the MACs does so in functions of its own: the stack of this one stays small.
+    let is_v4 = F::NUMBER == 4;
+    let hop = match target.backend.mode {
+        mode::LOCAL => Ok(Hop::LOCAL),
+        mode::DSR => next_hop(packet, target.backend).map(|()| Hop::towards(target.backend)),
+        mode::NAT => nat::to_backend_plain(packet, target, is_v4),
+        _ => tunnel::encapsulate_plain(packet, target, is_v4)?,
+    };
+    target.count(bytes, false);
+    let action = hop.and_then(|hop| forward(packet, hop));
     Some(action.unwrap_or_else(Exit::finish))
 }

@@ -87,6 +87,8 @@ counters! {
     drop_denied DropDenied,
     /// Frames without a session from an address that no client has: loopback, `this network`, multicast, broadcast or the VIP itself. Worry when it grows: a host forges source addresses, and a router lets them in.
     drop_odd_source DropOddSource,
+    /// SYNs from a port whose session ends just now at a backend that takes no new ones: dropped, as the client sends them again after the backend's word on the end. Expected after a drain, in small numbers.
+    drop_syn_early DropSynEarly,
     /// New connections above the rate a source may open. Expected when a rate is set; a customer among them means that it is too low.
     drop_rate_limited DropRateLimited,
     /// Frames for a backend on an interface that lbd does not run on. Worry: add the interface to `node.interfaces`.

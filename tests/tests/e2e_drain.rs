@@ -150,10 +150,8 @@ fn a_session_from_an_old_source_port_does_not_go_to_a_box_drained_since() {
     let next: Vec<_> = ports.iter().map(|port| from_port(client, *port)).collect();
     let by: Vec<&str> = next.iter().map(|(_, by)| by.as_str()).collect();
     println!("from the 8 old ports: {by:?}");
-    assert!(!by[..4].contains(&DRAINED), "{by:?}");
-    // The client answers the box's challenge with a RST and repeats its SYN within some milliseconds. Now and
-    // then that is before the box's word on the end has come, and the box takes the session once more.
-    let again = by[4..].iter().filter(|by| **by == DRAINED).count();
-    assert!(again <= 1, "{by:?}");
+    // Also of those for which the client answers the box's challenge with a RST and repeats its SYN before the
+    // box's word on the end has come.
+    assert!(!by.contains(&DRAINED), "{by:?}");
     drop(others);
 }

@@ -13,7 +13,7 @@ use lbd_tests::xdp::{
         Flow, Given, Out, check, closing, ended, going_on, half, hung_up, open, row, uncounted,
         unproven,
     },
-    world::{A, B, LOCAL, VIP_IDS, World},
+    world::{A, B, LOCAL, VIP_IDS, World, verdict},
 };
 
 fn on(flow: Flow) -> Given {
@@ -41,6 +41,8 @@ fn the_client_ends_nothing_where_the_box_tells_of_its_sessions() {
     };
     let told = Given::Do(speaks);
     let seen = hung_up(open(B));
+    let (just_now, none) = (Given::Do(hung_up_since::<0>), Given::Weight(B, 0));
+    let before = Given::Do(hung_up_since::<9>);
     #[rustfmt::skip]
     let rows = [
         row("a RST", v4(RST), [told, on(open(B))], Out::To(B), [C::FlowClosed], seen),
@@ -50,10 +52,42 @@ fn the_client_ends_nothing_where_the_box_tells_of_its_sessions() {
         row("a SYN", v4(SYN), [told, on(open(B))], Out::To(B), [], open(B)),
         row("a SYN after a RST", v6(SYN), [told, on(seen)], Out::To(B), [], seen),
         row("a SYN, and the box takes none: it has the session", v4(SYN), [told, on(open(B)), Given::Weight(B, 0)], Out::To(B), [], open(B)),
+        row("a SYN just after a RST", v4(SYN), [told, just_now], Out::To(B), [], seen),
+        row("likewise, and the box takes none: its word on the end comes first", v4(SYN), [told, just_now, none], Out::Drop, [C::DropSynEarly], seen),
+        row("likewise, IPv6", v6(SYN), [told, just_now, none], Out::Drop, [C::DropSynEarly], seen),
+        row("the word has not come for seconds: it has the session", v4(SYN), [told, before, none], Out::To(B), [], seen),
+        row("data goes on meanwhile", data4(), [told, just_now, none], Out::To(B), [], seen),
         row("a RST on an unproven session", v4(RST), [told, on(unproven(B))], Out::To(B), [C::FlowClosed], hung_up(unproven(B))),
         row("nor does he prove a session", data4(), [told, on(unproven(B))], Out::To(B), [], unproven(B)),
     ];
     check(&mut world, rows);
+}
+
+/// B's session was marked so long ago, in units of the flow's clock.
+fn hung_up_since<const UNITS: u16>(world: &mut World) -> Result<()> {
+    world.set_load(B, 1)?;
+    let Flow { state, flags, .. } = hung_up(open(B));
+    world.flow_heard(B, state, flags, UNITS)
+}
+
+#[test]
+fn the_last_reset_says_when_a_session_may_have_ended() {
+    let Some(mut world) = World::load("the_last_reset_says_when_a_session_may_have_ended") else {
+        return;
+    };
+    world.reset().unwrap();
+    speaks(&mut world).unwrap();
+    hung_up_since::<9>(&mut world).unwrap();
+    world.weight(B, 0).unwrap();
+    for (segment, expected) in [
+        (v4(SYN), verdict::TX),
+        (v4(RST), verdict::TX),
+        (v4(SYN), verdict::DROP),
+        (data4(), verdict::TX),
+    ] {
+        let (action, _) = world.run(&segment.bytes()).unwrap();
+        assert_eq!(action, expected, "{segment:?}");
+    }
 }
 
 /// B's box has no listener for the IPv4 service.

@@ -49,6 +49,8 @@ pub(crate) const UNRESOLVED: u32 = u32::MAX - 1;
 pub(crate) const OTHER_SERVICE: u32 = u32::MAX - 2;
 /// In 64 bits: the SYN follows its flow.
 pub(crate) const STAYS: u64 = u64::MAX;
+/// In 64 bits: the SYN has come too early, and will come again.
+pub(crate) const EARLY: u64 = u64::MAX - 1;
 
 // Of the sockets of this box: whose a session is, and bits with it.
 

@@ -9,8 +9,8 @@ use lbd_common::{
     counters::Reason,
     event::kind,
     flow::{
-        FlowWord, NOTED_UNITS, PROVING_FRAMES, RESEND_FINE, RESEND_UNSURE_FINE, fine_age, flag,
-        state,
+        FlowWord, NOTED_UNITS, PROVING_FRAMES, RESEND_FINE, RESEND_UNSURE_FINE, age, fine_age,
+        flag, state,
     },
     sign,
 };
@@ -23,7 +23,7 @@ use super::{
     select::{Routed, nobody},
 };
 use crate::xdp::{
-    code::{NOBODY, STAYS},
+    code::{EARLY, NOBODY, STAYS},
     exit::{Exit, Stage, count},
     family::{Family, Key, V4, V6},
     tables::{
@@ -32,6 +32,9 @@ use crate::xdp::{
         sign::{flags, is_avoided, lived_within, speaks, unanswered},
     },
 };
+
+/// How long after its client's mark a session's end is waited for, in units of `seen`: 1.1 to 2.1 s.
+const EARLY_UNITS: u16 = 2;
 
 /// What becomes of a frame of a known flow.
 pub(crate) enum Followed {
@@ -52,6 +55,9 @@ pub(crate) fn follow<const K: usize, F: Noted<K>>(
     if frame.is_syn() {
         let (_, _, vip_id) = F::parts(&frame.key);
         let but = begins_anew(at, bits, vip_id as u32);
+        if but == EARLY {
+            return Err(Exit::Drop(Reason::DropSynEarly));
+        }
         if but != STAYS {
             return Ok(Followed::Anew(but as u32));
         }
@@ -101,8 +107,26 @@ extern "C" fn begins_anew(at: *mut u64, bits: u64, vip_id: u32) -> u64 {
             retire(&known);
             but as u64
         }
+        None if is_early(known.word(), vip_id as u16) => EARLY,
         None => STAYS,
     }
+}
+
+/// Whether a SYN comes before its box's word on the end of the session before it, and the box takes no new
+/// ones.
+///
+/// A client that has forgotten a session answers its box's challenge ACK with a reset, and sends its SYN again
+/// within some milliseconds (`tcp_rcv_synsent_state_process` of net/ipv4/tcp_input.c), which may be before
+/// the box's word has come. The next one comes a second later (RFC 6298, section 2.1). It stays with its box
+/// if that has said nothing by then: the reset was lost, or forged. So a stranger's reset and SYN
+/// end nothing here.
+#[inline(always)]
+fn is_early(word: FlowWord, vip_id: u16) -> bool {
+    word.state == state::ESTABLISHED
+        && word.flags & flag::CLIENT_ENDED != 0
+        && age(clock::seen(), word.seen) < EARLY_UNITS
+        && speaks(word.backend, vip_id)
+        && !takes_new(word.backend, vip_id)
 }
 
 #[inline(always)]
@@ -285,21 +309,30 @@ fn note<const K: usize, F: Family<K>>(known: &Known, frame: &ForVip<K>) {
 /// FIN or RST came in the client's name.
 #[inline(always)]
 fn client_ends<const K: usize, F: Family<K>>(known: &Known, word: FlowWord, frame: &ForVip<K>) {
-    if word.flags & flag::CLIENT_ENDED != 0 || word.state >= state::CLOSING {
+    let (_, _, vip_id) = F::parts(&frame.key);
+    let speaks = speaks(word.backend, vip_id);
+    let is_open = word.state == state::ESTABLISHED;
+    let is_marked = word.flags & flag::CLIENT_ENDED != 0;
+    let now = clock::seen();
+    // Of an open session the mark's time is kept too: see [`is_early`].
+    let is_renewed = speaks && is_open && word.seen != now;
+    if is_marked && !is_renewed || word.state >= state::CLOSING {
         return;
     }
     let mut new = word;
     new.flags |= flag::CLIENT_ENDED;
-    let (_, _, vip_id) = F::parts(&frame.key);
-    let speaks = speaks(word.backend, vip_id);
-    if !speaks {
+    if speaks {
+        if is_open {
+            new.seen = now;
+        }
+    } else {
         new.flags &= !flag::COUNTED;
-        if word.state == state::ESTABLISHED {
+        if is_open {
             new.state = state::CLOSING;
-            new.seen = clock::seen();
+            new.seen = now;
         }
     }
-    if !change(known, new) {
+    if !change(known, new) || is_marked {
         return;
     }
     if word.state != state::HALF_OPEN {

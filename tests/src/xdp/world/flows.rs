@@ -4,8 +4,8 @@ use std::time::Duration;
 use anyhow::Result;
 use lbd_common::{
     flow::{
-        Bucket4, Bucket6, FINE_SHIFT, FlowWord, Slot4, Slot6, buckets, flag, hash4, hash6, state,
-        tag,
+        Bucket4, Bucket6, FINE_SHIFT, FlowWord, SEEN_SHIFT, Slot4, Slot6, buckets, flag, hash4,
+        hash6, state, tag,
     },
     maps,
     sign::{Sign, service_bit},
@@ -72,6 +72,12 @@ impl World {
         let seen = u16::try_from(fine >> 4 & 0xffff)?;
         let flags = flag::COUNTED | fraction << 4;
         self.flow(backend, state::HALF_OPEN, flags, seen)
+    }
+
+    /// Writes a flow of the client, who was heard so long ago, in units of the flow's clock.
+    pub fn flow_heard(&mut self, backend: u16, state: u8, flags: u8, units_ago: u16) -> Result<()> {
+        let now = u16::try_from(monotonic_ns() >> SEEN_SHIFT & 0xffff)?;
+        self.flow(backend, state, flags, now.wrapping_sub(units_ago))
     }
 
     /// Writes a flow of the client, of both families: into its first bucket's last slot.

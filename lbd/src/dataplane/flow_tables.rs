@@ -6,7 +6,7 @@ use std::{
 
 use lbd_common::flow::{Bucket4, Bucket6, FlowWord, SEEN_SHIFT};
 
-use super::{mmap::MmapArray, signs::Signs};
+use super::{mmap::MmapArray, signs::Signs, told::ToldSessions};
 use crate::{
     flows::{
         Confirm, End, Flows4, Flows6, IdsInUse, Key4, Key6, OpenSession, SweepReport, Sweeper,
@@ -23,6 +23,7 @@ pub struct FlowTables {
     flows6: MmapArray<Bucket6>,
     load: MmapArray<u64>,
     signs: Signs,
+    told: ToldSessions,
 }
 
 impl FlowTables {
@@ -37,6 +38,7 @@ impl FlowTables {
             flows6,
             load,
             signs,
+            told: ToldSessions::default(),
         }
     }
 
@@ -47,6 +49,7 @@ impl FlowTables {
             flows6: MmapArray::anonymous(buckets6)?,
             load: MmapArray::anonymous(lbd_common::maps::MAX_BACKENDS as usize)?,
             signs: Signs::anonymous()?,
+            told: ToldSessions::default(),
         })
     }
 
@@ -116,6 +119,11 @@ impl FlowTables {
     /// What the backends' boxes are known by.
     pub fn signs(&self) -> &Signs {
         &self.signs
+    }
+
+    /// How many sessions the backends' boxes have told of.
+    pub fn told(&self) -> &ToldSessions {
+        &self.told
     }
 
     /// Marks every flow that `is_doomed` picks by its client and its word, so that its next frame is

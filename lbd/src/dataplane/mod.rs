@@ -31,6 +31,7 @@ mod resize;
 mod rings;
 mod signs;
 pub mod spec;
+mod told;
 mod tunnels;
 pub mod vips;
 mod xdp_state;
@@ -67,6 +68,7 @@ pub use self::{
     spec::{
         BackendSpec, Delivery, Limits, LoadOptions, NextHop, Service, VipSpec, XdpChoice, XdpMode,
     },
+    told::{Told, ToldSessions},
 };
 use self::{
     lists::LoadedLists,

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU16};
 
 use super::{
     beyond_figure::{BeyondFigure, Figure},
-    session_lifetimes::SessionLifetimes,
+    session_lifetimes::{OpenByWord, SessionLifetimes},
     suspicion::Suspicion,
 };
 use crate::{
@@ -56,6 +56,8 @@ pub(in crate::daemon) struct Member {
     pub(in crate::daemon) claims: u64,
     /// How fast its sessions end.
     pub(in crate::daemon) lifetimes: SessionLifetimes,
+    /// How many it has by its box's word, as of the last sweep, if its box tells.
+    pub(in crate::daemon) by_word: Option<OpenByWord>,
     /// Flows beyond the sessions that it reports.
     pub(in crate::daemon) beyond_figure: BeyondFigure,
 }
@@ -102,6 +104,7 @@ impl Members {
             if member.id != id {
                 // What was counted before is another id's.
                 member.lifetimes = SessionLifetimes::default();
+                member.by_word = None;
             }
             (member.id, member.endpoint) = (id, endpoint);
             member.site.clone_from(&site.name);
@@ -274,6 +277,7 @@ impl Member {
             live: Live::default(),
             claims: 0,
             lifetimes: SessionLifetimes::default(),
+            by_word: None,
             beyond_figure: BeyondFigure::default(),
         }
     }

@@ -2,7 +2,33 @@
 //!
 //! It need not be known when each session began: over a while, the mean lifetime is the mean
 //! number of open sessions divided by the rate at which they end (Little's law). Both are at hand:
-//! `LOAD` is read ten times a second, and `BACKEND_STATS` counts the sessions that began.
+//! how many are open is read ten times a second, and those that began are counted. Both are the box's own word
+//! where it tells of its sessions ([`OpenByWord`]). Otherwise they are `LOAD` and `BACKEND_STATS`, which count
+//! what strangers claim too: there a flood says nothing ([`Ended::unless_flooded`]). The bytes are those of all
+//! frames to the backend. In a flood that makes the sessions look large, and large ones are no failures.
+use crate::dataplane::Told;
+
+/// How many sessions a backend has, by its own box's word: what strangers send changes nothing of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::daemon) struct OpenByWord {
+    proven: u64,
+    then: Told,
+}
+
+impl OpenByWord {
+    /// A sweep has counted so many proven flows, when the box had told so much.
+    pub(in crate::daemon) fn counted(proven: u64, then: Told) -> Self {
+        Self { proven, then }
+    }
+
+    /// How many are open when it has told so much.
+    pub(in crate::daemon) fn at(self, now: Told) -> u64 {
+        let begun = now.begun.wrapping_sub(self.then.begun);
+        let ended = now.ended.wrapping_sub(self.then.ended);
+        (self.proven + begun).saturating_sub(ended)
+    }
+}
+
 /// A backend's sessions since the last step of the policy.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::daemon) struct SessionLifetimes {
@@ -142,6 +168,33 @@ mod tests {
             let found = ended.unless_flooded(claims, proven);
             assert_eq!(found, expected, "{claims} {proven}");
         }
+    }
+
+    #[test]
+    fn a_flood_hides_no_failing_box_that_tells_of_its_sessions() {
+        // Thirty sessions of 100 ms in 3 s, counted by a sweep each second; and whatever is claimed.
+        let mut lifetimes = SessionLifetimes::default();
+        let mut told = Told::default();
+        let mut open = OpenByWord::counted(0, told);
+        lifetimes.read(S, open.at(told));
+        lifetimes.step(begun(0));
+        for tenth in 0..30 {
+            told.begun += 1;
+            if tenth % 10 == 5 {
+                open = OpenByWord::counted(1, told);
+            }
+            let now_ns = S + tenth * S / 10;
+            lifetimes.read(now_ns, open.at(told));
+            lifetimes.read(now_ns + S / 10 - 1, open.at(told));
+            told.ended += 1;
+        }
+        lifetimes.read(4 * S, open.at(told));
+        let ended = lifetimes.step(begun(told.begun));
+        assert_eq!(ended.sessions, 30);
+        assert!(
+            ended.mean_lifetime_ns.abs_diff(S / 10) < S / 1000,
+            "{ended:?}"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::{
     members::{Members, policy_settings},
-    session_lifetimes::Steered,
+    session_lifetimes::{OpenByWord, SessionLifetimes, Steered},
 };
 use crate::{
     config::{Cluster, Idle},
@@ -80,6 +80,7 @@ impl Sweep {
         let report = tables.sweep(&mut self.sweeper, now_seen, timeouts);
         let services = self.sweeper.services.iter().copied();
         self.services = services.zip(report.services.iter().copied()).collect();
+        let told = tables.told();
         let (v4, v6) = (tables.v4(), tables.v6());
         self.tables = FlowTablesStatus {
             ipv4: FlowTableStatus::new(v4.capacity(), report.states4),
@@ -93,6 +94,12 @@ impl Sweep {
             let figure = figure.filter(|_| !tables.signs().speaks(member.id));
             member.beyond_figure.update(figure, flows.established);
             member.claims = flows.claims;
+            let speaks = tables.signs().speaks(member.id);
+            if speaks != member.by_word.is_some() {
+                // What it was counted by until now began at another number.
+                member.lifetimes = SessionLifetimes::default();
+            }
+            member.by_word = speaks.then(|| OpenByWord::counted(flows.proven, told.of(member.id)));
             member.live.sessions = flows.proven;
             member.live.unique_sources = Some(flows.proven_sources);
             // The box has these too. A source may be in both: it counts twice while it is.
@@ -127,8 +134,12 @@ impl Sweep {
     fn read_loads(&mut self, plane: &DataPlane, members: &mut Members, now_ns: u64) {
         self.loads_read_ns = now_ns;
         let loads: HashMap<BackendId, u64> = plane.loads().into_iter().collect();
+        let tables = plane.flows();
         for member in members.iter_mut() {
-            let open = loads.get(&member.id).copied().unwrap_or(0);
+            let open = match member.by_word {
+                Some(by_word) => by_word.at(tables.told().of(member.id)),
+                None => loads.get(&member.id).copied().unwrap_or(0),
+            };
             member.lifetimes.read(now_ns, open);
         }
     }
@@ -146,13 +157,22 @@ impl Sweep {
             return;
         };
         let stats: HashMap<BackendId, _> = stats.into_iter().collect();
+        let tables = plane.flows();
         for member in members.iter_mut() {
             let steered = stats.get(&member.id).map(|stats| Steered {
                 begun: stats.connections,
                 bytes: stats.bytes,
             });
-            let ended = member.lifetimes.step(steered.unwrap_or_default());
-            let ended = ended.unless_flooded(member.claims, member.live.sessions);
+            let steered = steered.unwrap_or_default();
+            let ended = if member.by_word.is_some() {
+                member.lifetimes.step(Steered {
+                    begun: tables.told().of(member.id).begun,
+                    ..steered
+                })
+            } else {
+                let ended = member.lifetimes.step(steered);
+                ended.unless_flooded(member.claims, member.live.sessions)
+            };
             member.live.completed = ended.sessions;
             member.live.mean_lifetime_ns = ended.mean_lifetime_ns;
             member.live.mean_bytes = ended.mean_bytes;

@@ -12,6 +12,7 @@ use lbd_common::flow::{FlowWord, flag, state};
 
 use crate::{
     channel::{Change, Counters, FlowRecord},
+    dataplane::ToldSessions,
     flows::{Confirm, End, FlowKey, Flows, OpenSession},
     units::BackendId,
 };
@@ -55,20 +56,25 @@ impl Outcome {
     }
 }
 
-/// Takes a box's word; `is_its` says which backend ids are that box.
+/// Takes a box's word; `is_its` says which backend ids are that box. What began and ended by it is counted
+/// in `told`.
 pub(super) fn take<K: FlowKey>(
     flows: &Flows<'_, K>,
     key: K,
     word: Word,
     is_its: impl Fn(BackendId) -> bool,
     now_seen: u16,
+    told: &ToldSessions,
 ) -> Outcome {
     let known = flows.lookup(key);
     let its = known.filter(|known| is_its(BackendId(known.backend)));
     if word.change == Change::Ended {
         let ended = its.map(|known| flows.end(key, known.backend, now_seen));
-        return match ended {
-            Some(End::Ended) => Outcome::Ended,
+        return match (ended, its) {
+            (Some(End::Ended), Some(known)) => {
+                told.ended(BackendId(known.backend));
+                Outcome::Ended
+            }
             _ => Outcome::Unknown,
         };
     }
@@ -92,7 +98,9 @@ pub(super) fn take<K: FlowKey>(
     match flows.confirm(key, open) {
         Confirm::NoRoom => Outcome::NoRoom,
         Confirm::Conflict(_) => Outcome::Elsewhere,
-        Confirm::Confirmed | Confirm::Created | Confirm::Known | Confirm::Moved(_) => {
+        Confirm::Known => Outcome::Confirmed,
+        Confirm::Confirmed | Confirm::Created | Confirm::Moved(_) => {
+            told.begun(BackendId(backend));
             Outcome::Confirmed
         }
     }
@@ -141,14 +149,18 @@ pub(super) fn end_unlisted<K: FlowKey>(
     is_its: impl Fn(BackendId) -> bool,
     is_listed: impl Fn(&K) -> bool,
     now_seen: u16,
+    told: &ToldSessions,
 ) -> u64 {
     let stale = flows.iter().filter(|flow| {
         let is_proven = matches!(flow.word.state, state::ESTABLISHED | state::CLOSING);
         is_proven && is_its(BackendId(flow.word.backend)) && !is_listed(&flow.key)
     });
     let ended = stale.filter(|flow| {
-        let ended = flows.end(flow.key, flow.word.backend, now_seen);
-        ended == End::Ended
+        let ended = flows.end(flow.key, flow.word.backend, now_seen) == End::Ended;
+        if ended {
+            told.ended(BackendId(flow.word.backend));
+        }
+        ended
     });
     ended.count() as u64
 }
@@ -174,6 +186,7 @@ mod tests {
     struct Table {
         words: Vec<AtomicU64>,
         loads: Vec<AtomicU64>,
+        told: ToldSessions,
     }
 
     impl Table {
@@ -182,6 +195,7 @@ mod tests {
             let table = Self {
                 words: atomics(1024),
                 loads: atomics(16),
+                told: ToldSessions::default(),
             };
             if let Some(known) = known {
                 let inserted = table.flows().insert(KEY, known, BEFORE);
@@ -205,7 +219,8 @@ mod tests {
                 backend: Some(BackendId(2)),
                 from_peer: true,
             };
-            take(&self.flows(), KEY, word, |id| ITS.contains(&id.0), NOW)
+            let is_its = |id: BackendId| ITS.contains(&id.0);
+            take(&self.flows(), KEY, word, is_its, NOW, &self.told)
         }
     }
 
@@ -342,6 +357,8 @@ mod tests {
         ] {
             table.tell(change);
             assert_eq!((table.load(1), table.load(2)), expected, "{change:?}");
+            let told = table.told.of(BackendId(2));
+            assert_eq!(told.begun - told.ended, table.load(2), "{change:?}");
         }
     }
 
@@ -353,7 +370,8 @@ mod tests {
             backend: None,
             from_peer: true,
         };
-        let outcome = take(&table.flows(), KEY, word, |id| ITS.contains(&id.0), NOW);
+        let is_its = |id: BackendId| ITS.contains(&id.0);
+        let outcome = take(&table.flows(), KEY, word, is_its, NOW, &table.told);
         assert_eq!(
             (outcome, table.flows().lookup(KEY)),
             (Outcome::Unknown, None)
@@ -380,8 +398,11 @@ mod tests {
             |id| ITS.contains(&id.0),
             |key: &Key4| key.port == 1,
             NOW,
+            &table.told,
         );
         assert_eq!(ended, 2);
+        let told = ITS.map(|id| table.told.of(BackendId(id)).ended);
+        assert_eq!(told.iter().sum::<u64>(), ended);
         let states = [1, 2, 3, 4, 5].map(|port| table.flows().lookup(key(port)).unwrap().state);
         let (open, over, half) = (state::ESTABLISHED, state::ENDED, state::HALF_OPEN);
         assert_eq!(states, [open, over, over, open, half]);

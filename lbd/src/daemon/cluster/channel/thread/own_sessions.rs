@@ -147,17 +147,19 @@ impl Worker {
             let vip = id_map.vip(vip_id);
             vip.is_none_or(|vip| lacks.contains(&vip) || listed.contains(&(source, vip)))
         };
-        let (v4, v6) = (self.tables.v4(), self.tables.v6());
+        let (v4, v6, told) = (self.tables.v4(), self.tables.v6(), self.tables.told());
         let ended = word::end_unlisted(
             &v4,
             is_its,
             |key| is_listed(key.source(), key.vip_id()),
             now_seen,
+            told,
         ) + word::end_unlisted(
             &v6,
             is_its,
             |key| is_listed(key.source(), key.vip_id()),
             now_seen,
+            told,
         );
         self.learned.sessions_ended += ended;
     }

@@ -13,8 +13,8 @@ use crate::{
             word::{self, Word},
         },
     },
-    dataplane::seen,
-    flows::{Flows4, Flows6, Key4, Key6},
+    dataplane::{FlowTables, seen},
+    flows::{Key4, Key6},
 };
 
 /// Endpoints that the event loop is told of between two maps of ids.
@@ -30,7 +30,14 @@ impl Worker {
         for record in records {
             if record.change.is_by_backend() {
                 self.listings.note(peer, record);
-                let outcome = take_word(&self.id_map, &v4, &v6, peer, from_peer, record, now_seen);
+                let outcome = take_word(
+                    &self.id_map,
+                    &self.tables,
+                    peer,
+                    from_peer,
+                    record,
+                    now_seen,
+                );
                 match outcome {
                     Some(outcome) => *outcome.counter(&mut self.learned) += 1,
                     None => self.learned.sessions_not_its_own += 1,
@@ -93,8 +100,7 @@ impl Worker {
 /// A box's word on its own session; `None` when it is another's.
 fn take_word(
     id_map: &IdMap,
-    v4: &Flows4<'_>,
-    v6: &Flows6<'_>,
+    tables: &FlowTables,
     peer: IpAddr,
     from_peer: bool,
     record: &FlowRecord,
@@ -121,7 +127,7 @@ fn take_word(
                 port,
                 vip_id,
             };
-            word::take(v4, key, said, is_its, now_seen)
+            word::take(&tables.v4(), key, said, is_its, now_seen, tables.told())
         }
         IpAddr::V6(source) => {
             let key = Key6 {
@@ -129,7 +135,7 @@ fn take_word(
                 port,
                 vip_id,
             };
-            word::take(v6, key, said, is_its, now_seen)
+            word::take(&tables.v6(), key, said, is_its, now_seen, tables.told())
         }
     })
 }

@@ -316,3 +316,79 @@ fn check_is_fine_for_root_and_for_the_service_when_the_files_are_the_services() 
         "{refused:#}"
     );
 }
+
+#[test]
+fn the_packaged_agent_tells_a_director_of_its_boxs_sessions() {
+    let name = "the_packaged_agent_tells_a_director_of_its_boxs_sessions";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    if !lbd_tests::programs::or_skip(name, &machine::PROGRAMS) {
+        return;
+    }
+    let lab = Lab::new(&Spec {
+        nodes: 2,
+        ..Spec::default()
+    })
+    .unwrap();
+    let mail = &lab.nodes[1];
+    mail.hold_vips().unwrap();
+    let _server = Server::start(mail, None).unwrap();
+    // One director, which is no backend, and a box that runs the agent's unit and nothing else of lbd.
+    let settings = Settings {
+        directors: vec![0],
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(&lab, settings).unwrap();
+    let machine = installed(&lab, &cluster, 1);
+    machine.run(&["chown", "-R", "root:", "/etc/lbd"]).unwrap();
+    machine.show_log_of("lbd-agent").unwrap();
+    let listen = format!(
+        "[Service]\nExecStart=\nExecStart=/usr/bin/lbd agent --listen {}:9426\n",
+        mail.address4()
+    );
+    machine
+        .write(
+            "/etc/systemd/system/lbd-agent.service.d/listen.conf",
+            listen,
+        )
+        .unwrap();
+    machine.run(&["systemctl", "daemon-reload"]).unwrap();
+    machine.run(&["systemctl", "start", "lbd-agent"]).unwrap();
+    cluster.start(0).unwrap();
+    let tells = |expected| {
+        let what = "whether the agent tells";
+        let told = cluster.wait_status(0, what, |status| {
+            let peers = &status.channel.peers;
+            status.is_master()
+                && peers.iter().any(|peer| peer.tells_sessions == expected)
+                && status.backends.iter().all(|backend| backend.accepting)
+        });
+        assert!(told.is_ok(), "{told:?}\n{}", machine.said());
+    };
+    tells(true);
+    // Their clients have sent no data: nothing but the box's own word makes these sessions.
+    let sessions = Held::open_many(lab.client(), 20).unwrap();
+    let counts = |expected| {
+        let what = "the sessions that the box has";
+        cluster
+            .wait_status(0, what, |status| status.sessions() == expected)
+            .unwrap();
+    };
+    counts(20);
+    // That their clients close them is a mark; that the server does so too is the end.
+    drop(sessions);
+    counts(0);
+    let user = machine
+        .run(&["systemctl", "show", "-p", "MainPID", "--value", "lbd-agent"])
+        .unwrap();
+    let status =
+        fs::read_to_string(machine.path(&format!("/proc/{}/status", user.trim()))).unwrap();
+    let uid = status
+        .lines()
+        .find(|line| line.starts_with("Uid:"))
+        .unwrap();
+    println!("told by the unit as a user of its own, {uid}");
+    assert!(!uid.contains("\t0"), "{uid}");
+    machine.run(&["systemctl", "stop", "lbd-agent"]).unwrap();
+}

@@ -15,8 +15,15 @@ mod rig;
 mod rivals;
 mod sessions;
 mod soak;
+mod sockets;
 
-use std::{fs, path::PathBuf, process::ExitCode, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
@@ -37,6 +44,10 @@ struct Args {
     /// How long `soak` lasts: 10m, 8h.
     #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, default_value = "1h")]
     length: Duration,
+    /// Another build of the XDP program for `packet` to compare with, as `cargo xtask build-ebpf`
+    /// prints its path in a checkout of another commit.
+    #[arg(long, value_name = "OBJECT")]
+    against: Option<PathBuf>,
     /// Also write the figures here, for programs.
     #[arg(long, value_name = "F")]
     json: Option<PathBuf>,
@@ -50,15 +61,17 @@ struct Bench {
     name: &'static str,
     about: &'static str,
     by_name_only: bool,
-    run: fn(Options) -> Result<Section>,
+    run: fn(&Options) -> Result<Section>,
 }
 
 /// How to measure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Options {
     pace: Pace,
     /// Of a benchmark without an end of its own.
     length: Duration,
+    /// Another build of the XDP program.
+    against: Option<Vec<u8>>,
 }
 
 /// How long to measure.
@@ -85,7 +98,13 @@ const BENCHES: &[Bench] = &[
         name: "packet",
         about: "nanoseconds a packet, beside the least that XDP can do",
         by_name_only: false,
-        run: |options| packet::run(options.pace),
+        run: packet::run,
+    },
+    Bench {
+        name: "sockets",
+        about: "the kernel's word on the box's own sessions, told and not told",
+        by_name_only: false,
+        run: |options| sockets::run(options.pace),
     },
     Bench {
         name: "live",
@@ -146,10 +165,11 @@ fn run(args: &Args) -> Result<()> {
     let options = Options {
         pace: if args.quick { Pace::Quick } else { Pace::Full },
         length: args.length,
+        against: args.against.as_deref().map(object).transpose()?,
     };
     for bench in chosen(&args.names)? {
         eprintln!("{}: {}", bench.name, bench.about);
-        let section = alone(|| (bench.run)(options)).context(bench.name)?;
+        let section = alone(|| (bench.run)(&options)).context(bench.name)?;
         println!("{}", section.text());
         // At once: what was measured is there also when a later one is interrupted.
         if options.pace == Pace::Full {
@@ -162,6 +182,10 @@ fn run(args: &Args) -> Result<()> {
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+fn object(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Runs a benchmark on a thread of its own. Some bind theirs to one CPU, and whatever is started from it

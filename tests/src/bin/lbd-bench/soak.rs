@@ -48,7 +48,7 @@ const EVENTS: [Event; 5] = [
     Event::Slow,
 ];
 
-pub(crate) fn run(options: Options) -> Result<Section> {
+pub(crate) fn run(options: &Options) -> Result<Section> {
     let lab = Lab::new(&Spec {
         clients: 1,
         nodes: NODES,

@@ -147,6 +147,12 @@ impl World {
     fn filter(&mut self) -> Result<()> {
         let macs = prefilter::own_macs(&self.own_macs);
         let filter = prefilter::of(self.addresses.iter().copied(), [NODE], self.nat, macs);
+        if self.ebpf.map(prefilter::SECTION).is_none() {
+            // A build to compare with, of before frames for other MACs were left alone.
+            return Ok(self
+                .array::<[u8; 256]>(".bss.concerns")?
+                .set(0, filter.bits, 0)?);
+        }
         Ok(self
             .array::<Prefilter>(prefilter::SECTION)?
             .set(0, filter, 0)?)

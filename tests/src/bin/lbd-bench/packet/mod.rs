@@ -10,14 +10,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use aya::programs::ProgramFd;
-use lbd_common::{backend::Backend, director::flag};
+use lbd_common::{backend::Backend, director::flag, flow::PROVING_FRAMES};
 use lbd_tests::xdp::{
     object,
     packet::{ACK, FIN, PORT, PSH, SYN, VIP4},
     world::{List, VIP_IDS, World, tunnel_to},
 };
 
-use crate::Pace;
+use crate::Options;
 use crate::report::{Bound, Goal, Line, Section, Spread, Table};
 use walk::{Floor, Packets};
 
@@ -25,8 +25,8 @@ const ROUNDS: usize = 5;
 const BACKENDS: u16 = 8;
 /// Networks on the deny list of the world that denies.
 const DENIED: u32 = 100_000;
-/// The first source of them: 240.0.0.0.
-const FIRST_DENIED: u32 = 0xf000_0000;
+/// The first source of them: 144.0.0.0, whose frames the lists decide and nothing before them.
+const FIRST_DENIED: u32 = 0x9000_0000;
 
 /// What is measured: the columns.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,7 +61,7 @@ struct Contestant {
     /// Whether it keeps flows.
     stateful: bool,
     /// Its program with a deny list.
-    denying: Option<ProgramFd>,
+    denying: Option<World>,
     /// Kept, because the program goes with it.
     world: Option<World>,
 }
@@ -69,7 +69,7 @@ struct Contestant {
 impl Contestant {
     fn takes_part(&self, kind: Kind) -> bool {
         match kind {
-            Kind::Fin => self.denying.is_some() || self.name.starts_with("lbd"),
+            Kind::Fin => self.world.is_some(),
             Kind::Denied => self.denying.is_some(),
             Kind::NotOurs => self.family == 4,
             Kind::Open(_) | Kind::New => true,
@@ -78,16 +78,20 @@ impl Contestant {
 }
 
 /// Measures. Needs root, about 1 GB and two minutes.
-pub(crate) fn run(pace: Pace) -> Result<Section> {
+pub(crate) fn run(options: &Options) -> Result<Section> {
     pin_to_one_cpu()?;
+    let (pace, against) = (options.pace, options.against.as_deref());
     let mut floor = Floor::load(BACKENDS)?;
     let nothing = floor.fd("nothing")?;
-    let denying = denying_world()?;
-    let contestants = contestants(&floor, &denying)?;
+    let contestants = contestants(&floor, against)?;
     for contestant in contestants.iter().filter(|one| one.stateful) {
         // Full tables: what is open, and then new flows over the rest.
         let open = Packets::of(contestant.family, ACK, 1 << 20);
         floor.open(&contestant.program, open)?;
+        // The client's first one ends the handshake, and those behind it prove the session.
+        for _ in 0..PROVING_FRAMES {
+            floor.hear(&contestant.program, open)?;
+        }
         ensure!(
             floor.forwards(&contestant.program, open)?,
             "{} does not forward the packets of its own flows",
@@ -150,9 +154,12 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
 }
 
 const LBD: &str = "lbd IPv4 dsr";
+const LBD_IPIP: &str = "lbd IPv4 ipip";
 const LBD_NAT: &str = "lbd IPv4 nat";
+/// The same of the build that is compared with.
+const FORMER: &str = "former IPv4 dsr";
 
-fn contestants(floor: &Floor, denying: &World) -> Result<Vec<Contestant>> {
+fn contestants(floor: &Floor, against: Option<&[u8]>) -> Result<Vec<Contestant>> {
     let mut all = Vec::new();
     for name in ["parse", "swap", "lru", "bucket"] {
         all.push(Contestant {
@@ -165,31 +172,45 @@ fn contestants(floor: &Floor, denying: &World) -> Result<Vec<Contestant>> {
         });
     }
     let far = |last| IpAddr::V4(Ipv4Addr::new(203, 0, 113, last));
+    let tunnel = tunnel_to(far(7), far(1));
     let modes = [
         (LBD, 4, Backend::default()),
         ("lbd IPv6 dsr", 6, Backend::default()),
-        ("lbd IPv4 ipip", 4, tunnel_to(far(7), far(1))),
+        (LBD_IPIP, 4, tunnel),
         (LBD_NAT, 4, Backend::default()),
     ];
     for (name, family, backend) in modes {
-        let mut world = World::for_bench(object::LBD, BACKENDS, backend)?;
-        if name == LBD_NAT {
-            translate(&mut world)?;
+        all.push(lbd(object::LBD, name, family, backend)?);
+    }
+    if let Some(object) = against {
+        let modes = [
+            (FORMER, 4, Backend::default()),
+            ("former IPv6 dsr", 6, Backend::default()),
+            ("former IPv4 ipip", 4, tunnel),
+            ("former IPv4 nat", 4, Backend::default()),
+        ];
+        for (name, family, backend) in modes {
+            all.push(lbd(object, name, family, backend)?);
         }
-        all.push(Contestant {
-            name,
-            program: world.fd()?,
-            family,
-            stateful: true,
-            denying: if name == LBD {
-                Some(denying.fd()?)
-            } else {
-                None
-            },
-            world: Some(world),
-        });
     }
     Ok(all)
+}
+
+/// A line of a build of lbd.
+fn lbd(object: &[u8], name: &'static str, family: u8, backend: Backend) -> Result<Contestant> {
+    let mut world = World::for_bench(object, BACKENDS, backend)?;
+    if name.ends_with("nat") {
+        translate(&mut world)?;
+    }
+    let denies = [LBD, FORMER].contains(&name);
+    Ok(Contestant {
+        name,
+        program: world.fd()?,
+        family,
+        stateful: true,
+        denying: denies.then(|| denying_world(object)).transpose()?,
+        world: Some(world),
+    })
 }
 
 /// Makes all backends `nat` ones, each with an address of its own.
@@ -202,8 +223,8 @@ fn translate(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn denying_world() -> Result<World> {
-    let mut world = World::for_bench(object::LBD, BACKENDS, Backend::default())?;
+fn denying_world(object: &[u8]) -> Result<World> {
+    let mut world = World::for_bench(object, BACKENDS, Backend::default())?;
     for number in 0..DENIED {
         let network = Ipv4Addr::from_bits(FIRST_DENIED + 4 * number);
         world.list(List::Deny, network.into(), 30)?;
@@ -266,10 +287,11 @@ fn measure(
         Kind::New => packets.first = next_new,
         _ => {}
     }
-    let program = match (kind, &contestant.denying) {
-        (Kind::Denied, Some(denying)) => denying,
-        _ => program,
+    let denying = match &contestant.denying {
+        Some(world) if kind == Kind::Denied => Some(world.fd()?),
+        _ => None,
     };
+    let program = denying.as_ref().unwrap_or(program);
     let (repeat, runs) = repeats(kind);
     for _ in 0..runs {
         let base = floor.time(nothing, packets, repeat)?;
@@ -279,24 +301,52 @@ fn measure(
 }
 
 fn goals(table: &Table) -> Vec<Goal> {
-    let goal = |column: &str, floor: &str, what: &str, most| {
+    let goal = |line: &str, column: &str, floor: &str, what: &str, most| {
         Some(Goal {
             what: what.to_owned(),
-            ratio: table.median(LBD, column)? / table.median(floor, column)?,
+            ratio: table.median(line, column)? / table.median(floor, column)?,
             bound: Bound::AtMost(most),
         })
     };
+    let full = "new flow, full";
     [
-        goal("1M flows", "bucket", "1M flows, lbd / bare buckets", 1.3),
-        goal("1M flows", "lru", "1M flows, lbd / LRU hash", 0.4),
-        goal("1 flow", "bucket", "1 flow, lbd / bare buckets", 2.5),
-        goal("new flow, full", "lru", "new flow, lbd / LRU hash", 0.35),
         goal(
+            LBD,
+            "1M flows",
+            "bucket",
+            "1M flows, lbd / bare buckets",
+            1.3,
+        ),
+        goal(LBD, "1M flows", "lru", "1M flows, lbd / LRU hash", 0.4),
+        goal(LBD, "1 flow", "bucket", "1 flow, lbd / bare buckets", 2.5),
+        goal(LBD_IPIP, "1M flows", LBD, "1M flows, ipip / dsr", 1.3),
+        goal(LBD_NAT, "1M flows", LBD, "1M flows, nat / dsr", 1.3),
+        goal(LBD, full, "lru", "new flow, lbd / LRU hash", 0.35),
+        goal(LBD, full, "bucket", "new flow, lbd / bare buckets", 1.8),
+        goal(
+            LBD,
             "not for us",
             "parse",
             "not for us, lbd / parse and pass",
             1.5,
         ),
+        // Within noise: what a run of the same object beside itself differs by.
+        goal(LBD, "1 flow", FORMER, "1 flow, lbd / the former build", 1.1),
+        goal(
+            LBD,
+            "64k flows",
+            FORMER,
+            "64k flows, lbd / the former build",
+            1.1,
+        ),
+        goal(
+            LBD,
+            "1M flows",
+            FORMER,
+            "1M flows, lbd / the former build",
+            1.1,
+        ),
+        goal(LBD, full, FORMER, "new flow, lbd / the former build", 1.1),
     ]
     .into_iter()
     .flatten()

@@ -97,7 +97,7 @@ fn the_ansible_role_changes_nothing_when_checked_or_run_again() {
          lbd_node: {{priority: 200, interfaces: [eth0]}}\n    \
          lbd_cluster: {{virtual_router_id: 51, virtual_addresses: [192.0.2.25/24], sites: \
          [{{name: here, backends: [{{name: mx1, address: 192.0.2.11}}]}}]}}\n",
-        "0f".repeat(32),
+        "0123456789abcdef".repeat(4),
         etc.display()
     );
     fs::write(folder.path().join("inventory.yml"), inventory).unwrap();

@@ -165,7 +165,13 @@ pub const TABLE: &[Program] = &[
         NONE,
         &[Test],
     ),
-    row("ansible-playbook", Found, "the Ansible role", NONE, &[Test]),
+    row(
+        "ansible-playbook",
+        Package("ansible-core"),
+        "the Ansible role",
+        NONE,
+        &[Test],
+    ),
     row(
         "llvm-objdump",
         Package("llvm"),

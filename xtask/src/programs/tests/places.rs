@@ -22,6 +22,8 @@ pub(super) const OWN: [&str; 3] = ["lbd", "no-such-program-at-all", "systemd"];
 /// By the start of a path; the longest that fits says which sets run a file.
 const SETS: &[(&str, &[Set])] = &[
     (".ci/", &[Test]),
+    // What an operator's own bouncer calls; it calls lbd.
+    ("deploy/crowdsec/", &[]),
     ("deploy/debian/", &[Named]),
     ("lbd/", &[Style]),
     ("lbd-common/", &[Style]),

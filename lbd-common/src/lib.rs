@@ -31,6 +31,7 @@ pub mod reply;
 pub mod ring;
 pub mod sign;
 pub mod sock;
+pub mod trace;
 pub mod tunnel;
 pub mod vip;
 pub mod weigh;

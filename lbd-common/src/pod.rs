@@ -1,7 +1,7 @@
 //! Lets aya copy these types into and out of maps.
 use crate::{
     backend, counters, denied, director, event, floor, flow, fragment, node, prefilter, rate,
-    reply, sign, sock, tunnel, vip,
+    reply, sign, sock, trace, tunnel, vip,
 };
 
 macro_rules! pod {
@@ -37,6 +37,8 @@ pod!(
     reply::ReplyKey,
     sign::Sign,
     sock::SockEvent,
+    trace::TraceRecord,
+    trace::TraceScratch,
     tunnel::TunnelEnd,
     vip::Vip,
 );

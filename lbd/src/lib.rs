@@ -2,7 +2,7 @@
 //!
 //! The cores take `now` and inputs and return outputs; there is no clock, socket, task or log in
 //! them: [`config`], [`vrrp`], [`history`], [`election`], [`table`], [`policy`], [`smtp`], [`stats`],
-//! [`channel`], [`push`], [`report`], [`simulate`]. The shell around them owns every clock, socket, netlink
+//! [`channel`], [`push`], [`trace`], [`report`], [`simulate`]. The shell around them owns every clock, socket, netlink
 //! handle, map and file: [`archive`] the history on disk, [`flows`] and [`dataplane`] the maps, [`host`]
 //! netlink and what lbd changes on the box, [`agent`] the box's own figures, [`sockets`] the sessions of its
 //! own TCP, [`daemon`] the tasks, [`commands`] the command line.
@@ -29,6 +29,7 @@ pub mod push;
 pub mod smtp;
 pub mod stats;
 pub mod table;
+pub mod trace;
 
 pub mod report;
 pub mod simulate;

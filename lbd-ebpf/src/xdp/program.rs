@@ -31,6 +31,12 @@ use super::{
 #[xdp]
 #[inline(always)]
 pub(crate) fn lbd(ctx: XdpContext) -> u32 {
+    decide_frame(ctx)
+}
+
+/// The action for a frame: all of the program, also while frames are traced.
+#[inline(always)]
+pub(crate) fn decide_frame(ctx: XdpContext) -> u32 {
     let ctx_of_chain = ctx.ctx;
     fast::decide(&mut Packet::new(ctx)).unwrap_or_else(|| whole(ctx_of_chain))
 }

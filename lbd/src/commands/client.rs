@@ -3,7 +3,10 @@ use std::{fmt::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Method, Request, body::Bytes};
+use hyper::{
+    Method, Request, Response,
+    body::{Bytes, Incoming},
+};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -43,6 +46,36 @@ pub(super) fn request_within<T: DeserializeOwned>(
     })?;
     serde_json::from_slice(&answer)
         .context("the daemon's answer was not understood; does it run another version?")
+}
+
+/// Asks for an answer that comes bit by bit, and hands each on as it comes, until it ends or `take` wants
+/// no more of it.
+pub(super) fn follow(
+    socket: &Path,
+    path: &str,
+    body: &serde_json::Value,
+    mut take: impl FnMut(&[u8]) -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut answer = send(socket, Method::POST, path, Some(body)).await?;
+        if !answer.status().is_success() {
+            let bytes = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect();
+            let bytes = bytes.await.map_err(|error| anyhow!("{error}"))?.to_bytes();
+            bail!("{}", String::from_utf8_lossy(&bytes).trim_end());
+        }
+        while let Some(frame) = answer.frame().await {
+            let frame = frame.context("the daemon has ended")?;
+            if let Some(bytes) = frame.data_ref()
+                && !take(bytes)?
+            {
+                break;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// The process that listens on `socket`.
@@ -89,6 +122,25 @@ async fn exchange(
     path: &str,
     body: Option<&serde_json::Value>,
 ) -> anyhow::Result<Bytes> {
+    let response = send(socket, method, path, body).await?;
+    let status = response.status();
+    let bytes = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+        .collect()
+        .await
+        .map_err(|error| anyhow!("the daemon's answer was cut short: {error}"))?
+        .to_bytes();
+    if !status.is_success() {
+        bail!("{}", String::from_utf8_lossy(&bytes).trim_end());
+    }
+    Ok(bytes)
+}
+
+async fn send(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Option<&serde_json::Value>,
+) -> anyhow::Result<Response<Incoming>> {
     let stream = connect(socket).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -100,17 +152,7 @@ async fn exchange(
         .header("host", "lbd")
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let bytes = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
-        .collect()
-        .await
-        .map_err(|error| anyhow!("the daemon's answer was cut short: {error}"))?
-        .to_bytes();
-    if !status.is_success() {
-        bail!("{}", String::from_utf8_lossy(&bytes).trim_end());
-    }
-    Ok(bytes)
+    Ok(sender.send_request(request).await?)
 }
 
 #[cfg(test)]

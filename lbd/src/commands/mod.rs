@@ -23,6 +23,7 @@ mod status;
 mod table;
 mod time;
 mod top;
+mod trace;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -75,6 +76,8 @@ enum Command {
     Weight(drain::SetWeight),
     /// List the sessions in the flow table.
     Flows(flows::Args),
+    /// Tell live why frames go where they go: each stage's word, a line a frame.
+    Trace(trace::Args),
     /// Show who may open sessions: the lists, the rate limit, and the denials by hand.
     Access(access::Args),
     /// Deny an address or a network at once; its open sessions end.
@@ -118,6 +121,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Undrain(args) => drain::undrain(config, &args),
         Command::Weight(args) => drain::weight(config, &args),
         Command::Flows(args) => flows::run(config, &args),
+        Command::Trace(args) => trace::run(config, &args),
         Command::Access(args) => access::run(config, &args),
         Command::Deny(args) => access::deny(config, &args),
         Command::Undeny(args) => access::undeny(config, &args),

@@ -20,6 +20,7 @@ use crate::{
     policy::explain::Explanation,
     report::Report,
     simulate,
+    trace::TraceLine,
 };
 
 /// Arguments of `lbd completions`.
@@ -85,7 +86,7 @@ fn pages(mut program: clap::Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
-fn all_schemas() -> [(&'static str, schemars::Schema); 10] {
+fn all_schemas() -> [(&'static str, schemars::Schema); 11] {
     [
         ("status", schemars::schema_for!(Status)),
         ("access", schemars::schema_for!(AccessStatus)),
@@ -95,6 +96,7 @@ fn all_schemas() -> [(&'static str, schemars::Schema); 10] {
         ("report", schemars::schema_for!(Report)),
         ("explain", schemars::schema_for!(Explanation)),
         ("simulate", schemars::schema_for!(simulate::Report)),
+        ("trace", schemars::schema_for!(TraceLine)),
         ("push", schemars::schema_for!(PushReport)),
         ("push-list", schemars::schema_for!(StandingReport)),
     ]

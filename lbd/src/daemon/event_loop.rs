@@ -28,7 +28,7 @@ use super::{
         record::Observed,
         report::View,
     },
-    operator::{Operators, order::Ordered, request::Request},
+    operator::{Operators, order::Ordered, request::Request, run_trace},
     steering::Steering,
 };
 use crate::{
@@ -295,6 +295,7 @@ impl EventLoop {
         self.virtual_addresses
             .look(config, &mut self.host, &mut self.observed);
         self.cluster.look_for_lost_events(&self.plane);
+        self.operators.end_old_trace(&mut self.plane, now_ns);
     }
 
     /// An interface changed.
@@ -393,6 +394,14 @@ impl EventLoop {
                 drop(reply.send(done));
             }
             Request::Flows(reply) => drop(reply.send(self.view().flow_view())),
+            Request::PrepareTrace(request, reply) => {
+                drop(reply.send(operators.prepare_trace(&request, context.plane)));
+            }
+            Request::BeginTrace(verified, reply) => {
+                let names = operators.names_for_trace(&steering.members, &context);
+                drop(reply.send(run_trace::begin(*verified, names, context.plane)));
+            }
+            Request::EndTrace => operators.end_trace(context.plane),
             Request::Events(after, reply) => {
                 drop(reply.send(self.observed.recent.events.after(after)));
             }

@@ -228,7 +228,7 @@ fn link(program: &mut Xdp, ifindex: u32, mode: XdpMode) -> io::Result<FdLink> {
 
 /// Puts `program` in the place of the one that runs, between two packets. The pin names the link
 /// whichever program it has: there is no moment without it.
-fn replace(program: &mut Xdp, path: &Path) -> io::Result<()> {
+pub(super) fn replace(program: &mut Xdp, path: &Path) -> io::Result<()> {
     let link = FdLink::from(PinnedLink::from_pin(path).map_err(link_error)?);
     let link = XdpLink::try_from(link).map_err(link_error)?;
     let id = program.attach_to_link(link).map_err(program_error)?;

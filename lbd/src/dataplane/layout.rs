@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 
 use aya::maps::{MapError, MapInfo};
 use aya_obj::{EbpfSectionKind, Object, ParseError};
-use lbd_common::maps::{PREFILTER, RINGS};
+use lbd_common::{
+    maps::{PREFILTER, RINGS},
+    trace::{TRACE_SCRATCH, TRACES},
+};
 
 use super::prefilter;
 
@@ -64,7 +67,8 @@ impl MapLayout {
 /// What an object declares.
 #[derive(Clone, Debug)]
 pub(super) struct Layouts {
-    /// Its maps by name, without those of its constants and of the program's own variables.
+    /// Its maps by name, without those of its constants, of the program's own variables and of a trace,
+    /// which are not pinned.
     pub(super) maps: BTreeMap<String, MapLayout>,
     /// `BPF_F_*` of the rings inside `RINGS`.
     pub(super) ring_flags: u32,
@@ -97,7 +101,8 @@ pub(super) fn of_object(object: &[u8], max_entries: &[(&str, u32)]) -> Result<La
         .iter()
         .filter(|(name, map)| {
             let kind = map.section_kind();
-            matches!(kind, EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps)
+            let is_named = matches!(kind, EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps);
+            is_named && ![TRACES, TRACE_SCRATCH].contains(&name.as_str())
                 || *name == prefilter::SECTION
         })
         .map(|(name, map)| {

@@ -1,5 +1,10 @@
 //! From the object to a program that runs, or to an error that left nothing behind.
-use std::{collections::BTreeMap, fs, io, os::fd::AsFd as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -25,6 +30,7 @@ use super::{
     pins::{self, PinDir, Undo, pin_error},
     resize::{self, Former},
     spec::LoadOptions,
+    traced::TraceVariables,
 };
 
 /// The XDP program's name in the object.
@@ -64,27 +70,8 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
     prepare_pins(&pins, &layouts.maps)?;
     let former = resize::set_aside(&pins, &layouts.maps, &mut undo)?;
 
-    let masks = sizes.map(|(_, buckets)| buckets - 1);
-    let prefilter = running_prefilter(&pins)?;
-    let mut loader = EbpfLoader::new();
-    loader
-        .override_global("FLOWS4_MASK", &masks[0], true)
-        .override_global("FLOWS6_MASK", &masks[1], true)
-        .override_global("PREFILTER", &prefilter, true);
-    for (map, entries) in sizes {
-        loader.map_max_entries(map, entries);
-    }
-    for name in layouts.maps.keys() {
-        let path = pins.map(name);
-        if !path.exists() {
-            undo.file(path.clone());
-        }
-        loader.map_pin_path(layout::name_in_object(name), path);
-    }
-    let mut ebpf = loader.load(OBJECT).map_err(load_error)?;
-    program(&mut ebpf)?
-        .load()
-        .map_err(|error| load_error(error.into()))?;
+    let mut ebpf = open(&pins, &sizes, None, |path| undo.file(path))?;
+    verify(&mut ebpf, PROGRAM)?;
     Ok(Loaded {
         pins,
         ebpf,
@@ -93,6 +80,44 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
         ring_flags: layouts.ring_flags,
         former,
     })
+}
+
+/// Opens the pinned maps and makes what is missing, which `making` is told of.
+pub(super) fn open(
+    pins: &PinDir,
+    sizes: &[(&'static str, u32); 2],
+    trace: Option<&TraceVariables>,
+    mut making: impl FnMut(PathBuf),
+) -> Result<Ebpf> {
+    let layouts = layout::of_object(OBJECT, sizes)
+        .map_err(|error| DataPlaneError::Load(error.to_string()))?;
+    let masks = sizes.map(|(_, buckets)| buckets - 1);
+    let prefilter = running_prefilter(pins)?;
+    let mut loader = EbpfLoader::new();
+    if let Some(trace) = trace {
+        trace.set_in(&mut loader);
+    }
+    loader
+        .override_global("FLOWS4_MASK", &masks[0], true)
+        .override_global("FLOWS6_MASK", &masks[1], true)
+        .override_global("PREFILTER", &prefilter, true);
+    for (map, entries) in *sizes {
+        loader.map_max_entries(map, entries);
+    }
+    for name in layouts.maps.keys() {
+        let path = pins.map(name);
+        if !path.exists() {
+            making(path.clone());
+        }
+        loader.map_pin_path(layout::name_in_object(name), path);
+    }
+    loader.load(OBJECT).map_err(load_error)
+}
+
+/// Has the kernel verify a program of the object.
+pub(super) fn verify(ebpf: &mut Ebpf, name: &str) -> Result<()> {
+    let verified = program(ebpf, name)?.load();
+    verified.map_err(|error| load_error(error.into()))
 }
 
 /// What the running program looks at. The loader writes a variable's first value also into a map that
@@ -124,7 +149,7 @@ pub(super) fn attach(
         former,
         ..
     } = loaded;
-    let program = program(&mut ebpf)?;
+    let program = program(&mut ebpf, PROGRAM)?;
     let lease_until_ns = lease.lease_until_ns();
     let mut lost = 0;
     if !former.is_empty() {
@@ -258,9 +283,10 @@ fn pin_program(program: &mut Xdp, pins: &PinDir, undo: &mut Undo) -> Result<()> 
     })
 }
 
-fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    ebpf.program_mut(PROGRAM)
-        .ok_or_else(|| DataPlaneError::Load(format!("the object has no program `{PROGRAM}`")))?
+/// A program of the object.
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| DataPlaneError::Load(format!("the object has no program `{name}`")))?
         .try_into()
         .map_err(|error: ProgramError| DataPlaneError::Load(error.to_string()))
 }

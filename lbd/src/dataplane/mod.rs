@@ -32,6 +32,7 @@ mod rings;
 mod signs;
 pub mod spec;
 mod told;
+mod traced;
 mod tunnels;
 pub mod vips;
 mod xdp_state;
@@ -69,6 +70,7 @@ pub use self::{
         BackendSpec, Delivery, Limits, LoadOptions, NextHop, Service, VipSpec, XdpChoice, XdpMode,
     },
     told::{Told, ToldSessions},
+    traced::{TRACED, TraceFilter, TraceVariables, Traces, Unverified, Verified},
 };
 use self::{
     lists::LoadedLists,
@@ -119,6 +121,8 @@ pub struct DataPlane {
     backend_ids: BackendIds,
     /// Who had an id of a service that is no longer served.
     former_services: BTreeMap<u16, SocketAddr>,
+    /// While frames are traced.
+    traced: Option<traced::InPlace>,
 }
 
 impl DataPlane {
@@ -149,6 +153,7 @@ impl DataPlane {
             maps,
             backend_ids,
             former_services: BTreeMap::new(),
+            traced: None,
         })
     }
 
@@ -231,7 +236,35 @@ impl DataPlane {
                 attached.native_refused = refused.or(former.native_refused);
             }
         }
-        Ok(())
+        match &mut self.traced {
+            Some(traced) => traced.take_place(&self.pins),
+            None => Ok(()),
+        }
+    }
+
+    /// Loads the traced program over the same maps, for a trace that ends at this `CLOCK_BOOTTIME`.
+    pub fn prepare_trace(&self, filter: &TraceFilter, until_ns: u64) -> Result<Unverified> {
+        Unverified::load(&self.pins, &TraceVariables::new(filter, until_ns))
+    }
+
+    /// Puts the traced program in the place of the running one, until [`Self::end_trace`] or until this
+    /// is dropped.
+    pub fn begin_trace(&mut self, verified: Verified) -> Result<Traces> {
+        // The former one first: it would bring the ordinary program back.
+        self.end_trace();
+        let (in_place, traces) = traced::InPlace::new(&self.pins, verified)?;
+        self.traced = Some(in_place);
+        Ok(traces)
+    }
+
+    /// Brings the ordinary program back.
+    pub fn end_trace(&mut self) {
+        self.traced = None;
+    }
+
+    /// The attached interfaces' names, by their numbers.
+    pub fn interface_names(&self) -> BTreeMap<u32, String> {
+        traced::interfaces(self.attached.keys())
     }
 
     /// Serves exactly these addresses and ports from now on. A service that stays is found at every

@@ -39,6 +39,7 @@ mod snapshot;
 
 pub use host::{Host, INTERFACE};
 pub use offload::Offload;
+pub use pass::swap as swap_program;
 pub use process::Process;
 pub use router::{FAR_INTERFACE, FAR_SEGMENTS, near_router};
 pub use snapshot::Snapshot;

@@ -5,7 +5,7 @@
 use std::{
     ffi::CString,
     fs, io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     path::Path,
     process::Command,
 };
@@ -77,6 +77,12 @@ pub(super) fn attach(host: &Host, devices: &[String]) -> Result<()> {
 
 /// Has a pinned link run this program instead of its own. The kernel goes on showing the same link.
 pub(super) fn replace(link: &Path) -> Result<()> {
+    let program = load()?;
+    swap(link, &program)
+}
+
+/// Likewise, this program.
+pub fn swap(link: &Path, program: &impl AsFd) -> Result<()> {
     #[repr(C)]
     struct Attr {
         link_fd: u32,
@@ -84,11 +90,10 @@ pub(super) fn replace(link: &Path) -> Result<()> {
         flags: u32,
         old_prog_fd: u32,
     }
-    let program = load()?;
     let link = pinned(link)?;
     let attr = Attr {
         link_fd: u32::try_from(link.as_raw_fd())?,
-        new_prog_fd: u32::try_from(program.as_raw_fd())?,
+        new_prog_fd: u32::try_from(program.as_fd().as_raw_fd())?,
         flags: 0,
         old_prog_fd: 0,
     };

@@ -8,7 +8,10 @@ use aya::{
     programs::{ProgramFd, ProgramInfo, TestRun as _, Xdp, XdpMode, xdp::XdpLink},
     util::nr_cpus,
 };
-use lbd::units::Mac;
+use lbd::{
+    dataplane::{TRACED, TraceFilter, TraceVariables, Traces},
+    units::Mac,
+};
 use lbd_common::{
     backend::{Backend, BackendStats, mode, state},
     counters::Counters,
@@ -105,6 +108,7 @@ pub struct World {
     listed: Vec<(&'static str, IpAddr, u32)>,
     ingress: Option<u32>,
     own_macs: Vec<(u32, Mac)>,
+    program: &'static str,
 }
 
 impl World {
@@ -121,6 +125,23 @@ impl World {
         let mut world = Self::sized(object::LBD, BUCKETS, BUCKETS)?;
         world.reset()?;
         Ok(world)
+    }
+
+    /// Loads the program with a trace of what `filter` matches. `None` without root, which is said on
+    /// stderr.
+    ///
+    /// # Panics
+    /// When root cannot load it.
+    #[must_use]
+    pub fn traced(test: &str, filter: &TraceFilter, until_ns: u64) -> Option<(Self, Traces)> {
+        crate::root_or_skip(test).then(|| {
+            let variables = TraceVariables::new(filter, until_ns);
+            let loaded = Self::loaded(object::LBD, [BUCKETS; 2], Some(&variables));
+            let mut world = loaded.expect("the kernel takes the traced program");
+            world.reset().unwrap();
+            let traces = Traces::open(&mut world.ebpf).unwrap();
+            (world, traces)
+        })
     }
 
     /// A world with tables of the default size and so many backends like `backend`, numbered from 0.
@@ -160,15 +181,32 @@ impl World {
     /// come for the MAC that the benchmark's generator (`lbd-ebpf/src/bin/lbd-floor.rs`) sends them to.
     pub fn attach(&mut self, ifindex: u32) -> Result<XdpLink> {
         self.own_macs(&[(ifindex, GENERATED_MAC)])?;
-        let program: &mut Xdp = self.ebpf.program_mut("lbd").context("lbd")?.try_into()?;
+        let program: &mut Xdp = self
+            .ebpf
+            .program_mut(self.program)
+            .context(self.program)?
+            .try_into()?;
         let link = program.attach_to_if_index(ifindex, XdpMode::Driver)?;
         Ok(program.take_link(link)?)
     }
 
     /// What the kernel says of the loaded program.
     pub fn info(&self) -> Result<ProgramInfo> {
-        let program: &Xdp = self.ebpf.program("lbd").context("lbd")?.try_into()?;
+        let program: &Xdp = self.ebpf.program(self.program).context("lbd")?.try_into()?;
         Ok(program.info()?)
+    }
+
+    /// The names of the maps that the program has.
+    pub fn map_names(&self) -> Result<Vec<String>> {
+        let ids = self
+            .info()?
+            .map_ids()?
+            .context("the kernel names no maps")?;
+        let name = |id| {
+            let info = aya::maps::MapInfo::from_id(id)?;
+            Ok(info.name_as_str().unwrap_or_default().to_owned())
+        };
+        ids.into_iter().map(name).collect()
     }
 
     /// The program, to be called by another.
@@ -178,8 +216,21 @@ impl World {
     }
 
     fn sized(object: &[u8], buckets4: u32, buckets6: u32) -> Result<Self> {
+        Self::loaded(object, [buckets4, buckets6], None)
+    }
+
+    fn loaded(
+        object: &[u8],
+        [buckets4, buckets6]: [u32; 2],
+        trace: Option<&TraceVariables>,
+    ) -> Result<Self> {
+        let name = if trace.is_some() { TRACED } else { "lbd" };
         let (mask4, mask6) = (buckets4 - 1, buckets6 - 1);
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        if let Some(trace) = trace {
+            trace.set_in(&mut loader);
+        }
+        let mut ebpf = loader
             .override_global("FLOWS4_MASK", &mask4, true)
             .override_global("FLOWS6_MASK", &mask6, true)
             .map_max_entries(maps::FLOWS4, buckets4)
@@ -194,7 +245,7 @@ impl World {
         let mut devices: DevMapHash<_> =
             ebpf.map_mut(maps::DEVICES).context("DEVICES")?.try_into()?;
         devices.insert(OTHER_INTERFACE, INGRESS, None, 0)?;
-        let program: &mut Xdp = ebpf.program_mut("lbd").context("lbd")?.try_into()?;
+        let program: &mut Xdp = ebpf.program_mut(name).context(name)?.try_into()?;
         program.load()?;
         Ok(Self {
             ebpf,
@@ -205,6 +256,7 @@ impl World {
             listed: Vec::new(),
             ingress: None,
             own_macs: vec![(INGRESS, Mac(OUR_MAC))],
+            program: name,
         })
     }
 
@@ -332,7 +384,7 @@ impl World {
 
     /// Runs the program on a frame: the verdict; the frame afterwards is left in `out`.
     pub fn run_into(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<u32> {
-        let program: &Xdp = self.ebpf.program("lbd").context("lbd")?.try_into()?;
+        let program: &Xdp = self.ebpf.program(self.program).context("lbd")?.try_into()?;
         out.resize(4096, 0);
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let length = u32::try_from(frame.len())?;

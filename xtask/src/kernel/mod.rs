@@ -25,11 +25,12 @@ use crate::{
 };
 
 /// The tests that run there: those that need the kernel and nothing else.
-const TESTS: [&str; 5] = [
+const TESTS: [&str; 6] = [
     "xdp_steer",
     "xdp_admit",
     "xdp_icmp",
     "xdp_tunnel",
+    "xdp_trace",
     "sock_events",
 ];
 /// What they are called in a report.

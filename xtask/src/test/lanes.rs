@@ -27,7 +27,7 @@ use crate::{
 
 /// Programs whose tests may run beside another's, the longest first, so that no lane waits at the end for
 /// the other. One that is not here runs alone.
-const SIDE_BY_SIDE: [&str; 61] = [
+const SIDE_BY_SIDE: [&str; 63] = [
     "e2e_stop",
     "e2e_strangers",
     "e2e_outage",
@@ -86,9 +86,11 @@ const SIDE_BY_SIDE: [&str; 61] = [
     "ops_deploy",
     "xdp_icmp",
     "smtp",
+    "xdp_trace",
     "e2e_bad_input",
     "sock_events",
     "xdp_object",
+    "trace",
 ];
 /// A lab waits half of its time: three of them keep two cores busy.
 const LANES: usize = 3;

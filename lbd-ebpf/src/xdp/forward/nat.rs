@@ -178,6 +178,12 @@ impl FlowName {
         }
     }
 
+    /// As three words.
+    #[inline(always)]
+    pub(crate) fn words(self) -> [u64; 3] {
+        [self.high, self.low, self.rest]
+    }
+
     #[inline(always)]
     pub(super) fn of_service(self, vip_id: u16) -> Self {
         Self {
@@ -243,7 +249,7 @@ extern "C" fn service_index(reply: *const Reply, high: u64, low: u64, rest: u64,
 /// function once and not for each service that is tried.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn flow_word4(high: u64, rest: u64) -> u64 {
+pub(crate) extern "C" fn flow_word4(high: u64, rest: u64) -> u64 {
     match flow::find::<1, V4>(&frame4(high, rest)) {
         Some(known) => known.word().to_bits(),
         None => 0,
@@ -253,7 +259,7 @@ extern "C" fn flow_word4(high: u64, rest: u64) -> u64 {
 /// Likewise for IPv6. Two functions, so that neither needs more of the stack than its family does.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn flow_word6(high: u64, low: u64, rest: u64) -> u64 {
+pub(crate) extern "C" fn flow_word6(high: u64, low: u64, rest: u64) -> u64 {
     match flow::find::<3, V6>(&frame6(high, low, rest)) {
         Some(known) => known.word().to_bits(),
         None => 0,
@@ -262,14 +268,14 @@ extern "C" fn flow_word6(high: u64, low: u64, rest: u64) -> u64 {
 
 /// Stands for a segment in mid-session of an IPv4 flow.
 #[inline(always)]
-pub(super) fn frame4(high: u64, rest: u64) -> ForVip<1> {
+pub(crate) fn frame4(high: u64, rest: u64) -> ForVip<1> {
     let key = key4(high as u32, rest as u16, (rest >> 16) as u16);
     ForVip::named(key, V4::hash(&key), tcp_flag::ACK)
 }
 
 /// Likewise, IPv6.
 #[inline(always)]
-pub(super) fn frame6(high: u64, low: u64, rest: u64) -> ForVip<3> {
+pub(crate) fn frame6(high: u64, low: u64, rest: u64) -> ForVip<3> {
     let source = [
         high as u32,
         (high >> 32) as u32,

@@ -88,7 +88,7 @@ pub(super) const ID: u32 = 0xffff;
 /// What [`probe_ring`] has found: from the highest bit on one of the kinds below, what the backend's queue
 /// counts for, and its id. The lowest is the best.
 #[derive(Clone, Copy)]
-pub(super) struct Candidate(pub(super) u64);
+pub(crate) struct Candidate(pub(crate) u64);
 
 impl Candidate {
     const KIND_SHIFT: u32 = 60;
@@ -98,25 +98,25 @@ impl Candidate {
     /// sender need not wait. What takes one without a doubt is 0.
     const AVOIDED: u64 = 1 << Self::KIND_SHIFT;
     /// It could take one, if it had not as many as it may.
-    pub(super) const FULL: u64 = 2 << Self::KIND_SHIFT;
+    pub(crate) const FULL: u64 = 2 << Self::KIND_SHIFT;
     /// It could, if its MAC were known.
-    pub(super) const UNRESOLVED: u64 = 3 << Self::KIND_SHIFT;
+    pub(crate) const UNRESOLVED: u64 = 3 << Self::KIND_SHIFT;
     /// Nothing could.
-    pub(super) const NONE: u64 = 4 << Self::KIND_SHIFT;
+    pub(crate) const NONE: u64 = 4 << Self::KIND_SHIFT;
 
     /// Whether it takes a session.
     #[inline(always)]
-    pub(super) fn takes(self) -> bool {
+    pub(crate) fn takes(self) -> bool {
         self.0 < Self::FULL
     }
 
     #[inline(always)]
-    fn is_avoided(self) -> bool {
+    pub(crate) fn is_avoided(self) -> bool {
         self.0 >= Self::AVOIDED
     }
 
     #[inline(always)]
-    pub(super) fn id(self) -> u32 {
+    pub(crate) fn id(self) -> u32 {
         self.0 as u32 & ID
     }
 
@@ -126,10 +126,16 @@ impl Candidate {
         0xfff0 | (self.0 >> Self::KIND_SHIFT) as u32
     }
 
+    /// What the backend's queue counts for.
+    #[inline(always)]
+    pub(crate) fn queued_sessions(self) -> u32 {
+        (self.0 >> Self::QUEUE_SHIFT) as u32
+    }
+
     /// Sessions, and what the queue counts for.
     #[inline(always)]
     fn load(self) -> u64 {
-        load_with_queue(load(self.id()), (self.0 >> Self::QUEUE_SHIFT) as u32)
+        load_with_queue(load(self.id()), self.queued_sessions())
     }
 }
 
@@ -140,7 +146,7 @@ impl Candidate {
 /// function once and not for every way that leads to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn probe_ring(ring_index: u32, slot: u32, vip_id: u32, limits: u32) -> u64 {
+pub(crate) extern "C" fn probe_ring(ring_index: u32, slot: u32, vip_id: u32, limits: u32) -> u64 {
     let Some(ring) = RINGS.get(ring_index) else {
         return Candidate::NONE;
     };

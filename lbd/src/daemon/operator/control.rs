@@ -1,12 +1,13 @@
 //! The control socket: HTTP on a Unix socket that only its owner may open.
 //!
 //! `GET /status`, `/explain`, `/access`, `/events`, `/history`, `/push`, `/openapi.json`; `POST /operator`, `/access`,
-//! `/push`, `/flows` (a question, whose filters are a body). Each request is handed to the event loop, which
+//! `/push`, `/flows` (a question, whose filters are a body), `/trace` (answered line by line). Each request is handed to the event loop, which
 //! owns the state, and waits for its answer.
 use std::{fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use axum::{
     Json, Router,
+    body::Body,
     extract::{ConnectInfo, DefaultBodyLimit, Query, State, connect_info::Connected},
     http::StatusCode,
     response::{IntoResponse as _, Response},
@@ -20,7 +21,11 @@ use tokio::{
 };
 
 use super::{
-    access::AccessRequest, flow_query::FlowQuery, order::OperatorRequest, request::Request,
+    access::AccessRequest,
+    flow_query::FlowQuery,
+    order::OperatorRequest,
+    request::Request,
+    trace::{self, TraceRequest},
 };
 use crate::{
     daemon::{
@@ -143,6 +148,7 @@ fn router(events: mpsc::Sender<Event>) -> Router {
                 .layer(DefaultBodyLimit::max(MAX_FEED_BYTES)),
         )
         .route("/flows", post(flows))
+        .route("/trace", post(trace_frames))
         .route("/events", get(events_after))
         .route("/history", get(history))
         .with_state(events)
@@ -221,6 +227,50 @@ async fn flows(
         Ok(Ok(list)) => web::json(&list),
         Ok(Err(refused)) => (StatusCode::BAD_REQUEST, refused).into_response(),
         Err(_) => stopping(),
+    }
+}
+
+async fn trace_frames(
+    State(events): State<mpsc::Sender<Event>>,
+    Json(request): Json<TraceRequest>,
+) -> Response {
+    let prepared = event::ask(&events, |reply| {
+        Request::PrepareTrace(request.clone(), reply)
+    });
+    let prepared = match prepared.await {
+        Some(Ok(prepared)) => prepared,
+        Some(Err(refused)) => return (StatusCode::CONFLICT, refused).into_response(),
+        None => return stopping(),
+    };
+    // From here on the trace ends with this answer, however far it comes.
+    let guard = TraceGuard(events.clone());
+    let failed = |error: String| (StatusCode::CONFLICT, error).into_response();
+    let verified = match tokio::task::spawn_blocking(move || prepared.verify()).await {
+        Ok(Ok(verified)) => Box::new(verified),
+        Ok(Err(error)) => return failed(error.to_string()),
+        Err(_) => return stopping(),
+    };
+    match event::ask(&events, |reply| Request::BeginTrace(verified, reply)).await {
+        Some(Ok(tracing)) => match trace::lines(tracing, &request, guard) {
+            Ok(lines) => Body::from_stream(lines).into_response(),
+            Err(error) => failed(error.to_string()),
+        },
+        Some(Err(refused)) => failed(refused),
+        None => stopping(),
+    }
+}
+
+/// Ends the trace when dropped.
+#[derive(Debug)]
+struct TraceGuard(mpsc::Sender<Event>);
+
+impl Drop for TraceGuard {
+    fn drop(&mut self) {
+        let events = self.0.clone();
+        // Without a runtime the daemon is ending, and the trace with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { events.send(Event::Request(Request::EndTrace)).await });
+        }
     }
 }
 

@@ -12,6 +12,8 @@ pub mod openapi;
 pub mod order;
 pub(in crate::daemon) mod orders;
 pub(in crate::daemon) mod request;
+pub(in crate::daemon) mod run_trace;
+pub mod trace;
 
 use self::{denials::Denials, feeds::Feeds, order::Ordered, orders::Orders};
 use super::cluster::channel::ChannelHandle;
@@ -28,6 +30,8 @@ pub(in crate::daemon) struct Operators {
     /// Orders that have not been answered yet.
     waiting: Vec<Ordered>,
     told_ns: u64,
+    /// When the trace ends that runs or is prepared; 0 for none.
+    trace_until_ns: u64,
 }
 
 impl Operators {
@@ -38,6 +42,7 @@ impl Operators {
             feeds,
             waiting: Vec::new(),
             told_ns: 0,
+            trace_until_ns: 0,
         }
     }
 

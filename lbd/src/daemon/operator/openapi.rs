@@ -6,13 +6,17 @@ use super::{
     access::{AccessRequest, AccessStatus},
     flow_query::{FlowList, FlowQuery},
     order::{Explained, OperatorRequest},
+    trace::TraceRequest,
 };
-use crate::daemon::{
-    cluster::push::{PushReport, PushRequest, StandingReport},
-    observe::{
-        recent::{Happening, History},
-        status::Status,
+use crate::{
+    daemon::{
+        cluster::push::{PushReport, PushRequest, StandingReport},
+        observe::{
+            recent::{Happening, History},
+            status::Status,
+        },
     },
+    trace::TraceLine,
 };
 
 /// Where schemas stand in a document.
@@ -138,6 +142,10 @@ impl Paths {
             "Pushes the configuration, or rolls it back.",
         );
         self.post::<FlowQuery, FlowList>("/flows", "Lists sessions; the filters are the body.");
+        self.post::<TraceRequest, TraceLine>(
+            "/trace",
+            "Tells why frames go where they go, a line each, until the time is up.",
+        );
     }
 
     fn get(

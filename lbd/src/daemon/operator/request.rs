@@ -7,13 +7,17 @@ use super::{
     access::{AccessRequest, AccessStatus},
     flow_query::FlowView,
     order::{Explained, OperatorRequest},
+    trace::{TraceRequest, Tracing},
 };
-use crate::daemon::{
-    cluster::push::{Identity, PushContext, TakeOver},
-    observe::{
-        recent::{Happening, History},
-        status::Status,
+use crate::{
+    daemon::{
+        cluster::push::{Identity, PushContext, TakeOver},
+        observe::{
+            recent::{Happening, History},
+            status::Status,
+        },
     },
+    dataplane::{Unverified, Verified},
 };
 
 /// What a person asks of the daemon.
@@ -43,4 +47,10 @@ pub(in crate::daemon) enum Request {
     Reload(oneshot::Sender<Option<String>>),
     /// A pushed configuration is in place; the answer is why it does not run, if so.
     TakeOver(Box<TakeOver>, oneshot::Sender<Option<String>>),
+    /// Load a traced program, to be verified elsewhere.
+    PrepareTrace(TraceRequest, oneshot::Sender<Result<Unverified, String>>),
+    /// Put it in the place of the ordinary one.
+    BeginTrace(Box<Verified>, oneshot::Sender<Result<Tracing, String>>),
+    /// Bring the ordinary one back.
+    EndTrace,
 }

@@ -25,7 +25,7 @@ use super::{
     director::LeaseHandle,
     error::{DataPlaneError, Result},
     flow_tables::FlowTables,
-    layout::{self, MapLayout},
+    layout::{self, Layouts, MapLayout},
     object::OBJECT,
     pins::{self, PinDir, Undo, pin_error},
     resize::{self, Former},
@@ -64,13 +64,12 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
         (FLOWS4, options.flows4_buckets),
         (FLOWS6, options.flows6_buckets),
     ];
-    let layouts = layout::of_object(OBJECT, &sizes)
-        .map_err(|error| DataPlaneError::Load(error.to_string()))?;
+    let layouts = layouts(&sizes)?;
     resize::restore(&pins)?;
     prepare_pins(&pins, &layouts.maps)?;
     let former = resize::set_aside(&pins, &layouts.maps, &mut undo)?;
 
-    let mut ebpf = open(&pins, &sizes, None, |path| undo.file(path))?;
+    let mut ebpf = open(&pins, &sizes, &layouts, None, |path| undo.file(path))?;
     verify(&mut ebpf, PROGRAM)?;
     Ok(Loaded {
         pins,
@@ -82,15 +81,19 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
     })
 }
 
+/// What the object declares, with tables of these sizes. It parses the whole object.
+pub(super) fn layouts(sizes: &[(&'static str, u32); 2]) -> Result<Layouts> {
+    layout::of_object(OBJECT, sizes).map_err(|error| DataPlaneError::Load(error.to_string()))
+}
+
 /// Opens the pinned maps and makes what is missing, which `making` is told of.
 pub(super) fn open(
     pins: &PinDir,
     sizes: &[(&'static str, u32); 2],
+    layouts: &Layouts,
     trace: Option<&TraceVariables>,
     mut making: impl FnMut(PathBuf),
 ) -> Result<Ebpf> {
-    let layouts = layout::of_object(OBJECT, sizes)
-        .map_err(|error| DataPlaneError::Load(error.to_string()))?;
     let masks = sizes.map(|(_, buckets)| buckets - 1);
     let prefilter = running_prefilter(pins)?;
     let mut loader = EbpfLoader::new();

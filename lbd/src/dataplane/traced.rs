@@ -125,7 +125,13 @@ impl Unverified {
                 .map_err(|error| map_error("reading", name, io::Error::other(error)))
         };
         let sizes = [(FLOWS4, entries(FLOWS4)?), (FLOWS6, entries(FLOWS6)?)];
-        let ebpf = load::open(pins, &sizes, Some(variables), |_| {})?;
+        let ebpf = load::open(
+            pins,
+            &sizes,
+            &load::layouts(&sizes)?,
+            Some(variables),
+            |_| {},
+        )?;
         Ok(Self { ebpf })
     }
 
@@ -163,7 +169,7 @@ impl InPlace {
         Ok((in_place, traces))
     }
 
-    /// Takes the place of whatever is on the pinned links.
+    /// Takes the place of the program that is on the pinned links.
     pub(super) fn take_place(&mut self, pins: &PinDir) -> Result<()> {
         self.links = pins.links()?;
         let program = load::program(&mut self.ebpf, TRACED)?;

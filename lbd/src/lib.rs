@@ -29,7 +29,6 @@ pub mod push;
 pub mod smtp;
 pub mod stats;
 pub mod table;
-pub mod trace;
 
 pub mod report;
 pub mod simulate;
@@ -40,6 +39,7 @@ pub mod flows;
 
 pub mod dataplane;
 pub mod host;
+pub mod trace;
 
 pub mod agent;
 pub mod sockets;

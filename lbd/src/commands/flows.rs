@@ -7,7 +7,10 @@ use super::{
     client,
     table::{self, Column, Paint, Side, Tone, titles},
 };
-use crate::daemon::operator::flow_query::{FlowList, FlowQuery, FlowState, MOST};
+use crate::{
+    daemon::operator::flow_query::{FlowList, FlowQuery, MOST},
+    flows::FlowState,
+};
 
 /// Flags of `lbd flows`.
 #[derive(Debug, clap::Args)]

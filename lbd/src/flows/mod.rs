@@ -8,6 +8,7 @@ mod interleavings;
 mod key;
 mod load;
 mod sources;
+mod state;
 mod sweep;
 mod table;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use ids::IdsInUse;
 pub use key::{FlowKey, Key4, Key6};
 pub use load::LoadCheck;
 pub use sources::SourceSet;
+pub use state::FlowState;
 pub use sweep::{BackendFlows, ServiceFlows, StateCounts, SweepReport, Sweeper, Timeouts};
 pub use table::{Flow, Flows, Flows4, Flows6, Insert, NewFlow};
 pub use word::{Confirm, End, OpenSession};

@@ -9,7 +9,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use lbd_common::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Network;
+use crate::{config::Network, dataplane::address, flows::FlowState};
 
 /// What numbers in a record stand for.
 #[derive(Clone, Debug, Default)]
@@ -200,7 +200,7 @@ pub fn frame(record: &TraceRecord, names: &Names) -> Option<TracedFrame> {
         _ => return None,
     };
     let end = |words, port_be| {
-        let address = address(record.family, words)?;
+        let address = address_of(record.family, words)?;
         Some(SocketAddr::new(address, u16::from_be(port_be)))
     };
     let at_ns = names.booted_unix_ns.saturating_add(record.at_ns);
@@ -274,18 +274,14 @@ impl TraceEnd {
     }
 }
 
-fn address(family: u8, words: [u32; 4]) -> Option<IpAddr> {
-    match family {
-        4 => Some(Ipv4Addr::from(words[0].to_ne_bytes()).into()),
-        6 => {
-            let mut octets = [0; 16];
-            for (part, word) in octets.chunks_exact_mut(4).zip(words) {
-                part.copy_from_slice(&word.to_ne_bytes());
-            }
-            Some(Ipv6Addr::from(octets).into())
-        }
-        _ => None,
-    }
+/// An address of a record.
+fn address_of(family: u8, words: [u32; 4]) -> Option<IpAddr> {
+    address::from_words(family.into(), words)
+}
+
+/// The state of a client's flow; `None` if there is none.
+fn state_of(word: FlowWord) -> Option<FlowState> {
+    (word.state != state::FREE).then(|| FlowState::of(word))
 }
 
 fn flags(bits: u8) -> Vec<String> {
@@ -299,22 +295,10 @@ fn flags(bits: u8) -> Vec<String> {
 
 fn session(bits: u64, names: &Names) -> Option<TracedSession> {
     let word = FlowWord::from_bits(bits);
-    let state = state_name(word.state)?;
+    let state = state_of(word)?;
     Some(TracedSession {
         backend: names.backend(word.backend),
-        state: state.to_owned(),
-    })
-}
-
-fn state_name(of: u8) -> Option<&'static str> {
-    Some(match of {
-        state::HALF_OPEN => "half-open",
-        state::UNPROVEN => "unproven",
-        state::ESTABLISHED => "established",
-        state::CLOSING => "closing",
-        state::ENDED => "ended",
-        state::DOOMED => "doomed",
-        _ => return None,
+        state: state.name().to_owned(),
     })
 }
 

@@ -5,7 +5,8 @@ use lbd_common::{
     trace::{NOBODY, TraceRecord, about, kind},
 };
 
-use super::{Names, TracedCandidate, address, candidates, state_name};
+use super::{Names, TracedCandidate, address_of, candidates, state_of};
+use crate::units::Mac;
 
 /// What the stages say of a frame, in their order.
 pub(super) fn stages(record: &TraceRecord, names: &Names) -> Vec<String> {
@@ -59,7 +60,7 @@ fn known(record: &TraceRecord, names: &Names) -> Option<String> {
         return None;
     }
     let word = FlowWord::from_bits(record.flow_before);
-    let Some(state) = state_name(word.state) else {
+    let Some(state) = state_of(word) else {
         return Some("no session".to_owned());
     };
     let backend = names.backend(word.backend);
@@ -69,7 +70,7 @@ fn known(record: &TraceRecord, names: &Names) -> Option<String> {
     } else {
         ""
     };
-    Some(format!("{state} session with {backend}{out}"))
+    Some(format!("{} session with {backend}{out}", state.name()))
 }
 
 /// Whether the frame did not come as far as the ring.
@@ -159,7 +160,7 @@ fn of(reason: Reason, record: &TraceRecord, names: &Names) -> Option<String> {
     let flow = FlowWord::from_bits(record.flow_before).backend;
     let said = match reason {
         Reason::DropDenied | Reason::ResetDenied => {
-            let client = address(record.family, record.client);
+            let client = address_of(record.family, record.client);
             let network = client.and_then(|client| names.denied_by(client));
             return Some(match network {
                 Some(network) => format!("denied by {network}"),
@@ -253,13 +254,14 @@ fn to_whom(record: &TraceRecord, names: &Names) -> Option<String> {
 /// The session's new state.
 fn changed(record: &TraceRecord) -> Option<String> {
     let (before, after) = (
-        FlowWord::from_bits(record.flow_before).state,
-        FlowWord::from_bits(record.flow_after).state,
+        FlowWord::from_bits(record.flow_before),
+        FlowWord::from_bits(record.flow_after),
     );
-    if before == after || before == state::FREE && after == state::HALF_OPEN {
+    let begins = before.state == state::FREE && after.state == state::HALF_OPEN;
+    if before.state == after.state || begins {
         return None;
     }
-    state_name(after).map(|state| format!("now {state}"))
+    state_of(after).map(|state| format!("now {}", state.name()))
 }
 
 /// What was rewritten.
@@ -272,7 +274,7 @@ pub(super) fn rewritten(record: &TraceRecord) -> Vec<String> {
         told.push(format!("MAC {}", destination(record.macs_after)));
     }
     let end = |words, port_be| {
-        let address = address(record.family_after, words)?;
+        let address = address_of(record.family_after, words)?;
         Some((address, u16::from_be(port_be)))
     };
     let source = end(record.source_after, record.source_port_after_be);
@@ -280,8 +282,8 @@ pub(super) fn rewritten(record: &TraceRecord) -> Vec<String> {
     let (Some((source, source_port)), Some((to, port))) = (source, to) else {
         return told;
     };
-    let client = address(record.family, record.client);
-    let vip = address(record.family, record.vip);
+    let client = address_of(record.family, record.client);
+    let vip = address_of(record.family, record.vip);
     let resets = [
         Reason::ResetNoWeight,
         Reason::ResetFull,
@@ -306,11 +308,9 @@ fn with_port(address: std::net::IpAddr, port: u16) -> String {
 }
 
 /// The first of both MACs.
-fn destination(macs: [u32; 3]) -> String {
-    let bytes: Vec<u8> = macs.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let bytes: Vec<String> = bytes[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    bytes.join(":")
+fn destination([first, second, _]: [u32; 3]) -> Mac {
+    let mut mac = Mac::default();
+    mac.0[..4].copy_from_slice(&first.to_ne_bytes());
+    mac.0[4..].copy_from_slice(&second.to_ne_bytes()[..2]);
+    mac
 }

@@ -5,14 +5,14 @@ use std::{
     time::Instant,
 };
 
-use lbd_common::flow::{FlowWord, SEEN_SHIFT, flag, state};
+use lbd_common::flow::{FlowWord, SEEN_SHIFT, flag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Network,
     dataplane::{FlowTables, Service},
-    flows::{FlowKey, Flows, age},
+    flows::{FlowKey, FlowState, Flows, age},
 };
 
 /// The most flows or sources that one answer lists.
@@ -33,52 +33,6 @@ pub struct FlowQuery {
     /// The sources with the most flows instead of single flows.
     #[serde(default)]
     pub by_source: bool,
-}
-
-/// A flow's state.
-#[derive(
-    Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum FlowState {
-    /// A SYN was steered; the client has not answered yet.
-    HalfOpen,
-    /// The client answered; no box has confirmed the session.
-    Unproven,
-    /// The backend's box has confirmed it, or its client went on for long enough.
-    Established,
-    /// It was established, and FIN or RST came in its client's name.
-    Closing,
-    /// The backend's box has ended it; it is forgotten in seconds.
-    Ended,
-    /// The next frame is answered with a reset.
-    Doomed,
-}
-
-impl FlowState {
-    fn of(word: FlowWord) -> Self {
-        match word.state {
-            state::HALF_OPEN => Self::HalfOpen,
-            state::UNPROVEN => Self::Unproven,
-            state::ESTABLISHED => Self::Established,
-            state::CLOSING => Self::Closing,
-            state::ENDED => Self::Ended,
-            _ => Self::Doomed,
-        }
-    }
-
-    /// As it is written.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HalfOpen => "half-open",
-            Self::Unproven => "unproven",
-            Self::Established => "established",
-            Self::Closing => "closing",
-            Self::Ended => "ended",
-            Self::Doomed => "doomed",
-        }
-    }
 }
 
 /// What `lbd flows --json` prints.
@@ -261,6 +215,8 @@ fn most(by_source: HashMap<IpAddr, u64>, limit: usize) -> Vec<SourceCount> {
 
 #[cfg(test)]
 mod tests {
+    use lbd_common::flow::state;
+
     use super::*;
     use crate::flows::{Insert, Key4, NewFlow};
 

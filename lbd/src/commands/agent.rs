@@ -17,6 +17,7 @@ use crate::agent::{
 };
 use crate::config::{Config, DEFAULT_PATH};
 use crate::daemon::cluster::SessionTeller;
+use crate::host;
 use crate::stats::own_json;
 
 /// Count this box's queue and sessions and serve the figures.
@@ -115,7 +116,7 @@ fn settings(config: &Path, args: &Args) -> anyhow::Result<AgentConfig> {
         },
         Err(error) if error.kind() == ErrorKind::NotFound && config == Path::new(DEFAULT_PATH) => {
             AgentConfig {
-                node: host_name()?,
+                node: host::short_name().context("cannot read the host name")?,
                 ports: vec![25],
                 spools: Choice::Auto,
                 vips: Vec::new(),
@@ -148,14 +149,6 @@ fn spools(named: &[String]) -> anyhow::Result<Option<Choice>> {
             Ok(Some(Choice::These(spools)))
         }
     }
-}
-
-/// The first label of the host's name: what a backend is usually called.
-fn host_name() -> anyhow::Result<String> {
-    let path = "/proc/sys/kernel/hostname";
-    let name = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-    let label = name.trim().split('.').next().unwrap_or_default();
-    Ok(label.to_owned())
 }
 
 async fn serve(settings: AgentConfig, args: &Args) -> anyhow::Result<()> {

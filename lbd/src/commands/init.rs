@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     agent::Spool,
-    config::Network,
-    host::{gateways, links::Links},
+    config::{Network, VirtualAddress},
+    host::{self, gateways, links::Links},
 };
 
 /// Flags of `lbd init`.
@@ -28,13 +28,14 @@ pub(super) struct Args {
 }
 
 fn address(text: &str) -> Result<String, String> {
-    let (address, bits) = text.split_once('/').ok_or("such as 192.0.2.25/24")?;
-    let address: IpAddr = address.parse().map_err(|_| "such as 192.0.2.25/24")?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    match bits.parse::<u8>() {
-        Ok(bits) if bits <= most => Ok(format!("{address}/{bits}")),
-        _ => Err(format!("a prefix length of 0 to {most}")),
+    // What stands for itself elsewhere is a mistake here: the prefix is the segment's.
+    if !text.contains('/') {
+        return Err("give its prefix length too, such as 192.0.2.25/24".to_owned());
     }
+    let address = text.parse::<VirtualAddress>();
+    address
+        .map(|address| address.to_string())
+        .map_err(|error| error.to_string())
 }
 
 /// What the configuration is made of.
@@ -139,10 +140,13 @@ fn facts() -> anyhow::Result<Facts> {
     let Some((link, address, gateway)) = found else {
         bail!("no interface of this box is up and has an address: set up its network first");
     };
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim().split('.').next().unwrap_or_default();
+    let name = host::short_name().unwrap_or_default();
     Ok(Facts {
-        name: if name.is_empty() { "mx1" } else { name }.to_owned(),
+        name: if name.is_empty() {
+            "mx1".to_owned()
+        } else {
+            name
+        },
         interface: link.name.clone(),
         others: usable()
             .filter(|other| other.ifindex != link.ifindex && other.port_of.is_none())

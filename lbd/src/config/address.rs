@@ -111,6 +111,19 @@ fn bits(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
+/// As its `Display` writes it; without a slash the prefix is the whole address.
+impl std::str::FromStr for VirtualAddress {
+    type Err = PrefixError;
+
+    fn from_str(text: &str) -> Result<Self, PrefixError> {
+        let (address, prefix_len) = parse(text)?;
+        Ok(Self {
+            address,
+            prefix_len,
+        })
+    }
+}
+
 /// As [`Network`]'s `Display` writes it; bits beyond the prefix are a mistake.
 impl std::str::FromStr for Network {
     type Err = PrefixError;

@@ -1,4 +1,6 @@
 //! What the box has, for checking a configuration against it.
+use std::{fs, io};
+
 use super::links::Links;
 use super::{HostError, gateways};
 use crate::config::{Config, Forwarding, HostFacts};
@@ -33,4 +35,23 @@ pub fn facts(config: &Config) -> Result<HostFacts, HostError> {
             .map(|address| address.address)
             .collect(),
     })
+}
+
+/// The host name.
+///
+/// # Errors
+/// It cannot be read.
+pub fn name() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/hostname")?
+        .trim()
+        .to_owned())
+}
+
+/// Its first label: what a backend is usually called.
+///
+/// # Errors
+/// As of [`name`].
+pub fn short_name() -> io::Result<String> {
+    let name = name()?;
+    Ok(name.split('.').next().unwrap_or_default().to_owned())
 }

@@ -30,7 +30,7 @@ use std::path::Path;
 
 pub use change::{Change, Outcome};
 pub use error::HostError;
-pub use facts::facts;
+pub use facts::{facts, name, short_name};
 pub use gateways::gateways;
 pub use journal::{Journal, Recovered};
 pub use vip::VipSocket;

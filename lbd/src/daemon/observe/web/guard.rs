@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use axum::http::StatusCode;
 use thiserror::Error;
 
-use crate::config::Node;
+use crate::{config::Node, host};
 
 /// Why a request is not answered.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -35,9 +35,9 @@ impl Refused {
 
 /// What this box may be called: `node.name`, its host name, and `node.http_names`.
 pub(super) fn own_names(node: &Node) -> Vec<String> {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host::name().unwrap_or_default();
     let listed = node.http_names.iter().map(String::as_str);
-    [node.name.as_str(), host.trim()]
+    [node.name.as_str(), &host]
         .into_iter()
         .chain(listed)
         .filter(|name| !name.is_empty())

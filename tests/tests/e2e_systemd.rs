@@ -1,5 +1,5 @@
 //! The packaged unit under a real systemd, in boxes of their own.
-use std::{fs, os::unix::fs::MetadataExt as _, process::Output};
+use std::{fs, os::unix::fs::MetadataExt as _, process::Output, sync::MutexGuard};
 
 use lbd_tests::{
     cluster::{Cluster, Settings, Status},
@@ -20,15 +20,25 @@ fn installed(lab: &Lab, cluster: &Cluster, index: usize) -> Machine {
     machine
 }
 
+/// This test's turn; none where it has to be skipped.
+fn turn(test: &str) -> Option<MutexGuard<'static, ()>> {
+    lbd_tests::turn(test).filter(|_| lbd_tests::programs::or_skip(test, &machine::PROGRAMS))
+}
+
+fn two_nodes() -> Lab {
+    Lab::new(&Spec {
+        nodes: 2,
+        ..Spec::default()
+    })
+    .unwrap()
+}
+
 #[test]
 fn systemctl_restart_loses_no_session_and_systemctl_stop_leaves_nothing() {
     let name = "systemctl_restart_loses_no_session_and_systemctl_stop_leaves_nothing";
-    let Some(_turn) = lbd_tests::turn(name) else {
+    let Some(_turn) = turn(name) else {
         return;
     };
-    if !lbd_tests::programs::or_skip(name, &machine::PROGRAMS) {
-        return;
-    }
     let lab = Lab::new(&Spec::default()).unwrap();
     let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::new(&lab, Settings::default()).unwrap();
@@ -164,12 +174,9 @@ impl Pair {
 #[test]
 fn a_push_works_under_the_packaged_unit_or_says_whose_file_stands_in_its_way() {
     let name = "a_push_works_under_the_packaged_unit_or_says_whose_file_stands_in_its_way";
-    let Some(_turn) = lbd_tests::turn(name) else {
+    let Some(_turn) = turn(name) else {
         return;
     };
-    if !lbd_tests::programs::or_skip(name, &machine::PROGRAMS) {
-        return;
-    }
     let pair = Pair::start();
     let [first, second] = &pair.boxes;
     let uid: u32 = second
@@ -238,17 +245,10 @@ fn a_push_works_under_the_packaged_unit_or_says_whose_file_stands_in_its_way() {
 #[test]
 fn the_journal_has_fields_of_what_happens() {
     let name = "the_journal_has_fields_of_what_happens";
-    let Some(_turn) = lbd_tests::turn(name) else {
+    let Some(_turn) = turn(name) else {
         return;
     };
-    if !lbd_tests::programs::or_skip(name, &machine::PROGRAMS) {
-        return;
-    }
-    let lab = Lab::new(&Spec {
-        nodes: 2,
-        ..Spec::default()
-    })
-    .unwrap();
+    let lab = two_nodes();
     let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::new(&lab, Settings::default()).unwrap();
     let machine = installed(&lab, &cluster, 0);
@@ -288,17 +288,10 @@ fn the_journal_has_fields_of_what_happens() {
 #[test]
 fn check_is_fine_for_root_and_for_the_service_when_the_files_are_the_services() {
     let name = "check_is_fine_for_root_and_for_the_service_when_the_files_are_the_services";
-    let Some(_turn) = lbd_tests::turn(name) else {
+    let Some(_turn) = turn(name) else {
         return;
     };
-    if !lbd_tests::programs::or_skip(name, &machine::PROGRAMS) {
-        return;
-    }
-    let lab = Lab::new(&Spec {
-        nodes: 2,
-        ..Spec::default()
-    })
-    .unwrap();
+    let lab = two_nodes();
     let cluster = Cluster::new(&lab, Settings::default()).unwrap();
     // With the `chown -R lbd:` of OPERATIONS.
     let machine = installed(&lab, &cluster, 0);
@@ -320,17 +313,10 @@ fn check_is_fine_for_root_and_for_the_service_when_the_files_are_the_services() 
 #[test]
 fn the_packaged_agent_tells_a_director_of_its_boxs_sessions() {
     let name = "the_packaged_agent_tells_a_director_of_its_boxs_sessions";
-    let Some(_turn) = lbd_tests::turn(name) else {
+    let Some(_turn) = turn(name) else {
         return;
     };
-    if !lbd_tests::programs::or_skip(name, &machine::PROGRAMS) {
-        return;
-    }
-    let lab = Lab::new(&Spec {
-        nodes: 2,
-        ..Spec::default()
-    })
-    .unwrap();
+    let lab = two_nodes();
     let mail = &lab.nodes[1];
     mail.hold_vips().unwrap();
     let _server = Server::start(mail, None).unwrap();

@@ -4,12 +4,11 @@ use std::{
     fs,
     io::Write as _,
     process::{Output, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
 use lbd_tests::{
-    cluster::{Cluster, PATIENCE, Settings, Status},
+    cluster::{Cluster, Settings, Status, wait},
     lab::{Lab, Spec, addresses},
     smtp::{
         client::{self, Outcome, Session},
@@ -20,15 +19,6 @@ use serde_json::Value;
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-/// Waits until `condition` holds.
-fn wait(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(std::time::Instant::now() < deadline, "not so: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 struct World {

@@ -6,13 +6,12 @@ use std::{
     net::{IpAddr, SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
 use aya::programs::loaded_programs;
 use lbd_tests::{
-    cluster::{Cluster, PATIENCE, Settings, Status},
+    cluster::{Cluster, Settings, Status, wait},
     lab::{INTERFACE, Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
@@ -22,14 +21,6 @@ use lbd_tests::{
 use serde_json::Value;
 
 const VIP: IpAddr = IpAddr::V4(addresses::VIP4);
-
-fn wait(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not so: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 struct World {
     lab: Lab,

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! [`program`] alone calls the next stage; a stage hands it a typed value, or leaves with an
-//! [`exit::Exit`]. [`trace`] looks at the same from outside. What functions of their own tell each other by number is listed in [`code`].
+//! [`exit::Exit`]. [`trace`] looks at the same from outside. What functions of their own tell each other by
+//! number is listed in [`code`].
 pub(crate) mod answer;
 pub(crate) mod code;
 pub(crate) mod exit;

@@ -48,8 +48,8 @@ pub(super) fn request_within<T: DeserializeOwned>(
         .context("the daemon's answer was not understood; does it run another version?")
 }
 
-/// Asks for an answer that comes bit by bit, and hands each on as it comes, until it ends or `take` wants
-/// no more of it.
+/// Asks for an answer that comes bit by bit, and hands each on as it comes, until it ends or `take`
+/// says that it has enough.
 pub(super) fn follow(
     socket: &Path,
     path: &str,

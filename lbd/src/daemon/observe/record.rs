@@ -97,7 +97,7 @@ impl Observed {
         self.recent.points.add(now, self.is_master, figures);
     }
 
-    /// Records what is to be recorded now.
+    /// Records what is due.
     pub(in crate::daemon) fn look(
         &mut self,
         plane: &DataPlane,

@@ -30,8 +30,8 @@ pub(in crate::daemon) struct Operators {
     /// Orders that have not been answered yet.
     waiting: Vec<Ordered>,
     told_ns: u64,
-    /// When the trace ends that runs or is prepared; 0 for none.
-    trace_until_ns: u64,
+    /// When the trace ends that runs or is prepared.
+    trace_until_ns: Option<u64>,
 }
 
 impl Operators {
@@ -42,7 +42,7 @@ impl Operators {
             feeds,
             waiting: Vec::new(),
             told_ns: 0,
-            trace_until_ns: 0,
+            trace_until_ns: None,
         }
     }
 

@@ -24,8 +24,8 @@ impl Operators {
     ) -> Result<Unverified, String> {
         let filter = request.filter()?;
         let now_ns = clock::boottime_ns();
-        if self.trace_until_ns > now_ns {
-            let rest_s = (self.trace_until_ns - now_ns).div_ceil(1_000_000_000);
+        if let Some(until_ns) = self.trace_until_ns.filter(|until_ns| *until_ns > now_ns) {
+            let rest_s = (until_ns - now_ns).div_ceil(1_000_000_000);
             return Err(format!(
                 "another trace runs, for {rest_s} s at most: one at a time"
             ));
@@ -33,13 +33,13 @@ impl Operators {
         let until_ns = now_ns + request.for_s * 1_000_000_000 + GRACE_NS;
         let prepared = plane.prepare_trace(&filter, until_ns);
         let prepared = prepared.map_err(|error| error.to_string())?;
-        self.trace_until_ns = until_ns;
+        self.trace_until_ns = Some(until_ns);
         Ok(prepared)
     }
 
     /// Brings the ordinary program back.
     pub(in crate::daemon) fn end_trace(&mut self, plane: &mut DataPlane) {
-        if std::mem::take(&mut self.trace_until_ns) != 0 {
+        if self.trace_until_ns.take().is_some() {
             plane.end_trace();
             info!("the trace has ended: the ordinary program is back");
         }
@@ -47,7 +47,8 @@ impl Operators {
 
     /// Ends a trace that should have ended by itself.
     pub(in crate::daemon) fn end_old_trace(&mut self, plane: &mut DataPlane, now_ns: u64) {
-        if self.trace_until_ns != 0 && now_ns > self.trace_until_ns + GRACE_NS {
+        let is_over = |until_ns| now_ns > until_ns + GRACE_NS;
+        if self.trace_until_ns.is_some_and(is_over) {
             self.end_trace(plane);
         }
     }

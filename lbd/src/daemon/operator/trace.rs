@@ -1,7 +1,7 @@
 //! `lbd trace`: what is asked for, and the lines of the answer. [`super::run_trace`] begins and ends it.
 //!
 //! The task that answers the person reads what the program tells and puts it into words. When that task
-//! ends, for whatever reason, the trace does.
+//! ends, for any reason, the trace does.
 use std::{net::IpAddr, time::Duration};
 
 use axum::body::Bytes;

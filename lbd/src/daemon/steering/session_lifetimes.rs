@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_flood_hides_no_failing_box_that_tells_of_its_sessions() {
-        // Thirty sessions of 100 ms in 3 s, counted by a sweep each second; and whatever is claimed.
+        // Thirty sessions of 100 ms in 3 s, counted by a sweep each second; and any number of claims.
         let mut lifetimes = SessionLifetimes::default();
         let mut told = Told::default();
         let mut open = OpenByWord::counted(0, told);

@@ -2,10 +2,11 @@
 //!
 //! The cores take `now` and inputs and return outputs; there is no clock, socket, task or log in
 //! them: [`config`], [`vrrp`], [`history`], [`election`], [`table`], [`policy`], [`smtp`], [`stats`],
-//! [`channel`], [`push`], [`trace`], [`report`], [`simulate`]. The shell around them owns every clock, socket, netlink
-//! handle, map and file: [`archive`] the history on disk, [`flows`] and [`dataplane`] the maps, [`host`]
-//! netlink and what lbd changes on the box, [`agent`] the box's own figures, [`sockets`] the sessions of its
-//! own TCP, [`daemon`] the tasks, [`commands`] the command line.
+//! [`channel`], [`push`], [`report`], [`simulate`], and [`trace`], which stands below the maps whose entries it
+//! puts into words. The shell around them owns every clock, socket, netlink handle, map and file: [`archive`]
+//! the history on disk, [`flows`] and [`dataplane`] the maps, [`host`] netlink and what lbd changes on the
+//! box, [`agent`] the box's own figures, [`sockets`] the sessions of its own TCP, [`daemon`] the tasks,
+//! [`commands`] the command line.
 //!
 //! A module imports from those above it in this list, never back.
 

@@ -64,16 +64,10 @@ impl Listeners {
         node: &Node,
         known: &Known,
     ) {
-        let openapi: Arc<str> = openapi::document().to_string().into();
-        let control = control::serve(
-            self.control,
-            events.clone(),
-            Arc::clone(post),
-            Arc::clone(&openapi),
-        );
+        let control = control::serve(self.control, events.clone(), Arc::clone(post));
         runtime.spawn(async move { log_end("the control socket", control.await) });
         if let Some(http) = self.http {
-            let router = web::router(events.clone(), node, openapi);
+            let router = web::router(events.clone(), node, openapi::answer);
             let known = known.clone();
             runtime.spawn(web::serve(http, router, move |from| known.has(from)));
         }

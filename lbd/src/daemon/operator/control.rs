@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     access::AccessRequest,
     flow_query::FlowQuery,
+    openapi,
     order::OperatorRequest,
     request::Request,
     trace::{self, TraceRequest},
@@ -75,12 +76,10 @@ pub(in crate::daemon) async fn serve(
     listener: UnixListener,
     events: mpsc::Sender<Event>,
     post: Arc<Post>,
-    openapi: Arc<str>,
 ) -> io::Result<()> {
-    let document = async move || web::document(&openapi);
     let router = router(events)
         .merge(pushes(post))
-        .route("/openapi.json", get(document));
+        .route("/openapi.json", get(async || openapi::answer()));
     let router = router.layer(DefaultBodyLimit::max(MAX_QUESTION_BYTES));
     axum::serve(
         listener,

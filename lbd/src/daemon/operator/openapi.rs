@@ -1,4 +1,11 @@
 //! The `OpenAPI` document of `node.http` and of the control socket, from the types that are answered.
+use std::sync::LazyLock;
+
+use axum::{
+    body::Bytes,
+    http::header,
+    response::{IntoResponse as _, Response},
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -23,6 +30,13 @@ use crate::{
 const SCHEMAS: &str = "/components/schemas";
 const HTTP: &str = "node.http";
 const CONTROL: &str = "control socket";
+
+/// The answer with the document, which is made when it is first asked for.
+pub(in crate::daemon) fn answer() -> Response {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    (content_type, TEXT.clone()).into_response()
+}
 
 /// The document, `OpenAPI` 3.1.
 #[must_use]

@@ -66,15 +66,14 @@ const PAGES: usize = 16;
 struct Web {
     event_loop: mpsc::Sender<Event>,
     streams: Arc<Semaphore>,
-    openapi: Arc<str>,
 }
 
-/// The routes. `node` has the names by which a browser may call this box, `openapi` is the document about
-/// them.
+/// The routes. `node` has the names by which a browser may call this box, `openapi` answers with the
+/// document about them.
 pub(in crate::daemon) fn router(
     events: mpsc::Sender<Event>,
     node: &Node,
-    openapi: Arc<str>,
+    openapi: fn() -> Response,
 ) -> Router {
     let names: Arc<[String]> = guard::own_names(node).into();
     Router::new()
@@ -84,14 +83,13 @@ pub(in crate::daemon) fn router(
         .route("/api/events", get(happenings))
         .route("/api/history", get(history))
         .route("/api/live", get(live::live))
-        .route("/api/openapi.json", get(openapi_document))
+        .route("/api/openapi.json", get(async move || openapi()))
         .fallback(nothing_here)
         .method_not_allowed_fallback(read_only)
         .layer(middleware::from_fn_with_state(names, guarded))
         .with_state(Web {
             event_loop: events,
             streams: Arc::new(Semaphore::new(PAGES)),
-            openapi,
         })
 }
 
@@ -122,16 +120,6 @@ async fn metrics(State(web): State<Web>, headers: HeaderMap) -> Response {
     let content_type = [(header::CONTENT_TYPE, format.content_type())];
     let text = plain::lines(metrics::exposition(&status, format));
     (content_type, text).into_response()
-}
-
-async fn openapi_document(State(web): State<Web>) -> Response {
-    document(&web.openapi)
-}
-
-/// A document of JSON that is written already.
-pub(in crate::daemon) fn document(text: &str) -> Response {
-    let content_type = [(header::CONTENT_TYPE, "application/json")];
-    (content_type, text.to_owned()).into_response()
 }
 
 async fn status(State(web): State<Web>) -> Response {

@@ -46,7 +46,12 @@ fn served() -> SocketAddr {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             address.send(listener.local_addr().unwrap()).unwrap();
             let is_known = |from| from == IpAddr::from([127, 0, 0, 99]);
-            serve(listener, router(sender, &node(), "{}".into()), is_known).await;
+            serve(
+                listener,
+                router(sender, &node(), || "{}".into_response()),
+                is_known,
+            )
+            .await;
         });
     });
     bound.recv().unwrap()

@@ -1,6 +1,7 @@
 //! No session lost, in figures: real SMTP sessions through deaths, restarts and changes of weights.
 //!
-//! Each figure has a small form for every run, and the full one by name, with `--ignored`.
+//! Each figure has a small form for every run, and the full one by name, with `--ignored`. Several of the
+//! small ones may run at a time: each has a lab of its own, and its sessions wait between two messages.
 use std::{
     net::{IpAddr, SocketAddr},
     thread,
@@ -28,6 +29,12 @@ const SMALL: Size = Size {
     messages_each: 12,
     times: 2,
 };
+
+/// Skips a test on a machine where it cannot run, with the reason.
+fn can_run(test: &str) -> bool {
+    lbd_tests::root_or_skip(test)
+        && lbd_tests::programs::or_skip(test, &["smtp-source", "smtp-sink"])
+}
 
 /// A cluster with sinks behind it, and long sessions through it.
 struct Figure {
@@ -130,13 +137,7 @@ fn kill_the_master_again_and_again(size: Size) {
 
 #[test]
 fn no_session_is_lost_to_deaths_of_the_master() {
-    let Some(_turn) = lbd_tests::turn("no_session_is_lost_to_deaths_of_the_master") else {
-        return;
-    };
-    if !lbd_tests::programs::or_skip(
-        "no_session_is_lost_to_deaths_of_the_master",
-        &["smtp-source", "smtp-sink"],
-    ) {
+    if !can_run("no_session_is_lost_to_deaths_of_the_master") {
         return;
     }
     kill_the_master_again_and_again(SMALL);
@@ -146,12 +147,10 @@ fn no_session_is_lost_to_deaths_of_the_master() {
 #[ignore = "a minute or two: by name, for the figure"]
 fn no_session_of_a_thousand_is_lost_to_ten_deaths_of_the_master() {
     let name = "no_session_of_a_thousand_is_lost_to_ten_deaths_of_the_master";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    if !lbd_tests::programs::or_skip(name, &["smtp-source", "smtp-sink"]) {
+    if !can_run(name) {
         return;
     }
+    let _turn = lbd_tests::turn(name);
     kill_the_master_again_and_again(Size {
         sessions: 1000,
         messages_each: 35,
@@ -198,13 +197,7 @@ fn restart_the_master_again_and_again(size: Size) {
 
 #[test]
 fn no_session_is_lost_to_restarts() {
-    let Some(_turn) = lbd_tests::turn("no_session_is_lost_to_restarts") else {
-        return;
-    };
-    if !lbd_tests::programs::or_skip(
-        "no_session_is_lost_to_restarts",
-        &["smtp-source", "smtp-sink"],
-    ) {
+    if !can_run("no_session_is_lost_to_restarts") {
         return;
     }
     restart_the_master_again_and_again(SMALL);
@@ -214,12 +207,10 @@ fn no_session_is_lost_to_restarts() {
 #[ignore = "a minute: by name, for the figure"]
 fn no_session_of_a_thousand_is_lost_to_twenty_restarts() {
     let name = "no_session_of_a_thousand_is_lost_to_twenty_restarts";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    if !lbd_tests::programs::or_skip(name, &["smtp-source", "smtp-sink"]) {
+    if !can_run(name) {
         return;
     }
+    let _turn = lbd_tests::turn(name);
     restart_the_master_again_and_again(Size {
         sessions: 1000,
         messages_each: 25,
@@ -289,13 +280,7 @@ fn change_weights_again_and_again(size: Size) {
 
 #[test]
 fn no_session_is_lost_to_changes_of_weights() {
-    let Some(_turn) = lbd_tests::turn("no_session_is_lost_to_changes_of_weights") else {
-        return;
-    };
-    if !lbd_tests::programs::or_skip(
-        "no_session_is_lost_to_changes_of_weights",
-        &["smtp-source", "smtp-sink"],
-    ) {
+    if !can_run("no_session_is_lost_to_changes_of_weights") {
         return;
     }
     change_weights_again_and_again(Size { times: 30, ..SMALL });
@@ -305,12 +290,10 @@ fn no_session_is_lost_to_changes_of_weights() {
 #[ignore = "a minute: by name, for the figure"]
 fn no_session_of_a_thousand_is_lost_to_weights_that_change_for_thirty_seconds() {
     let name = "no_session_of_a_thousand_is_lost_to_weights_that_change_for_thirty_seconds";
-    let Some(_turn) = lbd_tests::turn(name) else {
-        return;
-    };
-    if !lbd_tests::programs::or_skip(name, &["smtp-source", "smtp-sink"]) {
+    if !can_run(name) {
         return;
     }
+    let _turn = lbd_tests::turn(name);
     change_weights_again_and_again(Size {
         sessions: 1000,
         messages_each: 25,

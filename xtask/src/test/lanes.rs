@@ -93,8 +93,9 @@ const SIDE_BY_SIDE: [&str; 62] = [
 ];
 /// A lab waits half of its time: three of them keep two cores busy.
 const LANES: usize = 3;
-/// One test at a time, with the figures that they print.
-const ARGUMENTS: [&str; 2] = ["--test-threads=1", "--nocapture"];
+/// Programs whose tests have a lab each and mostly wait, so that several of them run at a time. Each such
+/// program runs alone. Another's tests run one at a time.
+const SEVERAL_LABS: [(&str, usize); 2] = [("box_death", 3), ("sync_figures", 3)];
 /// No program takes as long; one that does hangs.
 const PATIENCE: Duration = Duration::from_mins(15);
 
@@ -210,8 +211,11 @@ fn run_alone(title: &str, program: &TestProgram, outcome: &mut Outcome) -> Resul
 /// Runs one; how it failed, if it did.
 fn run(program: &TestProgram, mut take: impl FnMut(Stream, &str)) -> Result<Option<String>> {
     let mut command = program.command();
+    let several = SEVERAL_LABS.iter().find(|(name, _)| *name == program.name);
+    let labs = several.map_or(1, |(_, labs)| *labs);
     command
-        .args(ARGUMENTS)
+        // With the figures that they print.
+        .args([&format!("--test-threads={labs}"), "--nocapture"])
         .env("PATH", setup::path_with_unpacked());
     let ending = match process::run(command, PATIENCE, &mut take) {
         Ok(status) if status.success() => return Ok(None),

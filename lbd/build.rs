@@ -1,6 +1,8 @@
 //! Compiles the BPF programs and puts the objects where `lbd::dataplane` includes it.
 use std::{env, path::PathBuf};
 
+use xtask::ebpf;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     let workspace = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
@@ -10,7 +12,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             workspace.join(input).display()
         );
     }
-    let objects = match xtask::ebpf::build(&workspace, &xtask::ebpf::target_dir_above(&out_dir)) {
+    let target_dir = ebpf::target_dir_above(&out_dir);
+    let objects = match ebpf::build(&workspace, &target_dir, &[ebpf::DATA_PLANE]) {
         Ok(objects) => objects,
         Err(error) => {
             println!(
@@ -21,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     };
     for object in ["lbd-xdp", "lbd-sock"] {
-        xtask::ebpf::copy_if_changed(&objects.join(object), &out_dir.join(object))?;
+        ebpf::copy_if_changed(&objects.join(object), &out_dir.join(object))?;
     }
     Ok(())
 }

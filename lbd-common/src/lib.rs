@@ -17,7 +17,6 @@ pub mod counters;
 pub mod denied;
 pub mod director;
 pub mod event;
-pub mod floor;
 pub mod flow;
 pub mod fragment;
 pub mod hash;

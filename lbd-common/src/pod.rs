@@ -1,6 +1,6 @@
 //! Lets aya copy these types into and out of maps.
 use crate::{
-    backend, counters, denied, director, event, floor, flow, fragment, node, prefilter, rate,
+    backend, counters, denied, director, event, flow, fragment, node, prefilter, rate,
     reply, sign, sock, trace, tunnel, vip,
 };
 
@@ -24,7 +24,6 @@ pod!(
     denied::Network6,
     director::Director,
     event::FlowEvent,
-    floor::Walk,
     flow::Bucket4,
     flow::Bucket6,
     flow::Slot4,

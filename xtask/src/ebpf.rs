@@ -1,4 +1,4 @@
-//! Compiles the eBPF programs of `lbd-ebpf`.
+//! Compiles eBPF programs: those of `lbd-ebpf`, and those that the benchmark compares it with.
 use std::{
     env,
     ffi::OsString,
@@ -9,7 +9,12 @@ use std::{
 
 use crate::toolchain::{self, BpfToolchain, Missing};
 
-/// The target that `lbd-ebpf` is compiled for.
+/// The package of the programs that lbd loads.
+pub const DATA_PLANE: &str = "lbd-ebpf";
+/// The package of the programs that the benchmark compares them with.
+pub const FLOOR: &str = "lbd-floor";
+
+/// The target that eBPF programs are compiled for.
 pub const TARGET: &str = "bpfel-unknown-none";
 
 /// Why the eBPF programs could not be built.
@@ -35,17 +40,25 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// Builds every program of `lbd-ebpf` below `target_dir` and returns the folder with the objects.
+/// Builds every program of these packages below `target_dir` and returns the folder with the objects.
 ///
 /// `target_dir` must not be the one of a cargo that is running (it holds a lock on it).
-pub fn build(workspace: &Path, target_dir: &Path) -> Result<PathBuf, BuildError> {
+pub fn build(
+    workspace: &Path,
+    target_dir: &Path,
+    packages: &[&str],
+) -> Result<PathBuf, BuildError> {
     // A library is compiled without the linker, and `core` is most of the work.
     let toolchain = toolchain::find(|coming| {
-        let _ = cargo(coming, workspace, target_dir).arg("--lib").output();
+        let _ = cargo(coming, workspace, target_dir)
+            .args(["--lib", "--package", DATA_PLANE])
+            .output();
     });
     let toolchain = toolchain.map_err(BuildError::Missing)?;
+    let packages = packages.iter().flat_map(|package| ["--package", *package]);
     let output = cargo(&toolchain, workspace, target_dir)
         .arg("--bins")
+        .args(packages)
         .output()
         .map_err(BuildError::Start)?;
     if !output.status.success() {
@@ -55,7 +68,7 @@ pub fn build(workspace: &Path, target_dir: &Path) -> Result<PathBuf, BuildError>
     Ok(target_dir.join(TARGET).join("release"))
 }
 
-/// A build of `lbd-ebpf` with that toolchain.
+/// A build with that toolchain; of which packages is for the caller to say.
 fn cargo(toolchain: &BpfToolchain, workspace: &Path, target_dir: &Path) -> Command {
     let mut command = Command::new(toolchain.bin.join("cargo"));
     // Nothing of the cargo that runs us may leak into the other compiler.
@@ -76,7 +89,7 @@ fn cargo(toolchain: &BpfToolchain, workspace: &Path, target_dir: &Path) -> Comma
         // build-std and the eBPF target's intrinsics are unstable; a stable compiler takes them so.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain.linker))
-        .args(["build", "--release", "--package", "lbd-ebpf"])
+        .args(["build", "--release"])
         .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
         .arg(target_dir);
     command

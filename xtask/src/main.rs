@@ -108,7 +108,8 @@ fn build_ebpf() -> Result<()> {
     setup::ensure(Set::Build)?;
     let own = std::env::current_exe().context("cannot tell where this program is")?;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let objects = xtask::ebpf::build(&workspace, &xtask::ebpf::target_dir_above(&own))?;
+    let target_dir = xtask::ebpf::target_dir_above(&own);
+    let objects = xtask::ebpf::build(&workspace, &target_dir, &[xtask::ebpf::DATA_PLANE])?;
     println!("{}", objects.join("lbd-xdp").display());
     Ok(())
 }

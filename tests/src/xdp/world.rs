@@ -178,7 +178,7 @@ impl World {
     }
 
     /// Attaches the program in native mode, in the caller's namespace, until the link is dropped. Frames
-    /// come for the MAC that the benchmark's generator (`lbd-ebpf/src/bin/lbd-floor.rs`) sends them to.
+    /// come for the MAC that the benchmark's generator (`tests/floor/src/main.rs`) sends them to.
     pub fn attach(&mut self, ifindex: u32) -> Result<XdpLink> {
         self.own_macs(&[(ifindex, GENERATED_MAC)])?;
         let program: &mut Xdp = self

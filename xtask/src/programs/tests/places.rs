@@ -29,6 +29,7 @@ const SETS: &[(&str, &[Set])] = &[
     ("lbd-common/", &[Style]),
     ("lbd-ebpf/", &[Style]),
     ("tests/build.rs", &[Lab]),
+    ("tests/floor/", &[Style]),
     ("tests/src/", &[Lab, Bench, Test]),
     ("tests/src/bin/elect-node.rs", &[Test]),
     ("tests/src/bin/lbd-bench/", &[Bench]),

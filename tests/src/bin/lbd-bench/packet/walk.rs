@@ -7,7 +7,7 @@ use aya::{
     maps::{Array, MapData, ProgramArray},
     programs::{ProgramFd, TestRun as _, TestRunAttrs, Xdp, XdpMode, xdp::XdpLink},
 };
-use lbd_common::floor::{FLOOR_RING, Walk};
+use lbd_floor::{FLOOR_RING, Walk};
 use lbd_tests::xdp::{
     object,
     packet::{ACK, SYN, VIP4, v4, v6},

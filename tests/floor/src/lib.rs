@@ -1,11 +1,12 @@
 //! What the floor programs of the benchmark share with it.
+#![no_std]
 
 /// Buckets of the bare bucket table: as many as the real one has.
-pub const FLOOR_BUCKETS: u32 = crate::flow::BUCKETS4;
+pub const FLOOR_BUCKETS: u32 = lbd_common::flow::BUCKETS4;
 /// Entries of the LRU hash: as many as the real table has slots.
 pub const FLOOR_LRU: u32 = 4 * FLOOR_BUCKETS;
 /// Slots of the ring.
-pub const FLOOR_RING: u32 = crate::ring::RING_SLOTS;
+pub const FLOOR_RING: u32 = lbd_common::ring::RING_SLOTS;
 
 /// Which flows `walk` goes through.
 #[repr(C)]
@@ -32,3 +33,8 @@ pub struct Walk {
 }
 
 const _: () = assert!(size_of::<Walk>() == 48);
+
+// SAFETY: `#[repr(C)]` of integers without padding (its size is asserted above), so every byte is initialised
+// and every bit pattern is valid.
+#[cfg(not(target_arch = "bpf"))]
+unsafe impl aya::Pod for Walk {}

@@ -22,12 +22,12 @@ mod program {
         macros::{btf_map, xdp},
         programs::XdpContext,
     };
-    use lbd_common::{
-        floor::{FLOOR_BUCKETS, FLOOR_LRU, FLOOR_RING, Walk},
-        flow::{Bucket4, buckets, hash4, tag},
+    use lbd_common::flow::{Bucket4, buckets, hash4, tag};
+    use lbd_ebpf::wire::{
+        checksum::Sum,
+        frame::{put_u16, put_u32, u16_at, u32_at},
     };
-    use lbd_ebpf::wire::checksum::Sum;
-    use lbd_ebpf::wire::frame::{put_u16, put_u32, u16_at, u32_at};
+    use lbd_floor::{FLOOR_BUCKETS, FLOOR_LRU, FLOOR_RING, Walk};
 
     /// Ethernet, IPv4 and TCP without options.
     const HEADERS: usize = 54;

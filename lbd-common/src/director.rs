@@ -10,8 +10,6 @@ pub mod role {
 
 /// Bits of [`Director::flags`].
 pub mod flag {
-    /// SYN flood: one candidate, no flow inserted, so that a choice repeats statelessly.
-    pub const FLOOD: u32 = 1;
     /// A denied source's SYN is answered with RST instead of silence.
     pub const RESET_DENIED: u32 = 2;
     /// All sessions of one source go to one backend, within `affinity_skew_permille`.
@@ -43,7 +41,8 @@ pub struct Director {
     pub adopt_per_second: u32,
     /// New connections that one source (IPv4 /32, IPv6 /64) may open each second; 0 is no limit.
     pub new_per_second: u32,
-    /// SYNs without a flow, each second on each CPU, from which on a flood is on; 0 is never.
+    /// SYNs without a flow, each second on each CPU, above which a flood is on: then one candidate is looked at
+    /// and no flow inserted, so that a choice repeats statelessly. 0 is never.
     pub flood_per_second: u32,
     /// Flows not heard for so long may be displaced, in units of 2^30 ns
     /// ([`crate::flow::SEEN_SHIFT`]); 0 is never.

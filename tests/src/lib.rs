@@ -13,6 +13,7 @@ pub mod machine;
 pub mod postfix;
 pub mod probe;
 pub mod programs;
+pub mod rings;
 pub mod smtp;
 pub mod steady;
 pub mod stranger;

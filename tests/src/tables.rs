@@ -35,7 +35,7 @@ impl Tables {
     }
 }
 
-fn mapped<T: Plain>(pin: &Path) -> Result<MmapArray<T>> {
+pub(crate) fn mapped<T: Plain>(pin: &Path) -> Result<MmapArray<T>> {
     let map = MapData::from_pin(pin)?;
     let entries = map.info()?.max_entries();
     let fd = map.fd();

@@ -92,7 +92,7 @@ fn the_vip_and_its_port_become_the_backends() {
     let (nat4, nat6) = (Given::Do(to_b4), Given::Do(to_b6));
     let (port4, port6) = (Given::Do(to_b4_port), Given::Do(to_b6_port));
     let only_b = Given::Candidates(B, B);
-    let flood = Given::Director(|director| director.flags = flag::FLOOD | flag::NAT);
+    let flood = Given::Do(|world| world.flood(|director| director.flags = flag::NAT));
     let adopt = Given::Director(|director| {
         director.flags = flag::NAT;
         director.adopt_per_second = 9;

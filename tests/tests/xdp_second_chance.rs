@@ -11,7 +11,7 @@ use anyhow::Result;
 use lbd_common::{
     backend::state::{DEAD, UNRESOLVED},
     counters::Reason as C,
-    director::flag::{FLOOD, LISTS},
+    director::flag::LISTS,
     event::kind,
     flow::{
         flag::{ADOPTED, COUNTED, FROM_PEER},
@@ -466,7 +466,7 @@ fn a_session_that_began_here_stays_whatever_the_sockets_say() {
         row("it begins, IPv6, with the mark", marked(syn6.bytes()), [backup, mine], Out::PassChanged(syn6.bytes()), [C::PassFromNode], half(LOCAL)),
         row("it begins, out of a tunnel", in4(v4(SYN).packet()), [backup, mine], Out::PassChanged(v4(SYN).bytes()), [C::Decapsulated], half(LOCAL)),
         row("this box is no candidate: nothing to note", syn4.clone(), [backup], Out::Pass, [C::PassFromNode], None),
-        row("in a flood nothing is noted", syn4.clone(), [mine, Given::Director(|director| { director.role = 0; director.flags = FLOOD; })], Out::Pass, [C::PassFromNode], None),
+        row("in a flood nothing is noted", syn4.clone(), [mine, Given::Do(|world| world.flood(|director| director.role = 0))], Out::Pass, [C::PassFromNode], None),
         row("it goes on, and no socket of it is here", data4.clone(), [backup, TOLD, mine, began(half(LOCAL))], Out::Pass, [C::PassFromNode], unproven),
         row("it goes on, IPv6", data6.clone(), [backup, TOLD, mine, began(unproven)], Out::Pass, [C::PassFromNode], unproven),
         row("it goes on, out of a tunnel", in4(v4(ACK).packet()), [backup, TOLD, mine, began(open(LOCAL))], Out::PassChanged(v4(ACK).bytes()), [C::Decapsulated], open(LOCAL)),

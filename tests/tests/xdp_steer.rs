@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use lbd_common::{
     backend::state::{DEAD, UNRESOLVED, UNUSED},
     counters::Reason as C,
-    director::flag,
     flow::state::{CLOSING, ESTABLISHED, HALF_OPEN},
     sign,
 };
@@ -91,7 +90,7 @@ fn a_new_session_goes_to_the_lighter_candidate() {
         return;
     };
     let no_weights = Given::Director(|director| director.total_weight_permille = 0);
-    let flood = Given::Director(|director| director.flags = flag::FLOOD);
+    let flood = Given::Do(|world| world.flood(|_| ()));
     let twice = Given::Do(|world| world.one_candidate_twice(A, B));
     #[rustfmt::skip]
     let rows = [
@@ -164,7 +163,7 @@ fn a_backend_at_its_limit_takes_no_new_session() {
     let Some(mut world) = World::load("a_backend_at_its_limit_takes_no_new_session") else {
         return;
     };
-    let flood = Given::Director(|director| director.flags = flag::FLOOD);
+    let flood = Given::Do(|world| world.flood(|_| ()));
     let suspect = Given::Do(|world| world.sign(B, None, sign::flag::SUSPECT));
     let twice = Given::Do(|world| world.one_candidate_twice(A, B));
     #[rustfmt::skip]

@@ -197,7 +197,7 @@ fn cases() -> Vec<Case> {
         case(
             "flood",
             v4(SYN),
-            |world| world.director(|it| it.flags |= flag::FLOOD).unwrap(),
+            |world| world.flood(|_| ()).unwrap(),
             "a SYN flood lasts: by the ring alone; to a; ",
         ),
         case(

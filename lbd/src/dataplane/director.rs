@@ -145,21 +145,21 @@ mod tests {
         fields.set_abi_version(3);
         fields.set_ring_index(1);
         fields.set_total_weight(200_000);
-        fields.set_flag(flag::FLOOD, true);
+        fields.set_flag(flag::LISTS, true);
         lease.hold(5_000);
         let expected = Director {
             lease_until_ns: 5_000,
             role: role::MASTER,
             ring_index: 1,
             total_weight_permille: 200_000,
-            flags: flag::FLOOD,
+            flags: flag::LISTS,
             abi_version: 3,
             ..Director::default()
         };
         assert_eq!(fields.get(), expected);
 
         lease.release();
-        fields.set_flag(flag::FLOOD, false);
+        fields.set_flag(flag::LISTS, false);
         let expected = Director {
             lease_until_ns: 0,
             role: role::BACKUP,
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn limits_are_written_field_by_field_and_taken_back() {
         let fields = DirectorFields::new(MmapArray::anonymous(1).unwrap());
-        fields.set_flag(flag::FLOOD, true);
+        fields.set_flag(flag::LISTS, true);
         let limits = Limits {
             new_per_second: 1,
             flood_per_second: 2,
@@ -189,13 +189,13 @@ mod tests {
             adopt_per_second: 3,
             idle_units: 55,
             affinity_skew_permille: 4,
-            flags: flag::FLOOD | flag::AFFINITY | flag::RESET_DENIED,
+            flags: flag::LISTS | flag::AFFINITY | flag::RESET_DENIED,
             ..Director::default()
         };
         assert_eq!(fields.get(), expected);
         fields.set_limits(&Limits::default(), 0);
         let expected = Director {
-            flags: flag::FLOOD,
+            flags: flag::LISTS,
             ..Director::default()
         };
         assert_eq!(fields.get(), expected);

@@ -64,7 +64,6 @@ pub use self::{
     mmap::MmapArray,
     object::OBJECT,
     replies::NatBackend,
-    rings::RingWriter,
     signs::Signs,
     spec::{
         BackendSpec, Delivery, Limits, LoadOptions, NextHop, Service, VipSpec, XdpChoice, XdpMode,
@@ -115,7 +114,7 @@ pub struct DataPlane {
     maps: Maps,
     events: Option<Events>,
     director: director::DirectorFields,
-    rings: RingWriter,
+    rings: rings::Rings,
     flows: FlowTables,
     lists: LoadedLists,
     backend_ids: BackendIds,
@@ -145,7 +144,7 @@ impl DataPlane {
         Ok(Self {
             pins,
             attached: by_name(attached),
-            rings: RingWriter::new(rings, director.clone()),
+            rings,
             events: Some(events),
             flows,
             lists,
@@ -455,8 +454,8 @@ impl DataPlane {
 
     /// Fills the idle ring with backend ids (`NO_BACKEND` for none) and makes it the live one. It is
     /// one system call of some milliseconds.
-    pub fn swap_ring(&self, ring: &[u32]) -> Result<()> {
-        self.rings.swap(ring)
+    pub fn swap_ring(&mut self, ring: &[u32]) -> Result<()> {
+        self.rings.swap(ring, &self.director)
     }
 
     /// The flows, for any thread.

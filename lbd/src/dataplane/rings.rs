@@ -1,14 +1,10 @@
 //! `RINGS`: one is live, the other is filled aside.
-use std::{
-    os::fd::AsFd as _,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::os::fd::AsFd as _;
 
-use aya::maps::{ArrayOfMaps, Map, MapData, MapError};
+use aya::maps::{ArrayOfMaps, MapData, MapError};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use lbd_common::{
-    maps::{DIRECTOR, RINGS},
+    maps::RINGS,
     ring::{NO_BACKEND, RING_SLOTS},
 };
 
@@ -16,63 +12,7 @@ use super::{
     bpf,
     director::DirectorFields,
     error::{DataPlaneError, Result},
-    mmap::MmapArray,
 };
-
-/// Swaps rings, from any thread; one swap at a time.
-#[derive(Clone, Debug)]
-pub struct RingWriter {
-    rings: Arc<Mutex<Rings>>,
-    director: DirectorFields,
-}
-
-impl RingWriter {
-    pub(super) fn new(rings: Rings, director: DirectorFields) -> Self {
-        Self {
-            rings: Arc::new(Mutex::new(rings)),
-            director,
-        }
-    }
-
-    /// Opens the rings that a running daemon has pinned in `pin_dir`. For tests, which swap rings under open
-    /// sessions; the daemon's next ring replaces theirs.
-    pub fn beside(pin_dir: &Path) -> Result<Self> {
-        let open = |name: &'static str| {
-            MapData::from_pin(pin_dir.join(name)).map_err(|error| failed("opening", error))
-        };
-        let outer = ArrayOfMaps::try_from(Map::ArrayOfMaps(open(RINGS)?))
-            .map_err(|error| failed("opening", error))?;
-        let director = MmapArray::map(open(DIRECTOR)?.fd().as_fd(), 1).map_err(|error| {
-            DataPlaneError::Map {
-                action: "mapping",
-                map: DIRECTOR,
-                error,
-            }
-        })?;
-        Ok(Self::new(
-            Rings::open(outer, 0)?,
-            DirectorFields::new(director),
-        ))
-    }
-
-    /// The backend ids of the live ring.
-    pub fn live(&self) -> Result<Vec<u32>> {
-        let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        rings.read(self.director.ring_index())
-    }
-
-    /// Fills the idle ring with backend ids (`NO_BACKEND` for none), then makes it the live one.
-    ///
-    /// A program that has read the old index just before the last swap may still read from the ring
-    /// that is filled now: it finds an entry of one ring or the other, each a backend in its time.
-    pub fn swap(&self, ring: &[u32]) -> Result<()> {
-        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = (self.director.ring_index() + 1) % COUNT;
-        rings.fill(idle, ring)?;
-        self.director.set_ring_index(idle);
-        Ok(())
-    }
-}
 
 /// How many there are: `Director::ring_index` names one.
 const COUNT: u32 = 2;
@@ -117,30 +57,19 @@ impl Rings {
         })
     }
 
-    /// All slots of one ring, each by a system call.
-    fn read(&self, index: u32) -> Result<Vec<u32>> {
-        let Some(ring) = &self.inner[(index % COUNT) as usize] else {
-            let error = std::io::ErrorKind::PermissionDenied.into();
-            return Err(DataPlaneError::Map {
-                action: "reading",
-                map: RINGS,
-                error,
-            });
-        };
-        let slot = |slot: &u32| {
-            bpf::lookup(ring.fd().as_fd(), *slot, 1)
-                .map(|copies: Vec<u32>| copies[0])
-                .map_err(|error| DataPlaneError::Map {
-                    action: "reading",
-                    map: RINGS,
-                    error,
-                })
-        };
-        self.slots.iter().map(slot).collect()
+    /// Fills the idle ring with backend ids (`NO_BACKEND` for none), then makes it the live one.
+    ///
+    /// A program that has read the old index just before the last swap may still read from the ring
+    /// that is filled now: it finds an entry of one ring or the other, each a backend in its time.
+    pub(super) fn swap(&mut self, ring: &[u32], director: &DirectorFields) -> Result<()> {
+        let idle = (director.ring_index() + 1) % COUNT;
+        self.fill(idle, ring)?;
+        director.set_ring_index(idle);
+        Ok(())
     }
 
     /// Writes all slots of one ring in one system call.
-    pub(super) fn fill(&mut self, index: u32, ring: &[u32]) -> Result<()> {
+    fn fill(&mut self, index: u32, ring: &[u32]) -> Result<()> {
         if ring.len() != RING_SLOTS as usize {
             return Err(DataPlaneError::Ring {
                 expected: RING_SLOTS,

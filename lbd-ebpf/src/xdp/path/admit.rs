@@ -60,7 +60,7 @@ pub(crate) fn admit<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> Stage<Ve
             tell::<K, F>(frame, kind::RATE_LIMITED);
             return Err(Exit::Drop(Reason::DropRateLimited));
         }
-        flood = rate::is_flood(director.flood_per_second) || director.flags & flag::FLOOD != 0;
+        flood = rate::is_flood(director.flood_per_second);
     }
     Ok(Verdict::In(Admitted { director, flood }))
 }

@@ -122,8 +122,7 @@ fn begin_flow<const K: usize, F: Family<K>>(
             return code::DENIED;
         }
     }
-    let is_flood = director.flags & flag::FLOOD != 0 || rate::is_flood(director.flood_per_second);
-    if !is_flood
+    if !rate::is_flood(director.flood_per_second)
         && flow::find::<K, F>(frame).is_none()
         && let Some(own) = own_candidate(director, slots::<K, F>(frame, director))
     {

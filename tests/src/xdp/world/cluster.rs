@@ -10,9 +10,11 @@ use lbd::{dataplane::prefilter, units::Mac};
 use lbd_common::{
     backend::{Backend, mode},
     director::{Director, flag, role},
+    flow::SEEN_SHIFT,
     hash::{slot_u32, slot_v6},
     maps,
     prefilter::Prefilter,
+    rate::Rates,
     reply::{Reply, ReplyKey, ReplyService},
     ring::{RING_SLOTS, candidates},
     tunnel::{TunnelEnd, outer_bytes, side},
@@ -134,6 +136,21 @@ impl World {
             .set(0, director, 0)?;
         self.nat = director.flags & flag::NAT != 0;
         self.filter()
+    }
+
+    /// Writes the director's entry likewise, in a SYN flood: as many SYNs as there may be have come in this
+    /// second.
+    pub fn flood(&mut self, change: impl FnOnce(&mut Director)) -> Result<()> {
+        self.director(|director| {
+            change(director);
+            director.flood_per_second = 1;
+        })?;
+        let rates = Rates {
+            seen: u32::try_from(settled_second() & 0xffff)?,
+            syns: 1,
+            ..Rates::default()
+        };
+        self.per_cpu(maps::RATES, 0, rates)
     }
 
     /// Frames for this box are addressed to exactly these MACs from now on, by the interface that they
@@ -284,6 +301,20 @@ pub(super) fn monotonic_ns() -> u64 {
     // SAFETY: `now` is a place for the answer.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap_or(0)
+}
+
+/// The second ([`SEEN_SHIFT`]) that the program counts in, far enough from both its ends: the program looks at
+/// the clock once in 64 jiffies, which is at most 640 ms.
+fn settled_second() -> u64 {
+    const SECOND_NS: u64 = 1 << SEEN_SHIFT;
+    const SETTLED_NS: std::ops::Range<u64> = 660_000_000..1_000_000_000;
+    loop {
+        let now = monotonic_ns();
+        if SETTLED_NS.contains(&(now % SECOND_NS)) {
+            return now / SECOND_NS;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A backend behind a tunnel over Ethernet.

@@ -11,25 +11,27 @@ use lbd_ebpf::wire::{
     quote::{self, is_error4, is_error6, quoted4, quoted6},
 };
 
-use super::translate::{Ends, Side, address_at, addresses, port_at};
+use super::translate::{Ends, Place, Side, address_at, addresses, port_at};
 use crate::xdp::packet::Packet;
 
-/// Where the headers of an ICMP or `ICMPv6` error are.
+/// Where an ICMP or `ICMPv6` error and the segment that it quotes are, both of one family.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) is_v4: bool,
-    network: usize,
-    icmp: usize,
-    quoted_network: usize,
-    quoted_transport: usize,
+pub(crate) struct QuotingError {
+    pub(crate) message: Place,
+    quoted: Place,
 }
 
 /// Finds the error in a frame, and the ends of the segment that it quotes; `None` for anything else.
 #[inline(always)]
-pub(crate) fn quoted(packet: &Packet) -> Option<(Place, Ends)> {
-    let place = Place::from_bits(find_error(packet.context().ctx))?;
-    let ports = packet.window::<4>(place.quoted_transport)?;
-    let (source, destination) = addresses(packet, place.is_v4, place.quoted_network)?;
+pub(crate) fn quoted(packet: &Packet) -> Option<(QuotingError, Ends)> {
+    let error = QuotingError::from_bits(find_error(packet.context().ctx))?;
+    let Place {
+        is_v4,
+        network,
+        transport,
+    } = error.quoted;
+    let ports = packet.window::<4>(transport)?;
+    let (source, destination) = addresses(packet, is_v4, network)?;
     let ends = Ends {
         source,
         destination,
@@ -37,10 +39,10 @@ pub(crate) fn quoted(packet: &Packet) -> Option<(Place, Ends)> {
         destination_port_be: u16_at(ports, 2),
         flags: 0,
     };
-    Some((place, ends))
+    Some((error, ends))
 }
 
-/// Where the error is, as [`Place::from_bits`] takes it; 0 if there is none.
+/// Where the error is, as [`QuotingError::from_bits`] takes it; 0 if there is none.
 ///
 /// A function of its own, because the kernel would otherwise verify all that follows for each way
 /// through the headers.
@@ -48,78 +50,85 @@ pub(crate) fn quoted(packet: &Packet) -> Option<(Place, Ends)> {
 #[inline(never)]
 extern "C" fn find_error(ctx: *mut xdp_md) -> u64 {
     let packet = Packet::new(XdpContext::new(ctx));
-    place(&packet).map_or(0, Place::to_bits)
+    find(&packet).map_or(0, QuotingError::to_bits)
 }
 
 #[inline(always)]
-fn place(packet: &Packet) -> Option<Place> {
+fn find(packet: &Packet) -> Option<QuotingError> {
     let Link {
         ethertype, network, ..
     } = parse::link(packet)?;
     match ethertype {
-        ethertype::IPV4 => place4(packet, network),
-        ethertype::IPV6 => place6(packet, network),
+        ethertype::IPV4 => find4(packet, network),
+        ethertype::IPV6 => find6(packet, network),
         _ => None,
     }
 }
 
 #[inline(always)]
-fn place4(packet: &Packet, network: usize) -> Option<Place> {
+fn find4(packet: &Packet, network: usize) -> Option<QuotingError> {
     let ip = Ipv4::at(packet, network)?;
     let icmp = ip.transport(packet, network).ok()?;
     if icmp.protocol != protocol::ICMP || !is_error4(quote::kind(packet, &icmp)?) {
         return None;
     }
     let quoted = quoted4(packet, &icmp)?;
-    (quoted.source == ip.destination()).then_some(Place {
-        is_v4: true,
-        network,
-        icmp: icmp.offset,
-        quoted_network: quoted.network,
-        quoted_transport: quoted.transport,
-    })
+    let places = [network, icmp.offset, quoted.network, quoted.transport];
+    (quoted.source == ip.destination()).then_some(QuotingError::of(true, places))
 }
 
 #[inline(always)]
-fn place6(packet: &Packet, network: usize) -> Option<Place> {
+fn find6(packet: &Packet, network: usize) -> Option<QuotingError> {
     let ip = Ipv6::at(packet, network)?;
     let icmp = ip.transport(packet, network).ok()?;
     if icmp.protocol != protocol::ICMPV6 || !is_error6(quote::kind(packet, &icmp)?) {
         return None;
     }
     let quoted = quoted6(packet, &icmp)?;
-    (quoted.source == ip.destination()).then_some(Place {
-        is_v4: false,
-        network,
-        icmp: icmp.offset,
-        quoted_network: quoted.network,
-        quoted_transport: quoted.transport,
-    })
+    let places = [network, icmp.offset, quoted.network, quoted.transport];
+    (quoted.source == ip.destination()).then_some(QuotingError::of(false, places))
 }
 
-impl Place {
+impl QuotingError {
     const FOUND: u64 = 1 << 63;
+
+    /// Of its own headers' offsets, and of those that it quotes.
+    #[inline(always)]
+    fn of(is_v4: bool, [network, icmp, quoted_network, quoted_transport]: [usize; 4]) -> Self {
+        Self {
+            message: Place {
+                is_v4,
+                network,
+                transport: icmp,
+            },
+            quoted: Place {
+                is_v4,
+                network: quoted_network,
+                transport: quoted_transport,
+            },
+        }
+    }
 
     #[inline(always)]
     fn to_bits(self) -> u64 {
         Self::FOUND
-            | self.network as u64
-            | (self.icmp as u64) << 8
-            | (self.quoted_network as u64) << 24
-            | (self.quoted_transport as u64) << 40
-            | (self.is_v4 as u64) << 56
+            | self.message.network as u64
+            | (self.message.transport as u64) << 8
+            | (self.quoted.network as u64) << 24
+            | (self.quoted.transport as u64) << 40
+            | (self.message.is_v4 as u64) << 56
     }
 
     /// The offsets are within what a frame can have, as the kernel wants to see.
     #[inline(always)]
     fn from_bits(bits: u64) -> Option<Self> {
-        (bits & Self::FOUND != 0).then_some(Self {
-            is_v4: bits & 1 << 56 != 0,
-            network: bits as usize & 0x3f,
-            icmp: (bits >> 8) as usize & 0x3fff,
-            quoted_network: (bits >> 24) as usize & 0x3fff,
-            quoted_transport: (bits >> 40) as usize & 0x3fff,
-        })
+        let places = [
+            bits as usize & 0x3f,
+            (bits >> 8) as usize & 0x3fff,
+            (bits >> 24) as usize & 0x3fff,
+            (bits >> 40) as usize & 0x3fff,
+        ];
+        (bits & Self::FOUND != 0).then_some(Self::of(bits & 1 << 56 != 0, places))
     }
 }
 
@@ -128,25 +137,26 @@ impl Place {
 #[inline(always)]
 pub(crate) fn replace(
     packet: &mut Packet,
-    place: Place,
+    error: QuotingError,
     side: Side,
     address: &[u32; 4],
     port_be: u16,
 ) -> Option<()> {
-    let icmp = packet.window::<4>(place.icmp)?;
+    let QuotingError { message, quoted } = error;
+    let icmp = packet.window::<4>(message.transport)?;
     let sum = Sum::of(u16_at(icmp, 2));
-    let (with_address, _) = address_at(packet, place.is_v4, place.network, side, address, sum)?;
+    let is_v4 = message.is_v4;
+    let (with_address, _) = address_at(packet, is_v4, message.network, side, address, sum)?;
     // ICMPv6 covers the addresses of the header before it (RFC 4443, section 2.3), ICMP does not.
-    let sum = if place.is_v4 { sum } else { with_address };
+    let sum = if is_v4 { sum } else { with_address };
     let other = match side {
         Side::Source => Side::Destination,
         Side::Destination => Side::Source,
     };
-    let network = place.quoted_network;
     // What is quoted is covered with its header's checksum.
-    let (_, sum) = address_at(packet, place.is_v4, network, other, address, sum)?;
-    let sum = port_at(packet, place.quoted_transport, other, port_be, sum)?;
-    let icmp = packet.window_mut::<4>(place.icmp)?;
+    let (_, sum) = address_at(packet, is_v4, quoted.network, other, address, sum)?;
+    let sum = port_at(packet, quoted.transport, other, port_be, sum)?;
+    let icmp = packet.window_mut::<4>(message.transport)?;
     put_u16(icmp, 2, sum.finish());
     Some(())
 }

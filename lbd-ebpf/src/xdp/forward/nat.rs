@@ -146,12 +146,12 @@ fn part_towards(packet: &mut Packet, backend: &Backend) -> Option<()> {
 /// An ICMP error about what the backend has sent.
 #[inline(always)]
 fn error_towards(packet: &mut Packet, backend: &Backend) -> Option<()> {
-    let (place, _) = error::quoted(packet)?;
-    if place.is_v4 != (backend.family == 4) {
+    let (error, _) = error::quoted(packet)?;
+    if error.message.is_v4 != (backend.family == 4) {
         return None;
     }
     let (side, address, port_be) = (Side::Destination, &backend.address, backend.port_be);
-    error::replace(packet, place, side, address, port_be)
+    error::replace(packet, error, side, address, port_be)
 }
 
 /// Whether sessions with the backend cannot do without a flow.

@@ -141,7 +141,8 @@ extern "C" fn translate_error(ctx: *mut xdp_md) -> u32 {
 
 #[inline(always)]
 fn error_to_client(packet: &mut Packet) -> Stage<u32> {
-    let (place, sent) = error::quoted(packet).ok_or(NOT_OURS)?;
+    let (error, sent) = error::quoted(packet).ok_or(NOT_OURS)?;
+    let is_v4 = error.message.is_v4;
     // What was sent to the backend is what its reply would answer.
     let ends = Ends {
         source: sent.destination,
@@ -150,10 +151,10 @@ fn error_to_client(packet: &mut Packet) -> Stage<u32> {
         destination_port_be: sent.source_port_be,
         flags: 0,
     };
-    let (service, ..) = service(place.is_v4, &ends).ok_or(NOT_OURS)?;
-    let ifindex = way(packet, place.is_v4, &ends, service)?;
+    let (service, ..) = service(is_v4, &ends).ok_or(NOT_OURS)?;
+    let ifindex = way(packet, is_v4, &ends, service)?;
     let (side, address, port_be) = (Side::Source, &service.address, service.port_be);
-    error::replace(packet, place, side, address, port_be).ok_or(FAILED)?;
+    error::replace(packet, error, side, address, port_be).ok_or(FAILED)?;
     forward(packet, Hop::by(ifindex))
 }
 

@@ -11,7 +11,7 @@ use lbd_ebpf::wire::{
 
 use crate::xdp::packet::Packet;
 
-/// Where the headers of a TCP segment are.
+/// Where an IP header is, and where the TCP segment or the ICMP message behind it begins.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) is_v4: bool,
@@ -190,7 +190,7 @@ pub(crate) fn address_at(
     Some((sum, sum.replace_u16(old_sum, new_sum)))
 }
 
-/// Replaces a port in the TCP header at `transport`, unless it is to be 0. Returns the sum of what
+/// Replaces a port in the TCP header at `transport`, unless the new one is 0. Returns the sum of what
 /// covers it.
 #[inline(always)]
 pub(crate) fn port_at(

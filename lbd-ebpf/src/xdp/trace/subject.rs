@@ -151,9 +151,10 @@ pub(super) extern "C" fn trace_error(ctx: *mut xdp_md) -> u32 {
 /// An ICMP error: what it quotes was sent by the virtual address, or to a `nat` backend.
 #[inline(always)]
 fn of_error(packet: &Packet) -> Option<Subject> {
-    let (place, sent) = error::quoted(packet)?;
-    of_ends(kind::ERROR, place.is_v4, &reversed(&sent), 0)
-        .or_else(|| of_reply(kind::ERROR_REPLY, place.is_v4, &sent))
+    let (error, sent) = error::quoted(packet)?;
+    let is_v4 = error.message.is_v4;
+    of_ends(kind::ERROR, is_v4, &reversed(&sent), 0)
+        .or_else(|| of_reply(kind::ERROR_REPLY, is_v4, &sent))
 }
 
 #[unsafe(no_mangle)]

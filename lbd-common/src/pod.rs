@@ -1,7 +1,7 @@
 //! Lets aya copy these types into and out of maps.
 use crate::{
-    backend, counters, denied, director, event, flow, fragment, node, prefilter, rate,
-    reply, sign, sock, trace, tunnel, vip,
+    backend, counters, denied, director, event, flow, fragment, node, prefilter, rate, reply, sign,
+    sock, trace, tunnel, vip,
 };
 
 macro_rules! pod {

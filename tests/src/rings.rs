@@ -1,5 +1,5 @@
 //! Swaps the rings of a running daemon, which writes its own again with its next ring.
-use std::{mem::offset_of, path::Path, sync::atomic::Ordering};
+use std::{fmt, mem::offset_of, path::Path, sync::atomic::Ordering};
 
 use anyhow::Result;
 use aya::maps::{Array, ArrayOfMaps, Map, MapData};
@@ -13,10 +13,15 @@ use lbd_common::{
 use crate::tables::mapped;
 
 /// The rings that a daemon has pinned.
-#[derive(Debug)]
 pub struct PinnedRings {
     inner: [Array<MapData, u32>; 2],
     director: MmapArray<Director>,
+}
+
+impl fmt::Debug for PinnedRings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinnedRings").finish_non_exhaustive()
+    }
 }
 
 impl PinnedRings {
@@ -33,7 +38,9 @@ impl PinnedRings {
     /// The backend ids of the live ring.
     pub fn live(&self) -> Result<Vec<u32>> {
         let ring = &self.inner[self.live_index()];
-        (0..RING_SLOTS).map(|slot| Ok(ring.get(&slot, 0)?)).collect()
+        (0..RING_SLOTS)
+            .map(|slot| Ok(ring.get(&slot, 0)?))
+            .collect()
     }
 
     /// Fills the idle ring, slot by slot, then makes it the live one.

@@ -1,8 +1,13 @@
 //! Writes IP headers.
 use super::{
     checksum::Sum,
+    field::{ipv4, ipv6},
     frame::{put_u16, put_u32, put_words},
 };
+
+/// Bytes of an IPv4 header without options, as the packet's length counts them.
+const HEADER4: u16 = 20;
+const _: () = assert!(HEADER4 as usize == ipv4::HEADER);
 
 /// Hops that a packet of this box may take.
 pub const HOPS: u8 = 64;
@@ -25,9 +30,9 @@ pub struct Header<A> {
 /// Writes an IPv4 header with "don't fragment" and identification 0: a packet that is never in parts
 /// needs no number (RFC 6864, section 4.1).
 #[inline(always)]
-pub const fn put_ipv4(head: &mut [u8; 20], header: &Header<u32>) {
-    let [high, low] = (20 + header.payload).to_be_bytes();
-    let first = u32::from_ne_bytes([0x45, header.class, high, low]);
+pub const fn put_ipv4(head: &mut [u8; ipv4::HEADER], header: &Header<u32>) {
+    let [high, low] = (HEADER4 + header.payload).to_be_bytes();
+    let first = u32::from_ne_bytes([ipv4::PLAIN, header.class, high, low]);
     let second = u32::from_ne_bytes([0, 0, 0x40, 0]);
     let third = u32::from_ne_bytes([HOPS, header.protocol, 0, 0]);
     let sum = Sum::new()
@@ -39,18 +44,18 @@ pub const fn put_ipv4(head: &mut [u8; 20], header: &Header<u32>) {
     put_u32(head, 0, first);
     put_u32(head, 4, second);
     put_u32(head, 8, third);
-    put_u16(head, 10, sum.finish());
-    put_u32(head, 12, header.source);
-    put_u32(head, 16, header.destination);
+    put_u16(head, ipv4::CHECKSUM, sum.finish());
+    put_u32(head, ipv4::SOURCE, header.source);
+    put_u32(head, ipv4::DESTINATION, header.destination);
 }
 
 /// Writes an IPv6 header; of `flow_label` 20 bits count (RFC 6437).
 #[inline(always)]
-pub const fn put_ipv6(head: &mut [u8; 40], header: &Header<[u32; 4]>, flow_label: u32) {
+pub const fn put_ipv6(head: &mut [u8; ipv6::HEADER], header: &Header<[u32; 4]>, flow_label: u32) {
     let start = [header.class, header.protocol];
     put_ipv6_start(head, start, header.payload, flow_label);
-    put_words(head, 8, header.source);
-    put_words(head, 24, header.destination);
+    put_words(head, ipv6::SOURCE, header.source);
+    put_words(head, ipv6::DESTINATION, header.destination);
 }
 
 /// Writes an IPv6 header's 8 bytes before its addresses: class and protocol, bytes after the header.

@@ -8,6 +8,7 @@
 //! chance.
 use super::{
     checksum::Sum,
+    field::tcp::{CHECKSUM, DATA_OFFSET, HEADER},
     frame::{put_u16, u16_at},
 };
 
@@ -18,15 +19,15 @@ const BIT: u8 = 0x08;
 /// Whether a TCP header has the mark.
 #[inline(always)]
 #[must_use]
-pub const fn is_set(tcp: &[u8; 20]) -> bool {
-    tcp[12] & BIT != 0
+pub const fn is_set(tcp: &[u8; HEADER]) -> bool {
+    tcp[DATA_OFFSET] & BIT != 0
 }
 
 /// Sets the mark, or takes it off.
 #[inline(always)]
-pub const fn put(tcp: &mut [u8; 20], marked: bool) {
-    let old = u16_at(tcp, 12);
-    tcp[12] = tcp[12] & !BIT | if marked { BIT } else { 0 };
-    let sum = Sum::of(u16_at(tcp, 16)).replace_u16(old, u16_at(tcp, 12));
-    put_u16(tcp, 16, sum.finish());
+pub const fn put(tcp: &mut [u8; HEADER], marked: bool) {
+    let old = u16_at(tcp, DATA_OFFSET);
+    tcp[DATA_OFFSET] = tcp[DATA_OFFSET] & !BIT | if marked { BIT } else { 0 };
+    let sum = Sum::of(u16_at(tcp, CHECKSUM)).replace_u16(old, u16_at(tcp, DATA_OFFSET));
+    put_u16(tcp, CHECKSUM, sum.finish());
 }

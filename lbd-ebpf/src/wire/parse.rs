@@ -1,5 +1,8 @@
 //! Reads headers. Every view is a window into the frame that was checked to be there.
-use super::frame::{Frame, u16_at, u32_at, words_at};
+use super::{
+    field::{arp, ethernet, extension, fragment, icmp, ipv4, ipv6, tcp},
+    frame::{Frame, u16_at, u32_at, words_at},
+};
 
 /// Ether types, in network byte order.
 pub mod ethertype {
@@ -66,15 +69,16 @@ pub struct Link {
 /// Reads the Ethernet header and up to two tags.
 #[inline(always)]
 pub fn link<F: Frame + ?Sized>(frame: &F) -> Option<Link> {
-    let head: &[u8; 14] = frame.window(0)?;
-    let mut ethertype = u16_at(head, 12);
-    let mut network = 14;
+    let head: &[u8; ethernet::HEADER] = frame.window(0)?;
+    let mut ethertype = u16_at(head, ethernet::TYPE);
+    let mut network = ethernet::HEADER;
     for _ in 0..MAX_TAGS {
         if ethertype != ethertype::VLAN && ethertype != ethertype::SERVICE_VLAN {
             break;
         }
-        ethertype = u16_at(frame.window::<4>(network)?, 2);
-        network += 4;
+        let tag = frame.window::<{ ethernet::TAG }>(network)?;
+        ethertype = u16_at(tag, ethernet::TAG_TYPE);
+        network += ethernet::TAG;
     }
     Some(Link { ethertype, network })
 }
@@ -84,8 +88,17 @@ pub fn link<F: Frame + ?Sized>(frame: &F) -> Option<Link> {
 /// Not a part of [`Link`], because frames for other hosts, nearly all of them, need no sender.
 #[inline(always)]
 pub fn sender<F: Frame + ?Sized>(frame: &F) -> Option<u64> {
-    let head: &[u8; 14] = frame.window(0)?;
-    Some(u32_at(head, 6) as u64 | (u16_at(head, 10) as u64) << 32)
+    let head: &[u8; ethernet::HEADER] = frame.window(0)?;
+    let tail = u16_at(head, ethernet::SOURCE + ethernet::MAC_TAIL) as u64;
+    Some(u32_at(head, ethernet::SOURCE) as u64 | tail << 32)
+}
+
+/// The receiver's MAC, likewise.
+#[inline(always)]
+pub fn receiver<F: Frame + ?Sized>(frame: &F) -> Option<u64> {
+    let head: &[u8; ethernet::HEADER] = frame.window(0)?;
+    let tail = u16_at(head, ethernet::DESTINATION + ethernet::MAC_TAIL) as u64;
+    Some(u32_at(head, ethernet::DESTINATION) as u64 | tail << 32)
 }
 
 /// Where the transport header is, and what it is.
@@ -112,7 +125,7 @@ pub enum Unusable {
 
 /// An IPv4 header without its options.
 #[derive(Clone, Copy, Debug)]
-pub struct Ipv4<'a>(pub &'a [u8; 20]);
+pub struct Ipv4<'a>(pub &'a [u8; ipv4::HEADER]);
 
 impl<'a> Ipv4<'a> {
     /// The header at `offset`.
@@ -124,55 +137,67 @@ impl<'a> Ipv4<'a> {
     /// 4, if it is one.
     #[inline(always)]
     pub fn version(self) -> u8 {
-        self.0[0] >> 4
+        self.0[ipv4::VERSION_AND_LENGTH] >> 4
     }
 
     /// What follows this header: one of [`protocol`].
     #[inline(always)]
     pub fn protocol(self) -> u8 {
-        self.0[9]
+        self.0[ipv4::PROTOCOL]
+    }
+
+    /// The class of service, with ECN.
+    #[inline(always)]
+    pub fn class(self) -> u8 {
+        self.0[ipv4::CLASS]
     }
 
     /// Bytes of this header with its options.
     #[inline(always)]
     pub fn header_length(self) -> usize {
-        (self.0[0] as usize & 0xf) * 4
+        (self.0[ipv4::VERSION_AND_LENGTH] as usize & 0xf) * 4
     }
 
     /// Memory order.
     #[inline(always)]
     pub fn source(self) -> u32 {
-        u32_at(self.0, 12)
+        u32_at(self.0, ipv4::SOURCE)
     }
 
     /// Memory order.
     #[inline(always)]
     pub fn destination(self) -> u32 {
-        u32_at(self.0, 16)
+        u32_at(self.0, ipv4::DESTINATION)
     }
 
     /// Bytes of the whole packet.
     #[inline(always)]
     pub fn total_length(self) -> usize {
-        u16::from_be(u16_at(self.0, 2)) as usize
+        u16::from_be(u16_at(self.0, ipv4::TOTAL_LENGTH)) as usize
     }
 
     /// The flags and the offset of a part (RFC 791, section 3.1), in network byte order.
     #[inline(always)]
     fn part_be(self) -> u16 {
-        u16_at(self.0, 6)
+        u16_at(self.0, ipv4::FRAGMENT)
+    }
+
+    /// Whether it is a part of a packet, and not the first.
+    #[inline(always)]
+    pub fn is_later_part(self) -> bool {
+        self.part_be() & ipv4::FRAGMENT_OFFSET.to_be() != 0
     }
 
     /// Where this part begins in the whole packet's payload, in units of 8 bytes.
     #[inline(always)]
     pub fn part_offset(self) -> u16 {
-        u16::from_be(self.part_be()) & 0x1fff
+        u16::from_be(self.part_be()) & ipv4::FRAGMENT_OFFSET
     }
 
     /// What all parts of a packet have in common, in memory order.
     #[inline(always)]
     pub fn identification(self) -> u32 {
-        u16_at(self.0, 4) as u32
+        u16_at(self.0, ipv4::IDENTIFICATION) as u32
     }
 
     /// Checks the lengths (RFC 791, section 3.1) and finds the transport header.
@@ -182,26 +207,30 @@ impl<'a> Ipv4<'a> {
         frame: &F,
         offset: usize,
     ) -> Result<Transport, Unusable> {
-        if self.part_be() & 0x1fff_u16.to_be() != 0 {
+        if self.is_later_part() {
             return Err(Unusable::Fragment);
         }
         let header = self.header_length();
         let end = offset + self.total_length();
-        if self.version() != 4 || header < 20 || offset + header > end || end > frame.len() {
+        if self.version() != 4
+            || header < ipv4::HEADER
+            || offset + header > end
+            || end > frame.len()
+        {
             return Err(Unusable::Malformed);
         }
         Ok(Transport {
             protocol: self.protocol(),
             offset: offset + header,
             end,
-            is_part: self.part_be() & 0x2000_u16.to_be() != 0,
+            is_part: self.part_be() & ipv4::MORE_FRAGMENTS.to_be() != 0,
         })
     }
 }
 
 /// An IPv6 header without its extension headers.
 #[derive(Clone, Copy, Debug)]
-pub struct Ipv6<'a>(pub &'a [u8; 40]);
+pub struct Ipv6<'a>(pub &'a [u8; ipv6::HEADER]);
 
 impl<'a> Ipv6<'a> {
     /// The header at `offset`.
@@ -213,31 +242,38 @@ impl<'a> Ipv6<'a> {
     /// Memory order.
     #[inline(always)]
     pub fn source(self) -> [u32; 4] {
-        words_at(self.0, 8)
+        words_at(self.0, ipv6::SOURCE)
     }
 
     /// Memory order.
     #[inline(always)]
     pub fn destination(self) -> [u32; 4] {
-        words_at(self.0, 24)
+        words_at(self.0, ipv6::DESTINATION)
     }
 
     /// 6, if it is one.
     #[inline(always)]
     pub fn version(self) -> u8 {
-        self.0[0] >> 4
+        self.0[ipv6::VERSION_AND_CLASS] >> 4
     }
 
     /// What follows this header.
     #[inline(always)]
     pub fn next_header(self) -> u8 {
-        self.0[6]
+        self.0[ipv6::NEXT_HEADER]
+    }
+
+    /// The traffic class, with ECN.
+    #[inline(always)]
+    pub fn class(self) -> u8 {
+        let first = u16::from_be(u16_at(self.0, ipv6::VERSION_AND_CLASS));
+        (first >> 4).to_le_bytes()[0]
     }
 
     /// Bytes after this header.
     #[inline(always)]
     pub fn payload_length(self) -> usize {
-        u16::from_be(u16_at(self.0, 4)) as usize
+        u16::from_be(u16_at(self.0, ipv6::PAYLOAD_LENGTH)) as usize
     }
 
     /// What is behind up to three extension headers (RFC 8200, section 4; more of them do not occur in mail
@@ -249,14 +285,14 @@ impl<'a> Ipv6<'a> {
         offset: usize,
     ) -> Result<(u8, usize), Unusable> {
         let mut protocol = self.next_header();
-        let mut at = offset + 40;
+        let mut at = offset + ipv6::HEADER;
         for _ in 0..MAX_EXTENSIONS {
             if !is_extension(protocol) {
                 break;
             }
             let head: &[u8; 2] = frame.window(at).ok_or(Unusable::Malformed)?;
-            protocol = head[0];
-            at += (head[1] as usize + 1) * 8;
+            protocol = head[extension::NEXT_HEADER];
+            at += (head[extension::LENGTH] as usize + 1) * extension::UNIT;
         }
         Ok((protocol, at))
     }
@@ -268,22 +304,20 @@ impl<'a> Ipv6<'a> {
         frame: &F,
         offset: usize,
     ) -> Result<Transport, Unusable> {
-        let end = offset + 40 + self.payload_length();
+        let end = offset + ipv6::HEADER + self.payload_length();
         if self.version() != 6 || end > frame.len() {
             return Err(Unusable::Malformed);
         }
         let (mut protocol, mut at) = self.behind_extensions(frame, offset)?;
         let mut is_part = false;
         if protocol == protocol::FRAGMENT {
-            // RFC 8200, section 4.5.
-            let head: &[u8; 8] = frame.window(at).ok_or(Unusable::Malformed)?;
-            let part_be = u16_at(head, 2);
-            if part_be & 0xfff8_u16.to_be() != 0 {
+            let part = FragmentHeader::at(frame, at).ok_or(Unusable::Malformed)?;
+            if part.is_later_part() {
                 return Err(Unusable::Fragment);
             }
-            is_part = part_be & 1_u16.to_be() != 0;
-            protocol = head[0];
-            at += 8;
+            is_part = part.is_followed();
+            protocol = part.next_header();
+            at += fragment::HEADER;
         }
         if at > end || is_extension(protocol) {
             return Err(Unusable::Malformed);
@@ -294,6 +328,53 @@ impl<'a> Ipv6<'a> {
             end,
             is_part,
         })
+    }
+}
+
+/// IPv6's fragment header (RFC 8200, section 4.5).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FragmentHeader<'a>(pub(super) &'a [u8; fragment::HEADER]);
+
+impl<'a> FragmentHeader<'a> {
+    /// The header at `offset`.
+    #[inline(always)]
+    pub(super) fn at<F: Frame + ?Sized>(frame: &'a F, offset: usize) -> Option<Self> {
+        frame.window(offset).map(Self)
+    }
+
+    /// What the whole packet carries: one of [`protocol`].
+    #[inline(always)]
+    pub(super) fn next_header(self) -> u8 {
+        self.0[fragment::NEXT_HEADER]
+    }
+
+    #[inline(always)]
+    fn part_be(self) -> u16 {
+        u16_at(self.0, fragment::OFFSET)
+    }
+
+    /// Whether it is a part of a packet, and not the first.
+    #[inline(always)]
+    pub(super) fn is_later_part(self) -> bool {
+        self.part_be() & fragment::OFFSET_BITS.to_be() != 0
+    }
+
+    /// Whether more parts follow.
+    #[inline(always)]
+    fn is_followed(self) -> bool {
+        self.part_be() & fragment::MORE.to_be() != 0
+    }
+
+    /// Where this part begins in the whole packet's payload, in units of 8 bytes.
+    #[inline(always)]
+    pub(super) fn part_offset(self) -> u16 {
+        u16::from_be(self.part_be()) >> 3
+    }
+
+    /// What all parts of a packet have in common, in memory order.
+    #[inline(always)]
+    pub(super) fn identification(self) -> u32 {
+        u32_at(self.0, fragment::IDENTIFICATION)
     }
 }
 
@@ -308,7 +389,7 @@ pub(crate) fn is_extension(protocol: u8) -> bool {
 
 /// A TCP header without its options.
 #[derive(Clone, Copy, Debug)]
-pub struct Tcp<'a>(pub &'a [u8; 20]);
+pub struct Tcp<'a>(pub &'a [u8; tcp::HEADER]);
 
 impl<'a> Tcp<'a> {
     /// The header that [`Transport`] found; `None` if it does not fit its packet (RFC 9293,
@@ -317,43 +398,43 @@ impl<'a> Tcp<'a> {
     pub fn at<F: Frame + ?Sized>(frame: &'a F, transport: &Transport) -> Option<Self> {
         let head = Self(frame.window(transport.offset)?);
         let length = head.header_length();
-        (length >= 20 && transport.offset + length <= transport.end).then_some(head)
+        (length >= tcp::HEADER && transport.offset + length <= transport.end).then_some(head)
     }
 
     /// Network byte order.
     #[inline(always)]
     pub fn source_port_be(self) -> u16 {
-        u16_at(self.0, 0)
+        u16_at(self.0, tcp::SOURCE_PORT)
     }
 
     /// Network byte order.
     #[inline(always)]
     pub fn destination_port_be(self) -> u16 {
-        u16_at(self.0, 2)
+        u16_at(self.0, tcp::DESTINATION_PORT)
     }
 
     /// The sequence number.
     #[inline(always)]
     pub fn sequence(self) -> u32 {
-        u32::from_be(u32_at(self.0, 4))
+        u32::from_be(u32_at(self.0, tcp::SEQUENCE))
     }
 
     /// The acknowledgement number in network byte order.
     #[inline(always)]
     pub fn acknowledgement_be(self) -> u32 {
-        u32_at(self.0, 8)
+        u32_at(self.0, tcp::ACKNOWLEDGEMENT)
     }
 
     /// Bytes of the header with its options.
     #[inline(always)]
     pub fn header_length(self) -> usize {
-        (self.0[12] >> 4) as usize * 4
+        (self.0[tcp::DATA_OFFSET] >> 4) as usize * 4
     }
 
     /// Bits of [`tcp_flag`].
     #[inline(always)]
     pub fn flags(self) -> u8 {
-        self.0[13]
+        self.0[tcp::FLAGS]
     }
 
     /// Whether it is the beginning of a SYN that comes in parts, which no TCP sends.
@@ -365,34 +446,34 @@ impl<'a> Tcp<'a> {
 
 /// ARP for IPv4 over Ethernet.
 #[derive(Clone, Copy, Debug)]
-pub struct Arp<'a>(pub &'a [u8; 28]);
+pub struct Arp<'a>(pub &'a [u8; arp::MESSAGE]);
 
 impl<'a> Arp<'a> {
     /// The message at `offset`; `None` also for other hardware or protocol types.
     #[inline(always)]
     pub fn at<F: Frame + ?Sized>(frame: &'a F, offset: usize) -> Option<Self> {
-        let head: &[u8; 28] = frame.window(offset)?;
-        // Ethernet, IPv4, 6 and 4 bytes of address.
+        let head: &[u8; arp::MESSAGE] = frame.window(offset)?;
         let kind = [head[0], head[1], head[2], head[3], head[4], head[5]];
-        (kind == [0, 1, 8, 0, 6, 4]).then_some(Self(head))
+        (kind == arp::KIND).then_some(Self(head))
     }
 
     /// Whether it asks who has [`Self::target`]; an announcement asks for its own sender.
     #[inline(always)]
     pub fn is_question(self) -> bool {
-        u16_at(self.0, 6) == 1_u16.to_be() && u32_at(self.0, 14) != self.target()
+        u16_at(self.0, arp::OPERATION) == arp::REQUEST.to_be()
+            && u32_at(self.0, arp::SENDER) != self.target()
     }
 
     /// The address that is asked for. Memory order.
     #[inline(always)]
     pub fn target(self) -> u32 {
-        u32_at(self.0, 24)
+        u32_at(self.0, arp::TARGET)
     }
 }
 
 /// The target of a neighbour solicitation (RFC 4861, section 4.3); `None` for other messages.
 #[inline(always)]
 pub fn solicited<F: Frame + ?Sized>(frame: &F, offset: usize) -> Option<[u32; 4]> {
-    let head: &[u8; 24] = frame.window(offset)?;
-    (head[0] == 135).then(|| words_at(head, 8))
+    let head: &[u8; icmp::SOLICITATION_MESSAGE] = frame.window(offset)?;
+    (head[icmp::KIND] == icmp::SOLICITATION).then(|| words_at(head, icmp::SOLICITED))
 }

@@ -1,8 +1,8 @@
 //! A part of an IP packet, which a router or its sender has cut up (RFC 791, section 3.2; RFC 8200, section
 //! 4.5).
 use super::{
-    frame::{Frame, u16_at, u32_at},
-    parse::{Ipv4, Ipv6, protocol},
+    frame::Frame,
+    parse::{FragmentHeader, Ipv4, Ipv6, protocol},
 };
 
 /// What a part says of itself.
@@ -34,11 +34,11 @@ impl Part {
         if protocol != protocol::FRAGMENT {
             return None;
         }
-        let head: &[u8; 8] = frame.window(at)?;
+        let head = FragmentHeader::at(frame, at)?;
         Some(Self {
-            protocol: head[0],
-            identification: u32_at(head, 4),
-            offset: u16::from_be(u16_at(head, 2)) >> 3,
+            protocol: head.next_header(),
+            identification: head.identification(),
+            offset: head.part_offset(),
         })
     }
 }

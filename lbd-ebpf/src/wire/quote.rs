@@ -1,12 +1,11 @@
 //! What an ICMP error is about: the packet that it quotes, as far as it has to be read to name a
 //! session. Eight bytes of TCP suffice, which is all that RFC 792 promises.
 use super::{
+    field::{extension, fragment, icmp, ipv4, ipv6, tcp},
     frame::{Frame, u16_at},
-    parse::{Ipv4, Ipv6, Transport, is_extension, protocol},
+    parse::{FragmentHeader, Ipv4, Ipv6, Transport, is_extension, protocol},
 };
 
-/// Bytes of an ICMP or `ICMPv6` error before the packet that it quotes.
-pub const ICMP: usize = 8;
 /// The TCP ports and the sequence number.
 const TCP_START: usize = 8;
 /// IPv6 extension headers in a quoted packet that are looked behind.
@@ -31,9 +30,9 @@ pub struct Quoted<A> {
 
 /// The kind of an ICMP or `ICMPv6` message.
 #[inline(always)]
-pub fn kind<F: Frame + ?Sized>(frame: &F, icmp: &Transport) -> Option<u8> {
-    let head: &[u8; ICMP] = frame.window(icmp.offset)?;
-    (icmp.offset + ICMP <= icmp.end).then_some(head[0])
+pub fn kind<F: Frame + ?Sized>(frame: &F, message: &Transport) -> Option<u8> {
+    let head: &[u8; icmp::HEADER] = frame.window(message.offset)?;
+    (message.offset + icmp::HEADER <= message.end).then_some(head[icmp::KIND])
 }
 
 /// Whether an ICMP message of this kind is an error about a packet: destination unreachable (which
@@ -54,16 +53,19 @@ pub const fn is_error6(kind: u8) -> bool {
 
 /// The TCP segment that an ICMP error quotes; `None` for anything else, or for too little of it.
 #[inline(always)]
-pub fn quoted4<F: Frame + ?Sized>(frame: &F, icmp: &Transport) -> Option<Quoted<u32>> {
-    let network = icmp.offset + ICMP;
+pub fn quoted4<F: Frame + ?Sized>(frame: &F, error: &Transport) -> Option<Quoted<u32>> {
+    let network = error.offset + icmp::HEADER;
     let ip = Ipv4::at(frame, network)?;
     let header = ip.header_length();
-    // A fragment that is not the first has no ports.
-    let is_later_fragment = u16_at(ip.0, 6) & 0x1fff_u16.to_be() != 0;
-    if ip.version() != 4 || header < 20 || is_later_fragment || ip.protocol() != protocol::TCP {
+    // A part that is not the first has no ports.
+    if ip.version() != 4
+        || header < ipv4::HEADER
+        || ip.is_later_part()
+        || ip.protocol() != protocol::TCP
+    {
         return None;
     }
-    let (source_port_be, destination_port_be) = ports(frame, network + header, icmp.end)?;
+    let (source_port_be, destination_port_be) = ports(frame, network + header, error.end)?;
     Some(Quoted {
         source: ip.source(),
         destination: ip.destination(),
@@ -76,34 +78,37 @@ pub fn quoted4<F: Frame + ?Sized>(frame: &F, icmp: &Transport) -> Option<Quoted<
 
 /// Likewise for an `ICMPv6` error.
 #[inline(always)]
-pub fn quoted6<F: Frame + ?Sized>(frame: &F, icmp: &Transport) -> Option<Quoted<[u32; 4]>> {
-    let network = icmp.offset + ICMP;
+pub fn quoted6<F: Frame + ?Sized>(frame: &F, error: &Transport) -> Option<Quoted<[u32; 4]>> {
+    let network = error.offset + icmp::HEADER;
     let ip = Ipv6::at(frame, network)?;
     if ip.version() != 6 {
         return None;
     }
     let mut next = ip.next_header();
-    let mut at = network + 40;
+    let mut at = network + ipv6::HEADER;
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(next) && next != protocol::FRAGMENT {
             break;
         }
-        let head: &[u8; 8] = frame.window(at)?;
+        // A header of one kind is as long as the shortest of the other.
+        let head: &[u8; extension::UNIT] = frame.window(at)?;
         if next == protocol::FRAGMENT {
-            // A fragment that is not the first has no ports (RFC 8200, section 4.5).
-            if u16_at(head, 2) & 0xfff8_u16.to_be() != 0 {
+            let part = FragmentHeader(head);
+            // A part that is not the first has no ports.
+            if part.is_later_part() {
                 return None;
             }
-            at += 8;
+            next = part.next_header();
+            at += fragment::HEADER;
         } else {
-            at += (head[1] as usize + 1) * 8;
+            next = head[extension::NEXT_HEADER];
+            at += (head[extension::LENGTH] as usize + 1) * extension::UNIT;
         }
-        next = head[0];
     }
     if next != protocol::TCP {
         return None;
     }
-    let (source_port_be, destination_port_be) = ports(frame, at, icmp.end)?;
+    let (source_port_be, destination_port_be) = ports(frame, at, error.end)?;
     Some(Quoted {
         source: ip.source(),
         destination: ip.destination(),
@@ -117,5 +122,10 @@ pub fn quoted6<F: Frame + ?Sized>(frame: &F, icmp: &Transport) -> Option<Quoted<
 #[inline(always)]
 fn ports<F: Frame + ?Sized>(frame: &F, at: usize, end: usize) -> Option<(u16, u16)> {
     let head: &[u8; TCP_START] = frame.window(at)?;
-    (at + TCP_START <= end).then(|| (u16_at(head, 0), u16_at(head, 2)))
+    (at + TCP_START <= end).then(|| {
+        (
+            u16_at(head, tcp::SOURCE_PORT),
+            u16_at(head, tcp::DESTINATION_PORT),
+        )
+    })
 }

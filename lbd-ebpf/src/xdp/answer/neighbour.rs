@@ -3,7 +3,10 @@
 //! Only questions are held back. What others say *about* the VIP (announcements, answers) always
 //! goes up, so that the kernel and the daemon hear of rivals.
 use lbd_common::counters::Reason;
-use lbd_ebpf::wire::parse::{Arp, Ipv6, Link, ethertype, protocol, solicited};
+use lbd_ebpf::wire::{
+    field::ipv6,
+    parse::{Arp, Ipv6, Link, ethertype, protocol, solicited},
+};
 
 use crate::xdp::{
     exit::{Exit, NOT_OURS},
@@ -37,7 +40,7 @@ pub(crate) fn solicitation(packet: &Packet, link: &Link) -> Option<Exit> {
     if Ipv6::at(packet, link.network)?.next_header() != protocol::ICMPV6 {
         return None;
     }
-    let target = solicited(packet, link.network + 40)?;
+    let target = solicited(packet, link.network + ipv6::HEADER)?;
     vip6(target).map(|_| answered_by_master())
 }
 

@@ -4,6 +4,10 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_common::counters::Reason;
 use lbd_ebpf::wire::{
     checksum::Sum,
+    field::{
+        ethernet::{DESTINATION, MAC_TAIL, MACS, SOURCE},
+        ipv4, ipv6, tcp,
+    },
     frame::{put_u16, put_u32, u16_at, u32_at},
     header::{Header, put_ipv4, put_ipv6},
     parse::{self, Ipv4, Ipv6, Tcp, Transport, ethertype, protocol, tcp_flag},
@@ -12,7 +16,7 @@ use lbd_ebpf::wire::{
 use crate::xdp::{code, exit::Exit, packet::Packet};
 
 /// Bytes of a TCP header without options.
-const TCP: usize = 20;
+const TCP: usize = tcp::HEADER;
 
 /// The TCP part of the answer.
 struct Answer {
@@ -59,10 +63,10 @@ extern "C" fn answer_with_reset(ctx: *mut xdp_md) -> u32 {
     if tcp.flags() & tcp_flag::RST != 0 {
         return code::HELD_BACK;
     }
-    let tcp = to_segment(tcp, &transport);
+    let answer = to_segment(tcp, &transport);
     let done = match link.ethertype {
-        ethertype::IPV4 => ipv4(&mut packet, link.network, &tcp),
-        _ => ipv6(&mut packet, link.network, &tcp),
+        ethertype::IPV4 => answer4(&mut packet, link.network, &answer),
+        _ => answer6(&mut packet, link.network, &answer),
     };
     match done {
         Some(()) => code::DONE,
@@ -96,10 +100,10 @@ fn to_segment(tcp: Tcp<'_>, transport: &Transport) -> Answer {
 }
 
 #[inline(always)]
-fn ipv4(packet: &mut Packet, network: usize, tcp: &Answer) -> Option<()> {
+fn answer4(packet: &mut Packet, network: usize, answer: &Answer) -> Option<()> {
     let ip = Ipv4::at(packet, network)?;
     let (client, vip) = (ip.source(), ip.destination());
-    packet.cut(network + 20 + TCP)?;
+    packet.cut(network + ipv4::HEADER + TCP)?;
     swap_macs(packet)?;
     let header = Header {
         class: 0,
@@ -110,14 +114,14 @@ fn ipv4(packet: &mut Packet, network: usize, tcp: &Answer) -> Option<()> {
     };
     put_ipv4(packet.window_mut(network)?, &header);
     let pseudo = Sum::new().add_u32(vip).add_u32(client);
-    write_tcp(packet, network + 20, tcp, pseudo)
+    write_tcp(packet, network + ipv4::HEADER, answer, pseudo)
 }
 
 #[inline(always)]
-fn ipv6(packet: &mut Packet, network: usize, tcp: &Answer) -> Option<()> {
+fn answer6(packet: &mut Packet, network: usize, answer: &Answer) -> Option<()> {
     let ip = Ipv6::at(packet, network)?;
     let (client, vip) = (ip.source(), ip.destination());
-    packet.cut(network + 40 + TCP)?;
+    packet.cut(network + ipv6::HEADER + TCP)?;
     swap_macs(packet)?;
     let header = Header {
         class: 0,
@@ -128,37 +132,40 @@ fn ipv6(packet: &mut Packet, network: usize, tcp: &Answer) -> Option<()> {
     };
     put_ipv6(packet.window_mut(network)?, &header, 0);
     let pseudo = Sum::new().add_words(vip).add_words(client);
-    write_tcp(packet, network + 40, tcp, pseudo)
+    write_tcp(packet, network + ipv6::HEADER, answer, pseudo)
 }
 
 #[inline(always)]
-fn write_tcp(packet: &mut Packet, at: usize, tcp: &Answer, pseudo: Sum) -> Option<()> {
+fn write_tcp(packet: &mut Packet, at: usize, answer: &Answer, pseudo: Sum) -> Option<()> {
     let head = packet.window_mut::<TCP>(at)?;
-    let fourth = u32::from_ne_bytes([(TCP as u8 / 4) << 4, tcp.flags, 0, 0]);
+    let fourth = u32::from_ne_bytes([(TCP as u8 / 4) << 4, answer.flags, 0, 0]);
     let sum = pseudo
         .add_u16((protocol::TCP as u16).to_be())
         .add_u16((TCP as u16).to_be())
-        .add_u32(tcp.ports)
-        .add_u32(tcp.sequence_be)
-        .add_u32(tcp.acknowledgement_be)
+        .add_u32(answer.ports)
+        .add_u32(answer.sequence_be)
+        .add_u32(answer.acknowledgement_be)
         .add_u32(fourth);
-    put_u32(head, 0, tcp.ports);
-    put_u32(head, 4, tcp.sequence_be);
-    put_u32(head, 8, tcp.acknowledgement_be);
-    put_u32(head, 12, fourth);
-    put_u16(head, 16, sum.finish());
-    put_u16(head, 18, 0);
+    put_u32(head, tcp::SOURCE_PORT, answer.ports);
+    put_u32(head, tcp::SEQUENCE, answer.sequence_be);
+    put_u32(head, tcp::ACKNOWLEDGEMENT, answer.acknowledgement_be);
+    put_u32(head, tcp::DATA_OFFSET, fourth);
+    put_u16(head, tcp::CHECKSUM, sum.finish());
+    put_u16(head, tcp::URGENT, 0);
     Some(())
 }
 
 #[inline(always)]
 fn swap_macs(packet: &mut Packet) -> Option<()> {
-    let head = packet.window_mut::<12>(0)?;
-    let (to_low, to_high) = (u32_at(head, 0), u16_at(head, 4));
-    let (from_low, from_high) = (u32_at(head, 6), u16_at(head, 10));
-    put_u32(head, 0, from_low);
-    put_u16(head, 4, from_high);
-    put_u32(head, 6, to_low);
-    put_u16(head, 10, to_high);
+    let head = packet.window_mut::<MACS>(0)?;
+    let (to, to_tail) = (
+        u32_at(head, DESTINATION),
+        u16_at(head, DESTINATION + MAC_TAIL),
+    );
+    let (from, from_tail) = (u32_at(head, SOURCE), u16_at(head, SOURCE + MAC_TAIL));
+    put_u32(head, DESTINATION, from);
+    put_u16(head, DESTINATION + MAC_TAIL, from_tail);
+    put_u32(head, SOURCE, to);
+    put_u16(head, SOURCE + MAC_TAIL, to_tail);
     Some(())
 }

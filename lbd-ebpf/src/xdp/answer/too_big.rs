@@ -7,18 +7,18 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_common::counters::Reason;
 use lbd_ebpf::wire::{
     checksum::Sum,
+    field::{icmp, ipv4, ipv6},
     frame::{put_u16, put_u32, put_words, words_at},
     header::{Header, put_ipv4, put_ipv6_start},
     parse::{self, Ipv4, Ipv6, ethertype, protocol},
-    quote,
 };
 
 use crate::xdp::{code, exit::Exit, forward::ethernet::Ethernet, packet::Packet, path::rate};
 
 /// Bytes of the packet that an ICMP error quotes: what makes 576 (RFC 1812, section 4.3.2.3).
-const QUOTE4: usize = 576 - 20 - quote::ICMP;
+const QUOTE4: usize = 576 - ipv4::HEADER - icmp::HEADER;
 /// Bytes of the packet that an `ICMPv6` error quotes: what makes 1280 (RFC 4443, section 2.4).
-const QUOTE6: usize = 1280 - 40 - quote::ICMP;
+const QUOTE6: usize = 1280 - ipv6::HEADER - icmp::HEADER;
 /// Answers in a second on a CPU (RFC 4443, section 2.4 (f), wants a limit). A path needs one every ten
 /// minutes.
 const ANSWERS_PER_SECOND: u16 = 1000;
@@ -66,7 +66,7 @@ extern "C" fn answer_too_big(ctx: *mut xdp_md, mtu: u32) -> u32 {
 
 #[inline(always)]
 fn ipv4(packet: &mut Packet, network: usize, mtu: u32) -> Option<()> {
-    const ROOM: usize = 20 + quote::ICMP;
+    const ROOM: usize = ipv4::HEADER + icmp::HEADER;
     packet.cut(network + QUOTE4)?;
     packet.move_start(-(ROOM as i32))?;
     let ethernet = Ethernet::at(packet, ROOM, network)?.answered();
@@ -75,7 +75,7 @@ fn ipv4(packet: &mut Packet, network: usize, mtu: u32) -> Option<()> {
     let ip = Ipv4::at(packet, quoted)?;
     let header = Header {
         class: 0,
-        payload: (quote::ICMP + QUOTE4) as u16,
+        payload: (icmp::HEADER + QUOTE4) as u16,
         protocol: protocol::ICMP,
         source: ip.destination(),
         destination: ip.source(),
@@ -85,26 +85,26 @@ fn ipv4(packet: &mut Packet, network: usize, mtu: u32) -> Option<()> {
         .sum::<512>(quoted, Sum::new())
         .and_then(|sum| packet.sum::<{ QUOTE4 - 512 }>(quoted + 512, sum))?;
     // Type 3, code 4.
-    write_icmp(packet, network + 20, [3, 4], mtu, sum)
+    write_icmp(packet, network + ipv4::HEADER, [3, 4], mtu, sum)
 }
 
 #[inline(always)]
 fn ipv6(packet: &mut Packet, network: usize, mtu: u32) -> Option<()> {
-    const ROOM: usize = 40 + quote::ICMP;
+    const ROOM: usize = ipv6::HEADER + icmp::HEADER;
     packet.cut(network + QUOTE6)?;
     packet.move_start(-(ROOM as i32))?;
     let ethernet = Ethernet::at(packet, ROOM, network)?.answered();
     ethernet.write(packet, ethertype::IPV6)?;
     let quoted = network + ROOM;
-    let payload = (quote::ICMP + QUOTE6) as u16;
+    let payload = (icmp::HEADER + QUOTE6) as u16;
     // Both headers in one window and one address after the other, so that few values are kept.
-    let heads = packet.window_mut::<{ ROOM + 40 }>(network)?;
+    let heads = packet.window_mut::<{ ROOM + ipv6::HEADER }>(network)?;
     put_ipv6_start(heads, [0, protocol::ICMPV6], payload, 0);
-    let vip = words_at(heads, ROOM + 24);
-    put_words(heads, 8, vip);
+    let vip = words_at(heads, ROOM + ipv6::DESTINATION);
+    put_words(heads, ipv6::SOURCE, vip);
     let pseudo = Sum::new().add_words(vip);
-    let client = words_at(heads, ROOM + 8);
-    put_words(heads, 24, client);
+    let client = words_at(heads, ROOM + ipv6::SOURCE);
+    put_words(heads, ipv6::DESTINATION, client);
     let pseudo = pseudo
         .add_words(client)
         .add_u16(payload.to_be())
@@ -114,17 +114,17 @@ fn ipv6(packet: &mut Packet, network: usize, mtu: u32) -> Option<()> {
         .and_then(|sum| packet.sum::<512>(quoted + 512, sum))
         .and_then(|sum| packet.sum::<{ QUOTE6 - 1024 }>(quoted + 1024, sum))?;
     // Type 2, code 0.
-    write_icmp(packet, network + 40, [2, 0], mtu, sum)
+    write_icmp(packet, network + ipv6::HEADER, [2, 0], mtu, sum)
 }
 
 /// Both put the MTU into the second word, which has more than the 16 bits that ICMP gives it.
 #[inline(always)]
 fn write_icmp(packet: &mut Packet, at: usize, kind: [u8; 2], mtu: u32, quoted: Sum) -> Option<()> {
-    let head = packet.window_mut::<{ quote::ICMP }>(at)?;
+    let head = packet.window_mut::<{ icmp::HEADER }>(at)?;
     let first = u32::from_ne_bytes([kind[0], kind[1], 0, 0]);
     let sum = quoted.add_u32(first).add_u32(mtu.to_be());
-    put_u32(head, 0, first);
-    put_u16(head, 2, sum.finish());
-    put_u32(head, 4, mtu.to_be());
+    put_u32(head, icmp::KIND, first);
+    put_u16(head, icmp::CHECKSUM, sum.finish());
+    put_u32(head, icmp::SECOND_WORD, mtu.to_be());
     Some(())
 }

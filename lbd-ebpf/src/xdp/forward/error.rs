@@ -6,6 +6,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_ebpf::wire::{
     checksum::Sum,
+    field::{icmp, tcp},
     frame::{Frame, put_u16, u16_at},
     parse::{self, Ipv4, Ipv6, Link, ethertype, protocol},
     quote::{self, is_error4, is_error6, quoted4, quoted6},
@@ -30,13 +31,13 @@ pub(crate) fn quoted(packet: &Packet) -> Option<(QuotingError, Ends)> {
         network,
         transport,
     } = error.quoted;
-    let ports = packet.window::<4>(transport)?;
+    let ports = packet.window::<{ tcp::PORTS }>(transport)?;
     let (source, destination) = addresses(packet, is_v4, network)?;
     let ends = Ends {
         source,
         destination,
-        source_port_be: u16_at(ports, 0),
-        destination_port_be: u16_at(ports, 2),
+        source_port_be: u16_at(ports, tcp::SOURCE_PORT),
+        destination_port_be: u16_at(ports, tcp::DESTINATION_PORT),
         flags: 0,
     };
     Some((error, ends))
@@ -143,8 +144,8 @@ pub(crate) fn replace(
     port_be: u16,
 ) -> Option<()> {
     let QuotingError { message, quoted } = error;
-    let icmp = packet.window::<4>(message.transport)?;
-    let sum = Sum::of(u16_at(icmp, 2));
+    let head = packet.window::<{ icmp::HEADER }>(message.transport)?;
+    let sum = Sum::of(u16_at(head, icmp::CHECKSUM));
     let is_v4 = message.is_v4;
     let (with_address, _) = address_at(packet, is_v4, message.network, side, address, sum)?;
     // ICMPv6 covers the addresses of the header before it (RFC 4443, section 2.3), ICMP does not.
@@ -156,7 +157,7 @@ pub(crate) fn replace(
     // What is quoted is covered with its header's checksum.
     let (_, sum) = address_at(packet, is_v4, quoted.network, other, address, sum)?;
     let sum = port_at(packet, quoted.transport, other, port_be, sum)?;
-    let icmp = packet.window_mut::<4>(message.transport)?;
-    put_u16(icmp, 2, sum.finish());
+    let head = packet.window_mut::<{ icmp::HEADER }>(message.transport)?;
+    put_u16(head, icmp::CHECKSUM, sum.finish());
     Some(())
 }

@@ -1,6 +1,9 @@
 //! The next hop of a frame: the interface it leaves by, and the MACs it leaves with.
 use lbd_common::{backend::Backend, counters::Reason};
-use lbd_ebpf::wire::frame::{put_u16, put_u32, u16_at, u32_at};
+use lbd_ebpf::wire::{
+    field::ethernet::{DESTINATION, MAC_TAIL, MACS, SOURCE},
+    frame::{put_u16, put_u32, u16_at, u32_at},
+};
 
 use crate::xdp::{
     exit::{Exit, Stage},
@@ -41,12 +44,14 @@ impl Hop {
 /// on our port.
 #[inline(always)]
 pub(crate) fn next_hop(packet: &mut Packet, backend: &Backend) -> Stage<()> {
-    let Some(ethernet) = packet.window_mut::<12>(0) else {
+    let Some(ethernet) = packet.window_mut::<MACS>(0) else {
         return Err(Exit::Drop(Reason::DropRewriteFailed));
     };
-    put_u32(ethernet, 0, u32_at(&backend.mac, 0));
-    put_u16(ethernet, 4, u16_at(&backend.mac, 4));
-    put_u32(ethernet, 6, u32_at(&backend.source_mac, 0));
-    put_u16(ethernet, 10, u16_at(&backend.source_mac, 4));
+    put_u32(ethernet, DESTINATION, u32_at(&backend.mac, 0));
+    let tail = u16_at(&backend.mac, MAC_TAIL);
+    put_u16(ethernet, DESTINATION + MAC_TAIL, tail);
+    put_u32(ethernet, SOURCE, u32_at(&backend.source_mac, 0));
+    let tail = u16_at(&backend.source_mac, MAC_TAIL);
+    put_u16(ethernet, SOURCE + MAC_TAIL, tail);
     Ok(())
 }

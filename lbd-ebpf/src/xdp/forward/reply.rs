@@ -15,6 +15,7 @@ use lbd_common::{
     reply::{ReplyKey, ReplyService},
 };
 use lbd_ebpf::wire::{
+    field,
     frame::Frame,
     parse::{self, Ipv4, Ipv6, Tcp, tcp_flag},
 };
@@ -214,7 +215,8 @@ fn has_payload(packet: &Packet, place: Place) -> bool {
     let end = if place.is_v4 {
         Ipv4::at(packet, place.network).map(|ip| place.network + ip.total_length())
     } else {
-        Ipv6::at(packet, place.network).map(|ip| place.network + 40 + ip.payload_length())
+        Ipv6::at(packet, place.network)
+            .map(|ip| place.network + field::ipv6::HEADER + ip.payload_length())
     };
     let head = packet.window(place.transport).map(Tcp);
     match (head, end) {

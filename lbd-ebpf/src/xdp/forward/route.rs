@@ -6,6 +6,7 @@ use aya_ebpf::{
     helpers::generated::bpf_fib_lookup,
 };
 use lbd_ebpf::wire::{
+    field::ethernet::{DESTINATION, MAC_TAIL, MACS, SOURCE},
     frame::{put_u16, put_u32},
     parse::protocol,
 };
@@ -83,7 +84,7 @@ pub(crate) fn look_up(packet: &mut Packet, is_v4: bool, ends: &Ends) -> Option<W
     };
     Some(match found {
         BPF_FIB_LKUP_RET_SUCCESS => {
-            let ethernet = packet.window_mut::<12>(0)?;
+            let ethernet = packet.window_mut::<MACS>(0)?;
             // SAFETY: the helper has filled it.
             let (first, second, ifindex) = unsafe {
                 (
@@ -92,10 +93,10 @@ pub(crate) fn look_up(packet: &mut Packet, is_v4: bool, ends: &Ends) -> Option<W
                     (*at).ifindex,
                 )
             };
-            put_u32(ethernet, 0, (second >> 16) as u32);
-            put_u16(ethernet, 4, (second >> 48) as u16);
-            put_u32(ethernet, 6, (first >> 32) as u32);
-            put_u16(ethernet, 10, second as u16);
+            put_u32(ethernet, DESTINATION, (second >> 16) as u32);
+            put_u16(ethernet, DESTINATION + MAC_TAIL, (second >> 48) as u16);
+            put_u32(ethernet, SOURCE, (first >> 32) as u32);
+            put_u16(ethernet, SOURCE + MAC_TAIL, second as u16);
             Way::Out(ifindex)
         }
         BPF_FIB_LKUP_RET_NO_NEIGH => Way::NoNeighbour,

@@ -5,6 +5,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_ebpf::wire::{
     checksum::Sum,
+    field::{ethernet, ipv4, ipv6, tcp},
     frame::{Frame, put_u16, put_u32, put_words, u16_at, u32_at, words_at},
     parse::{self, Ipv4, Ipv6, Link, Tcp, ethertype, protocol},
 };
@@ -30,6 +31,23 @@ pub(crate) struct Ends {
     pub(crate) flags: u8,
 }
 
+/// Bytes of a TCP header that [`Ends::of`] reads.
+pub(crate) const TO_FLAGS: usize = tcp::FLAGS + 1;
+
+impl Ends {
+    /// Of a TCP header that begins so, between these addresses.
+    #[inline(always)]
+    pub(crate) fn of(head: &[u8; TO_FLAGS], source: [u32; 4], destination: [u32; 4]) -> Self {
+        Self {
+            source,
+            destination,
+            source_port_be: u16_at(head, tcp::SOURCE_PORT),
+            destination_port_be: u16_at(head, tcp::DESTINATION_PORT),
+            flags: head[tcp::FLAGS],
+        }
+    }
+}
+
 /// Which end is replaced.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Side {
@@ -41,16 +59,9 @@ pub(crate) enum Side {
 #[inline(always)]
 pub(crate) fn segment(packet: &Packet) -> Option<(Place, Ends)> {
     let place = Place::find(packet)?;
-    let tcp = packet.window::<14>(place.transport)?;
+    let head = packet.window::<TO_FLAGS>(place.transport)?;
     let (source, destination) = addresses(packet, place.is_v4, place.network)?;
-    let ends = Ends {
-        source,
-        destination,
-        source_port_be: u16_at(tcp, 0),
-        destination_port_be: u16_at(tcp, 2),
-        flags: tcp[13],
-    };
-    Some((place, ends))
+    Some((place, Ends::of(head, source, destination)))
 }
 
 /// The addresses of an IP header.
@@ -105,14 +116,14 @@ impl Place {
     /// In a frame without tags, behind an IPv4 header without options.
     pub(crate) const PLAIN4: Self = Self {
         is_v4: true,
-        network: 14,
-        transport: 14 + 20,
+        network: ethernet::HEADER,
+        transport: ethernet::HEADER + ipv4::HEADER,
     };
     /// In a frame without tags, behind an IPv6 header without extensions.
     pub(crate) const PLAIN6: Self = Self {
         is_v4: false,
-        network: 14,
-        transport: 14 + 40,
+        network: ethernet::HEADER,
+        transport: ethernet::HEADER + ipv6::HEADER,
     };
 
     const FOUND: u64 = 1 << 63;
@@ -152,12 +163,12 @@ pub(crate) fn replace(
     address: &[u32; 4],
     port_be: u16,
 ) -> Option<()> {
-    let tcp = packet.window::<20>(place.transport)?;
-    let sum = Sum::of(u16_at(tcp, 16));
+    let head = packet.window::<{ tcp::HEADER }>(place.transport)?;
+    let sum = Sum::of(u16_at(head, tcp::CHECKSUM));
     let (sum, _) = address_at(packet, place.is_v4, place.network, side, address, sum)?;
     let sum = port_at(packet, place.transport, side, port_be, sum)?;
-    let tcp = packet.window_mut::<20>(place.transport)?;
-    put_u16(tcp, 16, sum.finish());
+    let head = packet.window_mut::<{ tcp::HEADER }>(place.transport)?;
+    put_u16(head, tcp::CHECKSUM, sum.finish());
     Some(())
 }
 
@@ -174,18 +185,26 @@ pub(crate) fn address_at(
 ) -> Option<(Sum, Sum)> {
     let is_source = side == Side::Source;
     if !is_v4 {
-        let ip = packet.window_mut::<40>(network)?;
-        let at = if is_source { 8 } else { 24 };
+        let ip = packet.window_mut::<{ ipv6::HEADER }>(network)?;
+        let at = if is_source {
+            ipv6::SOURCE
+        } else {
+            ipv6::DESTINATION
+        };
         let sum = sum.replace_words(words_at(ip, at), *address);
         put_words(ip, at, *address);
         return Some((sum, sum));
     }
-    let ip = packet.window_mut::<20>(network)?;
-    let at = if is_source { 12 } else { 16 };
-    let (old, old_sum) = (u32_at(ip, at), u16_at(ip, 10));
+    let ip = packet.window_mut::<{ ipv4::HEADER }>(network)?;
+    let at = if is_source {
+        ipv4::SOURCE
+    } else {
+        ipv4::DESTINATION
+    };
+    let (old, old_sum) = (u32_at(ip, at), u16_at(ip, ipv4::CHECKSUM));
     let new_sum = Sum::of(old_sum).replace_u32(old, address[0]).finish();
     put_u32(ip, at, address[0]);
-    put_u16(ip, 10, new_sum);
+    put_u16(ip, ipv4::CHECKSUM, new_sum);
     let sum = sum.replace_u32(old, address[0]);
     Some((sum, sum.replace_u16(old_sum, new_sum)))
 }
@@ -203,8 +222,11 @@ pub(crate) fn port_at(
     if port_be == 0 {
         return Some(sum);
     }
-    let ports = packet.window_mut::<4>(transport)?;
-    let at = if side == Side::Source { 0 } else { 2 };
+    let ports = packet.window_mut::<{ tcp::PORTS }>(transport)?;
+    let at = match side {
+        Side::Source => tcp::SOURCE_PORT,
+        Side::Destination => tcp::DESTINATION_PORT,
+    };
     let sum = sum.replace_u16(u16_at(ports, at), port_be);
     put_u16(ports, at, port_be);
     Some(sum)

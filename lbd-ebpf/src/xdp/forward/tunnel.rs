@@ -6,7 +6,8 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_common::{backend::Backend, counters::Reason, hash::mix, tunnel::outer_bytes};
 use lbd_ebpf::wire::{
-    frame::{Frame, u16_at, u32_at},
+    field::{ethernet, ipv4, ipv6, tcp},
+    frame::{Frame, u32_at},
     header::{Header, put_ipv4, put_ipv6},
     parse::{self, Ipv4, Ipv6, ethertype, protocol},
 };
@@ -19,9 +20,6 @@ use crate::xdp::{
     packet::Packet,
     tables::backend::Target,
 };
-
-/// Bytes of an Ethernet header without tags.
-const LINK: usize = 14;
 
 /// Encapsulates the frame for a backend, or answers that it is too long for that.
 #[inline(always)]
@@ -71,13 +69,23 @@ pub(crate) fn encapsulate_plain(
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn encapsulate_plain4(ctx: *mut xdp_md, backend: u32) -> u32 {
-    wrap(&mut Packet::new(XdpContext::new(ctx)), backend, LINK, true)
+    wrap(
+        &mut Packet::new(XdpContext::new(ctx)),
+        backend,
+        ethernet::HEADER,
+        true,
+    )
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn encapsulate_plain6(ctx: *mut xdp_md, backend: u32) -> u32 {
-    wrap(&mut Packet::new(XdpContext::new(ctx)), backend, LINK, false)
+    wrap(
+        &mut Packet::new(XdpContext::new(ctx)),
+        backend,
+        ethernet::HEADER,
+        false,
+    )
 }
 
 /// A function of its own, that parses the frame anew: the kernel verifies it once and not for every
@@ -109,7 +117,7 @@ fn wrap(packet: &mut Packet, backend: u32, inner: usize, is_v4: bool) -> u32 {
     // Tags are those of the segment that the frame came from: on another interface they would name
     // something else, and there the frame goes without.
     let stays = backend.ifindex == packet.context().ingress_ifindex() as u32;
-    let network = if stays { inner } else { LINK };
+    let network = if stays { inner } else { ethernet::HEADER };
     let room = network + outer_bytes(backend.family) as usize - inner;
     let written = packet
         .move_start(-(room as i32))
@@ -126,11 +134,11 @@ fn length(packet: &Packet, network: usize, is_v4: bool) -> Option<usize> {
     if is_v4 {
         return Some(Ipv4::at(packet, network)?.total_length());
     }
-    Some(40 + Ipv6::at(packet, network)?.payload_length())
+    Some(ipv6::HEADER + Ipv6::at(packet, network)?.payload_length())
 }
 
 /// Writes what is before the inner packet: the old Ethernet header begins after `room` bytes, and the
-/// outer header is to be at `network`.
+/// outer header will begin at `network`.
 #[inline(always)]
 fn write(
     packet: &mut Packet,
@@ -142,7 +150,7 @@ fn write(
     let ethernet = Ethernet::at(packet, room, network)?.towards(backend);
     if backend.family == 4 {
         ethernet.write(packet, ethertype::IPV4)?;
-        let inner = Inner::at(packet, network + 20, is_v4)?;
+        let inner = Inner::at(packet, network + ipv4::HEADER, is_v4)?;
         let header = Header {
             class: inner.class,
             payload: inner.length as u16,
@@ -153,7 +161,7 @@ fn write(
         put_ipv4(packet.window_mut(network)?, &header);
     } else {
         ethernet.write(packet, ethertype::IPV6)?;
-        let inner = Inner::at(packet, network + 40, is_v4)?;
+        let inner = Inner::at(packet, network + ipv6::HEADER, is_v4)?;
         let header = Header {
             class: inner.class,
             payload: inner.length as u16,
@@ -181,18 +189,18 @@ impl Inner {
             let ip = Ipv4::at(packet, network)?;
             return Some(Self {
                 length: ip.total_length(),
-                class: ip.0[1],
+                class: ip.class(),
                 protocol: protocol::IPIP,
-                flow_label: flow_label(ip.source(), packet, network + 20)?,
+                flow_label: flow_label(ip.source(), packet, network + ipv4::HEADER)?,
             });
         }
         let ip = Ipv6::at(packet, network)?;
         let [_, _, third, fourth] = ip.source();
         Some(Self {
-            length: 40 + ip.payload_length(),
-            class: (u16::from_be(u16_at(ip.0, 0)) >> 4) as u8,
+            length: ipv6::HEADER + ip.payload_length(),
+            class: ip.class(),
             protocol: protocol::IPV6,
-            flow_label: flow_label(third ^ fourth, packet, network + 40)?,
+            flow_label: flow_label(third ^ fourth, packet, network + ipv6::HEADER)?,
         })
     }
 }
@@ -201,6 +209,6 @@ impl Inner {
 /// share the sessions out (RFC 6438). After the IP header stand the ports, or options of no matter.
 #[inline(always)]
 fn flow_label(source: u32, packet: &Packet, ports_at: usize) -> Option<u32> {
-    let ports = packet.window::<4>(ports_at)?;
+    let ports = packet.window::<{ tcp::PORTS }>(ports_at)?;
     Some((mix((source as u64) << 32 | u32_at(ports, 0) as u64) >> 44) as u32)
 }

@@ -14,7 +14,7 @@ use lbd_common::{
     hash::MAX_PROBE,
     prefilter::{arrival, mac_slot},
 };
-use lbd_ebpf::wire::frame::{Frame, u16_at, u32_at};
+use lbd_ebpf::wire::parse::receiver;
 
 use crate::xdp::{packet::Packet, tables::prefilter};
 
@@ -33,14 +33,14 @@ pub(crate) enum Addressee {
 #[inline(always)]
 pub(crate) fn is_own_at_once(packet: &Packet) -> bool {
     let ifindex = packet.context().ingress_ifindex() as u32;
-    mac(packet)
+    receiver(packet)
         .is_some_and(|mac| prefilter::own_arrival(mac_slot(ifindex)) == arrival(mac, ifindex))
 }
 
 /// Whom the frame is addressed to.
 #[inline(always)]
 pub(crate) fn of(packet: &Packet) -> Addressee {
-    let Some(mac) = mac(packet) else {
+    let Some(mac) = receiver(packet) else {
         return Addressee::Other;
     };
     if mac & 1 != 0 {
@@ -64,11 +64,4 @@ pub(crate) fn of(packet: &Packet) -> Addressee {
     } else {
         Addressee::Own
     }
-}
-
-/// The frame's destination.
-#[inline(always)]
-fn mac(packet: &Packet) -> Option<u64> {
-    let head: &[u8; 14] = packet.window(0)?;
-    Some(u32_at(head, 0) as u64 | (u16_at(head, 4) as u64) << 32)
 }

@@ -11,6 +11,7 @@ use lbd_common::{
     prefilter::{IPV4, IPV6},
 };
 use lbd_ebpf::wire::{
+    field::{ethernet, ipv4, ipv6, tcp},
     frame::{Frame, u16_at, u32_at, words_at},
     parse::{self, ethertype, protocol, tcp_flag},
 };
@@ -33,12 +34,19 @@ use crate::xdp::{
     },
 };
 
-/// Ethernet.
-const LINK: usize = 14;
+/// Where the IP header is in a frame without tags.
+const IP: usize = ethernet::HEADER;
+/// Where TCP is behind IPv4 without options.
+const TCP4: usize = IP + ipv4::HEADER;
+/// Where TCP is behind IPv6 without extension headers.
+const TCP6: usize = IP + ipv6::HEADER;
 /// Ethernet, IPv4 and TCP, all without options.
-const HEADERS4: usize = LINK + 20 + 20;
+const HEADERS4: usize = TCP4 + tcp::HEADER;
 /// Ethernet, IPv6 and TCP, likewise.
-const HEADERS6: usize = LINK + 40 + 20;
+const HEADERS6: usize = TCP6 + tcp::HEADER;
+
+/// The flags of IPv4's [`ipv4::FRAGMENT`] and its offset that only a part of a packet has.
+const IS_PART: u16 = ipv4::MORE_FRAGMENTS | ipv4::FRAGMENT_OFFSET;
 
 /// Flags at which a session begins or ends: these frames change the flow.
 const TURNS: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
@@ -47,7 +55,7 @@ const TURNS: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
 #[inline(always)]
 pub(crate) fn decide(packet: &mut Packet) -> Option<u32> {
     let head: &[u8; HEADERS4] = packet.window(0)?;
-    match u16_at(head, 12) {
+    match u16_at(head, ethernet::TYPE) {
         ethertype::IPV4 => ipv4(packet),
         ethertype::IPV6 => ipv6(packet),
         _ => None,
@@ -57,24 +65,29 @@ pub(crate) fn decide(packet: &mut Packet) -> Option<u32> {
 #[inline(always)]
 fn ipv4(packet: &mut Packet) -> Option<u32> {
     let head: &[u8; HEADERS4] = packet.window(0)?;
-    if !prefilter::is_possible(head[LINK + 19], IPV4) {
+    if !prefilter::is_possible(head[IP + ipv4::DESTINATION + 3], IPV4) {
         return Some(xdp_action::XDP_PASS);
     }
-    let vip = vip4(u32_at(head, LINK + 16))?;
+    let vip = vip4(u32_at(head, IP + ipv4::DESTINATION))?;
     // Version 4 without options, no fragment, TCP.
-    if head[LINK] != 0x45
-        || u16_at(head, LINK + 6) & 0x3fff_u16.to_be() != 0
-        || head[LINK + 9] != protocol::TCP
-        || head[LINK + 20 + 13] & TURNS != 0
+    if head[IP + ipv4::VERSION_AND_LENGTH] != ipv4::PLAIN
+        || u16_at(head, IP + ipv4::FRAGMENT) & IS_PART.to_be() != 0
+        || head[IP + ipv4::PROTOCOL] != protocol::TCP
+        || head[TCP4 + tcp::FLAGS] & TURNS != 0
     {
         return None;
     }
-    let length = u16::from_be(u16_at(head, LINK + 2)) as usize;
-    if LINK + length > packet.len() || !fits(20, head[LINK + 20 + 12], length) {
+    let length = u16::from_be(u16_at(head, IP + ipv4::TOTAL_LENGTH)) as usize;
+    let offset = head[TCP4 + tcp::DATA_OFFSET];
+    if IP + length > packet.len() || !fits(ipv4::HEADER, offset, length) {
         return None;
     }
-    let vip_id = service(vip, u16_at(head, LINK + 20 + 2))?;
-    let key = key4(u32_at(head, LINK + 12), u16_at(head, LINK + 20), vip_id);
+    let vip_id = service(vip, u16_at(head, TCP4 + tcp::DESTINATION_PORT))?;
+    let (source, port_be) = (
+        u32_at(head, IP + ipv4::SOURCE),
+        u16_at(head, TCP4 + tcp::SOURCE_PORT),
+    );
+    let key = key4(source, port_be, vip_id);
     session::<1, V4>(packet, key)
 }
 
@@ -82,20 +95,29 @@ fn ipv4(packet: &mut Packet) -> Option<u32> {
 fn ipv6(packet: &mut Packet) -> Option<u32> {
     let head: &[u8; HEADERS6] = packet.window(0)?;
     // A question for a VIP's MAC may have any destination.
-    if !prefilter::is_possible(head[LINK + 39], IPV6) && head[LINK + 6] != protocol::ICMPV6 {
+    if !prefilter::is_possible(head[IP + ipv6::DESTINATION + 15], IPV6)
+        && head[IP + ipv6::NEXT_HEADER] != protocol::ICMPV6
+    {
         return Some(xdp_action::XDP_PASS);
     }
-    let vip = vip6(words_at(head, LINK + 24))?;
-    if head[LINK] >> 4 != 6 || head[LINK + 6] != protocol::TCP || head[LINK + 40 + 13] & TURNS != 0
+    let vip = vip6(words_at(head, IP + ipv6::DESTINATION))?;
+    if head[IP + ipv6::VERSION_AND_CLASS] >> 4 != 6
+        || head[IP + ipv6::NEXT_HEADER] != protocol::TCP
+        || head[TCP6 + tcp::FLAGS] & TURNS != 0
     {
         return None;
     }
-    let length = u16::from_be(u16_at(head, LINK + 4)) as usize;
-    if LINK + 40 + length > packet.len() || !fits(0, head[LINK + 40 + 12], length) {
+    let length = u16::from_be(u16_at(head, IP + ipv6::PAYLOAD_LENGTH)) as usize;
+    let offset = head[TCP6 + tcp::DATA_OFFSET];
+    if TCP6 + length > packet.len() || !fits(0, offset, length) {
         return None;
     }
-    let vip_id = service(vip, u16_at(head, LINK + 40 + 2))?;
-    let key = key6(words_at(head, LINK + 8), u16_at(head, LINK + 40), vip_id);
+    let vip_id = service(vip, u16_at(head, TCP6 + tcp::DESTINATION_PORT))?;
+    let (source, port_be) = (
+        words_at(head, IP + ipv6::SOURCE),
+        u16_at(head, TCP6 + tcp::SOURCE_PORT),
+    );
+    let key = key6(source, port_be, vip_id);
     session::<3, V6>(packet, key)
 }
 

@@ -15,6 +15,7 @@ use aya_ebpf::{
 };
 use lbd_common::maps::{OWN_NOTED_NS, OWN_TRUSTED_NS};
 use lbd_ebpf::wire::{
+    field::{ipv4, ipv6, tcp},
     frame::Frame,
     mark,
     parse::{Ipv4, Ipv6, Tcp, tcp_flag},
@@ -156,24 +157,24 @@ fn look_up(packet: &Packet, tuple: *mut bpf_sock_tuple, bytes: u32) -> *mut bpf_
 /// sockets): it is about to become a session here.
 #[inline(always)]
 fn answers_cookie(packet: &Packet, place: Place, listener: *mut bpf_sock) -> bool {
-    let Some(tcp) = packet.window::<20>(place.transport) else {
+    let Some(tcp) = packet.window::<{ tcp::HEADER }>(place.transport) else {
         return false;
     };
-    let tcp = tcp.as_ptr().cast_mut().cast();
+    let (tcp, tcp_bytes) = (tcp.as_ptr().cast_mut().cast(), tcp::HEADER as u32);
     let answers = if place.is_v4 {
-        let Some(ip) = packet.window::<20>(place.network) else {
+        let Some(ip) = packet.window::<{ ipv4::HEADER }>(place.network) else {
             return false;
         };
-        let ip = ip.as_ptr().cast_mut().cast();
+        let (ip, ip_bytes) = (ip.as_ptr().cast_mut().cast(), ipv4::HEADER as u32);
         // SAFETY: both headers have as many bytes, which the helper only reads.
-        unsafe { bpf_tcp_check_syncookie(listener.cast(), ip, 20, tcp, 20) }
+        unsafe { bpf_tcp_check_syncookie(listener.cast(), ip, ip_bytes, tcp, tcp_bytes) }
     } else {
-        let Some(ip) = packet.window::<40>(place.network) else {
+        let Some(ip) = packet.window::<{ ipv6::HEADER }>(place.network) else {
             return false;
         };
-        let ip = ip.as_ptr().cast_mut().cast();
+        let (ip, ip_bytes) = (ip.as_ptr().cast_mut().cast(), ipv6::HEADER as u32);
         // SAFETY: as above.
-        unsafe { bpf_tcp_check_syncookie(listener.cast(), ip, 40, tcp, 20) }
+        unsafe { bpf_tcp_check_syncookie(listener.cast(), ip, ip_bytes, tcp, tcp_bytes) }
     };
     answers == 0
 }

@@ -5,6 +5,7 @@ use lbd_common::{
     trace::{NOBODY, TRACES_PER_SECOND, TraceRecord},
 };
 use lbd_ebpf::wire::{
+    field::{ethernet, tcp},
     frame::{Frame, u16_at, u32_at},
     parse::{self, Ipv4, Ipv6, ethertype},
 };
@@ -59,7 +60,7 @@ extern "C" fn note_frame(ctx: *mut xdp_md) -> u32 {
     };
     let record = &mut scratch.record;
     record.length_after = packet.len() as u32;
-    if let Some(head) = packet.window::<12>(0) {
+    if let Some(head) = packet.window::<{ ethernet::MACS }>(0) {
         record.macs_after = [u32_at(head, 0), u32_at(head, 4), u32_at(head, 8)];
     }
     let Some(link) = parse::link(&packet) else {
@@ -90,11 +91,13 @@ extern "C" fn note_ports(ctx: *mut xdp_md) -> u32 {
     let Some(place) = Place::find(&packet) else {
         return 0;
     };
-    let (Some(ports), Some(scratch)) = (packet.window::<4>(place.transport), scratch()) else {
+    let (Some(ports), Some(scratch)) =
+        (packet.window::<{ tcp::PORTS }>(place.transport), scratch())
+    else {
         return 0;
     };
-    scratch.record.source_port_after_be = u16_at(ports, 0);
-    scratch.record.destination_port_after_be = u16_at(ports, 2);
+    scratch.record.source_port_after_be = u16_at(ports, tcp::SOURCE_PORT);
+    scratch.record.destination_port_after_be = u16_at(ports, tcp::DESTINATION_PORT);
     1
 }
 

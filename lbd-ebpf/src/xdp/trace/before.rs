@@ -8,6 +8,7 @@ use lbd_common::{
     trace::{FULL, NOBODY, TraceRecord, TraceScratch, UNRESOLVED, about, kind},
 };
 use lbd_ebpf::wire::{
+    field::ethernet::MACS,
     frame::{Frame, u32_at},
     parse::{self, tcp_flag},
 };
@@ -133,7 +134,7 @@ extern "C" fn note_state(ctx: *mut xdp_md) -> u32 {
     }
     record.ifindex = packet.context().ingress_ifindex() as u32;
     record.length_before = packet.len() as u32;
-    if let Some(head) = packet.window::<12>(0) {
+    if let Some(head) = packet.window::<MACS>(0) {
         record.macs_before = [u32_at(head, 0), u32_at(head, 4), u32_at(head, 8)];
     }
     1

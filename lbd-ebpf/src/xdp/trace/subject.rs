@@ -7,7 +7,7 @@ use lbd_common::{
     trace::{about, kind},
 };
 use lbd_ebpf::wire::{
-    frame::{Frame, u16_at},
+    frame::Frame,
     mark,
     parse::{self, Ipv4, Ipv6, Transport, ethertype, protocol},
 };
@@ -17,7 +17,7 @@ use crate::xdp::{
     forward::{
         error,
         nat::{self, FlowName},
-        translate::{Ends, segment},
+        translate::{Ends, TO_FLAGS, segment},
     },
     packet::Packet,
     tables::vip::{service, vip4, vip6},
@@ -203,15 +203,13 @@ fn inside(
     if inner.protocol != protocol::TCP {
         return None;
     }
-    let tcp = packet.window::<14>(inner.offset)?;
-    let ends = Ends {
-        source,
-        destination,
-        source_port_be: u16_at(tcp, 0),
-        destination_port_be: u16_at(tcp, 2),
-        flags: tcp[13],
-    };
-    of_ends(kind::TUNNELLED, is_v4, &ends, 0)
+    let head = packet.window::<TO_FLAGS>(inner.offset)?;
+    of_ends(
+        kind::TUNNELLED,
+        is_v4,
+        &Ends::of(head, source, destination),
+        0,
+    )
 }
 
 #[unsafe(no_mangle)]

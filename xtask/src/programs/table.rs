@@ -201,6 +201,15 @@ pub const TABLE: &[Program] = &[
         &[Test, Named],
     ),
     row("cargo-deb", Cargo, "the Debian package", NONE, &[Named]),
+    row("cargo-generate-rpm", Cargo, "the RPM", NONE, &[Named]),
+    row(
+        "objcopy",
+        Package("binutils"),
+        "a package's program without its debug information",
+        NONE,
+        &[Named],
+    ),
+    row("rpm", Package("rpm"), "installs the RPM", NONE, &[Named]),
     // An older kernel in an emulated machine.
     row(
         "qemu-system-x86_64",

@@ -47,8 +47,10 @@ fn sources() -> Vec<(String, String)> {
             if places::EMULATED == path.as_os_str() {
                 continue;
             }
-            let rust = path.extension().is_some_and(|extension| extension == "rs");
-            if rust || text.starts_with("#!") {
+            let is_code = path
+                .extension()
+                .is_some_and(|extension| extension == "rs" || extension == "sh");
+            if is_code || text.starts_with("#!") {
                 found.push((path.display().to_string(), text));
             }
         }

@@ -25,6 +25,8 @@ const SETS: &[(&str, &[Set])] = &[
     // What an operator's own bouncer calls; it calls lbd.
     ("deploy/crowdsec/", &[]),
     ("deploy/debian/", &[Named]),
+    ("deploy/package-files.sh", &[Named]),
+    ("deploy/rpm/", &[Named]),
     ("lbd/", &[Style]),
     ("lbd-common/", &[Style]),
     ("lbd-ebpf/", &[Style]),
@@ -104,11 +106,12 @@ pub(super) const ON_A_BOX: [&str; 1] = ["systemctl"];
 
 /// Programs of the table that are started by another one: cargo's subcommands, a shebang, and what a
 /// program of the table must find.
-pub(super) const ELSEWHERE: [&str; 7] = [
+pub(super) const ELSEWHERE: [&str; 8] = [
     "bash",
     "cargo-clippy",
     "cargo-deb",
     "cargo-fmt",
+    "cargo-generate-rpm",
     "dbus-daemon",
     "env",
     "zstd",

@@ -3,6 +3,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::Write as _,
+    os::unix::fs::PermissionsExt,
     process::{Output, Stdio},
     time::{Duration, Instant},
 };
@@ -319,4 +320,106 @@ fn a_feed_of_a_hundred_thousand_replaces_its_own_set_alone() {
     let (done, said) = world.fed(&empty, "");
     assert!(done, "{said}");
     assert!(world.sets().is_empty());
+}
+
+/// The value of a key in fail2ban's action, for this jail and source.
+fn fail2ban(key: &str, source: &str) -> String {
+    let action = include_str!("../../deploy/fail2ban/action.d/lbd.conf");
+    let line = action
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='));
+    let line = line.unwrap_or_else(|| panic!("no {key}"));
+    line.replace("<ip>", source).replace("<name>", "postfix")
+}
+
+#[test]
+fn the_recipes_of_fail2ban_and_crowdsec_ban_and_let_in_again() {
+    let name = "the_recipes_of_fail2ban_and_crowdsec_ban_and_let_in_again";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let world = World::new(|_| String::new());
+    let source = world.lab.client().address4().to_string();
+    // As on a box, where `lbd` is in PATH and knows its configuration.
+    let folder = world.lab.folder().join("bin");
+    fs::create_dir(&folder).unwrap();
+    let lbd = folder.join("lbd");
+    let own = world.cluster.command(world.master, &[]);
+    let words = std::iter::once(own.get_program()).chain(own.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    fs::write(
+        &lbd,
+        format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")),
+    )
+    .unwrap();
+    fs::set_permissions(&lbd, PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let run = |line: &str| {
+        let output = std::process::Command::new("sh")
+            .args(["-c", line])
+            .env("PATH", &path)
+            .output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{line}: {}", text(&output));
+    };
+    let set = |name: &str, size| [(name.to_owned(), size)];
+
+    // A jail starts, bans, lets in, bans again and ends.
+    run(&fail2ban("actionstart", &source));
+    run(&fail2ban("actionban", &source));
+    assert_eq!(world.sets(), set("fail2ban-postfix", 1));
+    assert!(!world.served(), "a banned source is served");
+    run(&fail2ban("actionunban", &source));
+    wait("served after the unban", || world.served());
+    for end in ["actionflush", "actionstop"] {
+        run(&fail2ban("actionban", &source));
+        assert!(!world.served(), "a banned source is served");
+        run(&fail2ban(end, &source));
+        assert!(world.sets().is_empty(), "{end}: {:?}", world.sets());
+        wait("served after the jail's end", || world.served());
+    }
+
+    // A decision is added, and taken back; then one ends by its own time, and is taken back after that.
+    let bouncer = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/crowdsec/lbd-bouncer"
+    );
+    let add =
+        |seconds| format!("{bouncer} add {source} {seconds} crowdsecurity/postfix-spam '{{}}'");
+    let del = format!("{bouncer} del {source} 0 crowdsecurity/postfix-spam '{{}}'");
+    run(&add(3600));
+    assert_eq!(world.sets(), set("crowdsec", 1));
+    assert!(!world.served(), "a banned source is served");
+    run(&del);
+    wait("served after the decision is taken back", || world.served());
+    run(&add(2));
+    wait("served after the decision's time", || world.served());
+    run(&del);
+}
+
+#[test]
+fn a_command_whose_reader_has_gone_ends_quietly() {
+    let name = "a_command_whose_reader_has_gone_ends_quietly";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let world = World::new(|_| String::new());
+    for arguments in [
+        &["status"][..],
+        &["status", "--json"],
+        &["flows"],
+        &["flows", "--json"],
+        &["access"],
+        &["explain"],
+        &["flows", "--help"],
+        &["completions", "bash"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = world.cluster.command(world.master, arguments);
+        let output = command.stdout(writer).output().unwrap();
+        let said = text(&output);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        assert_eq!(said, "", "{arguments:?}");
+    }
 }

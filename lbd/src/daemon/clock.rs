@@ -1,47 +1,46 @@
-//! The clocks that leases, flows and files are timed by. The advert thread has its own reader
-//! (`cluster/advert/clock.rs`); timers and timeouts of tasks use tokio's.
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! The clocks that leases, flows, adverts and files are timed by; timers and timeouts of tasks use tokio's.
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::vrrp::Moment;
 
 /// Nanoseconds since boot, suspended time included: the clock of leases and of the cores' `now`.
 #[must_use]
 pub(super) fn boottime_ns() -> u64 {
-    read_ns(libc::CLOCK_BOOTTIME)
+    read_ns(ClockId::Boottime)
 }
 
 /// Nanoseconds since boot without suspended time: the clock that flows are marked with.
 #[must_use]
 pub(super) fn monotonic_ns() -> u64 {
-    read_ns(libc::CLOCK_MONOTONIC)
+    read_ns(ClockId::Monotonic)
+}
+
+/// Nanoseconds since 1970: which of two orders is the later one, and the sequence of an advert's trailer.
+#[must_use]
+pub(super) fn unix_ns() -> u64 {
+    read_ns(ClockId::Realtime)
 }
 
 /// Seconds since 1970, for people and for files that outlive the boot.
 #[must_use]
 pub(super) fn unix_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    unix_ns() / NS_PER_S
 }
 
-/// Nanoseconds since 1970, to tell which of two orders is the later one.
-#[must_use]
-pub(super) fn unix_ns() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+/// Both clocks that an advert is judged by.
+pub(super) fn moment() -> Moment {
+    Moment {
+        unix_ns: unix_ns(),
+        boot_ns: boottime_ns(),
+    }
 }
 
-fn read_ns(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a valid timespec for the call to fill; both clocks exist on every kernel
-    // that lbd runs on, so the call cannot fail.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
-    let since_boot = Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    );
-    u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX)
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// 0 for a time before the clock's beginning, which only a wrongly set date is.
+fn read_ns(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(NS_PER_S).saturating_add(nanoseconds)
 }

@@ -12,10 +12,12 @@
 //! |---|---|---|
 //! | event loop thread | [`event_loop`] | the state and the maps |
 //! | advert thread | [`cluster::advert`] | the election's machine and sockets, the lease |
+//! | VIP thread | `cluster::advert::address_mover` | the socket that adds and removes the virtual addresses |
 //! | history's thread | [`observe::history`] | the file of the history, what peers lack of it |
 //! | cluster channel's thread | `cluster::channel` | its socket, the program's events, the state of each peer |
 //! | pollers and health checks | [`steering::poll`], [`steering::health`] | a connection each |
-//! | control socket | [`operator::control`] | its listener |
+//! | netlink watcher | [`crate::host`] | the socket that tells of links and neighbours |
+//! | control socket | [`operator::control`] | its listener; during `lbd trace`, the traced program's records |
 //! | `node.channel` over TCP: stats for peers, pushes | `cluster::channel_tcp`, [`cluster::push`] | its listener, the versions |
 //! | ticker, signals, file watcher | `lifecycle::start`, `lifecycle::reload` | nothing |
 //!
@@ -41,6 +43,7 @@ mod event;
 mod event_loop;
 mod lifecycle;
 mod log_failure;
+mod log_limiter;
 pub mod observe;
 pub mod operator;
 pub mod steering;

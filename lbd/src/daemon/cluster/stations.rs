@@ -13,7 +13,9 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{channel::Station, host::neighbours::Vouched, units::Mac};
+use crate::{
+    channel::Station, daemon::log_limiter::LogLimiter, host::neighbours::Vouched, units::Mac,
+};
 
 /// How long a start goes by the MACs that a former daemon left, while the peers have not spoken yet.
 const ADOPTED_NS: u64 = 60_000_000_000;
@@ -31,7 +33,6 @@ const MUTE: &str = "no peer has been heard on the channel: boxes are known by th
 struct Refused {
     mac: Mac,
     seen_ns: u64,
-    said_ns: u64,
 }
 
 /// What the nodes have told of their MACs, and what others have claimed.
@@ -45,6 +46,7 @@ pub(in crate::daemon) struct Stations {
     /// Of a former daemon, until then.
     adopted: (Vec<Mac>, u64),
     refused: BTreeMap<IpAddr, Refused>,
+    refused_log: LogLimiter<IpAddr>,
     refused_count: u64,
 }
 
@@ -90,6 +92,8 @@ impl Stations {
         self.has_heard |= !self.told.is_empty();
         self.refused
             .retain(|address, _| self.told.contains_key(address));
+        self.refused_log
+            .retain(|address| self.told.contains_key(address));
         true
     }
 
@@ -131,20 +135,13 @@ impl Stations {
         now_ns: u64,
     ) -> Option<String> {
         self.refused_count += 1;
-        let is_new = !self.refused.contains_key(&address);
-        let refused = self.refused.entry(address).or_insert(Refused {
+        let refused = Refused {
             mac,
             seen_ns: now_ns,
-            said_ns: 0,
-        });
-        (refused.mac, refused.seen_ns) = (mac, now_ns);
-        let is_due = is_new || now_ns.saturating_sub(refused.said_ns) >= AGAIN_NS;
-        if !is_due {
-            return None;
-        }
-        refused.said_ns = now_ns;
-        let refused = *refused;
-        Some(self.sentence(address, refused))
+        };
+        self.refused.insert(address, refused);
+        let is_due = self.refused_log.allows(address, AGAIN_NS, now_ns);
+        is_due.then(|| self.sentence(address, refused))
     }
 
     /// What an operator has to see to.

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use super::clock::boottime_ns;
 use super::control::VipControl;
 use super::event::Notice;
-use super::limiter::Limiter;
 use super::realtime;
 use super::settings::Placed;
 use super::wake::Bell;
+use crate::daemon::clock::boottime_ns;
+use crate::daemon::log_limiter::LogLimiter;
 
 /// What to do.
 #[derive(Debug)]
@@ -113,9 +113,9 @@ fn work(
 ) {
     // Told by the advert thread already, which asks for the same.
     let _ = realtime::prioritize();
-    let mut limiter = Limiter::default();
-    let mut complain = |notice| {
-        if limiter.allows(&notice, boottime_ns()) {
+    let mut log = LogLimiter::default();
+    let mut complain = |notice: Notice| {
+        if log.allows(notice.kind(), Notice::EVERY_NS, boottime_ns()) {
             tell(notice);
         }
     };

@@ -27,7 +27,7 @@ pub enum Event {
     },
     /// Another master than before was heard, or none for long enough.
     LeaderChanged(Option<Leader>),
-    /// Fetch flows and weights from `leader`, then say [`super::Command::SyncDone`]; with nobody to
+    /// Fetch flows and weights from `leader`, then say [`super::Command::SyncDone`]; with no one to
     /// ask, say it at once.
     WantSync {
         /// The master, when known.
@@ -108,9 +108,15 @@ pub enum Notice {
     NotLocked(std::io::Error),
 }
 
+/// What [`Notice::kind`] tells apart.
+pub(super) type NoticeKind = (std::mem::Discriminant<Notice>, u64);
+
 impl Notice {
-    /// Two notices of a kind are one to the log for a while.
-    pub(super) fn kind(&self) -> (std::mem::Discriminant<Self>, u64) {
+    /// Between two of a kind in the log.
+    pub(super) const EVERY_NS: u64 = 10_000_000_000;
+
+    /// Two notices of a kind are one to the log for [`Self::EVERY_NS`].
+    pub(super) fn kind(&self) -> NoticeKind {
         let detail = match self {
             Self::Election(notice) => {
                 // An election's notices differ in what an operator does about them.

@@ -4,12 +4,20 @@
 //! through channels only. What it moves it is given: the data plane's lease ([`LeaseControl`], a
 //! store to shared memory) and the addresses ([`VipControl`], on a second thread, since the kernel
 //! may let it wait). The order is: advert, lease and role, addresses, announcement.
+//!
+//! From an advert to the address:
+//! ```text
+//! wire, recv        the raw socket of a family
+//! thread::hear      checks the advert and its key ──▶ election::Input
+//! election          Machine::handle ──▶ Outputs, in order
+//! thread::speak     sends adverts, holds or releases the lease (control), announces (packet)
+//! address_mover     adds and removes the addresses
+//! event             what the event loop is told: cluster::elected
+//! ```
 
 mod address_mover;
-mod clock;
 mod control;
 mod event;
-mod limiter;
 mod packet;
 mod realtime;
 mod recv;

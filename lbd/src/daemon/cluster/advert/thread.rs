@@ -13,10 +13,8 @@ use std::sync::mpsc::Receiver;
 use arc_swap::ArcSwapOption;
 
 use super::address_mover::{AddressMover, Ticket};
-use super::clock::{boottime_ns, now, unix_ns};
 use super::control::LeaseControl;
-use super::event::{Event, Notice, WireCounters};
-use super::limiter::Limiter;
+use super::event::{Event, Notice, NoticeKind, WireCounters};
 use super::packet::{Announcer, Listener};
 use super::realtime;
 use super::relays::Relays;
@@ -24,6 +22,8 @@ use super::settings::Settings;
 use super::wake::{Bell, Timer, wait};
 use super::wire::Wire;
 use super::{Command, View};
+use crate::daemon::clock::{boottime_ns, moment, unix_ns};
+use crate::daemon::log_limiter::LogLimiter;
 use crate::election::{Found, Health, Input, Machine, Output, WhyBackup};
 use crate::units::Priority;
 use crate::vrrp::{Authenticator, PeerClock};
@@ -50,7 +50,7 @@ pub(super) struct Worker {
     timer: Timer,
     view: Arc<ArcSwapOption<View>>,
     tell: Box<dyn Fn(Event) + Send>,
-    limiter: Limiter,
+    log: LogLimiter<NoticeKind>,
     counters: WireCounters,
     /// The leader's addresses, as last told.
     leader: BTreeSet<IpAddr>,
@@ -59,7 +59,7 @@ pub(super) struct Worker {
     /// The addresses of this mastership are there when this is done.
     held: Ticket,
     announcement_waits: bool,
-    /// Whom we asked last whether it is there.
+    /// The address that was last asked whether it is there.
     asked: Option<IpAddr>,
     /// The witness whose turn it is.
     witness: usize,
@@ -99,7 +99,7 @@ impl Worker {
             timer: Timer::new()?,
             view,
             tell,
-            limiter: Limiter::default(),
+            log: LogLimiter::default(),
             counters: WireCounters::default(),
             leader: BTreeSet::new(),
             housekeeping_ns: 0,
@@ -222,7 +222,7 @@ impl Worker {
     /// Recordings of the time before do not count.
     fn begin_authentication(&mut self) {
         if let Some(authenticator) = &mut self.authenticator {
-            authenticator.start(now());
+            authenticator.start(moment());
             authenticator.set_clocks(self.clocks.clone());
         }
     }
@@ -397,7 +397,8 @@ impl Worker {
     }
 
     fn notice(&mut self, notice: Notice) {
-        if self.limiter.allows(&notice, boottime_ns()) {
+        let (kind, now_ns) = (notice.kind(), boottime_ns());
+        if self.log.allows(kind, Notice::EVERY_NS, now_ns) {
             (self.tell)(Event::Notice(notice));
         }
     }

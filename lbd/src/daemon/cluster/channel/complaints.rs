@@ -1,7 +1,10 @@
 //! What the log has of peers' failings: each kind once in a while, not once a datagram.
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use crate::channel::{PeerStatus, Refused};
+use crate::{
+    channel::{PeerStatus, Refused},
+    daemon::log_limiter::LogLimiter,
+};
 
 /// Between two complaints about refused datagrams.
 const REFUSED_NS: u64 = 10_000_000_000;
@@ -11,12 +14,18 @@ const LONG_NS: u64 = 60_000_000_000;
 /// When the log had what.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
-    refused_due_ns: u64,
+    log: LogLimiter<Kind>,
     no_room_told: u64,
-    no_room_due_ns: u64,
     /// Of each peer by its name.
     floods_told: BTreeMap<String, u64>,
-    floods_due_ns: u64,
+}
+
+/// What a complaint is about.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Kind {
+    Refused,
+    NoRoom,
+    Floods,
 }
 
 impl Complaints {
@@ -36,20 +45,19 @@ impl Complaints {
         now_ns: u64,
     ) -> Option<String> {
         // [`Self::floods`] says more of it.
-        if refused == Refused::Flood || now_ns < self.refused_due_ns {
+        if refused == Refused::Flood || !self.log.allows(Kind::Refused, REFUSED_NS, now_ns) {
             return None;
         }
-        self.refused_due_ns = now_ns + REFUSED_NS;
         Some(format!("refused a datagram from {from}: {refused}"))
     }
 
     /// About flows that found no room, of which there are so many: once for all of a table.
     pub(super) fn no_room(&mut self, no_room: u64, now_ns: u64) -> Option<String> {
-        if no_room <= self.no_room_told || now_ns < self.no_room_due_ns {
+        if no_room <= self.no_room_told || !self.log.allows(Kind::NoRoom, LONG_NS, now_ns) {
             return None;
         }
         let more = no_room - self.no_room_told;
-        (self.no_room_told, self.no_room_due_ns) = (no_room, now_ns + LONG_NS);
+        self.no_room_told = no_room;
         Some(format!(
             "{more} flows of peers did not fit in this node's table: if it becomes the master, only the ring chooses the backends of those sessions; raise node.flows and restart"
         ))
@@ -57,7 +65,7 @@ impl Complaints {
 
     /// About each peer that has sent more than a peer may.
     pub(super) fn floods(&mut self, peers: &[PeerStatus], now_ns: u64) -> Vec<String> {
-        if now_ns < self.floods_due_ns {
+        if !self.log.is_due(&Kind::Floods, LONG_NS, now_ns) {
             return Vec::new();
         }
         let mut lines = Vec::new();
@@ -76,7 +84,7 @@ impl Complaints {
             }
         }
         if !lines.is_empty() {
-            self.floods_due_ns = now_ns + LONG_NS;
+            self.log.allows(Kind::Floods, LONG_NS, now_ns);
         }
         lines
     }

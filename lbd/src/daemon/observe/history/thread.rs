@@ -14,7 +14,7 @@ use super::{Counters, Request, Snapshot};
 use crate::{
     archive::{Archive, ArchiveError, Bounds},
     channel::{HISTORY_BYTES, SenderId},
-    daemon::{clock, cluster::channel::Teller},
+    daemon::{clock, cluster::channel::Teller, log_limiter::LogLimiter},
     history::{DAY, HOUR, Message, Row, minute_of, parts, sync},
 };
 
@@ -50,7 +50,7 @@ pub(super) struct Keeper {
     snapshot: Arc<Mutex<Snapshot>>,
     counters: Counters,
     problem: Option<String>,
-    complained_ns: u64,
+    log: LogLimiter<()>,
     opened_ns: u64,
     pruned_ns: u64,
     told_ns: u64,
@@ -77,7 +77,7 @@ impl Keeper {
             snapshot,
             counters: Counters::default(),
             problem: None,
-            complained_ns: 0,
+            log: LogLimiter::default(),
             opened_ns: 0,
             pruned_ns: 0,
             told_ns: 0,
@@ -248,8 +248,8 @@ impl Keeper {
         }
         let now_ns = clock::boottime_ns();
         let is_news = self.problem.as_ref() != Some(&said);
-        if is_news || now_ns >= self.complained_ns + COMPLAINT_NS {
-            self.complained_ns = now_ns;
+        self.log.retain(|()| !is_news);
+        if self.log.allows((), COMPLAINT_NS, now_ns) {
             warn!("{said}");
         }
         self.problem = Some(said);

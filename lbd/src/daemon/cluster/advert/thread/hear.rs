@@ -1,7 +1,7 @@
 //! What the sockets received, and what of it is accepted.
 use std::io;
 
-use super::{PACKETS_A_TURN, Worker, now};
+use super::{PACKETS_A_TURN, Worker, moment};
 use crate::{
     daemon::cluster::advert::{event::Notice, wire::Packet},
     election::{Heard, Input},
@@ -84,7 +84,7 @@ impl Worker {
             return true;
         };
         let from = received.source;
-        match authenticator.verify(received, parsed, now()) {
+        match authenticator.verify(received, parsed, moment()) {
             Ok(()) => self.has_believed = true,
             Err(why) => {
                 self.counters.count_unbelieved(why);

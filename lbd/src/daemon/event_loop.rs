@@ -262,7 +262,9 @@ impl EventLoop {
     /// Looks at what changes without an event.
     fn look(&mut self, now_ns: u64) {
         // Without a word of the peers it follows the checks.
-        self.cluster.nodes_stale |= self.cluster.stations.is_mute(now_ns);
+        if self.cluster.stations.is_mute(now_ns) {
+            self.cluster.mark_nodes_stale();
+        }
         self.cluster.tell_election_of_peers(now_ns);
         let (steering, _, mut context) = self.lend();
         steering.compare_reach(&mut context, now_ns);
@@ -313,7 +315,7 @@ impl EventLoop {
 
     /// Puts into the map whose frames were steered already.
     fn write_nodes_if_stale(&mut self) {
-        if !std::mem::take(&mut self.cluster.nodes_stale) {
+        if !self.cluster.take_nodes_stale() {
             return;
         }
         let macs = self

@@ -1,8 +1,5 @@
 //! `FLOWS4`, `FLOWS6` and `LOAD` as memory.
-use std::{
-    net::{SocketAddr, SocketAddrV4, SocketAddrV6},
-    sync::atomic::AtomicU64,
-};
+use std::{net::SocketAddr, sync::atomic::AtomicU64};
 
 use lbd_common::flow::{Bucket4, Bucket6, FlowWord, SEEN_SHIFT};
 
@@ -94,16 +91,16 @@ impl FlowTables {
     /// the socket. From [`crate::flows::OpenSession`] follows what it outweighs. No system call.
     pub fn confirm(&self, client: SocketAddr, vip_id: u16, open: OpenSession) -> Confirm {
         match client {
-            SocketAddr::V4(client) => self.v4().confirm(key4(client, vip_id), open),
-            SocketAddr::V6(client) => self.v6().confirm(key6(client, vip_id), open),
+            SocketAddr::V4(client) => self.v4().confirm(Key4::of(client, vip_id), open),
+            SocketAddr::V6(client) => self.v6().confirm(Key6::of(client, vip_id), open),
         }
     }
 
     /// What is known of the flow of a client with a service.
     pub fn lookup(&self, client: SocketAddr, vip_id: u16) -> Option<FlowWord> {
         match client {
-            SocketAddr::V4(client) => self.v4().lookup(key4(client, vip_id)),
-            SocketAddr::V6(client) => self.v6().lookup(key6(client, vip_id)),
+            SocketAddr::V4(client) => self.v4().lookup(Key4::of(client, vip_id)),
+            SocketAddr::V6(client) => self.v6().lookup(Key6::of(client, vip_id)),
         }
     }
 
@@ -111,8 +108,8 @@ impl FlowTables {
     pub fn end(&self, client: SocketAddr, vip_id: u16, backend: BackendId, now_seen: u16) -> End {
         let id = backend.0;
         match client {
-            SocketAddr::V4(client) => self.v4().end(key4(client, vip_id), id, now_seen),
-            SocketAddr::V6(client) => self.v6().end(key6(client, vip_id), id, now_seen),
+            SocketAddr::V4(client) => self.v4().end(Key4::of(client, vip_id), id, now_seen),
+            SocketAddr::V6(client) => self.v6().end(Key6::of(client, vip_id), id, now_seen),
         }
     }
 
@@ -139,25 +136,9 @@ impl FlowTables {
         v4 + v6
     }
 
-    /// The ids that are not to be given to others.
+    /// The ids that must not be given to others.
     pub fn ids_in_use(&self) -> IdsInUse {
         IdsInUse::of(self.flows4.words(), self.flows6.words())
-    }
-}
-
-fn key4(client: SocketAddrV4, vip_id: u16) -> Key4 {
-    Key4 {
-        source: *client.ip(),
-        port: client.port(),
-        vip_id,
-    }
-}
-
-fn key6(client: SocketAddrV6, vip_id: u16) -> Key6 {
-    Key6 {
-        source: *client.ip(),
-        port: client.port(),
-        vip_id,
     }
 }
 

@@ -1,5 +1,5 @@
 //! What a flow is known by.
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use lbd_common::flow::{hash4, hash6, parts4, parts6, words4, words6};
 
@@ -47,6 +47,28 @@ pub struct Key6 {
     pub port: u16,
     /// The id of the virtual address and port.
     pub vip_id: u16,
+}
+
+impl Key4 {
+    /// Of a client's flow with a service.
+    pub fn of(client: SocketAddrV4, vip_id: u16) -> Self {
+        Self {
+            source: *client.ip(),
+            port: client.port(),
+            vip_id,
+        }
+    }
+}
+
+impl Key6 {
+    /// Of a client's flow with a service.
+    pub fn of(client: SocketAddrV6, vip_id: u16) -> Self {
+        Self {
+            source: *client.ip(),
+            port: client.port(),
+            vip_id,
+        }
+    }
 }
 
 impl FlowKey for Key4 {

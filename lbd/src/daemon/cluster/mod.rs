@@ -43,7 +43,7 @@ pub(in crate::daemon) struct Cluster {
     pub(in crate::daemon) known: Known,
     /// The cluster's link-layer addresses changed. Written at the next tick, once for a thousand
     /// of them.
-    pub(in crate::daemon) nodes_stale: bool,
+    nodes_stale: bool,
     /// As the program counts them; `None` before the first look.
     events_lost: Option<u64>,
 }
@@ -89,6 +89,16 @@ impl Cluster {
             );
             self.channel.note_lost_events();
         }
+    }
+
+    /// The map of the cluster's link-layer addresses has to be written.
+    pub(in crate::daemon) fn mark_nodes_stale(&mut self) {
+        self.nodes_stale = true;
+    }
+
+    /// Whether it has to be written, which the caller then does.
+    pub(in crate::daemon) fn take_nodes_stale(&mut self) -> bool {
+        std::mem::take(&mut self.nodes_stale)
     }
 
     /// Takes in what the peers have told of their MACs.

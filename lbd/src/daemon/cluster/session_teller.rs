@@ -2,6 +2,7 @@
 //! only. It is the cluster channel's thread with a table of its own, which no program shares.
 use std::{
     io,
+    net::SocketAddr,
     sync::mpsc::{self, RecvTimeoutError},
     thread::JoinHandle,
     time::Duration,
@@ -11,7 +12,7 @@ use super::channel::{ChannelHandle, IdMap};
 use crate::{
     config::Config,
     daemon::{clock, steering::members},
-    dataplane::{BackendIds, FlowTables, Service, seen},
+    dataplane::{BackendIds, FlowTables, Service, seen, vips},
     flows::{Sweeper, Timeouts},
 };
 
@@ -83,11 +84,13 @@ fn ids(config: &Config) -> IdMap {
     let addresses = cluster.virtual_addresses.iter().map(|vip| vip.address);
     let services = addresses.flat_map(|vip| {
         let ports = cluster.ports.iter();
-        ports.map(move |port| (vip, *port).into())
+        ports.map(move |port| SocketAddr::from((vip, *port)))
     });
-    let services: Vec<Service> = (1..)
-        .zip(services)
-        .map(|(id, address)| Service { address, id })
+    let services: Vec<SocketAddr> = services.collect();
+    let ids = vips::assign_ids(&[], &services, |_, _| false);
+    let services = services.into_iter().zip(ids);
+    let services: Vec<Service> = services
+        .map(|(address, id)| Service { address, id })
         .collect();
     let mut backends = BackendIds::default();
     for endpoint in members::endpoints(&config.node.name, cluster) {

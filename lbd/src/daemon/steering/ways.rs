@@ -29,7 +29,9 @@ impl Steering {
                 warn!("{said}");
             }
         }
-        cluster.nodes_stale |= self.members.note_director(neighbour.address, hop);
+        if self.members.note_director(neighbour.address, hop) {
+            cluster.mark_nodes_stale();
+        }
         let Some(member) = self.members.by_address(neighbour.address) else {
             return;
         };
@@ -45,7 +47,7 @@ impl Steering {
         member.hop = hop;
         let changed = member.clone();
         self.write_backend(&changed, context.plane);
-        cluster.nodes_stale = true;
+        cluster.mark_nodes_stale();
         self.settle_health(&changed.name, context, clock::boottime_ns());
         if is_lost {
             let now_ns = clock::boottime_ns();

@@ -1,6 +1,6 @@
 //! Reads the flow tables for peers: a datagram's worth of a full table at a time, and what flows that a
 //! peer has missed are by now.
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::{id_map::IdMap, own::Own};
 use crate::{
@@ -154,23 +154,14 @@ fn present(record: &FlowRecord, tables: &FlowTables, id_map: &IdMap, now_seen: u
     let Some((vip_id, _)) = id_map.ids_of(record) else {
         return ended;
     };
-    let port = record.source.port();
-    let found = match record.source.ip() {
-        IpAddr::V4(source) => {
-            let key = Key4 {
-                source,
-                port,
-                vip_id,
-            };
+    let found = match record.source {
+        SocketAddr::V4(source) => {
+            let key = Key4::of(source, vip_id);
             let word = tables.v4().lookup(key);
             word.and_then(|word| id_map.of_flow(&Flow { key, word }, now_seen))
         }
-        IpAddr::V6(source) => {
-            let key = Key6 {
-                source,
-                port,
-                vip_id,
-            };
+        SocketAddr::V6(source) => {
+            let key = Key6::of(source, vip_id);
             let word = tables.v6().lookup(key);
             word.and_then(|word| id_map.of_flow(&Flow { key, word }, now_seen))
         }

@@ -1,5 +1,5 @@
 //! What peers and this box's own kernel tell of flows, into the tables.
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Worker;
 use crate::{
@@ -62,22 +62,14 @@ impl Worker {
                 backend,
                 by_backend: record.backend.address == peer,
             };
-            let (port, counters) = (record.source.port(), &mut self.learned);
-            match record.source.ip() {
-                IpAddr::V4(source) => {
-                    let key = Key4 {
-                        source,
-                        port,
-                        vip_id,
-                    };
+            let counters = &mut self.learned;
+            match record.source {
+                SocketAddr::V4(source) => {
+                    let key = Key4::of(source, vip_id);
                     learn(&v4, key, told, now_seen, counters);
                 }
-                IpAddr::V6(source) => {
-                    let key = Key6 {
-                        source,
-                        port,
-                        vip_id,
-                    };
+                SocketAddr::V6(source) => {
+                    let key = Key6::of(source, vip_id);
                     learn(&v6, key, told, now_seen, counters);
                 }
             }
@@ -118,23 +110,14 @@ fn take_word(
         backend: backend.filter(|_| !record.backend.is_translated()),
         from_peer,
     };
-    let port = record.source.port();
     let is_its = |backend| id_map.is_box(backend, peer);
-    Some(match record.source.ip() {
-        IpAddr::V4(source) => {
-            let key = Key4 {
-                source,
-                port,
-                vip_id,
-            };
+    Some(match record.source {
+        SocketAddr::V4(source) => {
+            let key = Key4::of(source, vip_id);
             word::take(&tables.v4(), key, said, is_its, now_seen, tables.told())
         }
-        IpAddr::V6(source) => {
-            let key = Key6 {
-                source,
-                port,
-                vip_id,
-            };
+        SocketAddr::V6(source) => {
+            let key = Key6::of(source, vip_id);
             word::take(&tables.v6(), key, said, is_its, now_seen, tables.told())
         }
     })

@@ -41,7 +41,7 @@ pub const fn part_256ths(hash: u64) -> u8 {
 ///
 /// Two hashes meet the same backend for a third of the sessions to three equal ones: no choice between
 /// loads, and no second chance. `second` when all [`OTHER_PROBES`] slots are the first one's backend or
-/// nobody's.
+/// no backend's.
 #[inline(always)]
 pub fn other(first: u32, second: u32, at: impl Fn(u32) -> Option<u32>) -> u32 {
     let of_first = at(first);

@@ -1,4 +1,4 @@
-//! What the cluster knows of a backend beside its address and its weight: whether its box lives, how far
+//! What the cluster knows of a backend besides its address and its weight: whether its box lives, how far
 //! its word goes, what waits there already, and how much it takes.
 
 /// Bits of [`Sign::flags`].
@@ -37,7 +37,7 @@ pub struct Sign {
     pub unanswered: u64,
     /// Bits of [`flag`].
     pub flags: u32,
-    /// What the box's queue counts for beside its open sessions, in sessions. Written by the daemon, every
+    /// What the box's queue counts for in addition to its open sessions, in sessions. Written by the daemon, every
     /// second; 0 where nothing fresh is known.
     pub queued_sessions: u32,
     /// Sessions that it takes at most; 0 is no limit.

@@ -75,13 +75,13 @@ pub mod about {
 }
 
 /// Instead of [`Candidate::id`]: no backend.
-pub const NOBODY: u16 = u16::MAX;
+pub const NO_BACKEND_ID: u16 = u16::MAX;
 /// Instead of [`Candidate::id`]: there is one, but its MAC is not known yet.
 pub const UNRESOLVED: u16 = u16::MAX - 1;
 /// Instead of [`Candidate::id`]: there is one, but it has as many sessions as it may.
 pub const FULL: u16 = u16::MAX - 2;
 
-/// Whom a ring slot names.
+/// The backend that a ring slot names.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Candidate {
@@ -91,10 +91,10 @@ pub struct Candidate {
     pub weight_permille: u32,
     /// What its queue counts for, in sessions.
     pub queued_sessions: u32,
-    /// Backend id of the first from the slot on that may take a session, [`NOBODY`], [`UNRESOLVED`] or
+    /// Backend id of the first from the slot on that may take a session, [`NO_BACKEND_ID`], [`UNRESOLVED`] or
     /// [`FULL`].
     pub id: u16,
-    /// Backend id in the slot itself, or [`NOBODY`].
+    /// Backend id in the slot itself, or [`NO_BACKEND_ID`].
     pub in_ring: u16,
     /// Reserved, 0.
     pub reserved: u32,
@@ -144,7 +144,7 @@ pub struct TraceRecord {
     pub length_after: u32,
     /// Effective weight of the backend of `flow_before`.
     pub flow_weight_permille: u32,
-    /// Id of the backend that the frame was counted for, or [`NOBODY`].
+    /// Id of the backend that the frame was counted for, or [`NO_BACKEND_ID`].
     pub backend: u16,
     /// [`crate::vip::VipPort::id`]; 0 if the port is not served.
     pub vip_id: u16,
@@ -190,8 +190,8 @@ impl Default for Candidate {
             load: 0,
             weight_permille: 0,
             queued_sessions: 0,
-            id: NOBODY,
-            in_ring: NOBODY,
+            id: NO_BACKEND_ID,
+            in_ring: NO_BACKEND_ID,
             reserved: 0,
         }
     }

@@ -1,8 +1,8 @@
 //! The data plane: one XDP program that decides each frame in a chain of stages.
 //!
-//! `parse > classify > flow > admit > select > rewrite > forward`. A stage hands a typed value to
-//! the next, or ends with an `Exit`, which says what is counted and which action is taken. What needs no kernel
-//! (headers, checksums) is `lbd_ebpf::wire`, the library of this crate; the program itself is `xdp`.
+//! A stage hands a typed value to the next, or ends with an `Exit`, which says what is counted and which action
+//! is taken: `xdp/mod.rs` draws the way of a frame. What needs no kernel (headers, checksums) is
+//! `lbd_ebpf::wire`, the library of this crate; the program itself is `xdp`.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
     target_arch = "bpf",

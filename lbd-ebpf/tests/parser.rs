@@ -23,7 +23,7 @@ fn transport(frame: &[u8]) -> Option<Result<Transport, Unusable>> {
 
 proptest! {
     #[test]
-    fn whatever_is_found_lies_inside_the_frame(
+    fn what_is_found_lies_inside_the_frame(
         kind in prop_oneof![Just([8, 0]), Just([0x86, 0xdd]), Just([0x81, 0]), any::<[u8; 2]>()],
         first in prop_oneof![Just(0x45_u8), Just(0x60), any::<u8>()],
         mut bytes in prop::collection::vec(any::<u8>(), 15..200),

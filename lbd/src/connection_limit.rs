@@ -102,7 +102,7 @@ fn full(table: &HashMap<IpAddr, VecDeque<Id>>, address: IpAddr, most: usize) -> 
     table.get(&address).is_some_and(|held| held.len() >= most)
 }
 
-/// Whom an address stands for: a host has a whole /64 of IPv6 to choose from.
+/// The sender that an address stands for: a host has a whole /64 of IPv6 to choose from.
 fn who(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),

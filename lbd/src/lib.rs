@@ -6,7 +6,8 @@
 //! puts into words. The shell around them owns every clock, socket, netlink handle, map and file: [`archive`]
 //! the history on disk, [`flows`] and [`dataplane`] the maps, [`host`] netlink and what lbd changes on the
 //! box, [`agent`] the box's own figures, [`sockets`] the sessions of its own TCP, [`daemon`] the tasks,
-//! [`commands`] the command line.
+//! [`commands`] the command line. Before all of them stand what both sides share: [`units`], and helpers of a file
+//! each.
 //!
 //! A module imports from those above it in this list, never back.
 

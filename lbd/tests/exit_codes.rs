@@ -99,7 +99,7 @@ fn the_agent_tells_a_mistake_a_failure_and_a_wrong_flag_apart() {
 }
 
 #[test]
-fn every_command_ends_quietly_when_nobody_reads_what_it_prints() {
+fn every_command_ends_quietly_when_its_output_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lbd.yaml");
     fs::write(&file, GOOD).unwrap();

@@ -25,7 +25,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Begins a connection to `target` every `gap`, from each of `sources` in turn, whatever became
+    /// Begins a connection to `target` every `gap`, from each of `sources` in turn, regardless of what became
     /// of the ones before.
     pub fn start(
         host: &Host,

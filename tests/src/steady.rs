@@ -72,7 +72,7 @@ impl Cost {
     pub fn of(ended: &[Ended], cut: Instant, master: Instant) -> Self {
         let takeover = master.saturating_duration_since(cut);
         let new = || ended.iter().filter(|ended| ended.began >= cut);
-        // Before the takeover nobody could have served it.
+        // Before the takeover no box could have served it.
         let beyond = |ended: &Ended| {
             let end = ended.began + ended.took;
             end.saturating_duration_since(ended.began.max(master))

@@ -88,7 +88,7 @@ impl World {
         let mut settings = Settings {
             advertisement_interval: case.adverts,
             stats_interval: "10s",
-            // The defaults: what dies is to be noticed by other signs.
+            // The defaults: a death has to be noticed by other signs.
             health: "{interval: 5s, timeout: 10s, rise: 2, fall: 3}".to_owned(),
             backends6: case.ipv6,
             // A translator knows one family.

@@ -49,7 +49,7 @@ fn changes_of_the_configuration_move_no_session_that_need_not_move() {
         .edit("{name: mx3, address: \"10.77.0.13\", weight: 0}", mx3)
         .unwrap();
 
-    // A backend and a site that come, with nobody there.
+    // A backend and a site that come, with no box there.
     let more = format!(
         "{mx3}\n    - name: elsewhere\n      backends:\n        - {{name: mx9, address: 10.77.0.99, weight: 1}}"
     );

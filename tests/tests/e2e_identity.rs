@@ -1,4 +1,4 @@
-//! Who sent a frame, and whom it is for: a switch that floods, addresses that somebody claims, boxes
+//! Who sent a frame, and whom it is for: a switch that floods, addresses that a stranger claims, boxes
 //! of the cluster that send mail themselves.
 use std::{
     net::{IpAddr, SocketAddr},

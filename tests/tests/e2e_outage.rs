@@ -62,7 +62,7 @@ impl Outage {
         there
     }
 
-    /// The client sends what is for the VIP to `node`, whatever it is told.
+    /// The client sends what is for the VIP to `node`, and ignores who announces it.
     fn pin_arp(&self, node: usize) {
         let mac = self.mac(node);
         let client = self.lab.client();
@@ -124,7 +124,7 @@ fn senders_with_an_old_address_keep_their_sessions_and_are_never_reset() {
         .wait_status(backup, "it is the master", Status::is_master)
         .unwrap();
     the.all_live("by way of a node without a daemon");
-    // To one that was the master and is no more: it comes back, and stays a backup.
+    // To one that was the master: it comes back, and stays a backup.
     the.cluster.start(master).unwrap();
     the.cluster
         .wait_status(master, "it is back", Status::is_master)

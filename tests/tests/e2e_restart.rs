@@ -49,7 +49,7 @@ fn a_master_that_is_restarted_stays_the_master_and_keeps_its_sessions() {
     for _ in 0..5 {
         let gone = Instant::now();
         cluster.hand_over(master).unwrap();
-        // Nobody runs, and sessions are taken.
+        // No daemon runs, and sessions are taken.
         sessions.extend(Held::open_many(client, 4).unwrap());
         assert_eq!(survivors(&mut sessions), sessions.len(), "without a daemon");
         cluster.start(master).unwrap();

@@ -44,7 +44,7 @@ fn mute_lab(nodes: u8) -> Lab {
     lab
 }
 
-fn sessions_outlive_a_director_that_told_nobody(nodes: u8, forwarding: &str) {
+fn sessions_outlive_a_director_that_shared_no_flow(nodes: u8, forwarding: &str) {
     let lab = mute_lab(nodes);
     let servers = Server::start_all(&lab.nodes).unwrap();
     let settings = Settings {
@@ -91,7 +91,7 @@ fn two_nodes_lose_no_session_that_no_table_knows() {
     let Some(_turn) = lbd_tests::turn("two_nodes_lose_no_session_that_no_table_knows") else {
         return;
     };
-    sessions_outlive_a_director_that_told_nobody(2, "dsr");
+    sessions_outlive_a_director_that_shared_no_flow(2, "dsr");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn four_nodes_lose_no_session_that_no_table_knows() {
     let Some(_turn) = lbd_tests::turn("four_nodes_lose_no_session_that_no_table_knows") else {
         return;
     };
-    sessions_outlive_a_director_that_told_nobody(4, "dsr");
+    sessions_outlive_a_director_that_shared_no_flow(4, "dsr");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn four_nodes_that_tunnel_lose_no_session_that_no_table_knows() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    sessions_outlive_a_director_that_told_nobody(4, "ipip");
+    sessions_outlive_a_director_that_shared_no_flow(4, "ipip");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_director_learns_from_who_was_given_a_second_chance() {
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     let first = cluster.master().unwrap();
     let mut sessions = Held::open_many(lab.client(), 2 * SESSIONS).unwrap();
-    // Those at the box whose daemon is about to die have nobody to speak for them.
+    // Those at the box whose daemon is about to die have no daemon to speak for them.
     let name = &lab.nodes[first].name;
     sessions.retain(|held| held.by() != name);
     cluster.kill(first);
@@ -327,11 +327,7 @@ fn nodes_that_believe_each_other_to_have_a_session_steer_no_frame_in_a_circle() 
     // there with the one who had steered it the frame is at its end.
     assert_eq!(since(other), [0, handed_on, 0, frames - handed_on]);
     assert_eq!(since(director), [0, 0, 0, handed_on]);
-    assert_eq!(
-        resets(),
-        [handed_on, frames - handed_on],
-        "they are nobody's"
-    );
+    assert_eq!(resets(), [handed_on, frames - handed_on], "no box has them");
     println!(
         "{frames} frames of sessions that two nodes take for each other's: {handed_on} handed on once, \
          {frames} reset, none in a circle"

@@ -181,8 +181,8 @@ fn small() -> Settings {
 }
 
 #[test]
-fn spoofed_handshakes_keep_nobody_out_and_end_no_session() {
-    let name = "spoofed_handshakes_keep_nobody_out_and_end_no_session";
+fn spoofed_handshakes_keep_no_client_out_and_end_no_session() {
+    let name = "spoofed_handshakes_keep_no_client_out_and_end_no_session";
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
@@ -190,8 +190,8 @@ fn spoofed_handshakes_keep_nobody_out_and_end_no_session() {
 }
 
 #[test]
-fn spoofed_handshakes_keep_nobody_out_where_sessions_are_translated() {
-    let name = "spoofed_handshakes_keep_nobody_out_where_sessions_are_translated";
+fn spoofed_handshakes_keep_no_client_out_where_sessions_are_translated() {
+    let name = "spoofed_handshakes_keep_no_client_out_where_sessions_are_translated";
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
@@ -299,8 +299,8 @@ fn by_box(held: &[Held]) -> BTreeMap<&str, usize> {
 }
 
 #[test]
-fn single_spoofed_acks_shift_no_share_and_shut_nobody_off() {
-    let name = "single_spoofed_acks_shift_no_share_and_shut_nobody_off";
+fn single_spoofed_acks_shift_no_share_and_shut_no_backend_off() {
+    let name = "single_spoofed_acks_shift_no_share_and_shut_no_backend_off";
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
@@ -326,7 +326,7 @@ fn single_spoofed_acks_shift_no_share_and_shut_nobody_off() {
     );
     let mut held = scene.hold(60);
     let shares = by_box(&held);
-    println!("60 sessions beside the ACKs: {shares:?}");
+    println!("60 sessions and the ACKs: {shares:?}");
     assert!(
         shares.len() == 3 && shares.values().all(|count| count.abs_diff(20) <= 2),
         "{shares:?}"
@@ -345,8 +345,8 @@ fn single_spoofed_acks_shift_no_share_and_shut_nobody_off() {
 }
 
 #[test]
-fn claims_of_sources_shut_nobody_off() {
-    let name = "claims_of_sources_shut_nobody_off";
+fn claims_of_sources_shut_no_backend_off() {
+    let name = "claims_of_sources_shut_no_backend_off";
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };

@@ -195,7 +195,7 @@ fn a_backend_that_becomes_translated_keeps_its_sessions_and_so_does_one_that_is_
     the.leaving(0, "the ones by nat leave", |leaving| leaving == by_nat);
     let translated = the.translated(0);
     let direct_again = the.open(30);
-    the.leaving(0, "no more of them", |leaving| leaving == by_nat);
+    the.leaving(0, "they have all left", |leaving| leaving == by_nat);
     the.all_live("it is reached directly again");
     assert!(
         the.translated(0) > translated,

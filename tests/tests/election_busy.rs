@@ -60,7 +60,7 @@ fn real_daemons_keep_their_roles_beside_64_spinning_processes() {
     thread::sleep(Duration::from_secs(seconds.unwrap_or(5)));
     let spun = load.0.len();
     drop(load);
-    let after = counted(&format!("beside {spun} spinning processes"));
+    let after = counted(&format!("next to {spun} spinning processes"));
     let more = |index: usize, counter: &str| after[index][counter] - before[index][counter];
     // A master that got no processor for three intervals has lost its lease and is rightly replaced.
     assert!(more(1, "takeovers") <= more(0, "leases_lost"));

@@ -209,7 +209,7 @@ fn a_busy_box_takes_nothing_over_at_10_ms() -> Result<()> {
     Ok(())
 }
 
-/// The table of outages beside keepalived's. `LBD_RUNS` runs of each, or 10; `LBD_CENTISECONDS`
+/// The table of outages and keepalived's. `LBD_RUNS` runs of each, or 10; `LBD_CENTISECONDS`
 /// between adverts, or 1, 10 and 100.
 #[test]
 #[ignore = "minutes long: prints figures, checks none"]

@@ -1,4 +1,4 @@
-//! Adverts that nobody should believe, sent to real daemons: they change nothing and are counted.
+//! Forged adverts, sent to real daemons: they change nothing and are counted.
 use std::{
     mem::MaybeUninit,
     net::{IpAddr, Ipv4Addr},
@@ -101,7 +101,7 @@ fn overhear(packets: &Packets) -> Vec<u8> {
     panic!("no advert within {PATIENCE:?}");
 }
 
-/// Both nodes' statuses once they count no more of how they came to agree on a master: the counters
+/// Both nodes' statuses once their counters no longer move from how they came to agree on a master: the counters
 /// are told a moment after what they count.
 fn settled(cluster: &Cluster) -> [Status; 2] {
     let look = || [0, 1].map(|index| cluster.status(index).unwrap());
@@ -307,7 +307,7 @@ fn a_node_with_another_key_does_not_become_a_second_master_and_says_why() {
         })
         .unwrap();
 
-    // Somebody has to serve when the other one is gone.
+    // One of them has to serve when the other one is gone.
     cluster.stop(1).unwrap();
     cluster
         .wait_status(0, "master, alone", Status::is_master)

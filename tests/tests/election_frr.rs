@@ -36,7 +36,7 @@ fn lbd(lab: &Lab, centiseconds: u16, priority: u8) -> Result<Member> {
 }
 
 /// Cuts the other router off, which stays master in its own eyes, and lets it back: what clients miss
-/// when lbd yields to it, beside what they missed until lbd took over. `is_master` says whether the
+/// when lbd yields to it, in addition to what they missed until lbd took over. `is_master` says whether the
 /// other one is.
 fn yield_to(what: &str, lab: &Lab, is_master: impl Fn(&Host) -> Result<bool>) -> Result<()> {
     let [ours, theirs] = &lab.nodes[..] else {

@@ -116,14 +116,14 @@ fn an_interface_that_is_gone_and_made_anew_gets_its_program_back() {
 }
 
 #[test]
-fn a_data_plane_that_somebody_detached_is_no_master_s() {
-    let name = "a_data_plane_that_somebody_detached_is_no_master_s";
+fn a_node_whose_data_plane_was_detached_is_no_master() {
+    let name = "a_node_whose_data_plane_was_detached_is_no_master";
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
     let world = World::new();
     let node = &world.lab.nodes[0];
-    // Somebody else's program takes the place before lbd has noticed.
+    // Another program takes the place before lbd has noticed.
     let mut taken = false;
     for _ in 0..20 {
         for entry in fs::read_dir(world.cluster.pin_dir(0)).unwrap() {
@@ -224,7 +224,7 @@ fn without_a_healthy_backend_the_priority_falls_to_1() {
         .unwrap();
     world.assert_cured();
 
-    // With no mail server at all somebody still answers, and resets: the senders try their next MX.
+    // With no mail server at all a box still answers, and resets: the senders try their next MX.
     world.servers.clear();
     for index in [0, 1] {
         world

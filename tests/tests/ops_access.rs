@@ -175,7 +175,7 @@ fn an_edited_list_file_acts_and_a_broken_one_does_not() {
     let world = World::new(|lab| {
         let lists = folder(lab);
         fs::create_dir_all(&lists).unwrap();
-        fs::write(lists.join("deny"), "# nobody yet\n").unwrap();
+        fs::write(lists.join("deny"), "# none yet\n").unwrap();
         format!(
             "  access: {{deny_file: {}}}\n",
             lists.join("deny").display()

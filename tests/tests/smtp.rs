@@ -90,6 +90,6 @@ fn a_sink_knows_who_sent_how_much() {
         (client.address6().into(), 30),
     ];
     assert_eq!(sink.messages().unwrap(), HashMap::from(expected));
-    // Nobody serves this port.
+    // Nothing listens on this port.
     smtp_source(client, SocketAddr::new(targets[0], 26), 1, 1).unwrap_err();
 }

@@ -179,7 +179,7 @@ struct Speaker {
     backend: IpAddr,
 }
 
-/// Whom it speaks to.
+/// The peer that it speaks to.
 struct Listener {
     address: SocketAddr,
     epoch: Epoch,
@@ -269,7 +269,7 @@ impl Speaker {
         datagram.emit(&self.keys)
     }
 
-    /// Sessions that nobody has heard of.
+    /// Sessions that no node has.
     fn next(&self, to: &mut Listener) -> Vec<u8> {
         to.sequence += 1;
         let record = |nth: u64| FlowRecord {

@@ -197,7 +197,7 @@ fn a_director_whose_adverts_come_from_another_address_than_its_channel_leads_by_
         !leader.starts_with("10.77.1."),
         "{leader}: not by its channel"
     );
-    // With nobody to follow it decides itself.
+    // With no master to follow it decides itself.
     cluster.kill(first);
     let permille = |status: &Status| status.backend("mx3").unwrap().weight_permille;
     cluster

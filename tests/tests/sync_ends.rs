@@ -1,4 +1,4 @@
-//! Sessions end where their server ends them, whatever their clients say: the load that every node
+//! Sessions end where their server ends them, regardless of what their clients say: the load that every node
 //! steers by is what the boxes' own kernels have.
 use std::{
     collections::BTreeMap,
@@ -318,7 +318,7 @@ fn what_ended_while_a_daemon_was_away_has_ended_for_everybody() {
     let master = cluster.wait_ready().unwrap();
     let sessions = open(lab.client(), 60);
     wait_true(&lab, &cluster, "60 are open");
-    // A box's daemon is replaced: its kernel tells nobody, and the next one knows by what is open.
+    // A box's daemon is replaced: its kernel tells no daemon meanwhile, and the next one knows by what is open.
     let (away, other) = ((master + 1) % 3, (master + 2) % 3);
     cluster.hand_over(away).unwrap();
     servers[away].end(5, reset);

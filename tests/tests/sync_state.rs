@@ -45,7 +45,7 @@ fn a_drain_given_anywhere_holds_everywhere_and_outlives_its_node() {
         }
     };
     everywhere(&cluster, "the drain is known", true);
-    // The node that is drained dies, is forgotten by nobody, and comes back drained.
+    // The node that is drained dies, is forgotten by no peer, and comes back drained.
     cluster.kill(other);
     cluster.start(other).unwrap();
     everywhere(

@@ -261,14 +261,14 @@ fn beyond(count: u32) {
     assert_eq!(heard["refused_flood"], 0, "late is no flood");
     let overruns = status.channel.counters["events_overrun"];
     println!(
-        "{count} new sessions in {took:.2?} while nobody reads, {} flows made of them: {lost} events \
+        "{count} new sessions in {took:.2?} while no daemon reads, {} flows made of them: {lost} events \
          lost and counted; the backup knows all flows {repaired:.2?} after the daemon goes on, from {} \
          tables",
         keys.len(),
         heard["tables_received"]
     );
     assert!(lost > 0, "nothing was lost");
-    assert!(overruns > 0, "nobody noticed");
+    assert!(overruns > 0, "no overrun was counted");
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn delays(samples: u32, background_per_second: u32) {
     let at = |permille: usize| delays[(delays.len() - 1) * permille / 1000];
     println!(
         "a flow is in a backup's table after {:.0?} (median), {:.0?} (99 %), {:.0?} at most, of \
-         {samples}, beside {background_per_second} new flows a second",
+         {samples}, with {background_per_second} new flows a second",
         at(500),
         at(990),
         at(1000)

@@ -200,7 +200,7 @@ fn a_trace_ends_with_its_reader_and_one_runs_at_a_time() {
         .read_line(&mut first)
         .unwrap();
     assert!(first.contains(" SYN: "), "{first}");
-    wait("it ends when nobody reads", || {
+    wait("it ends when its output is closed", || {
         held.check().unwrap();
         child.try_wait().unwrap().is_some()
     });

@@ -27,7 +27,7 @@ const SESSIONS: usize = 40;
 /// How long a box of the other version may take to take over.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The former `lbd`, built from git beside the target folder's own.
+/// The former `lbd`, built from git next to the target folder's own.
 fn previous() -> Result<PathBuf> {
     if let Some(path) = env::var_os("LBD_PREVIOUS") {
         return Ok(path.into());

@@ -1,4 +1,4 @@
-//! Who may begin a session, how fast, and what becomes of sessions that nobody knows.
+//! Who may begin a session, how fast, and what becomes of sessions without a flow.
 use lbd_common::{
     counters::Reason as C,
     director::flag::{AFFINITY, LISTS, RESET_DENIED},
@@ -73,9 +73,8 @@ fn who_is_denied_is_told_and_a_flood_of_them_is_not_one_of_events() {
 }
 
 #[test]
-fn sessions_that_nobody_knows_are_adopted_within_a_rate() {
-    let Some(mut world) = World::load("sessions_that_nobody_knows_are_adopted_within_a_rate")
-    else {
+fn sessions_without_a_flow_are_adopted_within_a_rate() {
+    let Some(mut world) = World::load("sessions_without_a_flow_are_adopted_within_a_rate") else {
         return;
     };
     let adopt = Given::Director(|director| director.adopt_per_second = 1);
@@ -89,7 +88,7 @@ fn sessions_that_nobody_knows_are_adopted_within_a_rate() {
         row("data, IPv6", v6(ACK | PSH).payload(9), [adopt], Out::To(A), [C::FlowAdopted], adopted),
         row("a FIN is not worth a flow", v4(FIN | ACK), [adopt], Out::To(A), [C::StatelessMidFlow], None),
         row("nor is a RST", v4(RST), [adopt], Out::To(A), [C::StatelessMidFlow], None),
-        row("nor an answer to a SYN that nobody sent", v4(SYN | ACK), [adopt], Out::To(A), [C::StatelessMidFlow], None),
+        row("nor an answer to a SYN that was never sent", v4(SYN | ACK), [adopt], Out::To(A), [C::StatelessMidFlow], None),
         row("no room", v4(ACK), [adopt, Given::FullOf(ESTABLISHED)], Out::To(A), [C::StatelessMidFlow], None),
     ];
     check(&mut world, rows);
@@ -264,7 +263,7 @@ fn a_source_that_no_client_has_begins_nothing() {
         ));
     }
     rows.push(row(
-        "a backup judges nobody",
+        "a backup denies no source",
         v4(SYN).from4(VIP4),
         [Given::Backup],
         Out::Drop,

@@ -305,7 +305,7 @@ fn by_flow(host: &Host) -> Vec<Row> {
         row("a SYN and ACK, IPv6", from_server(back6(SYN | ACK)), [nat6, on(half(B))], to(back6(SYN | ACK)), [C::NatReply], half(B)),
         row("payload proves the session", from_server(back4(ACK).payload(9)), [nat4, on(unproven(B))], to(back4(ACK).payload(9)), [C::NatReply], open(B)),
         row("payload proves the session, IPv6", from_server(back6(ACK).payload(1)), [nat6, on(unproven(B))], to(back6(ACK).payload(1)), [C::NatReply], open(B)),
-        row("and that it goes on, whatever the client seems to have said", from_server(back4(ACK).payload(9)), [nat4, on(closing(B))], to(back4(ACK).payload(9)), [C::NatReply], open(B)),
+        row("and that it goes on, even if the client seems to have ended it", from_server(back4(ACK).payload(9)), [nat4, on(closing(B))], to(back4(ACK).payload(9)), [C::NatReply], open(B)),
         row("an ACK alone takes no mark away", from_server(back6(ACK)), [nat6, on(closing(B))], to(back6(ACK)), [C::NatReply], closing(B)),
         row("an ACK alone proves nothing", from_server(back4(ACK)), [nat4, on(unproven(B))], to(back4(ACK)), [C::NatReply], unproven(B)),
         row("nor does payload of a stranger with the backend's address", back4(ACK).payload(9).from4(SERVER4).to_mac(OUR_MAC), [nat4, on(unproven(B))], to(back4(ACK).payload(9)), [C::NatReply], unproven(B)),

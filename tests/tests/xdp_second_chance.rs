@@ -166,16 +166,16 @@ fn second_chances() -> Vec<Row> {
         row("behind two tags, with IPv4 options", tagged.clone(), [TOLD, self_and(B)], on_to(B, &tagged), [C::SecondChance], None),
         row("a FIN", handed4(FIN | ACK), [TOLD, self_and(A)], on_to(A, &handed4(FIN | ACK)), [C::SecondChance], None),
         row("a RST", handed6(RST), [TOLD, self_and(A)], on_to(A, &handed6(RST)), [C::SecondChance], None),
-        row("a flow that a peer told of says otherwise: nobody's frames are steered twice", data4.clone(), [TOLD, self_and(A), Given::Flow(told(B))], on_to(A, &data4), [C::SecondChance], told(B)),
+        row("a flow that a peer told of says otherwise: no frame is steered twice", data4.clone(), [TOLD, self_and(A), Given::Flow(told(B))], on_to(A, &data4), [C::SecondChance], told(B)),
         row("a flow of this box's own says otherwise, and it is not the master", data4.clone(), [TOLD, self_and(A), Given::Flow(open(B)), Given::Backup], on_to(A, &data4), [C::SecondChance], open(B)),
         row("on another interface", data4.clone(), [TOLD, self_and(FAR)], Out::Redirect(far), [C::SecondChance], None),
         row("through a tunnel", data4.clone(), [TOLD, self_and(TUNNEL4)], Out::Tx(tunnelled4), [C::SecondChance], None),
         row("through a tunnel, 6 in 4", data6.clone(), [TOLD, self_and(TUNNEL4)], Out::Tx(tunnelled6), [C::SecondChance], None),
-        row("too long for the tunnel: nobody here to tell", long, [TOLD, self_and(TUNNEL6)], Out::Drop, [C::DropTooBig], None),
+        row("too long for the tunnel: no client here to tell", long, [TOLD, self_and(TUNNEL6)], Out::Drop, [C::DropTooBig], None),
         row("out of a tunnel", in4(v4(ACK).packet()), [TOLD, self_and(A)], on_to(A, &v4(ACK)), [C::Decapsulated, C::SecondChance], None),
         row("out of a tunnel, 6 in 6", in6(v6(ACK).packet()), [TOLD, self_and(A)], on_to(A, &v6(ACK)), [C::Decapsulated, C::SecondChance], None),
         row("no MAC yet: TCP sends it again", data4.clone(), [TOLD, self_and(A), Given::Is(A, UNRESOLVED)], Out::Drop, [C::DropUnresolved], None),
-        row("the other has died: nobody has the session", data4.clone(), [TOLD, self_and(A), Given::Is(A, DEAD)], Out::Pass, [C::PassNoSession], None),
+        row("the other has died: no box has the session", data4.clone(), [TOLD, self_and(A), Given::Is(A, DEAD)], Out::Pass, [C::PassNoSession], None),
         row("the other is this box, too", data4.clone(), [TOLD, self_and(LOCAL)], Out::Pass, [C::PassNoSession], None),
         row("the other is behind NAT, where a session needs its flow", data4.clone(), [TOLD, self_and(B), Given::Do(|world| world.nat(B, "10.0.0.11".parse()?, None, &[]))], Out::Pass, [C::PassNoSession], None),
         row("a new session", handed4(SYN), [TOLD, self_and(A), Given::Backup], Out::Pass, [C::PassFromNode], half(LOCAL)),
@@ -217,7 +217,7 @@ fn directed(is_here: bool) -> Vec<Row> {
     rows
 }
 
-/// The session is this box's, in whatever state its socket is.
+/// The session is this box's, in each state of its socket.
 fn own(handed: &[Segment]) -> Vec<Row> {
     let mut rows = Vec::new();
     for segment in handed {
@@ -442,8 +442,8 @@ fn a_director_keeps_in_mind_that_its_sessions_have_sockets() {
 }
 
 #[test]
-fn a_session_that_began_here_stays_whatever_the_sockets_say() {
-    let name = "a_session_that_began_here_stays_whatever_the_sockets_say";
+fn a_session_that_began_here_stays_whether_or_not_it_has_a_socket() {
+    let name = "a_session_that_began_here_stays_whether_or_not_it_has_a_socket";
     if !lbd_tests::root_or_skip(name) {
         return;
     }
@@ -522,7 +522,7 @@ fn a_box_of_the_cluster_is_a_client_too() {
         row("its session with the director goes on", data4.clone(), [on(open(LOCAL))], Out::Pass, [C::PassFromNode], open(LOCAL)),
         row("its SYN comes again", syn4.clone(), [on(half(B))], on_to(B, &syn4), [], half(B)),
         row("steered here by another that is the master too", marked(syn4.bytes()), [], Out::PassChanged(syn4.bytes()), [C::PassFromNode], None),
-        row("steered here, whatever the flows say", marked(data4.bytes()), [on(open(B))], Out::PassChanged(data4.bytes()), [C::PassFromNode], open(B)),
+        row("steered here, although the flow names another", marked(data4.bytes()), [on(open(B))], Out::PassChanged(data4.bytes()), [C::PassFromNode], open(B)),
         row("on a box without the lease it was steered", syn4.clone(), [Given::LeaseOver], Out::Pass, [C::PassFromNode], None),
         row("a client's SYN to a box that takes marks", v4(SYN), [TAKES_MARK], on_to(A, &v4(SYN)), [], half(A)),
         row("a client's SYN to a box that takes marks, IPv6", v6(SYN), [TAKES_MARK], on_to(A, &v6(SYN)), [], half(A)),

@@ -110,7 +110,7 @@ fn a_new_session_goes_to_the_lighter_candidate() {
         row("the same, IPv6", v6(SYN), [twice, Given::Load(A, 1)], Out::To(B), [], half(B)),
         row("the same, and the first is lighter", v4(SYN), [twice, Given::Load(B, 1)], Out::To(A), [], half(A)),
         row("twice the sessions at twice the weight is a tie", v4(SYN), [Given::Load(A, 2), Given::Weight(A, 2000), Given::Load(B, 1)], Out::To(A), [], half(A)),
-        row("between idle ones the ring decides, whatever their weights", v4(SYN), [Given::Weight(B, 2000)], Out::To(A), [], half(A)),
+        row("between idle ones the ring decides, at any weights", v4(SYN), [Given::Weight(B, 2000)], Out::To(A), [], half(A)),
         row("a load that went below 0 counts as none", v4(SYN), [Given::Load(B, u64::MAX)], Out::To(A), [], half(A)),
         row("weight 0 is never chosen", v4(SYN), [Given::Weight(A, 0)], Out::To(B), [], half(B)),
         row("weight 0 as the second", v4(SYN), [Given::Weight(B, 0), Given::Load(A, 9)], Out::To(A), [], half(A)),
@@ -217,9 +217,9 @@ fn a_known_session_keeps_its_backend() {
         row("data takes the mark away", v4(ACK | PSH).payload(9), [on(closing(B))], Out::To(B), [], open(B)),
         row("a SYN after the end selects anew", v4(SYN), [on(ended(B))], Out::To(A), [], half(A)),
         row("frames after the end still follow", v4(FIN | ACK), [on(ended(B))], Out::To(B), [], ended(B)),
-        row("a weight of 0 moves nobody", v4(ACK), [on(open(B)), Given::Weight(B, 0)], Out::To(B), [], open(B)),
-        row("all weights 0 move nobody", v4(ACK), [on(open(B)), no_weights], Out::To(B), [], open(B)),
-        row("another ring moves nobody", v4(ACK), [on(open(B)), Given::Candidates(A, A)], Out::To(B), [], open(B)),
+        row("a weight of 0 moves no session", v4(ACK), [on(open(B)), Given::Weight(B, 0)], Out::To(B), [], open(B)),
+        row("all weights 0 move no session", v4(ACK), [on(open(B)), no_weights], Out::To(B), [], open(B)),
+        row("another ring moves no session", v4(ACK), [on(open(B)), Given::Candidates(A, A)], Out::To(B), [], open(B)),
         row("a backup steers it", v4(ACK), [on(open(B)), Given::Backup], Out::To(B), [], open(B)),
         row("without a lease too", v6(ACK), [on(open(B)), Given::LeaseOver], Out::To(B), [], open(B)),
         row("a node's frame is not steered by the flow", v4(ACK).from_mac(NODE_MAC), [on(open(B)), Given::Backup], Out::Pass, [C::PassFromNode], open(B)),
@@ -249,17 +249,17 @@ fn only_the_leased_master_answers_for_the_vip() {
     let Some(mut world) = World::load("only_the_leased_master_answers_for_the_vip") else {
         return;
     };
-    let somebody = Ipv4Addr::new(192, 0, 2, 1);
+    let other_host = Ipv4Addr::new(192, 0, 2, 1);
     #[rustfmt::skip]
     let rows = [
-        row("who has the VIP?", arp(1, somebody, VIP4), [], Out::Pass, [C::PassNeighbour], None),
-        row("who has the VIP? on a backup", arp(1, somebody, VIP4), [Given::Backup], Out::Drop, [C::DropNeighbour], None),
-        row("who has the VIP? after the lease", arp(1, somebody, VIP4), [Given::LeaseOver], Out::Drop, [C::DropNeighbour], None),
-        row("does anybody have the VIP? (RFC 5227 probe)", arp(1, Ipv4Addr::UNSPECIFIED, VIP4), [Given::Backup], Out::Drop, [C::DropNeighbour], None),
+        row("who has the VIP?", arp(1, other_host, VIP4), [], Out::Pass, [C::PassNeighbour], None),
+        row("who has the VIP? on a backup", arp(1, other_host, VIP4), [Given::Backup], Out::Drop, [C::DropNeighbour], None),
+        row("who has the VIP? after the lease", arp(1, other_host, VIP4), [Given::LeaseOver], Out::Drop, [C::DropNeighbour], None),
+        row("does any host have the VIP? (RFC 5227 probe)", arp(1, Ipv4Addr::UNSPECIFIED, VIP4), [Given::Backup], Out::Drop, [C::DropNeighbour], None),
         row("a rival announces the VIP: the daemon is to hear it", arp(1, VIP4, VIP4), [Given::Backup], Out::Pass, [], None),
-        row("a rival answers for the VIP", arp(2, VIP4, somebody), [Given::Backup], Out::Pass, [], None),
-        row("who has another address?", arp(1, somebody, OTHER4), [Given::Backup], Out::Pass, [], None),
-        row("half an ARP message", arp(1, somebody, VIP4)[..30].to_vec(), [Given::Backup], Out::Pass, [], None),
+        row("a rival answers for the VIP", arp(2, VIP4, other_host), [Given::Backup], Out::Pass, [], None),
+        row("who has another address?", arp(1, other_host, OTHER4), [Given::Backup], Out::Pass, [], None),
+        row("half an ARP message", arp(1, other_host, VIP4)[..30].to_vec(), [Given::Backup], Out::Pass, [], None),
         row("solicitation of the VIP", neighbour(135, VIP6), [], Out::Pass, [C::PassNeighbour], None),
         row("solicitation of the VIP on a backup", neighbour(135, VIP6), [Given::Backup], Out::Drop, [C::DropNeighbour], None),
         row("solicitation of the VIP after the lease", neighbour(135, VIP6), [Given::LeaseOver], Out::Drop, [C::DropNeighbour], None),
@@ -318,7 +318,7 @@ fn what_is_addressed_to_another_mac_leaves_as_it_came() {
     let Some(mut world) = World::load("what_is_addressed_to_another_mac_leaves_as_it_came") else {
         return;
     };
-    let somebody = Ipv4Addr::new(192, 0, 2, 1);
+    let other_host = Ipv4Addr::new(192, 0, 2, 1);
     let other = [C::PassOtherMac];
     let vlan = Given::Do(|world| world.own_macs(&[(INGRESS, OUR_MAC), (INGRESS, VLAN_MAC)]));
     let elsewhere = Given::Do(|world| world.own_macs(&[(INGRESS + 1, OUR_MAC)]));
@@ -339,8 +339,8 @@ fn what_is_addressed_to_another_mac_leaves_as_it_came() {
         row("of a session that ends", v4(FIN | ACK).to_mac(OTHER_MAC), [Given::Flow(open(A))], Out::Pass, other, open(A)),
         row("from a box of the cluster", v4(ACK).from_mac(NODE_MAC).to_mac(OTHER_MAC), [Given::Flow(open(A))], Out::Pass, other, open(A)),
         row("malformed", v4(SYN).to_mac(OTHER_MAC).edit(14, &[0x44]), [], Out::Pass, other, None),
-        row("a question for the VIP's MAC, to another box", to_one(arp(1, somebody, VIP4), OTHER_MAC), [Given::Backup], Out::Pass, other, None),
-        row("a question for the VIP's MAC, to this box", to_one(arp(1, somebody, VIP4), OUR_MAC), [Given::Backup], Out::Drop, [C::DropNeighbour], None),
+        row("a question for the VIP's MAC, to another box", to_one(arp(1, other_host, VIP4), OTHER_MAC), [Given::Backup], Out::Pass, other, None),
+        row("a question for the VIP's MAC, to this box", to_one(arp(1, other_host, VIP4), OUR_MAC), [Given::Backup], Out::Drop, [C::DropNeighbour], None),
         row("a solicitation of the VIP, to another box", to_one(neighbour(135, VIP6), OTHER_MAC), [Given::Backup], Out::Pass, other, None),
         row("a solicitation of the VIP, to this box", to_one(neighbour(135, VIP6), OUR_MAC), [Given::Backup], Out::Drop, [C::DropNeighbour], None),
         row("TCP to everybody", v4(SYN).to_mac(BROADCAST), [], Out::Pass, [], None),
@@ -349,7 +349,7 @@ fn what_is_addressed_to_another_mac_leaves_as_it_came() {
         row("of an open session, to a group", v6(ACK).to_mac(MULTICAST), [Given::Flow(open(A))], Out::Pass, [], open(A)),
         row("to a VLAN's MAC", v4(SYN).to_mac(VLAN_MAC), [vlan], Out::To(A), [], half(A)),
         row("to a VLAN's MAC, of an open session", v6(ACK).to_mac(VLAN_MAC), [vlan, Given::Flow(open(A))], Out::To(A), [], open(A)),
-        row("to the interface's own beside it", v4(ACK).tagged(&[7]), [vlan, Given::Flow(open(A))], Out::To(A), [], open(A)),
+        row("to the interface's own next to it", v4(ACK).tagged(&[7]), [vlan, Given::Flow(open(A))], Out::To(A), [], open(A)),
         row("to neither", v4(SYN).to_mac(OTHER_MAC), [vlan], Out::Pass, other, None),
         row("an interface that has no MAC takes all", v4(SYN).to_mac(OTHER_MAC), [elsewhere], Out::To(A), [], half(A)),
         row("another interface has the slot", v4(ACK), [crowded, Given::Flow(open(A))], Out::To(A), [], open(A)),

@@ -248,7 +248,7 @@ fn the_lists_are_for_what_comes_out_of_a_tunnel_too() {
         row("a denied source, 6 in 6", in6(v6(SYN).packet()), [listed, deny], Out::Drop, denied, None),
         row("allowed within what is denied", in4(v4(SYN).packet()), [listed, deny, allow], Out::PassChanged(v4(SYN).bytes()), out, None),
         row("not listed", in4(v4(SYN).packet()), [listed], Out::PassChanged(v4(SYN).bytes()), out, None),
-        row("in mid-session the lists ask nobody", in4(v4(ACK).packet()), [listed, deny], Out::PassChanged(v4(ACK).bytes()), out, None),
+        row("in mid-session the lists are not asked", in4(v4(ACK).packet()), [listed, deny], Out::PassChanged(v4(ACK).bytes()), out, None),
         row("an odd source", in4(v4(SYN).from4([127, 0, 0, 1].into()).packet()), [listed], Out::Drop, odd, None),
         row("an odd source, 6 in 4", in4(v6(SYN).from6(VIP6).packet()), [listed], Out::Drop, odd, None),
     ];

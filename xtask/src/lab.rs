@@ -59,7 +59,7 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     ];
     build(Set::Bench, "../release/lbd-bench", &programs)?;
     // This program is in `debug`; what it has built is next to it.
-    let path = beside("../release/lbd-bench")?;
+    let path = of_this_build("../release/lbd-bench")?;
     let error = Command::new(&path).args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", path.display()))
 }
@@ -76,7 +76,7 @@ fn build(set: Set, program: &str, packages: &[&str]) -> Result<()> {
     // Else what is being installed would outlive us.
     interrupt::watch();
     let coming = setup::begin(set)?;
-    if !beside(program)?.exists() {
+    if !of_this_build(program)?.exists() {
         eprintln!("{}", first_build());
     }
     // Without --quiet: a first build takes minutes, and a person wants to see that it moves.
@@ -101,14 +101,14 @@ fn first_build() -> String {
 }
 
 /// The path of a program of this build.
-fn beside(program: &str) -> Result<std::path::PathBuf> {
+fn of_this_build(program: &str) -> Result<std::path::PathBuf> {
     let own = env::current_exe().context("cannot tell where this program is")?;
     Ok(own.with_file_name(program))
 }
 
 /// Becomes a program of this build, so that signals and the exit code are its own.
 fn hand_over(program: &str, command: &str, arguments: &[OsString]) -> Result<()> {
-    let path = beside(program)?;
+    let path = of_this_build(program)?;
     let error = Command::new(&path).arg(command).args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", path.display()))
 }

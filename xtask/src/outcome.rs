@@ -23,7 +23,7 @@ pub(crate) struct Outcome {
     /// How long each step took, and each program of the longest step.
     steps: Vec<(String, Duration)>,
     programs: Vec<(String, Duration)>,
-    /// Programs that failed beside another one and ran again alone.
+    /// Programs that failed next to another one and ran again alone.
     again: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ impl Outcome {
         self.programs.push((program.to_owned(), time));
     }
 
-    /// A program failed beside another one, and runs again alone; only that counts.
+    /// A program failed next to another one, and runs again alone; only that counts.
     pub(crate) fn again(&mut self, program: &str) {
         self.again.push(program.to_owned());
     }
@@ -129,7 +129,7 @@ impl Outcome {
             let names = self.again.join(", ");
             let _ = write!(
                 text,
-                "\nFailed beside another program and ran again alone: {names}."
+                "\nFailed next to another program and ran again alone: {names}."
             );
         }
         text
@@ -306,7 +306,7 @@ mod tests {
         outcome.again("t3");
         let last = outcome.times();
         assert!(
-            last.ends_with("\nFailed beside another program and ran again alone: t3."),
+            last.ends_with("\nFailed next to another program and ran again alone: t3."),
             "{last}"
         );
     }

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The first of the four bits after the data offset, the one that new uses come to last: those begin
-/// at the other end, beside the flags (RFC 3540, RFC 9768).
+/// at the other end, next to the flags (RFC 3540, RFC 9768).
 const BIT: u8 = 0x08;
 
 /// Whether a TCP header has the mark.

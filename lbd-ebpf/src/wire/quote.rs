@@ -16,7 +16,7 @@ const MAX_EXTENSIONS: usize = 3;
 pub struct Quoted<A> {
     /// Its sender.
     pub source: A,
-    /// Whom it did not reach.
+    /// The receiver that it did not reach.
     pub destination: A,
     /// Its sender's port.
     pub source_port_be: u16,

@@ -42,7 +42,7 @@ pub(crate) const TOO_BIG: u32 = 3;
 // Instead of a backend's id.
 
 /// No backend.
-pub(crate) const NOBODY: u32 = u32::MAX;
+pub(crate) use lbd_common::ring::NO_BACKEND;
 /// There is one, but its MAC is not known yet.
 pub(crate) const UNRESOLVED: u32 = u32::MAX - 1;
 /// The packet is no TCP segment.

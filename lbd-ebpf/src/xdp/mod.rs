@@ -1,23 +1,32 @@
 //! The program, stage by stage. Everything here runs in the kernel only.
 //!
 //! ```text
-//! frame --> path::fast -- known session, plain headers --> forward::rewrite --> forward::send
-//!             |  not for a VIP: passed
-//!             v  anything else
-//!           program: path::classify says what the frame is
-//!             |  a segment for a VIP --> path::flow, follow --> path::admit --> path::select
-//!             |                                                                   |
-//!             |  an ICMP error for a VIP --> path::icmp ----------------+         |
-//!             |  from another box --> path::second_chance               v         v
-//!             |  in a tunnel --> forward::decap             forward::rewrite (dsr, nat, ipip)
-//!             |  for no VIP, from a nat backend --> forward::reply      |
-//!             v  asked for a VIP's MAC --> answer::neighbour            v
-//!           answer: reset, too_big                                forward::send
+//! frame
+//!   │
+//!   ▼
+//! path::fast ──── of an open session, plain headers ───▶ the backend's mode ──▶ forward::send
+//!   │      └───── for no VIP, by the end of its address ─▶ passed
+//!   ▼ anything else
+//! program::chain
+//!   ├─ path::addressee    for another MAC: passed; for many hosts: answer::neighbour
+//!   ▼
+//! path::classify: what an IP packet is
+//!   ├─ Segment            path::flow finds its flow, and path::fragment notes a first part
+//!   │                       a known one:  path::follow
+//!   │                       a new one:    path::admit, path::select
+//!   ├─ Message            path::icmp: to the backend whose session the error is about
+//!   │      both:          forward::rewrite (dsr, nat, ipip), forward::send; or answer::reset, answer::too_big
+//!   ├─ Part               path::fragment: to where the first part of the packet went
+//!   ├─ Handed             path::second_chance: up, or on to the session's other candidate
+//!   ├─ Tunnel             forward::decap, and then as Handed
+//!   └─ ForOthers          forward::reply: a nat backend's answer; answer::neighbour: who has a VIP?
+//!
+//! while someone traces:   trace::before, all of the above, trace::after
 //! ```
 //!
 //! [`program`] alone calls the next stage; a stage hands it a typed value, or leaves with an
-//! [`exit::Exit`]. [`trace`] looks at the same from outside. What functions of their own tell each other by
-//! number is listed in [`code`].
+//! [`exit::Exit`]. [`trace`] is a second program, which looks at the first one from outside. What functions of
+//! their own tell each other by number is listed in [`code`].
 pub(crate) mod answer;
 pub(crate) mod code;
 pub(crate) mod exit;

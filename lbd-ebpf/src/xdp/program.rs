@@ -21,7 +21,7 @@ use super::{
         fragment::{follow_part, note_part},
         icmp, proof, second_chance,
         segment::ForVip,
-        select::{Routed, nobody, select},
+        select::{Routed, no_backend, select},
         socket, steered,
     },
     tables::{backend::Target, vip::count_session},
@@ -57,7 +57,7 @@ fn whole(ctx: *mut xdp_md) -> u32 {
 
 /// Every stage, for frames that [`fast`] leaves.
 ///
-/// A function of its own, so that the short way keeps nothing on the stack for it.
+/// A function of its own, so that the fast path keeps nothing on the stack for it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chain(ctx: *mut xdp_md, is_clients: u32) -> u32 {
@@ -118,7 +118,7 @@ fn route<const K: usize, F: Noted<K>>(packet: &Packet, frame: &ForVip<K>) -> Sta
             }
             follow::<K, F>(&known, frame)?
         }
-        None => Followed::Anew(nobody()),
+        None => Followed::Anew(no_backend()),
     };
     let routed = match known {
         Followed::Goes(routed) => routed,

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_nobody_uses_has_nothing() {
+    fn an_unused_port_has_no_sessions() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);

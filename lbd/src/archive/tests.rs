@@ -140,7 +140,7 @@ fn kept_rows_are_the_same_rows_with_numbers_in_the_order_of_names() {
 }
 
 #[test]
-fn the_later_version_of_a_row_stays_in_whatever_order_they_come() {
+fn the_later_version_of_a_row_stays_in_any_order() {
     let versions = [
         sample(5, "a", 10, 3),
         sample(5, "a", 20, 3),

@@ -3,7 +3,7 @@
 //!
 //! The limit is far above what an lbd has to send. It counts datagrams of any content:
 //! - 25,000 sessions a second, the stream at its limit, are 61 bytes each (`sync_stream`): 1,100 full
-//!   datagrams a second, or 2,000 as they gather for a millisecond each; with IPv6 2,900. History beside
+//!   datagrams a second, or 2,000 as they gather for a millisecond each; with IPv6 2,900. History next to
 //!   it is 2,000 a second at most. [`A_SECOND`] is more than all of that.
 //! - A peer that was held up has 2^18 flows queued, which are 4,000 datagrams, or 10,500 with IPv6, and
 //!   sends them at once. This node has 4 Mbyte of receive buffer, which are 3,000 datagrams, and reads them

@@ -13,7 +13,7 @@ pub struct Edition {
 
 /// How what a peer has compares with what this node has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Beside {
+pub enum Comparison {
     /// It is the same version.
     Same,
     /// It is an earlier one.
@@ -25,17 +25,17 @@ pub enum Beside {
 }
 
 impl Edition {
-    /// This one, a peer's, beside this node's own.
+    /// How this one, a peer's, compares with this node's own.
     #[must_use]
-    pub fn beside(self, own: Self) -> Beside {
+    pub fn compared_with(self, own: Self) -> Comparison {
         match self.number.cmp(&own.number) {
-            std::cmp::Ordering::Less => Beside::Behind,
-            std::cmp::Ordering::Greater => Beside::Ahead,
+            std::cmp::Ordering::Less => Comparison::Behind,
+            std::cmp::Ordering::Greater => Comparison::Ahead,
             // Version 0 is each node's own file at its first start, which no push has made equal.
             std::cmp::Ordering::Equal if own.number == 0 || self.digest == own.digest => {
-                Beside::Same
+                Comparison::Same
             }
-            std::cmp::Ordering::Equal => Beside::Other,
+            std::cmp::Ordering::Equal => Comparison::Other,
         }
     }
 
@@ -60,14 +60,14 @@ mod tests {
     fn a_peer_is_behind_by_its_number_and_other_by_its_content() {
         let edition = |number, digest| Edition { number, digest };
         for (peer, own, expected) in [
-            (edition(2, 7), edition(2, 7), Beside::Same),
-            (edition(1, 7), edition(2, 7), Beside::Behind),
-            (edition(3, 7), edition(2, 7), Beside::Ahead),
-            (edition(2, 8), edition(2, 7), Beside::Other),
+            (edition(2, 7), edition(2, 7), Comparison::Same),
+            (edition(1, 7), edition(2, 7), Comparison::Behind),
+            (edition(3, 7), edition(2, 7), Comparison::Ahead),
+            (edition(2, 8), edition(2, 7), Comparison::Other),
             // Nothing was ever pushed.
-            (edition(0, 8), edition(0, 7), Beside::Same),
+            (edition(0, 8), edition(0, 7), Comparison::Same),
         ] {
-            assert_eq!(peer.beside(own), expected, "{peer:?} beside {own:?}");
+            assert_eq!(peer.compared_with(own), expected, "{peer:?} with {own:?}");
         }
     }
 }

@@ -39,7 +39,7 @@
 //! A table is bulk, and TCP is made for bulk: it paces, repeats and orders. But it repeats bytes, and
 //! here bytes grow old. What a table says of a flow is true when it is read; a segment that is repeated
 //! after 200 ms, or a socket's buffer that drains behind a slow reader, would bring sessions back that the
-//! stream beside it has ended in between. Two connections need a rule which of two words came later,
+//! stream next to it has ended in between. Two connections need a rule which of two words came later,
 //! hence a version in every flow of every node; one numbered channel has that order already. A place
 //! of the table that was lost is read anew when it is told again, so that nothing that is told is older
 //! than the datagram that tells it, and the sender keeps 40 bytes a datagram instead of the table.
@@ -73,7 +73,7 @@ pub use datagram::{
     Body, Datagram, Epoch, HISTORY_BYTES, MAX_BYTES, Missing, Proof, Refused, SenderId, VERSION,
 };
 pub use denials::{DenialRecord, Verdict};
-pub use edition::{Beside, Edition};
+pub use edition::{Comparison, Edition};
 pub use keys::Keys;
 pub use link::Checks;
 pub use machine::{Channel, Output, PeerStatus};

@@ -302,7 +302,7 @@ fn weights_orders_and_denials_by_the_thousand_arrive_whole() {
             .channel
             .tell_orders(&orders, 60 * SECOND)
             .is_empty(),
-        "nobody is heard"
+        "no peer is heard"
     );
 }
 
@@ -329,8 +329,8 @@ fn history_goes_to_whom_it_is_for_after_the_flows_and_is_bounded() {
     nodes[0].channel.queue_history(None, &message(1), 0);
     let to = Some(SenderId::of(NAMES[1]));
     nodes[0].channel.queue_history(to, &message(2), 0);
-    let nobody = Some(SenderId::of("mx9"));
-    nodes[0].channel.queue_history(nobody, &message(3), 0);
+    let unknown = Some(SenderId::of("mx9"));
+    nodes[0].channel.queue_history(unknown, &message(3), 0);
     nodes[0].channel.queue(&[record(7)], 0);
     assert_eq!(nodes[0].channel.next_history(), None, "flows first");
     talk(&mut nodes, Vec::new(), 0, NEVER);
@@ -368,7 +368,7 @@ fn what_was_lost_is_told_again_as_it_is_by_then() {
 }
 
 #[test]
-fn what_nobody_remembers_makes_the_table_be_fetched() {
+fn what_no_peer_has_kept_makes_the_table_be_fetched() {
     let mut nodes = pair();
     let hello = nodes[0].channel.join(0);
     talk(&mut nodes, hello, 0, NEVER);

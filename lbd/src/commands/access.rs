@@ -52,7 +52,7 @@ pub(super) struct Deny {
     /// Take a file without a network too, which empties --set.
     #[arg(long, requires = "file")]
     allow_empty: bool,
-    /// The set of a feed, which this node denies beside what is denied by hand.
+    /// The set of a feed, which this node denies in addition to what is denied by hand.
     #[arg(long, value_name = "NAME")]
     set: Option<String>,
     /// How long: 30m, 1h, 7d. The default is until `lbd undeny`.

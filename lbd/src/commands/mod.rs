@@ -107,7 +107,7 @@ enum Command {
 /// Runs what the command line asked for and turns any error into its sentence and exit code.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
-    end_quietly_when_nobody_reads();
+    end_quietly_when_the_output_is_closed();
     let config = cli.config.as_path();
     let result = match cli.command {
         Command::Run(args) => run::run(config, &args),
@@ -154,7 +154,7 @@ pub fn run(cli: Cli) -> ExitCode {
 
 /// `lbd flows | head -1`: what is printed after the reader has gone is useless. Only the
 /// standard output counts; a broken connection stays an error.
-fn end_quietly_when_nobody_reads() {
+fn end_quietly_when_the_output_is_closed() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload_as_str().unwrap_or_default();

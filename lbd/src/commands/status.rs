@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::duration::Shown,
     daemon::{
-        observe::status::{BackendStatus, ConfigBeside, DrainStatus, ServiceStatus, Status},
+        observe::status::{BackendStatus, ConfigComparison, DrainStatus, ServiceStatus, Status},
         operator::order::Then,
     },
     push::Version,
@@ -103,7 +103,7 @@ fn head(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result {
     }
     for (peer, differs) in status.channel.config_differences() {
         let cure = match peer.config {
-            Some(ConfigBeside::Ahead) => {
+            Some(ConfigComparison::Ahead) => {
                 format!("run `lbd push --from {}` here to update it", peer.name)
             }
             _ if status.role == "master" => "run `lbd push` to update it".to_owned(),
@@ -161,7 +161,7 @@ fn channel(text: &mut String, status: &Status, paint: Paint) -> std::fmt::Result
     Ok(())
 }
 
-/// What is to be said of flow tables that fill.
+/// Warnings about flow tables that fill.
 fn flow_tables(status: &Status, paint: Paint) -> String {
     let tables = status.flows.each();
     let warnings = tables.iter().filter_map(|(family, table)| {
@@ -311,22 +311,22 @@ mod tests {
         assert!(!render(&status, Paint::PLAIN).contains("push"));
         for (config, role, expected) in [
             (
-                ConfigBeside::Behind,
+                ConfigComparison::Behind,
                 "master",
                 "mx2 is behind at version 1: run `lbd push` to update it",
             ),
             (
-                ConfigBeside::Behind,
+                ConfigComparison::Behind,
                 "backup",
                 "behind at version 1: run `lbd push` on the master to update it",
             ),
             (
-                ConfigBeside::Ahead,
+                ConfigComparison::Ahead,
                 "backup",
                 "mx2 is ahead at version 1: run `lbd push --from mx2` here to update it",
             ),
             (
-                ConfigBeside::Other,
+                ConfigComparison::Other,
                 "master",
                 "mx2 is at another version 1: run `lbd push` to update it",
             ),

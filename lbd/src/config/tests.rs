@@ -106,7 +106,7 @@ fn a_short_file_has_every_default() {
     assert_eq!(config.stats_address(mx2), Some(expected));
 }
 
-/// Each `testdata/config/<case>.yaml` with what is printed for it beside it in `<case>.txt`.
+/// Each `testdata/config/<case>.yaml` with what is printed for it next to it in `<case>.txt`.
 /// `LBD_BLESS=1` writes the expected texts anew; read the difference before committing it.
 #[test]
 fn each_mistake_is_told_as_recorded() {
@@ -288,7 +288,7 @@ fn every_choice_that_is_open_to_the_segment_is_warned_of() {
 }
 
 #[test]
-fn a_tunnel_from_an_address_that_nobody_knows_is_warned_of() {
+fn a_tunnel_from_an_unknown_address_is_warned_of() {
     let file = "
 node: {name: mx1, interfaces: [eth0]}
 cluster:

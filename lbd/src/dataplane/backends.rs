@@ -91,7 +91,7 @@ pub fn endpoint(entry: &Backend) -> Option<Endpoint> {
 
 /// The entry of another endpoint of the same box as `box_entry`: it is reached by the same hop, and
 /// lives or dies with it.
-pub fn beside(entry: &Backend, box_entry: &Backend) -> Backend {
+pub fn reached_like(entry: &Backend, box_entry: &Backend) -> Backend {
     Backend {
         mac: box_entry.mac,
         source_mac: box_entry.source_mac,
@@ -378,7 +378,7 @@ mod tests {
             state: state::DEAD,
             ..own
         };
-        assert_eq!(beside(&own, &moved), expected);
+        assert_eq!(reached_like(&own, &moved), expected);
     }
 
     #[test]

@@ -390,9 +390,9 @@ impl DataPlane {
     }
 
     /// Has frames to `id` go where those to `of` go, another endpoint of the same box.
-    pub fn reach_beside(&mut self, id: BackendId, of: BackendId) -> Result<()> {
+    pub fn reach_like(&mut self, id: BackendId, of: BackendId) -> Result<()> {
         let box_entry: Backend = self.maps.backends.get(backend_index(of)?)?;
-        self.change_backend(id, |entry| backends::beside(entry, &box_entry))
+        self.change_backend(id, |entry| backends::reached_like(entry, &box_entry))
     }
 
     fn change_backend(

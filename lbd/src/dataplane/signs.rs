@@ -1,4 +1,4 @@
-//! `SIGNS`: what the cluster knows of a backend beside its address and its weight.
+//! `SIGNS`: what the cluster knows of a backend besides its address and its weight.
 use std::{
     mem::offset_of,
     sync::atomic::{AtomicU32, Ordering},

@@ -131,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_lease_ends_before_anybody_takes_over(c in 1..=4095u16, priority in 1..=255u8) {
+        fn a_lease_ends_before_another_node_takes_over(c in 1..=4095u16, priority in 1..=255u8) {
             let interval = interval(c);
             prop_assert!(lease_ns(interval) < master_down_ns(Priority(priority), interval));
         }

@@ -274,13 +274,13 @@ fn a_sweep_repairs_what_writers_left() {
         ..FlowWord::default()
     };
     words[17].store(impossible.to_bits(), Ordering::Relaxed);
-    let nobody = FlowWord {
+    let unkeyed = FlowWord {
         state: state::ESTABLISHED,
         backend: u16::MAX,
         seen: NOW,
         ..FlowWord::default()
     };
-    words[25].store(nobody.to_bits(), Ordering::Relaxed);
+    words[25].store(unkeyed.to_bits(), Ordering::Relaxed);
     let report = sweep(&flows, &other, &load, NOW);
     assert_eq!(
         (report.stuck_freed, report.impossible, report.expired),
@@ -487,7 +487,7 @@ fn stress<K: FlowKey>(
                 sweep_table(&mut sweeper, &flows, &load, now);
                 for flow in flows.iter() {
                     let number = (0..KEYS).find(|number| key(*number) == flow.key);
-                    let number = number.expect("a key that nobody inserted");
+                    let number = number.expect("a key that was never inserted");
                     assert_eq!(flow.word.backend, backend_of(number));
                 }
             }
@@ -505,7 +505,7 @@ fn stress<K: FlowKey>(
         sweep_table(&mut sweeper, &flows, &load, NOW);
     }
     let mut counted = vec![0; usize::from(BACKENDS)];
-    // By the words themselves: one whose claim was freed under its writer may stand beside another
+    // By the words themselves: one whose claim was freed under its writer may stand next to another
     // flow's key, where no reader finds it; it counts until it is idle all the same.
     for slot in words.chunks(Flows::<K>::slot_words()) {
         let word = FlowWord::from_bits(slot[slot.len() - 1].load(Ordering::Relaxed));

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn one_hour_is_asked_for_at_a_time_each_once_and_nobody_is_waited_for_for_ever() {
+    fn one_hour_is_asked_for_at_a_time_each_once_and_no_peer_is_waited_for_for_ever() {
         let mut asking = Asking::default();
         for _ in 0..2 {
             asking.want(&1, "mx1", 5);

@@ -16,7 +16,7 @@ const ELSEWHERE: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1)),
 ];
 
-/// The default gateways on interface `ifindex`, at most one a family: two look-ups, whatever the
+/// The default gateways on interface `ifindex`, at most one a family: two look-ups, however many routes the
 /// size of the routing table.
 pub fn gateways(ifindex: u32) -> Result<Vec<IpAddr>, HostError> {
     let mut netlink = Netlink::open()?;

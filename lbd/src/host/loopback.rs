@@ -10,7 +10,7 @@
 //! because the VIP is local to the whole box, so no interface may answer for it, and each interface
 //! of lbd's besides, so that a stray write to `all` does not make two masters. An `arp_ignore` of 2
 //! (answer only askers of one's own subnet) is stricter and serves as well; above that the kernel
-//! answers nobody for the lease (3, 8), or everybody for everything (4 to 7 are reserved and mean 0),
+//! answers no host for the lease (3, 8), or all hosts for everything (4 to 7 are reserved and mean 0),
 //! and so it is refused.
 //!
 //! **IPv6** needs no sysctl: a neighbour solicitation is answered only for an address of the

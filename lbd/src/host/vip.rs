@@ -7,7 +7,7 @@
 //!
 //! **Never a source by default.** The box's own connections must not leave from an address that
 //! moves away. IPv4: scope `host`, which `inet_select_addr` (net/ipv4/devinet.c) passes over for
-//! whatever is not on the box; scope `link` is not enough, a default route without a gateway takes
+//! all that is not on the box; scope `link` is not enough, a default route without a gateway takes
 //! it. IPv6: a preferred lifetime of 0, so RFC 6724 rule 3 avoids it. Both still answer ARP and ND,
 //! take connections, and serve a socket that is bound to them on purpose.
 //!

@@ -95,7 +95,7 @@ impl Watch {
         });
     }
 
-    /// Takes these nodes' word for the MACs that stand for their addresses, whatever the kernel is told
+    /// Takes these nodes' word for the MACs that stand for their addresses, regardless of what the kernel is told
     /// by others; its entries are corrected.
     pub fn vouch(&self, vouched: BTreeMap<IpAddr, Vouched>) {
         self.wanted.send_modify(|wanted| wanted.vouched = vouched);

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_goes_when_too_few_are_left() {
+    fn no_backend_is_shut_off_when_too_few_are_left() {
         let suspects = vec![suspect(0, false, 9.0), suspect(1, true, 1.0)];
         assert_eq!(split(suspects, 0, 4, 0.5), (vec![], vec![1, 0]));
     }

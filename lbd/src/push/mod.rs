@@ -2,9 +2,9 @@
 //!
 //! All of it is pure; `daemon::push` has the sockets and files. A push has two phases:
 //!
-//! 1. The master *offers* a [`Record`]: who, when, and the digests of what is to be. Each peer asks
+//! 1. The master *offers* a [`Record`]: who, when, and the digests of the new files. Each peer asks
 //!    for the pieces that it does not have, puts the part into its own file's text, checks the whole
-//!    as `lbd check` and a reload would, lays everything beside its place on disk, and answers with
+//!    as `lbd check` and a reload would, writes everything next to its place on disk, and answers with
 //!    a verdict and with what would change.
 //! 2. When all have accepted, the master puts the version on record and says *commit*: each peer
 //!    renames what it has laid out and takes it over live. Otherwise, or when the connection ends,

@@ -347,7 +347,7 @@ fn denied_sources_add_up_the_worst_first() {
 }
 
 #[test]
-fn what_nobody_told_of_is_a_gap_and_a_day_that_lasts_ends_now() {
+fn time_without_a_row_is_a_gap_and_a_day_that_lasts_ends_now() {
     let day = saturday();
     let mut story = Story {
         day: day.clone(),

@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_weight_nobody_is_chosen() {
+    fn without_a_weight_no_backend_is_chosen() {
         for strategy in Strategy::ALL {
             let mut balancer = Balancer::new(strategy, vec![WeightPermille(0); 3]);
             assert_eq!(balancer.choose(1), None, "{strategy:?}");

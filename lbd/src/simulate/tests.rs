@@ -32,7 +32,7 @@ fn the_report_does_not_depend_on_threads() {
 }
 
 #[test]
-fn every_message_arrives_whatever_happens() {
+fn every_message_arrives_in_every_scenario() {
     let mut scenario = short("tune-slow", 120.0);
     let event = |at_s, node, change| Event { at_s, node, change };
     scenario.events = vec![

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use lbd_common::{
     counters::Reason,
     flow::{FlowWord, state},
-    trace::{FULL, NOBODY, TraceRecord, UNRESOLVED, about, kind},
+    trace::{FULL, NO_BACKEND_ID, TraceRecord, UNRESOLVED, about, kind},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -140,7 +140,7 @@ pub struct TracedSession {
     pub state: String,
 }
 
-/// Whom the ring names for a session.
+/// The backend that the ring names for a session.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct TracedCandidate {
     /// The first backend from the session's place in the ring on that may take it; nothing if there is none.
@@ -220,7 +220,7 @@ pub fn frame(record: &TraceRecord, names: &Names) -> Option<TracedFrame> {
         session: session(record.flow_before, names),
         session_after: session(record.flow_after, names),
         candidates: candidates(record, names),
-        backend: (record.backend != NOBODY).then(|| names.backend(record.backend)),
+        backend: (record.backend != NO_BACKEND_ID).then(|| names.backend(record.backend)),
         counted: counted.map(|reason| reason.name().to_owned()).collect(),
         stages: words::stages(record, names),
         rewritten: words::rewritten(record),
@@ -309,8 +309,8 @@ fn candidates(record: &TraceRecord, names: &Names) -> Vec<TracedCandidate> {
     let avoided = [about::FIRST_AVOIDED, about::SECOND_AVOIDED];
     let both = record.candidates.iter().zip(avoided);
     both.map(|(candidate, avoided)| {
-        let is_named = ![NOBODY, UNRESOLVED, FULL].contains(&candidate.id);
-        let is_other = candidate.in_ring != NOBODY && candidate.in_ring != candidate.id;
+        let is_named = ![NO_BACKEND_ID, UNRESOLVED, FULL].contains(&candidate.id);
+        let is_other = candidate.in_ring != NO_BACKEND_ID && candidate.in_ring != candidate.id;
         TracedCandidate {
             backend: is_named.then(|| names.backend(candidate.id)),
             sessions: candidate.load,

@@ -65,7 +65,7 @@ fn record(flags: u8) -> TraceRecord {
         action: 1,
         length_before: 54,
         length_after: 54,
-        backend: NOBODY,
+        backend: NO_BACKEND_ID,
         about: about::MASTER | about::LEASE,
         ..TraceRecord::default()
     }

@@ -2,7 +2,7 @@
 use lbd_common::{
     counters::Reason,
     flow::{FlowWord, state},
-    trace::{NOBODY, TraceRecord, about, kind},
+    trace::{NO_BACKEND_ID, TraceRecord, about, kind},
 };
 
 use super::{Names, TracedCandidate, address_of, candidates, state_of};
@@ -93,13 +93,14 @@ fn is_refusal(reason: Reason) -> bool {
     )
 }
 
-/// Whom the ring names.
+/// The backends that the ring names.
 fn chosen(record: &TraceRecord, names: &Names) -> Vec<String> {
     let candidates = candidates(record, names);
     let word = FlowWord::from_bits(record.flow_before);
     let stays = word.state != state::FREE && record.flow_after == record.flow_before;
-    let is_up =
-        record.action == 2 && record.backend == NOBODY && !record.has_counted(Reason::SecondChance);
+    let is_up = record.action == 2
+        && record.backend == NO_BACKEND_ID
+        && !record.has_counted(Reason::SecondChance);
     let [first, second] = &candidates[..] else {
         return Vec::new();
     };
@@ -230,11 +231,11 @@ fn of(reason: Reason, record: &TraceRecord, names: &Names) -> Option<String> {
 
 /// The backend that the frame went to.
 fn to_whom(record: &TraceRecord, names: &Names) -> Option<String> {
-    let id = if record.backend != NOBODY {
+    let id = if record.backend != NO_BACKEND_ID {
         record.backend
     } else if record.has_counted(Reason::SecondChance) {
         let both = record.candidates.iter().map(|candidate| candidate.id);
-        both.filter(|id| *id != NOBODY)
+        both.filter(|id| *id != NO_BACKEND_ID)
             .find(|id| !names.is_local(*id))?
     } else {
         return None;

@@ -1,4 +1,4 @@
-//! The election alone, without a data plane: what the election's end-to-end tests run beside
+//! The election alone, without a data plane: what the election's end-to-end tests run next to
 //! keepalived. `elect-node CONFIG`; each change is a line on stdout; SIGTERM hands over and ends.
 use std::{
     env, fs, io,

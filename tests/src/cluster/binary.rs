@@ -17,6 +17,6 @@ pub fn lbd_binary() -> Result<PathBuf> {
         .find(|file| file.is_file())
         .with_context(|| {
             let own = own.display();
-            format!("there is no `lbd` beside {own}; `cargo build --package lbd` makes one")
+            format!("there is no `lbd` next to {own}; `cargo build --package lbd` makes one")
         })
 }

@@ -71,7 +71,7 @@ impl fmt::Display for Outages {
 pub enum Segment {
     /// A gateway, as nearly every segment has.
     WithGateway,
-    /// Nobody but the two nodes and hosts that they do not know.
+    /// Nothing but the two nodes and hosts that they do not know.
     Bare,
 }
 
@@ -146,7 +146,7 @@ pub fn outages(
     })
 }
 
-/// Measures lbd and keepalived in turn and prints a line each. keepalived asks nobody: where it is
+/// Measures lbd and keepalived in turn and prints a line each. keepalived asks no gateway: where it is
 /// makes no difference to it.
 pub fn print(vip: IpAddr, centiseconds: &[u16], runs: usize, elect_node: &Path) -> Result<()> {
     for &centiseconds in centiseconds {

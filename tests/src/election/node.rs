@@ -178,7 +178,7 @@ fn lbd_config(setup: &Setup, priority: u8) -> String {
         u32::from(setup.centiseconds) * 10,
         setup.preempt,
         setup.advertise_link_local,
-        // Nobody asks for it here, but it must be of the VIPs' family.
+        // It is not asked for here, but it must be of the VIPs' family.
         if setup.vips[0].is_ipv4() {
             "10.77.0.11"
         } else {

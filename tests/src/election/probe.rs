@@ -106,7 +106,7 @@ fn ask(socket: &UdpSocket, vip: SocketAddr, begin: Instant, stop: &AtomicBool) {
     prioritize();
     while !stop.load(Ordering::Relaxed) {
         let sent_us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
-        // Nobody there: the next one may have more luck.
+        // No connection: the next one may succeed.
         let _ = socket.send_to(&sent_us.to_be_bytes(), vip);
         thread::sleep(Duration::from_millis(1));
     }

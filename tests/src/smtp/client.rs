@@ -32,7 +32,7 @@ pub enum Close {
 pub struct Session {
     /// The address to come from.
     pub source: IpAddr,
-    /// Whom to speak to.
+    /// The server.
     pub target: SocketAddr,
     /// Messages to send.
     pub messages: u32,
@@ -65,7 +65,7 @@ impl Session {
 /// How far a session came.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Stage {
-    /// Nobody answered the SYN, or with a reset.
+    /// The SYN was not answered, or with a reset.
     Connect,
     /// The greeting and EHLO.
     Greeting,

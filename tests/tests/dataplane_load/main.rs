@@ -271,7 +271,7 @@ fn a_pin_folder_that_others_own_or_may_write_is_refused() -> Result<()> {
     }
     let the = Rig::new()?;
     let options = the.options(&[INTERFACE], XdpChoice::Native);
-    // A BPF file system is mounted as /tmp is: anybody may make the folder first.
+    // A BPF file system is mounted as /tmp is: any user may make the folder first.
     let (root, pin_dir) = (the.bpffs.folder.path(), the.bpffs.pin_dir());
     assert_eq!(fs::metadata(root)?.permissions().mode() & 0o7777, 0o1777);
     fs::create_dir(&pin_dir)?;
@@ -289,7 +289,7 @@ fn a_pin_folder_that_others_own_or_may_write_is_refused() -> Result<()> {
         );
         assert_eq!(fs::read_dir(&pin_dir)?.count(), 0, "nothing was pinned");
     }
-    // Without the sticky bit anybody may rename what is lbd's own.
+    // Without the sticky bit any user may rename what is lbd's own.
     fs::remove_dir(&pin_dir)?;
     fs::set_permissions(root, fs::Permissions::from_mode(0o777))?;
     let refused = the.refused(&options)?;
@@ -377,7 +377,7 @@ fn auto_falls_back_to_generic_and_says_so() -> Result<()> {
     );
     assert!(refused.contains("its driver says"), "{refused}");
     drop(plane);
-    // An interface that is configured no more is detached; another mode is taken on.
+    // An interface that is no longer configured is detached; another mode is taken on.
     let plane = the.load_with(&the.options(&[INTERFACE], XdpChoice::Generic))??;
     assert_eq!(plane.mode(INTERFACE), Some(XdpMode::Generic));
     assert_eq!(the.xdp_of("lo")?, "");

@@ -195,8 +195,8 @@ fn the_next_process_keeps_what_it_wants_and_undoes_the_rest() {
 }
 
 #[test]
-fn a_value_that_somebody_set_since_is_left_alone() {
-    if !lbd_tests::root_or_skip("a_value_that_somebody_set_since_is_left_alone") {
+fn a_value_that_was_changed_since_is_left_alone() {
+    if !lbd_tests::root_or_skip("a_value_that_was_changed_since_is_left_alone") {
         return;
     }
     let lab = lab();
@@ -325,7 +325,7 @@ fn nothing_is_removed_that_lbd_did_not_make() {
     let (journal, pins) = paths(&lab);
     let theirs = lab.folder().join("THEIRS");
     std::fs::write(&theirs, "precious").unwrap();
-    pin_a_map(&pins.join("somebodys"));
+    pin_a_map(&pins.join("another-program"));
     pin_a_map(&pins.join("FLOWS4"));
     let folder = lab.folder().to_owned();
     let (mut host, _) = Host::open(&journal).unwrap();
@@ -340,6 +340,6 @@ fn nothing_is_removed_that_lbd_did_not_make() {
     let left = |(_, outcome): &(Change, Outcome)| matches!(outcome, Outcome::LeftAlone(_));
     assert!(undone.settled.iter().all(left), "{undone:?}");
     assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "precious");
-    assert!(pins.join("somebodys").exists() && !pins.join("FLOWS4").exists());
+    assert!(pins.join("another-program").exists() && !pins.join("FLOWS4").exists());
     std::fs::remove_dir_all(&pins).unwrap();
 }

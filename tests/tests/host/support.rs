@@ -22,7 +22,7 @@ pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Makes a host ask three times within a tenth of a second before it gives a neighbour up, so that
-/// a test need not wait three seconds for "nobody answers".
+/// a test need not wait three seconds for "no answer".
 pub(super) fn hasten_resolution(host: &Host) {
     host.set_sysctls(&[
         ("net.ipv4.neigh.eth0.retrans_time_ms", "50"),
@@ -31,7 +31,7 @@ pub(super) fn hasten_resolution(host: &Host) {
     .unwrap();
 }
 
-/// Who answers `asker` for `address` now: its MAC as text, or None when nobody does.
+/// Who answers `asker` for `address` now: its MAC as text, or None without an answer.
 pub(super) fn who_answers(asker: &Host, address: IpAddr) -> Option<String> {
     // What was learnt before does not count. (There may be no entry to delete.)
     let _ = asker.ip(&format!("neigh del {address} dev {INTERFACE}"));

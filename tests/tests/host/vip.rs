@@ -89,7 +89,7 @@ fn a_lease_ends_by_itself_and_a_renewed_one_does_not() {
         );
     })
     .unwrap();
-    eventually("leases that nobody renews end", || {
+    eventually("leases that are not renewed end", || {
         abandoned.iter().all(|vip| !has(node, INTERFACE, *vip))
     });
     for vip in renewed {
@@ -122,8 +122,8 @@ fn a_lease_ends_by_itself_and_a_renewed_one_does_not() {
 }
 
 #[test]
-fn an_address_that_somebody_configured_is_no_lease_and_stays() {
-    if !lbd_tests::root_or_skip("an_address_that_somebody_configured_is_no_lease_and_stays") {
+fn a_configured_address_is_no_lease_and_stays() {
+    if !lbd_tests::root_or_skip("a_configured_address_is_no_lease_and_stays") {
         return;
     }
     let lab = lab();

@@ -136,7 +136,7 @@ fn each_kind_of_way_is_found() {
         assert_eq!(hop.source_mac, own_mac);
         assert_eq!(hop.source, Some(own4));
         assert_eq!((hop.ifindex, link.mac), (link.ifindex, Some(own_mac)));
-        // Others from now on: the new one is told, whatever was told before.
+        // Others from now on: the new one is told, after anything that was told before.
         let new: IpAddr = client.address4().into();
         watch.follow(vec![INTERFACE.into()], vec![new]);
         let found = |seen: &Seen| seen.is_at(new, client.mac, true);
@@ -168,7 +168,7 @@ fn a_changed_mac_and_a_dead_neighbour_are_noticed_though_nothing_is_sent() {
             .unwrap();
         seen.until(&mut watch, "the new MAC", all(new, true)).await;
         lab.cut(&switch_peer, Cut::Silent).unwrap();
-        seen.until(&mut watch, "nobody answers", all(new, false))
+        seen.until(&mut watch, "no host answers", all(new, false))
             .await;
         lab.restore(&switch_peer).unwrap();
         seen.until(&mut watch, "it answers again", all(new, true))

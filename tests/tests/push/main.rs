@@ -1,4 +1,4 @@
-//! `lbd push`: to all peers or to none, whatever is in its way.
+//! `lbd push`: to all peers or to none, in every kind of failure.
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -58,7 +58,7 @@ fn it_reaches_all_peers(world: &World) {
     let shown = world.pushed(&["push", "--dry-run"]);
     for expected in [
         "+203.0.113.7",
-        "-# nobody yet",
+        "-# none yet",
         "+  idle: {closing: 20s}",
         "would take it",
     ] {
@@ -84,13 +84,10 @@ fn it_reaches_all_peers(world: &World) {
 }
 
 fn none_changes_where_one_refuses(world: &World) {
-    // Not from a backup, and not to nobody.
+    // Not from a backup, and not without a peer that exists.
     let (done, said) = world.lbd(1, &["push"]);
     assert!(!done && said.contains("not the master"), "{said}");
-    world.refused(
-        &["push", "--without", "nobody"],
-        &["there is no peer nobody"],
-    );
+    world.refused(&["push", "--without", "mx9"], &["there is no peer mx9"]);
 
     // One whose own part contradicts: the others take nothing either.
     world.edit_config(
@@ -168,7 +165,7 @@ fn who_was_away_catches_up(world: &mut World) {
     assert!(world.denies(3, "192.0.2.1"));
     for peer in [2, 3] {
         assert_eq!(world.standing(MASTER, peer)["behind"], false);
-        world.wait("nobody is behind", || {
+        world.wait("no node is behind", || {
             world.config_of(MASTER, peer) == "same"
         });
     }
@@ -335,7 +332,7 @@ fn a_death_between_the_phases_changes_nothing_and_who_missed_the_commit_catches_
             version: Version {
                 number,
                 digest: content.digest(),
-                by: "somebody".to_owned(),
+                by: "anna".to_owned(),
                 on: "mx1".to_owned(),
                 at_unix_s: 1_800_000_000,
                 back_to: None,
@@ -350,7 +347,7 @@ fn a_death_between_the_phases_changes_nothing_and_who_missed_the_commit_catches_
     let mut pusher = ByHand::call(&world, MASTER, 1);
     let answer = pusher.offer(&first, &texts);
     assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
-    assert_ne!(world.everything(), before, "it lies beside its place");
+    assert_ne!(world.everything(), before, "stored, not in use yet");
     world.cluster.kill(1);
     world.cluster.start(1).unwrap();
     world.cluster.wait_ready().unwrap();
@@ -361,7 +358,7 @@ fn a_death_between_the_phases_changes_nothing_and_who_missed_the_commit_catches_
     );
     assert!(!world.denies(1, SOURCE));
 
-    // The one that pushes dies when it was accepted; somebody else may push then.
+    // The one that pushes dies when it was accepted; another operator may push then.
     let mut pusher = ByHand::call(&world, MASTER, 1);
     let answer = pusher.offer(&first, &texts);
     assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");

@@ -41,11 +41,7 @@ impl World {
         let own = OwnFiles::new(&lab).unwrap();
         let secret = random_secret().unwrap();
         for node in &lab.nodes {
-            fs::write(
-                own.of(&node.name, "deny"),
-                "# nobody yet\n198.51.100.0/24\n",
-            )
-            .unwrap();
+            fs::write(own.of(&node.name, "deny"), "# none yet\n198.51.100.0/24\n").unwrap();
             write_key(&own, node, &secret);
         }
         prepare(&own);

@@ -103,7 +103,7 @@ pub(crate) fn run(debian: Option<u8>, only: Option<Which>) -> Result<bool> {
     Ok(well)
 }
 
-/// Beside the target folder's builds.
+/// Next to the target folder's builds.
 fn folder() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot tell where this program is")?;
     Ok(xtask::ebpf::target_dir_above(&own).with_file_name("fresh"))

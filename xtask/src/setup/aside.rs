@@ -33,7 +33,7 @@ const BOUND: [&str; 5] = [
     "dbus-daemon",
 ];
 
-/// Beside the target folder's builds.
+/// Next to the target folder's builds.
 fn folder() -> Option<PathBuf> {
     let own = env::current_exe().ok()?;
     Some(xtask::ebpf::target_dir_above(&own).with_file_name("aside"))

@@ -84,7 +84,7 @@ fn install(bin: &Path) -> Result<()> {
         apt::install(&[&llvm])?;
     }
     say(&format!(
-        "compiling bpf-linker {VERSION} with LLVM {LLVM}, beside the rest"
+        "compiling bpf-linker {VERSION} with LLVM {LLVM}, while the rest goes on"
     ));
     let feature = format!("llvm-{LLVM}");
     let arguments = [

@@ -20,7 +20,7 @@ pub(crate) struct TestProgram {
     pub(crate) path: PathBuf,
     /// The folder of its package, in which cargo would start it.
     pub(crate) package: PathBuf,
-    /// Whether it is a file of the package's `tests` folder, not the tests beside the code of a crate.
+    /// Whether it is a file of the package's `tests` folder, not the tests next to the code of a crate.
     pub(crate) is_integration: bool,
 }
 

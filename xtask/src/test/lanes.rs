@@ -25,7 +25,7 @@ use crate::{
     setup,
 };
 
-/// Programs whose tests may run beside another's, the longest first, so that no lane waits at the end for
+/// Programs whose tests may run next to another's, the longest first, so that no lane waits at the end for
 /// the other. One that is not here runs alone.
 const SIDE_BY_SIDE: [&str; 62] = [
     "e2e_stop",
@@ -139,7 +139,7 @@ pub(super) fn run_all(title: &str, programs: &[TestProgram], outcome: &mut Outco
 struct Lanes<'a, 'p> {
     title: &'a str,
     waiting: Mutex<VecDeque<&'p TestProgram>>,
-    /// Those that failed beside another.
+    /// Those that failed next to another.
     again: Mutex<Vec<&'p TestProgram>>,
     outcome: Mutex<&'a mut Outcome>,
     /// One lane was asked to end, and so are the others.
@@ -176,7 +176,7 @@ impl<'p> Lanes<'_, 'p> {
         }
         if let Some(ending) = ending {
             let name = &program.name;
-            let text = format!("{name} {ending}, beside another; it runs again alone.");
+            let text = format!("{name} {ending}, next to another; it runs again alone.");
             process::echo(Stream::Err, &text);
             lock(&self.again).push(program);
         } else {

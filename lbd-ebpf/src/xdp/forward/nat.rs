@@ -42,7 +42,7 @@ pub(crate) fn to_backend(packet: &Packet, target: Target) -> Stage<()> {
     Ok(())
 }
 
-/// Likewise for the short way: a segment without tags, IPv4 options and IPv6 extension headers.
+/// Likewise for the fast path: a segment without tags, IPv4 options and IPv6 extension headers.
 #[inline(always)]
 pub(crate) fn to_backend_plain(packet: &Packet, target: Target, is_v4: bool) -> Stage<Hop> {
     let (ctx, id) = (packet.context().ctx, target.id as u32);

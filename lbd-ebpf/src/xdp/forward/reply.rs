@@ -195,7 +195,7 @@ fn service(is_v4: bool, ends: &Ends) -> Option<(&'static ReplyService, u32, u8)>
     Some((service, reply.backend, state))
 }
 
-/// Whether the frame comes from where frames to the backend go, and so is its own word: anybody can write
+/// Whether the frame comes from where frames to the backend go, and so is its own word: anyone can write
 /// its address. Such a frame is a sign of life, which is noted.
 #[inline(always)]
 fn is_from(sender: u64, id: u32) -> bool {

@@ -45,7 +45,7 @@ pub(crate) fn encapsulate_if_it_fits(packet: &mut Packet, target: Target) -> Sta
     }
 }
 
-/// For the short way: a frame without tags. `None` if it is too long, and as it was.
+/// For the fast path: a frame without tags. `None` if it is too long, and as it was.
 #[inline(always)]
 pub(crate) fn encapsulate_plain(
     packet: &mut Packet,

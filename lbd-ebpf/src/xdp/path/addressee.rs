@@ -18,7 +18,7 @@ use lbd_ebpf::wire::parse::receiver;
 
 use crate::xdp::{packet::Packet, tables::prefilter};
 
-/// Whom a frame is addressed to.
+/// The receiver that a frame names.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Addressee {
     /// This box.
@@ -37,7 +37,7 @@ pub(crate) fn is_own_at_once(packet: &Packet) -> bool {
         .is_some_and(|mac| prefilter::own_arrival(mac_slot(ifindex)) == arrival(mac, ifindex))
 }
 
-/// Whom the frame is addressed to.
+/// The receiver that the frame names.
 #[inline(always)]
 pub(crate) fn of(packet: &Packet) -> Addressee {
     let Some(mac) = receiver(packet) else {

@@ -8,13 +8,10 @@ use lbd_common::{
 };
 
 use super::{admit::director, flow::lower};
-use crate::xdp::{
-    code::NOBODY,
-    tables::{
-        backend::{Target, count_in, count_in_below, load, weight},
-        maps::RINGS,
-        sign,
-    },
+use crate::xdp::tables::{
+    backend::{Target, count_in, count_in_below, load, weight},
+    maps::RINGS,
+    sign,
 };
 
 /// Ring slots that are looked at for a candidate that may take a session. The daemon leaves
@@ -64,7 +61,7 @@ fn ids(target: u32, other: u32, first: u32) -> u64 {
     target as u64 | (other as u64) << 16 | (first as u64) << 32
 }
 
-/// Counts a session in with the first of two backends that has room for it; [`NOBODY`], which no backend
+/// Counts a session in with the first of two backends that has room for it; [`NO_BACKEND`], which no backend
 /// is, where neither has. A function of its own for the same reason as [`probe_ring`].
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -79,7 +76,7 @@ pub(super) extern "C" fn count_in_one(target: u32, other: u32) -> u32 {
             return id;
         }
     }
-    NOBODY
+    NO_BACKEND
 }
 
 /// The bits of a backend's id.

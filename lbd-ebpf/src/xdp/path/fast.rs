@@ -1,4 +1,4 @@
-//! The short way: what nearly every frame is, decided with the fewest instructions.
+//! The fast path: what nearly every frame is, decided with the fewest instructions.
 //!
 //! A frame that is not for this box, and the ordinary frame of an open session, without tags, IPv4
 //! options and IPv6 extension headers. Everything else, and everything that looks odd, takes the whole

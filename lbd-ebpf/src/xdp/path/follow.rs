@@ -20,10 +20,10 @@ use super::{
     admit,
     flow::{Known, change, retire},
     segment::ForVip,
-    select::{Routed, nobody},
+    select::{Routed, no_backend},
 };
 use crate::xdp::{
-    code::{EARLY, NOBODY, STAYS},
+    code::{EARLY, NO_BACKEND, STAYS},
     exit::{Exit, Stage, count},
     family::{Family, Key, V4, V6},
     tables::{
@@ -40,7 +40,7 @@ const EARLY_UNITS: u16 = 2;
 pub(crate) enum Followed {
     /// It goes there.
     Goes(Routed),
-    /// It is a SYN that begins anew, if it can not with this backend ([`NOBODY`]: with any).
+    /// It is a SYN that begins anew, if it can not with this backend ([`NO_BACKEND`]: with any).
     Anew(u32),
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn follow<const K: usize, F: Noted<K>>(
         }
         retire(known);
         if frame.is_syn() {
-            return Ok(Followed::Anew(nobody()));
+            return Ok(Followed::Anew(no_backend()));
         }
         return Ok(Followed::Goes(Routed::Reset(Reason::ResetDead)));
     }
@@ -133,14 +133,14 @@ fn is_early(word: FlowWord, vip_id: u16) -> bool {
 fn anew(known: &Known, vip_id: u16) -> Option<u32> {
     let word = known.word();
     Some(match word.state {
-        state::ENDED | state::DOOMED => NOBODY,
+        state::ENDED | state::DOOMED => NO_BACKEND,
         state::HALF_OPEN => unanswered_by(word)? as u32,
         _ if takes_new(word.backend, vip_id) => return None,
-        // Its box has said that it has the session, and is heard when it has it no more.
+        // Its box has said that it has the session, and is believed when it says that it no longer has it.
         state::ESTABLISHED | state::CLOSING if is_end_heard(word.backend, vip_id) => return None,
         // A box that takes none: the SYN is left with the flow unless it can begin here.
         _ if !admit::is_leased_master() => return None,
-        _ => NOBODY,
+        _ => NO_BACKEND,
     })
 }
 
@@ -344,7 +344,7 @@ fn client_ends<const K: usize, F: Family<K>>(known: &Known, word: FlowWord, fram
 }
 
 /// A reply of the backend's own says more than the client can: with payload it has the session open,
-/// whatever came in its client's name, with FIN or RST it has ended it.
+/// even if frames came in its client's name, with FIN or RST it has ended it.
 #[inline(always)]
 pub(crate) fn said_by_backend<const K: usize, F: Family<K>>(
     known: &Known,

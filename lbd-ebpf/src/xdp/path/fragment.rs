@@ -64,7 +64,7 @@ fn decide(packet: &mut Packet) -> Stage<u32> {
     }
     let target = match first_part(packet.context().ctx) {
         code::OTHER_SERVICE => return Err(Exit::Pass(Reason::PassOtherService)),
-        id => Target::get(id as u16).filter(|_| id != code::NOBODY),
+        id => Target::get(id as u16).filter(|_| id != code::NO_BACKEND),
     };
     let target = target
         .filter(|target| target.backend.state == state::UP)
@@ -90,28 +90,28 @@ fn decide(packet: &mut Packet) -> Stage<u32> {
     forward(packet, hop)
 }
 
-/// Where the first part of this packet went: a backend's id, [`code::NOBODY`], or [`code::OTHER_SERVICE`] for a
+/// Where the first part of this packet went: a backend's id, [`code::NO_BACKEND`], or [`code::OTHER_SERVICE`] for a
 /// packet that is no TCP.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn first_part(ctx: *mut xdp_md) -> u32 {
     let packet = Packet::new(XdpContext::new(ctx));
     let Some((key, part)) = read(&packet) else {
-        return code::NOBODY;
+        return code::NO_BACKEND;
     };
     if part.protocol != protocol::TCP {
         return code::OTHER_SERVICE;
     }
     if part.offset <= 1 {
-        return code::NOBODY;
+        return code::NO_BACKEND;
     }
     let Some(note) = FRAGMENTS.get_ptr(&key) else {
-        return code::NOBODY;
+        return code::NO_BACKEND;
     };
     // SAFETY: a live, aligned map value. An LRU map may give the entry to another packet meanwhile, so the note
     // is one word that is read whole; what it names is a backend in any case.
     let note = unsafe { note.read_volatile() };
-    fragment::noted(note, clock::coarse_ns()).map_or(code::NOBODY, u32::from)
+    fragment::noted(note, clock::coarse_ns()).map_or(code::NO_BACKEND, u32::from)
 }
 
 #[inline(always)]

@@ -127,7 +127,8 @@ fn sender<A>(vip: Option<&'static Vip>, quoted: &Quoted<A>) -> Stage<u16> {
         .ok_or(UNKNOWN)
 }
 
-/// Whom the flow names; without one, on the master, whom the ring names for a frame in mid-session.
+/// The backend that the flow names; without one, on the master, the one that the ring names for a frame in
+/// mid-session.
 /// The session itself is left as it is: an error is no word of the client's.
 #[inline(always)]
 fn of_session<const K: usize, F: Family<K>>(session: &ForVip<K>) -> Stage<Target> {

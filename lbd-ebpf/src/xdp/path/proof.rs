@@ -1,7 +1,7 @@
 //! Proof that the program runs, for a daemon that asks for it.
 //!
 //! The kernel's books say that a program is attached, not that the driver runs it. Counting every frame
-//! would cost the short way more than its decision, so the daemon asks: it writes an interface's number
+//! would cost the fast path more than its decision, so the daemon asks: it writes an interface's number
 //! into [`UNSEEN`], and the next frame that takes the chain there wipes it out. Where nothing takes the chain,
 //! the daemon sends every frame there by a prefilter that lets all through.
 use lbd_common::prefilter::{MAC_SLOTS, mac_slot};

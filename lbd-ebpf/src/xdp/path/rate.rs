@@ -56,7 +56,7 @@ pub(crate) fn may_ask_for_neighbour() -> bool {
 }
 
 /// Denied frames a second on each CPU that the daemon is told of: enough to name who it is, and too few
-/// to load anybody.
+/// to load the daemon.
 const DENIED: u32 = 64;
 
 /// Whether the daemon may be told of one more denied frame in this second on this CPU; if so, it is

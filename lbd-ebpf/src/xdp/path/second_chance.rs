@@ -4,7 +4,7 @@
 //! A director that knows no flow (the previous one died without sharing it) can only ask the ring, which
 //! names two candidates, and the session is at either. So the first that is handed the frame and does
 //! not have the session hands it on to the other, marked ([`lbd_ebpf::wire::mark`]). A marked frame goes up
-//! whatever else is known, so no frame is steered in a circle: it passes three boxes at most, the one
+//! in any case, so no frame is steered in a circle: it passes three boxes at most, the one
 //! that steered it and two more, regardless of their flow tables and rings.
 //!
 //! The second one, once it has the session, says so to the other nodes' daemons: the director learns
@@ -73,7 +73,7 @@ pub(crate) fn handed(ctx: *mut xdp_md, counts: bool) -> u32 {
     if whose == code::NOT_OWN {
         let other = other_candidate(ctx);
         return match other {
-            code::NOBODY => Exit::Pass(Reason::PassNoSession).finish(),
+            code::NO_BACKEND => Exit::Pass(Reason::PassNoSession).finish(),
             code::UNRESOLVED => Exit::Drop(Reason::DropUnresolved).finish(),
             id => hand_on(ctx, id),
         };
@@ -258,10 +258,10 @@ extern "C" fn other_candidate(ctx: *mut xdp_md) -> u32 {
     let packet = Packet::new(XdpContext::new(ctx));
     match candidate(&packet) {
         // Its session lives by the translation of one director, which keeps the flow for it.
-        Some(target) if nat::needs_flow(target) => code::NOBODY,
+        Some(target) if nat::needs_flow(target) => code::NO_BACKEND,
         Some(target) if target.backend.state == state::UP => target.id as u32,
         Some(target) if target.backend.state == state::UNRESOLVED => code::UNRESOLVED,
-        _ => code::NOBODY,
+        _ => code::NO_BACKEND,
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     socket,
 };
 use crate::xdp::{
-    code::{self, NOBODY},
+    code,
     exit::{Exit, Stage, count},
     family::Family,
     forward::nat,
@@ -46,12 +46,12 @@ pub(crate) enum Routed {
 
 type Ring = Array<u32, { RING_SLOTS as usize }>;
 
-/// [`NOBODY`], in a function of its own: to the verifier it is any number then, and it follows all new
+/// [`NO_BACKEND`], in a function of its own: to the verifier it is any number then, and it follows all new
 /// sessions once, whether they have a backend to avoid or not.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn nobody() -> u32 {
-    core::hint::black_box(NOBODY)
+pub(crate) extern "C" fn no_backend() -> u32 {
+    core::hint::black_box(NO_BACKEND)
 }
 
 /// Routes a frame without a flow; a new session goes to another backend than `but` where there is one.
@@ -125,7 +125,7 @@ fn new_session<const K: usize, F: Family<K>>(
         }
         // Without a flow its replies could not be translated back. What the flood displaces, the
         // ring names again.
-        return new_flow::<K, F>(frame, director, [id; 3], NOBODY);
+        return new_flow::<K, F>(frame, director, [id; 3], NO_BACKEND);
     }
     let chosen = choose(first, second, vip_id, frame.hash, but);
     let mut target = chosen as u32 & ID;
@@ -179,7 +179,7 @@ fn new_flow<const K: usize, F: Family<K>>(
         count_out(target.id);
         return Err(Exit::Drop(Reason::DropNatTwin));
     }
-    if but != NOBODY && id != but {
+    if but != NO_BACKEND && id != but {
         count(Reason::SynMoved);
     }
     let half_open = flow::state::HALF_OPEN;
@@ -201,7 +201,7 @@ fn to(target: Target, opened: bool) -> Routed {
     Routed::To { target, opened }
 }
 
-/// Whom the ring alone names for a frame in mid-session: its first candidate, also when that takes no
+/// The backend that the ring alone names for a frame in mid-session: its first candidate, also when that takes no
 /// new sessions.
 #[inline(always)]
 pub(crate) fn by_ring(director: &Director, (first, second): (u32, u32)) -> Stage<Target> {
@@ -214,7 +214,7 @@ pub(crate) fn by_ring(director: &Director, (first, second): (u32, u32)) -> Stage
     Ok(target)
 }
 
-/// Whom a session without a flow is with, as far as the ring and this box's own sockets tell: if this
+/// The backend that a session without a flow is with, as far as the ring and this box's own sockets tell: if this
 /// box is one of the candidates, it knows which of them.
 #[inline(always)]
 fn owner(packet: &Packet, director: &Director, (first, second): (u32, u32)) -> Stage<Target> {

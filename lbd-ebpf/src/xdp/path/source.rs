@@ -1,4 +1,4 @@
-//! Sources that no client has: a frame from one is forged, and its answer would reach no one or this
+//! Sources that no client has: a frame from one is forged, and its answer would reach no host or this
 //! box itself.
 use crate::xdp::tables::vip::{vip4, vip6};
 

@@ -14,14 +14,14 @@
 //! steered the session's SYN elsewhere: it follows its flow. In every other case it was steered, and
 //! [`super::second_chance`] decides.
 //!
-//! Nothing goes in a circle, whatever two boxes that both hold a lease believe: what a box of the cluster
+//! Nothing goes in a circle, even between two boxes that both hold a lease: what a box of the cluster
 //! sent is steered on with the mark only, and a marked frame goes up and is never steered again.
 //!
 //! Strangers gain nothing. A client that sets the bit itself is not in `NODES`, and of it the mark means
 //! nothing; one that is routed through a box of the cluster reaches the master's own stack instead of
 //! another's.
 //!
-//! Each function here is one of its own, which the kernel verifies once, beside the chain.
+//! Each function here is one of its own, which the kernel verifies once, apart from the chain.
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_common::{backend::mode, flow::flag};
 use lbd_ebpf::wire::{frame::Frame, mark, parse, parse::tcp_flag};
@@ -39,7 +39,7 @@ use crate::xdp::{
 };
 
 /// Whether a frame that a box of the cluster sent is that of a client all the same; 0 also for frames of
-/// anybody else.
+/// anyone else.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn is_a_clients(ctx: *mut xdp_md) -> u32 {
@@ -78,7 +78,7 @@ fn begins_or_goes_on<const K: usize, F: Family<K>>(frame: &ForVip<K>) -> bool {
         && Target::get(word.backend).is_some_and(|target| !target.is_local())
 }
 
-/// What the chain says beside the action of a frame that it has sent to a backend, for [`mark`].
+/// What the chain says in addition to the action of a frame that it has sent to a backend, for [`mark`].
 #[inline(always)]
 pub(crate) fn way(target: Target) -> u32 {
     if target.backend.mode != mode::DSR {

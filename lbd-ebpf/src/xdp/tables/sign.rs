@@ -1,4 +1,4 @@
-//! What the cluster knows of a backend beside its address and its weight.
+//! What the cluster knows of a backend besides its address and its weight.
 use lbd_common::{
     flow::FINE_SHIFT,
     sign::{Sign, flag, service_bit},

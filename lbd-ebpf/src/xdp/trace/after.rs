@@ -2,7 +2,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lbd_common::{
     counters::Reason,
-    trace::{NOBODY, TRACES_PER_SECOND, TraceRecord},
+    trace::{NO_BACKEND_ID, TRACES_PER_SECOND, TraceRecord},
 };
 use lbd_ebpf::wire::{
     field::{ethernet, tcp},
@@ -119,7 +119,7 @@ extern "C" fn note_counted() -> u32 {
     }
     for index in 0..3 {
         let id = of_interest(&scratch.record, index);
-        if id != NOBODY && packets(id) != scratch.packets[index] {
+        if id != NO_BACKEND_ID && packets(id) != scratch.packets[index] {
             scratch.record.backend = id;
         }
     }

@@ -5,7 +5,7 @@ use lbd_common::{
     director::{flag, role},
     flow::{FlowWord, state},
     ring::NO_BACKEND,
-    trace::{FULL, NOBODY, TraceRecord, TraceScratch, UNRESOLVED, about, kind},
+    trace::{FULL, NO_BACKEND_ID, TraceRecord, TraceScratch, UNRESOLVED, about, kind},
 };
 use lbd_ebpf::wire::{
     field::ethernet::MACS,
@@ -70,11 +70,11 @@ fn clear(record: &mut TraceRecord) {
         // SAFETY: the words of a record, which consists of integers only.
         unsafe { words.add(word).write_volatile(0) };
     }
-    record.backend = NOBODY;
-    record.candidates[0].id = NOBODY;
-    record.candidates[0].in_ring = NOBODY;
-    record.candidates[1].id = NOBODY;
-    record.candidates[1].in_ring = NOBODY;
+    record.backend = NO_BACKEND_ID;
+    record.candidates[0].id = NO_BACKEND_ID;
+    record.candidates[0].in_ring = NO_BACKEND_ID;
+    record.candidates[1].id = NO_BACKEND_ID;
+    record.candidates[1].in_ring = NO_BACKEND_ID;
 }
 
 /// Whether the client, a port and the virtual address are those that are asked for.
@@ -150,7 +150,7 @@ pub(super) fn word(high: u64, low: u64, rest: u64) -> u64 {
     }
 }
 
-/// Whom the ring names for a session that has no flow, or that begins.
+/// The backends that the ring names for a session that has no flow, or that begins.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn note_candidates() -> u32 {
@@ -237,7 +237,7 @@ extern "C" fn note_counters() -> u32 {
 pub(super) fn of_interest(record: &TraceRecord, index: usize) -> u16 {
     let flow = FlowWord::from_bits(record.flow_before);
     match index {
-        0 if flow.state == state::FREE => NOBODY,
+        0 if flow.state == state::FREE => NO_BACKEND_ID,
         0 => flow.backend,
         1 => record.candidates[0].id,
         _ => record.candidates[1].id,

@@ -103,7 +103,7 @@ fn a_peer_that_floods_is_taken_up_to_its_limit_and_others_wholly() {
 }
 
 #[test]
-fn nobody_without_a_key_uses_up_what_a_peer_may_say() {
+fn datagrams_without_a_key_use_up_nothing_of_a_peer_s_rate() {
     let mut the = Victim::new();
     let recorded = the.datagram(PEERS[0], flows(Part::Stream));
     assert!(the.channel.receive(&recorded, BEGIN_NS).is_ok());

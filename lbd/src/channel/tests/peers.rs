@@ -154,5 +154,5 @@ fn nodes_with_different_keys_learn_nothing_of_each_other() {
     assert!(nodes[1].learned.is_empty());
     assert_eq!(nodes[1].channel.counters().refused_unknown_key, 1);
     assert!(!nodes[0].channel.has_joined(SECOND - 1));
-    assert!(nodes[0].channel.has_joined(SECOND), "nobody can be asked");
+    assert!(nodes[0].channel.has_joined(SECOND), "no peer can be asked");
 }

@@ -1,5 +1,5 @@
 //! Plots as inline SVG. They have shapes only and are stretched to the page's width; all text is HTML
-//! beside them, so that it is read on a phone as on a desk.
+//! next to them, so that it is read on a phone as on a desk.
 use std::fmt::Write as _;
 
 use crate::{
@@ -169,7 +169,7 @@ fn stairs(path: &mut String, heights: &[u64], sign: &str) {
 }
 
 /// The moments when mastership moved, and how often it did so again within a step after each: lines
-/// beside each other would hide the plot.
+/// next to each other would hide the plot.
 fn moves(report: &Report) -> Vec<(&Failover, usize)> {
     let mut moves: Vec<(&Failover, usize)> = Vec::new();
     for failover in report.failovers.iter().filter(|one| one.from != one.to) {

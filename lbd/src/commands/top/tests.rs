@@ -70,7 +70,7 @@ fn backends_stand_under_their_sites_with_figures_reasons_and_events() {
     let mut behind = later.channel.peers[0].clone();
     behind.name = "mx3".to_owned();
     behind.config_version = Some(4);
-    behind.config = Some(crate::daemon::observe::status::ConfigBeside::Behind);
+    behind.config = Some(crate::daemon::observe::status::ConfigComparison::Behind);
     later.channel.peers.push(behind);
     top.update(Duration::from_secs(15), seen(later));
     let lines = screen(&top, 120, 24);

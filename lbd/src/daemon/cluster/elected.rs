@@ -1,4 +1,4 @@
-//! Taking down what the election's thread tells.
+//! Records what the election's thread tells, and tells operators of it.
 use tracing::warn;
 
 use super::{Cluster, advert};
@@ -28,8 +28,7 @@ pub(in crate::daemon) enum RoleChange {
 }
 
 impl Cluster {
-    /// Takes down what the election's thread told, and tells people. `master`: the master's name until
-    /// now.
+    /// Records what the election's thread told, and tells operators. `master`: the master's name until now.
     pub(in crate::daemon) fn elected(
         &mut self,
         event: advert::Event,

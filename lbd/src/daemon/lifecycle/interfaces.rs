@@ -209,7 +209,7 @@ impl Interfaces {
         }
     }
 
-    /// Whether the program is to be attached again: another program may have detached it, or an interface
+    /// Whether the program has to be attached again: another program may have detached it, or an interface
     /// was made anew. Without it this box must not be master.
     pub(in crate::daemon) fn has_lost_program(
         &mut self,

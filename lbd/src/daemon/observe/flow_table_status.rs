@@ -68,7 +68,7 @@ impl FlowTableStatus {
         ]
     }
 
-    /// What is to be said of a table that is filling: with what, and what to do about that.
+    /// A warning about a table that is filling: with what, and what to do about that.
     #[must_use]
     pub fn warning(&self, family: &str) -> Option<String> {
         let total: u64 = self.states().iter().map(|(_, count)| count).sum();

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::flow_table_status::FlowTablesStatus;
-use crate::{channel::Beside, daemon::operator::order::Then, push::Version};
+use crate::{channel::Comparison, daemon::operator::order::Then, push::Version};
 
 /// The whole.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -249,13 +249,13 @@ pub struct PeerStatus {
     /// said so.
     pub config_version: Option<u64>,
     /// How that compares with this node's.
-    pub config: Option<ConfigBeside>,
+    pub config: Option<ConfigComparison>,
 }
 
 /// How the configuration that a peer was given last compares with this node's.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ConfigBeside {
+pub enum ConfigComparison {
     /// It is the same.
     Same,
     /// It is an earlier one: the peer is behind.
@@ -266,13 +266,13 @@ pub enum ConfigBeside {
     Other,
 }
 
-impl From<Beside> for ConfigBeside {
-    fn from(beside: Beside) -> Self {
-        match beside {
-            Beside::Same => Self::Same,
-            Beside::Behind => Self::Behind,
-            Beside::Ahead => Self::Ahead,
-            Beside::Other => Self::Other,
+impl From<Comparison> for ConfigComparison {
+    fn from(comparison: Comparison) -> Self {
+        match comparison {
+            Comparison::Same => Self::Same,
+            Comparison::Behind => Self::Behind,
+            Comparison::Ahead => Self::Ahead,
+            Comparison::Other => Self::Other,
         }
     }
 }
@@ -283,10 +283,10 @@ impl PeerStatus {
     pub fn config_differs(&self) -> Option<String> {
         let number = self.config_version?;
         match self.config? {
-            ConfigBeside::Same => None,
-            ConfigBeside::Behind => Some(format!("behind at version {number}")),
-            ConfigBeside::Ahead => Some(format!("ahead at version {number}")),
-            ConfigBeside::Other => Some(format!("at another version {number}")),
+            ConfigComparison::Same => None,
+            ConfigComparison::Behind => Some(format!("behind at version {number}")),
+            ConfigComparison::Ahead => Some(format!("ahead at version {number}")),
+            ConfigComparison::Other => Some(format!("at another version {number}")),
         }
     }
 }
@@ -385,7 +385,7 @@ pub(crate) mod tests {
                     complete: true,
                     tells_sessions: true,
                     config_version: Some(0),
-                    config: Some(ConfigBeside::Same),
+                    config: Some(ConfigComparison::Same),
                 }],
                 own_sessions: Some(12),
                 warnings: Vec::new(),

@@ -275,7 +275,7 @@ impl Operators {
                 info!("{over} networks that feeds denied are denied no longer, their time is over");
                 log_failure("the access lists", self.admit(admission, context).map(drop));
             }
-            Err(error) => warn!("denials of feeds that are over could not be taken out: {error}"),
+            Err(error) => warn!("cannot remove the expired denials of feeds: {error}"),
         }
         if self.denials.is_empty() {
             return;

@@ -1,4 +1,14 @@
 //! What people ask and order: the control socket, weight overrides, drains, denials and queries.
+//!
+//! From `lbd drain` to the maps:
+//! ```text
+//! control              takes the request from the socket, and waits for the answer
+//! request              carries it to the event loop
+//! command              orders that came together are done together: saved (orders), told to the peers, given to
+//!                      the members, and obeyed by steering::weigh
+//! ```
+//! A denial goes the same way, by [`access`] and `change_access` into the program's lists. A query of flows is
+//! answered off the event loop ([`flow_query`]).
 pub mod access;
 mod change_access;
 mod command;

@@ -1,6 +1,6 @@
 //! `node.notify`: a program that is told of this node's role and of the backends' health.
 //!
-//! It runs in the background, once at a time, and no one waits for it. While it runs, of each subject only the
+//! It runs in the background, once at a time, and nothing waits for it. While it runs, of each subject only the
 //! last state waits: a role that went away and came back is told as it is now.
 use std::{
     collections::VecDeque,

@@ -1,6 +1,6 @@
 //! For how long a frame in mid-session that has no flow makes one. Pure.
 //!
-//! A frame is enough to make such a flow, so it is possible only while sessions without flows are to be
+//! A frame is enough to make such a flow, so it is possible only while sessions without flows are
 //! expected. A box that tells of its sessions, and a peer, name them anyway.
 
 /// After a start and a takeover: as long as a client that goes on may be silent. It waits for the answer

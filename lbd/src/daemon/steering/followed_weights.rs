@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_master_follows_nobody_but_its_own_past_and_nobody_for_ever() {
+    fn a_master_follows_only_its_own_past_and_that_not_for_ever() {
         for (whose, is_master, now_ns, counts) in [
             (Whose::Master, false, 8, true),
             (Whose::Master, false, 9, false),

@@ -1,5 +1,5 @@
-//! Backends that take no new session any more and still have some: those that the configuration has
-//! no longer, and endpoints of boxes that are reached in another way now.
+//! Backends that take no new session any more and still have some: those that the configuration
+//! no longer has, and endpoints of boxes that are reached in another way now.
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{

@@ -1,4 +1,14 @@
 //! Where new sessions go: backends, their health and figures, weights, admission and the sweep.
+//!
+//! From a poll's answer to the maps:
+//! ```text
+//! poll::*         asks a backend, and sends an event
+//! figures         puts the answer into its Member; the last one of a round starts a round of the policy
+//! weigh           members ──▶ policy::Input ──▶ policy ──▶ Output; on a backup the master's (followed_weights)
+//! weigh::apply    weights into the map at once, a new ring only when it differs enough (weigher)
+//! ```
+//! A health check's answer comes by [`health`] and [`suspects`] to the same members, an operator's by
+//! [`super::operator`].
 pub(in crate::daemon) mod admission;
 pub(in crate::daemon) mod adoption;
 pub(in crate::daemon) mod backend_spec;
@@ -56,7 +66,7 @@ pub(in crate::daemon) struct Steering {
     pub(in crate::daemon) sweep: Sweep,
     pub(in crate::daemon) admission: Admission,
     /// What this box may have got wrong about the others.
-    pub(in crate::daemon) doubts: Doubts,
+    doubts: Doubts,
     pub(in crate::daemon) backend_tasks: BackendTasks,
 }
 
@@ -137,7 +147,7 @@ impl Steering {
         let leaving = self.leaving_of_boxes(plane).remove(&member.address);
         let written = plane.set_backend(member.id, &spec).and_then(|()| {
             let mut others = leaving.into_iter().flatten();
-            others.try_for_each(|(id, _)| plane.reach_beside(id, member.id))
+            others.try_for_each(|(id, _)| plane.reach_like(id, member.id))
         });
         log_failure(&member.name, written);
     }

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn checks_that_fail_everywhere_make_nobody_worse() {
+    fn checks_that_fail_everywhere_make_no_backend_worse() {
         // The peer's checks end to succeed a little later, and begin again a little sooner.
         let worse = worse(&["p", "fp", "fp", "f", "f", "fp", "fp", "p"]);
         assert_eq!(worse, [false; 8]);

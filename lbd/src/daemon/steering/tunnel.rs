@@ -18,7 +18,7 @@ pub(in crate::daemon) fn mtu(way_mtu: u32, address: IpAddr) -> u16 {
 }
 
 /// Whether IPv6 clients cannot be served through such a tunnel: below their minimum they do not go
-/// (RFC 8201, section 4), whatever MTU they are told.
+/// (RFC 8201, section 4), at any MTU that they are told.
 pub(in crate::daemon) fn is_too_small_for_ipv6(mtu: u16) -> bool {
     mtu < IPV6_MINIMUM
 }

@@ -35,7 +35,7 @@ pub(in crate::daemon) struct Weigher {
     pub(super) followed: Option<FollowedWeights>,
     pub(super) told_ns: u64,
     /// The weights that the live ring was built from, in the configuration's order; `None` when
-    /// other backends are to be in it.
+    /// other backends belong into it.
     pub(super) ring: Option<Vec<WeightPermille>>,
     /// Until then the ring stays, as long as the same backends take sessions.
     held_until_ns: u64,

@@ -19,7 +19,7 @@
 //!   box is cut off. (One that falls silent may as well be off itself.) The first sign of life after
 //!   that has it ask who has the virtual addresses, and an answer by another box is a rival.
 //!   It may be deaf and still be heard, where frames are lost on the way in alone: its adverts would keep
-//!   every successor away from addresses at which it hears no one. So it says priority 0 once and then
+//!   every successor away from addresses at which it hears no node. So it says priority 0 once and then
 //!   nothing until it hears again. It holds its lease on: where the others are off, it serves.
 //! - **A lease that ended** while the daemon or the box slept: [`Machine::lose_lease`].
 //!
@@ -41,7 +41,7 @@ const KNOWN_NS: u64 = 30_000_000_000;
 /// Boxes that are remembered.
 const BOXES: usize = 16;
 
-/// Whom this box hears, other than a master's adverts.
+/// The nodes that this box hears, other than by a master's adverts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contact {
     /// When each was heard last.

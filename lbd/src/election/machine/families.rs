@@ -1,4 +1,4 @@
-//! One election for two families, beside boxes that hold one in each.
+//! One election for two families, among boxes that hold one in each.
 //!
 //! keepalived and routers elect a master of the IPv4 addresses and, apart from it, one of the IPv6 addresses.
 //! A node that yields to such a box in one family leaves the other family as well, where that box may be a

@@ -1,4 +1,4 @@
-//! Whom we take for the master.
+//! The node that this one takes for the master.
 use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::Serialize;
@@ -7,7 +7,7 @@ use crate::election::Heard;
 use crate::units::Priority;
 use crate::vrrp::Interval;
 
-/// Whom we take for the master.
+/// The node that this one takes for the master.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Leader {
     /// Where its last advert came from.

@@ -96,14 +96,14 @@ fn without_a_channel_a_lower_rival_is_answered() {
 }
 
 #[test]
-fn a_master_that_hears_nobody_of_two_is_isolated_and_asks_for_the_vip_when_it_hears_again() {
+fn a_master_of_two_that_hears_no_peer_is_isolated_and_asks_for_the_vip_when_it_hears_again() {
     let (mut machine, now) = master(ours());
     handle(&mut machine, now + MS, alive(GATEWAY));
     handle(&mut machine, now + MS, alive(LOW));
     let outputs = run(&mut machine, now + 20 * SECOND);
     let said = words(&outputs);
     assert_eq!(said.matches("isolated").count(), 1, "{said}");
-    assert!(machine.is_master(), "nobody can take its place");
+    assert!(machine.is_master(), "no node can take its place");
     let back = now + 20 * SECOND;
     let outputs = handle(&mut machine, back, alive(GATEWAY));
     assert_eq!(words(&outputs), "rejoined, ask");
@@ -118,7 +118,7 @@ fn a_master_that_hears_nobody_of_two_is_isolated_and_asks_for_the_vip_when_it_he
 }
 
 #[test]
-fn a_master_that_hears_nobody_says_priority_0_once_and_is_silent_until_it_hears_again() {
+fn a_master_that_hears_no_peer_says_priority_0_once_and_is_silent_until_it_hears_again() {
     let (mut machine, now) = master(ours());
     handle(&mut machine, now + MS, alive(GATEWAY));
     handle(&mut machine, now + MS, alive(LOW));
@@ -141,7 +141,7 @@ fn a_master_that_hears_nobody_says_priority_0_once_and_is_silent_until_it_hears_
 }
 
 #[test]
-fn back_from_isolation_it_stays_master_where_nobody_has_the_vip() {
+fn back_from_isolation_it_stays_master_where_no_other_node_has_the_vip() {
     let (mut machine, now) = master(ours());
     handle(&mut machine, now + MS, alive(GATEWAY));
     handle(&mut machine, now + MS, alive(LOW));

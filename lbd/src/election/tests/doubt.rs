@@ -108,7 +108,7 @@ fn a_box_that_answers_is_waited_for_as_vrrp_says_or_until_its_lease_ends() {
                     vec![WITNESS]
                 }
             });
-            assert_eq!(probes, answered, "no more questions");
+            assert_eq!(probes, answered, "no further questions");
             assert_eq!(said[0].0, due, "{leased}");
             assert!(said[0].1.contains(why), "{said:?}");
         }

@@ -193,7 +193,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_whatever_stop_the_reading(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn no_bytes_stop_the_reading(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let replayed = replay(&bytes);
         prop_assert!(replayed.complete_bytes <= bytes.len() as u64);
     }

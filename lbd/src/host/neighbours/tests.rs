@@ -78,7 +78,7 @@ fn news_comes_once_for_each_difference() {
 }
 
 #[test]
-fn a_mac_that_nobody_answers_for_stays_and_is_marked() {
+fn a_mac_without_an_answer_stays_and_is_marked() {
     for gone in [Entry::Absent, Entry::Asking] {
         assert_eq!(
             told(&[Entry::Valid(THEIRS), gone, Entry::Valid(THEIRS)]),

@@ -50,7 +50,7 @@ fn above_the_average_or_the_threshold_means_shut_off() {
 }
 
 #[test]
-fn nobody_is_shut_off_while_fewer_than_half_are_online() {
+fn no_backend_is_shut_off_while_fewer_than_half_are_online() {
     for (down, expected) in [(1, false), (2, false), (3, true)] {
         let mut site = site("dallas", 0, &[251, 10, 10, 10]);
         for backend in site.backends.iter_mut().rev().take(down) {

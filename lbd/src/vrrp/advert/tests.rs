@@ -148,7 +148,7 @@ fn both_forms_of_the_ipv4_checksum_are_taken_and_told_apart() {
 }
 
 #[test]
-fn ipv6_has_one_form_whatever_the_switch_says() {
+fn ipv6_has_one_form_with_either_switch() {
     let advert = Advert {
         addresses: Addresses::V6(vec!["fe80::50".parse().unwrap()]),
         ..advert()

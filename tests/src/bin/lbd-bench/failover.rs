@@ -97,7 +97,7 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
             "Two directors before two mail servers; lbd's know each other's sessions by the cluster \
              channel, nftables shares by a hash that both directors have. The master's box is cut off \
              beyond its own carrier, and later comes back with its higher priority, with the time given \
-             between two advertisements. Nobody answers: between two new connections of a client that \
+             between two advertisements. Unserved: between two new connections of a client that \
              begins one every {} ms. Lost: of {SESSIONS} sessions that say something every {} ms through \
              both changes.{}",
             PROBE.as_millis(),
@@ -111,7 +111,7 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
         ),
         tables: vec![
             Table {
-                title: "ms nobody answers".to_owned(),
+                title: "ms unserved".to_owned(),
                 columns: columns(&[", cut off", ", back"]),
                 lines: outages,
                 reference: Some(0),

@@ -96,7 +96,7 @@ impl Pace {
 const BENCHES: &[Bench] = &[
     Bench {
         name: "packet",
-        about: "nanoseconds a packet, beside the least that XDP can do",
+        about: "nanoseconds a packet, compared with the least that XDP can do",
         by_name_only: false,
         run: packet::run,
     },
@@ -108,25 +108,25 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "live",
-        about: "frames through a real interface on one core, beside nftables",
+        about: "frames through a real interface on one core, compared with nftables",
         by_name_only: false,
         run: |options| live::run(options.pace),
     },
     Bench {
         name: "sessions",
-        about: "whole SMTP sessions, beside nftables and HAProxy",
+        about: "whole SMTP sessions, compared with nftables and HAProxy",
         by_name_only: false,
         run: |options| sessions::run(options.pace),
     },
     Bench {
         name: "failover",
-        about: "the master is cut off and comes back, beside keepalived with nftables",
+        about: "the master is cut off and comes back, compared with keepalived and nftables",
         by_name_only: false,
         run: |options| failover::run(options.pace),
     },
     Bench {
         name: "balance",
-        about: "one mail server of three in trouble, beside HAProxy and nftables",
+        about: "one mail server of three in trouble, compared with HAProxy and nftables",
         by_name_only: false,
         run: |options| balance::run(options.pace),
     },
@@ -188,7 +188,7 @@ fn object(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Runs a benchmark on a thread of its own. Some bind theirs to one CPU, and whatever is started from it
+/// Runs a benchmark on a thread of its own. Some bind theirs to one CPU, and what is started from it
 /// would inherit that: whole clusters of the next benchmark.
 fn alone(run: impl FnOnce() -> Result<Section> + Send) -> Result<Section> {
     let ended = thread::scope(|scope| scope.spawn(run).join());

@@ -119,7 +119,7 @@ impl Screen {
     }
 
     fn write(&self, text: &str) {
-        // Nobody listens any more: the run itself goes on to its end.
+        // The reader is gone: the run itself goes on to its end.
         let _ = if self.to_stderr {
             io::stderr().write_all(text.as_bytes())
         } else {

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn load_counts_each_flow_once_whatever_is_told() {
+    fn load_counts_each_flow_once_however_often_it_is_told() {
         let atomics = |count| -> Vec<AtomicU64> { (0..count).map(|_| AtomicU64::new(0)).collect() };
         let (words, loads) = (atomics(1024), atomics(16));
         let flows = Flows4::new(&words, &loads);

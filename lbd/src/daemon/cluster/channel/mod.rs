@@ -457,7 +457,7 @@ impl ChannelHandle {
             config: peer
                 .edition
                 .zip(self.edition)
-                .map(|(peer, own)| peer.beside(own).into()),
+                .map(|(peer, own)| peer.compared_with(own).into()),
         });
         ChannelStatus {
             off: self.off.clone(),
@@ -487,7 +487,7 @@ fn home(config: &Config, id_map: &IdMap) -> Option<Home> {
     let own = config.own_backend()?;
     Some(Home {
         address: own.address,
-        // The only service's port is no other one for being written down.
+        // A port that is written out is the same service as the only port left out.
         port: own
             .port
             .filter(|port| own.forwarding == Forwarding::Nat && config.cluster.ports != [*port])

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn load_counts_each_session_once_whatever_is_said_how_often() {
+    fn load_counts_each_session_once_however_often_it_is_told() {
         use Change::{Confirmed, Ended, Held};
         let table = Table::new(Some(known(1, state::ESTABLISHED, 0)));
         for (change, expected) in [

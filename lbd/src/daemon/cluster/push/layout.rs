@@ -58,7 +58,7 @@ impl Layout {
         let folder = store.folder().to_owned();
         let mut moves = Vec::new();
         for target in targets {
-            moves.push(beside(&target.path)?);
+            moves.push(staged(&target.path)?);
         }
         let versions = Move {
             from: folder.join(VERSIONS_NEW),
@@ -175,7 +175,7 @@ fn remove(folder: &Path, moves: &[Move]) {
 }
 
 /// The staging file next to a path; a symbolic link is followed.
-fn beside(path: &Path) -> Result<Move, String> {
+fn staged(path: &Path) -> Result<Move, String> {
     let failed = |error: io::Error| format!("{}: {error}", path.display());
     let to = match fs::canonicalize(path) {
         Ok(to) => to,

@@ -10,7 +10,7 @@ pub(in crate::daemon) use self::page::Format;
 use self::page::{Kind, Labels, Page, Value};
 use super::{
     counter_help::Group,
-    status::{BackendStatus, ConfigBeside, ReportedStatus, ServiceStatus, Status},
+    status::{BackendStatus, ConfigComparison, ReportedStatus, ServiceStatus, Status},
 };
 
 /// The states of a backend's health, each a sample of its own.
@@ -371,7 +371,7 @@ fn peers(page: &mut Page, status: &Status) {
         "lbd_channel_peer_config_same",
         "1 while the peer was given the same configuration last as this node; 0 is one that missed a push.",
         channel.peers.iter().filter_map(|peer| {
-            let is_same = peer.config? == ConfigBeside::Same;
+            let is_same = peer.config? == ConfigComparison::Same;
             Some((vec![("peer", &*peer.name)], is_same))
         }),
     );

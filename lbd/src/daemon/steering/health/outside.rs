@@ -40,7 +40,7 @@ impl Outside {
     }
 
     /// Whether this box was connected from `began_ns` to `now_ns`: who did not answer it meanwhile
-    /// does not answer anybody.
+    /// does not answer anyone.
     #[must_use]
     pub fn vouches(&self, began_ns: u64, now_ns: u64) -> bool {
         let seen_ns = self.seen_ns.load(Ordering::Relaxed);
@@ -57,10 +57,10 @@ mod tests {
     const S: u64 = 1_000_000_000;
 
     #[test]
-    fn silence_of_others_counts_while_somebody_else_is_heard() {
+    fn silence_of_others_counts_while_another_host_is_heard() {
         let outside = Outside::default();
         outside.expect_every(Duration::from_secs(1));
-        assert!(!outside.vouches(0, S), "nobody was ever heard");
+        assert!(!outside.vouches(0, S), "no host was ever heard");
         for second in 10..=20 {
             outside.note(second * S);
         }

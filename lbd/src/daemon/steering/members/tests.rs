@@ -141,7 +141,7 @@ fn a_box_is_dead_only_when_its_own_agent_does_not_say_otherwise() {
 }
 
 #[test]
-fn this_box_serves_the_virtual_address_whatever_it_is_to_others() {
+fn this_box_serves_the_virtual_address_however_others_reach_it() {
     let mut members = Members::default();
     configure(&mut members, &mut BTreeMap::new(), FILE);
     let translated: Vec<bool> = members

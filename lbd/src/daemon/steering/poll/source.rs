@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_https_source_without_certificates_says_so_and_asks_nobody() {
+    fn an_https_source_without_certificates_says_so_and_does_not_connect() {
         let stats = |file: &str| {
             format!(
                 ", stats: {{source: prometheus, url: \"https://q/\", ca_file: {file}, sessions: depth}}"

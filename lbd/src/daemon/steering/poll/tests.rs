@@ -158,9 +158,9 @@ fn each_way_to_answer_badly_has_its_kind() {
             let source = lbd(serve(server).await);
             assert_eq!(once(target(source, 300)).await, Err("timed_out"));
         }
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = nobody.local_addr().unwrap();
-        drop(nobody);
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = closed.local_addr().unwrap();
+        drop(closed);
         assert_eq!(once(target(lbd(address), 60_000)).await, Err("connect"));
     });
 }
@@ -313,7 +313,7 @@ fn a_command_that_hangs_is_killed_with_its_children() {
 }
 
 #[test]
-fn nobody_waits_for_the_silent_and_every_failure_is_counted_once() {
+fn a_silent_source_delays_no_other_and_every_failure_is_counted_once() {
     block_on(async {
         let (events, mut received) = mpsc::channel::<Event>(1000);
         let mut pollers = Pollers::new(events);

@@ -330,7 +330,7 @@ fn goals(table: &Table) -> Vec<Goal> {
             "not for us, lbd / parse and pass",
             1.5,
         ),
-        // Within noise: what a run of the same object beside itself differs by.
+        // Within noise: what a run of the same object against itself differs by.
         goal(LBD, "1 flow", FORMER, "1 flow, lbd / the former build", 1.1),
         goal(
             LBD,

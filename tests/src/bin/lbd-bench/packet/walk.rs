@@ -1,4 +1,4 @@
-//! The floor programs, and packets from ever other flows.
+//! The floor programs, and packets of many flows in turn.
 use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result, ensure};
@@ -56,7 +56,7 @@ impl Packets {
 }
 
 impl Floor {
-    /// For [`VIP4`] and so many backends that nobody has to be.
+    /// For [`VIP4`] and so many backends, which need not exist.
     pub(crate) fn load(backends: u16) -> Result<Self> {
         let macs: Vec<[u8; 6]> = (0..backends).map(backend_mac).collect();
         Self::load_for(VIP4, &macs)

@@ -226,7 +226,7 @@ impl EventLoop {
     fn tick(&mut self) {
         let now_ns = clock::boottime_ns();
         self.cluster
-            .take_stations(&self.steering.backend_tasks, now_ns);
+            .take_stations(self.steering.backend_tasks(), now_ns);
         self.write_nodes_if_stale();
         let (steering, operators, mut context) = self.lend();
         steering.look_for_signs(&mut context, now_ns);
@@ -236,20 +236,18 @@ impl EventLoop {
         steering
             .admission
             .follow_adoption(context.plane, context.config, now_ns);
-        if steering.sweep.is_due(now_ns) {
+        if steering.last_sweep().is_due(now_ns) {
             operators.expire_denials(&mut steering.admission, &mut context);
             steering.sweep(context.config, context.plane, now_ns);
             operators.end_drains(steering, context.plane);
         }
-        steering
-            .sweep
-            .read_loads_if_due(context.plane, &mut steering.members, now_ns);
+        steering.read_loads_if_due(context.plane, now_ns);
         context
             .observed
-            .look(context.plane, &steering.members, &steering.weigher);
+            .look(context.plane, &steering.members, steering.weigher());
         steering.tell_weights_if_due(context.cluster, now_ns);
         operators.tell_peers_if_due(&context.cluster.channel, now_ns);
-        if steering.weigher.is_due(now_ns) {
+        if steering.weigher().is_due(now_ns) {
             steering.weigh(&mut context, now_ns);
         }
         self.watchdog.tick(now_ns);
@@ -291,7 +289,7 @@ impl EventLoop {
         self.look_at_attachment();
         let config = &self.running.config;
         let is_serving =
-            self.steering.members.local().is_some() || !self.steering.weigher.leaving.is_empty();
+            self.steering.members.local().is_some() || !self.steering.weigher().leaving.is_empty();
         self.virtual_addresses
             .let_go(is_serving, &config.cluster, &mut self.host);
         self.virtual_addresses
@@ -363,7 +361,7 @@ impl EventLoop {
             channel::Event::Denials(denials) => {
                 operators.told_denials(denials, &mut steering.admission, &mut context);
             }
-            channel::Event::NoNeighbour(clients) => steering.backend_tasks.find_ways_to(clients),
+            channel::Event::NoNeighbour(clients) => steering.find_ways_to(clients),
             channel::Event::OtherWays(endpoints) => {
                 let is_changed = steering.take_other_ways(endpoints, context.plane);
                 if is_changed {
@@ -518,8 +516,8 @@ impl EventLoop {
             .hold(is_backend, config, before, &mut self.host)?;
         context.plane.set_vips(&vip_specs(&config.cluster))?;
         steering.take_replies(config, context.plane, &mut self.host)?;
-        steering.weigher.reconfigure(config.cluster.stats.interval);
-        steering.backend_tasks.follow(config, &self.running.path);
+        steering.reconfigure_policy(config);
+        steering.follow_in_tasks(config, &self.running.path);
         context.cluster.follow_ids(config, context.plane);
         if has_new && before.is_some() {
             // A peer that was faster has told of sessions at endpoints that had no id here.
@@ -543,9 +541,7 @@ impl EventLoop {
             return Ok(());
         }
         self.interfaces.rename(&config.node.interfaces);
-        self.steering
-            .backend_tasks
-            .follow(config, &self.running.path);
+        self.steering.follow_in_tasks(config, &self.running.path);
         self.interfaces.look_at_links(config, &mut self.plane)
     }
 

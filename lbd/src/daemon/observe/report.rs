@@ -95,7 +95,7 @@ impl View<'_> {
                 })
                 .collect(),
             services: self.services(),
-            flows: self.steering.sweep.tables,
+            flows: self.steering.last_sweep().tables,
             counters: self.counters(),
             election_counters: election.counters(),
             channel: self.channel_status(now_ns),
@@ -123,7 +123,7 @@ impl View<'_> {
         };
         services.sort_by_key(rank);
         let status = |service: Service| {
-            let flows = self.steering.sweep.service(service.id);
+            let flows = self.steering.last_sweep().service(service.id);
             ServiceStatus {
                 address: service.address.ip(),
                 port: service.address.port(),
@@ -213,7 +213,7 @@ impl View<'_> {
         steered: BackendStats,
         now_ns: u64,
     ) -> BackendStatus {
-        let decision = self.steering.weigher.decision(member.id);
+        let decision = self.steering.weigher().decision(member.id);
         BackendStatus {
             name: member.name.clone(),
             site: member.site.clone(),

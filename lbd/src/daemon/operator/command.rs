@@ -31,7 +31,7 @@ impl Operators {
         context: &mut Context<'_>,
         now_ns: u64,
     ) {
-        if self.waiting.is_empty() || !steering.weigher.may_obey(now_ns) {
+        if self.waiting.is_empty() || !steering.weigher().may_obey(now_ns) {
             return;
         }
         let ordered = std::mem::take(&mut self.waiting);
@@ -103,7 +103,7 @@ impl Operators {
             "operator, on another node: changed the orders for {}",
             changed.join(", ")
         );
-        steering.weigher.note_orders();
+        steering.note_orders();
     }
 
     /// Resets what is left on the backends whose drain has lasted long enough. Each node does it to

@@ -37,7 +37,7 @@ mod figures;
 mod other_ways;
 mod ways;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use self::{
     admission::Admission,
@@ -62,12 +62,12 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::daemon) struct Steering {
     pub(in crate::daemon) members: Members,
-    pub(in crate::daemon) weigher: Weigher,
-    pub(in crate::daemon) sweep: Sweep,
+    weigher: Weigher,
+    sweep: Sweep,
     pub(in crate::daemon) admission: Admission,
     /// What this box may have got wrong about the others.
     doubts: Doubts,
-    pub(in crate::daemon) backend_tasks: BackendTasks,
+    backend_tasks: BackendTasks,
 }
 
 impl Steering {
@@ -85,6 +85,47 @@ impl Steering {
             doubts: Doubts::default(),
             backend_tasks,
         }
+    }
+
+    /// The policy's schedule, and what it decided last.
+    pub(in crate::daemon) fn weigher(&self) -> &Weigher {
+        &self.weigher
+    }
+
+    /// Orders came that the maps do not follow yet.
+    pub(in crate::daemon) fn note_orders(&mut self) {
+        self.weigher.note_orders();
+    }
+
+    /// What the last sweep found.
+    pub(in crate::daemon) fn last_sweep(&self) -> &Sweep {
+        &self.sweep
+    }
+
+    /// Reads how many sessions each backend has open, when it is time.
+    pub(in crate::daemon) fn read_loads_if_due(&mut self, plane: &DataPlane, now_ns: u64) {
+        self.sweep
+            .read_loads_if_due(plane, &mut self.members, now_ns);
+    }
+
+    /// The polls, the health checks and the watch on the way to each backend.
+    pub(in crate::daemon) fn backend_tasks(&self) -> &BackendTasks {
+        &self.backend_tasks
+    }
+
+    /// Polls and checks the backends of this configuration from now on.
+    pub(in crate::daemon) fn follow_in_tasks(&mut self, config: &Config, path: &Path) {
+        self.backend_tasks.follow(config, path);
+    }
+
+    /// Follows the way to clients whom a reply of a `nat` backend found no MAC of.
+    pub(in crate::daemon) fn find_ways_to(&mut self, clients: Vec<IpAddr>) {
+        self.backend_tasks.find_ways_to(clients);
+    }
+
+    /// Backends came or went, or the interval changed: the next round of the policy is due at once.
+    pub(in crate::daemon) fn reconfigure_policy(&mut self, config: &Config) {
+        self.weigher.reconfigure(config.cluster.stats.interval);
     }
 
     /// Takes over a configuration: the backends and their ids. Returns whether there are new endpoints.

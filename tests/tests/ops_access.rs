@@ -328,7 +328,7 @@ fn fail2ban(key: &str, source: &str) -> String {
     let line = action
         .lines()
         .find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='));
-    let line = line.unwrap_or_else(|| panic!("no {key}"));
+    let line = line.expect(key);
     line.replace("<ip>", source).replace("<name>", "postfix")
 }
 

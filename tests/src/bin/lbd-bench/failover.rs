@@ -17,7 +17,7 @@ use lbd_tests::{
 };
 
 use crate::{
-    Pace, box_death,
+    Options,
     report::{Line, Section, Spread, Table},
     rivals::Service,
 };
@@ -40,8 +40,9 @@ enum Kind {
     KeepalivedDnat,
 }
 
+const LBD: &str = "lbd dsr";
 const CONTESTANTS: [(Kind, &str); 3] = [
-    (Kind::Lbd, "lbd dsr"),
+    (Kind::Lbd, LBD),
     (Kind::KeepalivedDsr, "keepalived, nftables dsr"),
     (Kind::KeepalivedDnat, "keepalived, nftables dnat"),
 ];
@@ -56,16 +57,17 @@ struct Cycle {
     lost: usize,
 }
 
-pub(crate) fn run(pace: Pace) -> Result<Section> {
+pub(crate) fn run(options: &Options) -> Result<Section> {
     let mut outages = Vec::new();
     let mut losses = Vec::new();
     let mut unsettled = Vec::new();
-    for (kind, name) in CONTESTANTS {
+    let chosen = CONTESTANTS.into_iter();
+    for (kind, name) in chosen.filter(|(_, name)| options.takes(name)) {
         let (mut outage, mut lost) = (Vec::new(), Vec::new());
         for (centiseconds, interval, rounds) in INTERVALS {
             let mut cycles = Vec::new();
             let pair = Pair::new(kind, centiseconds, interval)?;
-            for _ in 0..pace.rounds(rounds) {
+            for _ in 0..options.pace.rounds(rounds) {
                 // On a busy machine two nodes with adverts of 10 ms may not agree for long.
                 match pair.cycle() {
                     Ok(cycle) => cycles.push(cycle),
@@ -103,18 +105,17 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
             PROBE.as_millis(),
             TALK.as_millis(),
             if unsettled.is_empty() {
-                box_death::METHOD.to_owned()
+                String::new()
             } else {
-                let unsettled = unsettled.join("; ");
-                format!(" Not counted: {unsettled}.{}", box_death::METHOD)
+                format!(" Not counted: {}.", unsettled.join("; "))
             }
         ),
         tables: vec![
             Table {
                 title: "ms unserved".to_owned(),
                 columns: columns(&[", cut off", ", back"]),
+                reference: outages.iter().position(|line| line.name == LBD),
                 lines: outages,
-                reference: Some(0),
             },
             Table {
                 title: "sessions lost".to_owned(),
@@ -122,7 +123,6 @@ pub(crate) fn run(pace: Pace) -> Result<Section> {
                 lines: losses,
                 reference: None,
             },
-            box_death::table(pace)?,
         ],
         goals: Vec::new(),
     })

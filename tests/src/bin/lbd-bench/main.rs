@@ -35,7 +35,8 @@ use report::Section;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 80)]
 struct Args {
-    /// Which benchmarks: all but those marked "by name only" when none is named.
+    /// Which benchmarks: all but those marked "by name only" when none is named. `failover` is also
+    /// `failover-boxes`.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// One short round of each: whether it works, and no figures to keep.
@@ -48,6 +49,10 @@ struct Args {
     /// prints its path in a checkout of another commit.
     #[arg(long, value_name = "OBJECT")]
     against: Option<PathBuf>,
+    /// Of `failover` and `failover-boxes` only the contestants in whose name this is. The report stays
+    /// as it is.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Also write the figures here, for programs.
     #[arg(long, value_name = "F")]
     json: Option<PathBuf>,
@@ -72,6 +77,15 @@ struct Options {
     length: Duration,
     /// Another build of the XDP program.
     against: Option<Vec<u8>>,
+    /// Contestants with this in their name, where some can be left out.
+    only: Option<String>,
+}
+
+impl Options {
+    /// Whether a contestant takes part.
+    fn takes(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
 }
 
 /// How long to measure.
@@ -122,7 +136,13 @@ const BENCHES: &[Bench] = &[
         name: "failover",
         about: "the master is cut off and comes back, compared with keepalived and nftables",
         by_name_only: false,
-        run: |options| failover::run(options.pace),
+        run: failover::run,
+    },
+    Bench {
+        name: "failover-boxes",
+        about: "a box that is director and mail server dies, beside keepalived with nftables",
+        by_name_only: false,
+        run: box_death::run,
     },
     Bench {
         name: "balance",
@@ -166,13 +186,14 @@ fn run(args: &Args) -> Result<()> {
         pace: if args.quick { Pace::Quick } else { Pace::Full },
         length: args.length,
         against: args.against.as_deref().map(object).transpose()?,
+        only: args.only.clone(),
     };
     for bench in chosen(&args.names)? {
         eprintln!("{}: {}", bench.name, bench.about);
         let section = alone(|| (bench.run)(&options)).context(bench.name)?;
         println!("{}", section.text());
         // At once: what was measured is there also when a later one is interrupted.
-        if options.pace == Pace::Full {
+        if options.pace == Pace::Full && options.only.is_none() {
             report::write(&args.report, std::slice::from_ref(&section))?;
         }
         sections.push(section);
@@ -196,8 +217,13 @@ fn alone(run: impl FnOnce() -> Result<Section> + Send) -> Result<Section> {
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Bench>> {
+    // A part of a benchmark, `failover-boxes`, is meant by the whole's name too.
+    let is_named = |bench: &Bench, name: &str| {
+        let rest = bench.name.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
     for name in names {
-        if !BENCHES.iter().any(|bench| bench.name == name) {
+        if !BENCHES.iter().any(|bench| is_named(bench, name)) {
             let known: Vec<_> = BENCHES.iter().map(|bench| bench.name).collect();
             bail!(
                 "no benchmark is called {name}; there are {}",
@@ -211,7 +237,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Bench>> {
             if names.is_empty() {
                 !bench.by_name_only
             } else {
-                names.iter().any(|name| bench.name == name)
+                names.iter().any(|name| is_named(bench, name))
             }
         })
         .collect())

@@ -83,9 +83,18 @@ impl Goal {
 impl Table {
     /// A figure by the names of its line and column.
     pub(crate) fn median(&self, line: &str, column: &str) -> Option<f64> {
+        Some(self.spread(line, column)?.median)
+    }
+
+    /// The highest of a line and column, by their names.
+    pub(crate) fn worst(&self, line: &str, column: &str) -> Option<f64> {
+        Some(self.spread(line, column)?.max)
+    }
+
+    fn spread(&self, line: &str, column: &str) -> Option<Spread> {
         let column = self.columns.iter().position(|name| name == column)?;
         let line = self.lines.iter().find(|found| found.name == line)?;
-        Some((*line.cells.get(column)?)?.median)
+        *line.cells.get(column)?
     }
 
     fn cell(&self, line: usize, column: usize) -> String {
@@ -230,6 +239,7 @@ mod tests {
         assert_eq!(table.cell(1, 0), "100 (50.0-200)");
         assert_eq!(table.cell(0, 1), "-");
         assert_eq!(table.median("lbd", "open"), Some(100.0));
+        assert_eq!(table.worst("lbd", "open"), Some(200.0));
         assert_eq!(table.median("lbd", "new"), None);
     }
 

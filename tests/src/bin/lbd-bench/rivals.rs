@@ -22,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Without it two directors would share sessions each in its own way.
 const SEED: &str = "seed 0x1bd";
 
+/// What nftables hashes: a session, or its client alone.
+pub(crate) const SESSION: &str = "ip saddr . tcp sport";
+pub(crate) const ADDRESS: &str = "ip saddr";
+
 /// Where sessions are sent, and who shares them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Service<'a> {
@@ -83,13 +87,13 @@ impl Service<'_> {
         Ok(())
     }
 
-    /// Likewise on a box that is a backend too: what its peers steered, and its own share, goes up its
-    /// own stack.
-    pub(crate) fn nftables_dsr_to_itself_too(&self, director: &Host) -> Result<()> {
+    /// Likewise on a box that is a backend too, by a hash of [`SESSION`] or [`ADDRESS`]: what its peers
+    /// steered, and its own share, goes up its own stack.
+    pub(crate) fn nftables_dsr_to_itself_too(&self, director: &Host, hashed: &str) -> Result<()> {
         let count = self.backends.len();
         let (vip, mac) = (self.vip, director.mac);
         let macs = self.map(|backend| backend.mac.to_string());
-        let hash = format!("jhash ip saddr . tcp sport mod {count} {SEED}");
+        let hash = format!("jhash {hashed} mod {count} {SEED}");
         let own = self.backends.iter().position(|it| it.mac == mac);
         let own = own.map_or_else(String::new, |own| format!("{hash} {own} accept; "));
         let peers = self.backends.iter().filter(|it| it.mac != mac);

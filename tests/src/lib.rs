@@ -3,6 +3,7 @@
 //! [`lab`] builds the hosts and the wire between them. Everything it makes goes away with it,
 //! however the process ends. It needs root; [`root_or_skip`] is how a test says so.
 
+pub mod box_death;
 pub mod browser;
 pub mod cluster;
 pub mod duration;

@@ -25,6 +25,8 @@ pub struct Settings {
     pub policy: String,
     /// The value of `cluster.health`, in braces.
     pub health: String,
+    /// Whether there is an IPv4 VIP.
+    pub ipv4: bool,
     /// Whether there is an IPv6 VIP.
     pub ipv6: bool,
     /// Whether `node.http` listens, on [`HTTP_PORT`] of the node's own address.
@@ -65,6 +67,7 @@ impl Default for Settings {
             stats_interval: "1s",
             policy: "{kind: seed}".to_owned(),
             health: "{interval: 1s, timeout: 5s, rise: 1, fall: 3}".to_owned(),
+            ipv4: true,
             ipv6: true,
             http: false,
             sites: Vec::new(),
@@ -106,6 +109,14 @@ impl Settings {
     pub fn priority(&self, index: usize) -> u8 {
         let beyond = u8::try_from(200 - 10 * index.min(19)).unwrap_or(10);
         self.priorities.get(index).copied().unwrap_or(beyond)
+    }
+
+    /// The virtual addresses as the file has them.
+    fn vips(&self) -> Vec<String> {
+        let v4 = format!("{}/{}", addresses::VIP4, addresses::PREFIX4);
+        let v6 = format!("\"{}/{}\"", addresses::VIP6, addresses::PREFIX6);
+        let vips = [(self.ipv4, v4), (self.ipv6, v6)].into_iter();
+        vips.filter_map(|(has, vip)| has.then_some(vip)).collect()
     }
 
     /// The address that a node is known by.
@@ -152,17 +163,11 @@ impl Settings {
         );
         let _ = write!(
             text,
-            "cluster:\n  secret_file: {}\n  virtual_router_id: 51\n  virtual_addresses: [{}/{}{}]\n  ports: [25]\n  \
+            "cluster:\n  secret_file: {}\n  virtual_router_id: 51\n  virtual_addresses: [{}]\n  ports: [25]\n  \
              advertisement_interval: {}\n  stats: {{interval: {}, source: lbd}}\n  \
              health: {}\n  policy: {}\n{}  sites:\n",
             self.secret_file.as_deref().unwrap_or(secret_file).display(),
-            addresses::VIP4,
-            addresses::PREFIX4,
-            if self.ipv6 {
-                format!(", \"{}/{}\"", addresses::VIP6, addresses::PREFIX6)
-            } else {
-                String::new()
-            },
+            self.vips().join(", "),
             self.advertisement_interval,
             self.stats_interval,
             self.health,

@@ -145,6 +145,7 @@ box_deaths! {
 
     #[ignore = "by name: others of its kind run always"]
     a_master_of_two_that_is_heard_and_hears_nothing_gets_nothing_new: Case {
+        gateway: true,
         cut: Cut::Incoming,
         ..TWO
     };

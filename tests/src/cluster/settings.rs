@@ -12,6 +12,7 @@ pub const HTTP_PORT: u16 = 9425;
 
 /// A cluster of all nodes of a lab. Durations are written as in the file: `200ms`.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Settings {
     /// The weight of each node; a node beyond the list has 100.
     pub weights: Vec<u32>,

@@ -65,8 +65,8 @@ const CONTESTANTS: [(Kind, &str); 3] = [
 const INTERVALS: [(u16, &str, f64); 2] = [(100, "1s", 3.5), (10, "100ms", 1.5)];
 
 /// What is measured.
-const METHOD: &str = "Two boxes that are directors and mail servers at once, of equal weight, with the time \
-     given between two advertisements: the master is cut off at its switch port for good, while 20 new \
+const METHOD: &str = "Two boxes that are directors and mail servers at once, of equal weight, with a gateway on \
+     their segment and the time given between two advertisements: the master is cut off at its switch port for good, while 20 new \
      sessions a second are begun; what is begun until a minute later counts. A session fails that is not \
      served within 30 s. Beyond the takeover: no session can be served before another box is master, so \
      that time counts from then on. lbd has its defaults. nftables is a map by the client's address and \
@@ -206,7 +206,7 @@ struct Pair {
 
 #[expect(dead_code, reason = "kept running")]
 enum Directors {
-    Lbd(Cluster),
+    Lbd(Box<Cluster>),
     Keepalived(Vec<Member>),
 }
 
@@ -217,9 +217,13 @@ impl Pair {
             nodes: 2,
             sources: 20,
         })?;
+        let gateway = format!("route add default via {}", lab.client().address4());
+        for node in &lab.nodes {
+            node.ip(&gateway)?;
+        }
         let servers = Server::start_all(&lab.nodes)?;
         let directors = match kind {
-            Kind::Lbd => Directors::Lbd(lbd(&lab, interval)?),
+            Kind::Lbd => Directors::Lbd(Box::new(lbd(&lab, interval)?)),
             Kind::Nftables => Directors::Keepalived(keepalived(&lab, centiseconds, SESSION)?),
             Kind::SourceHash => Directors::Keepalived(keepalived(&lab, centiseconds, ADDRESS)?),
         };

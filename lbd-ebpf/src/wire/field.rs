@@ -50,6 +50,8 @@ pub mod ipv4 {
     pub const IDENTIFICATION: usize = 4;
     /// Flags, and where a part begins.
     pub const FRAGMENT: usize = 6;
+    /// Of [`FRAGMENT`]: no router may cut the packet up.
+    pub const DONT_FRAGMENT: u16 = 0x4000;
     /// Of [`FRAGMENT`]: more parts follow.
     pub const MORE_FRAGMENTS: u16 = 0x2000;
     /// Of [`FRAGMENT`]: where this part begins, in units of 8 bytes.

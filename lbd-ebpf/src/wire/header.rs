@@ -33,7 +33,8 @@ pub struct Header<A> {
 pub const fn put_ipv4(head: &mut [u8; ipv4::HEADER], header: &Header<u32>) {
     let [high, low] = (HEADER4 + header.payload).to_be_bytes();
     let first = u32::from_ne_bytes([ipv4::PLAIN, header.class, high, low]);
-    let second = u32::from_ne_bytes([0, 0, 0x40, 0]);
+    let [flags, offset] = ipv4::DONT_FRAGMENT.to_be_bytes();
+    let second = u32::from_ne_bytes([0, 0, flags, offset]);
     let third = u32::from_ne_bytes([HOPS, header.protocol, 0, 0]);
     let sum = Sum::new()
         .add_u32(first)

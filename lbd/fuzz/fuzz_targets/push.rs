@@ -6,7 +6,7 @@
 use lbd::{
     channel::SenderId,
     push::{
-        Answer, Body, History, Request, Standing, Taker, TakerOutput, parse,
+        Answer, Body, Versions, Request, Standing, Taker, TakerOutput, parse,
         secure::{CALL_BYTES, Called, Caller, PROOF_BYTES, REPLY_BYTES},
     },
 };
@@ -30,7 +30,7 @@ fn handshake(input: &[u8]) {
 fuzz_target!(|input: &[u8]| {
     handshake(input);
     let mut taker = Taker::default();
-    let history = History::default();
+    let history = Versions::default();
     let mut rest = input;
     while let [high, low, more @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(more.len());

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     daemon::cluster::push::{
-        Order, PeerReport, PeerStanding, Progress, PushReport, PushRequest, StandingReport,
+        PeerReport, PeerStanding, Progress, PushOrigin, PushReport, PushRequest, StandingReport,
     },
     push::{Difference, Version},
 };
@@ -106,12 +106,12 @@ pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
     judge(&report)
 }
 
-fn order(args: &Args) -> Order {
+fn order(args: &Args) -> PushOrigin {
     match (&args.from, args.back) {
-        (Some(peer), _) => Order::From(peer.clone()),
-        (None, Some(Back::Last)) => Order::Back(None),
-        (None, Some(Back::To(number))) => Order::Back(Some(number)),
-        (None, None) => Order::Own,
+        (Some(peer), _) => PushOrigin::From(peer.clone()),
+        (None, Some(Back::Last)) => PushOrigin::Back(None),
+        (None, Some(Back::To(number))) => PushOrigin::Back(Some(number)),
+        (None, None) => PushOrigin::Own,
     }
 }
 

@@ -149,7 +149,7 @@ impl Maps {
         self.write_macs()
     }
 
-    /// Has every frame take the chain, which decides it as the short way does, or not any more.
+    /// Has every frame take the chain, which decides it as the fast path does, or not any more.
     pub(super) fn take_every_frame(&mut self, every_frame: bool) -> Result<()> {
         if self.every_frame == every_frame {
             return Ok(());

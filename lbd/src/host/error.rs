@@ -87,7 +87,7 @@ pub enum HostError {
     /// A pin or a file that cannot be removed.
     #[error("cannot remove {path}: {error}{}", hint(error))]
     Remove {
-        /// What was to go.
+        /// What should have been removed.
         path: PathBuf,
         /// The reason.
         error: io::Error,

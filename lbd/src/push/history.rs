@@ -12,7 +12,7 @@ pub const KEPT_BYTES: u64 = 256 << 20;
 
 /// What a node has of the cluster's configurations, in the order of their numbers.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct History {
+pub struct Versions {
     records: Vec<Record>,
 }
 
@@ -20,12 +20,12 @@ pub struct History {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Retained {
     /// With the version.
-    pub history: History,
+    pub history: Versions,
     /// The pieces that were in the previous one and are not in this one.
     pub unneeded: BTreeSet<Digest>,
 }
 
-impl History {
+impl Versions {
     /// Every version, the current one last.
     #[must_use]
     pub fn records(&self) -> &[Record] {
@@ -141,7 +141,7 @@ pub(super) mod tests {
 
     #[test]
     fn back_is_the_last_that_differs_and_twice_is_forth() {
-        let mut history = History::default();
+        let mut history = Versions::default();
         assert_eq!((history.before_current(), history.next_number()), (None, 0));
         for (number, text) in (0..).zip(["a", "b", "b"]) {
             history = history.with(record(number, text)).history;
@@ -154,8 +154,8 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_later_is_taken_and_what_is_earlier_is_not() {
-        let history = History::default().with(record(7, "a")).history;
-        assert_eq!(History::default().refuses(&record(0, "a").version), None);
+        let history = Versions::default().with(record(7, "a")).history;
+        assert_eq!(Versions::default().refuses(&record(0, "a").version), None);
         assert_eq!(history.refuses(&record(8, "b").version), None);
         // The same again, to put it right, and another one from the other side of a partition.
         assert_eq!(history.refuses(&record(7, "a").version), None);
@@ -181,7 +181,7 @@ pub(super) mod tests {
         fn histories_stay_bounded_and_lose_no_piece_that_they_need(
             steps in proptest::collection::vec((0u64..3, "[a-f]"), 1..60),
         ) {
-            let mut history = History::default();
+            let mut history = Versions::default();
             for (more, text) in steps {
                 let number = history.next_number() + more;
                 let before = history.pieces();

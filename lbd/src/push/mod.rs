@@ -25,7 +25,7 @@ mod taker;
 
 pub use difference::Difference;
 pub use digest::{Digest, Digester};
-pub use history::{History, KEPT_BYTES, KEPT_VERSIONS, Retained};
+pub use history::{KEPT_BYTES, KEPT_VERSIONS, Retained, Versions};
 pub use message::{Answer, Body, MessageError, Request, Standing, bytes, message, parse};
 pub use pusher::{Output as PusherOutput, PeerState, Pusher};
 pub use taker::{Output as TakerOutput, Taker};

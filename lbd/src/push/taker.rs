@@ -2,7 +2,7 @@
 //! dropped.
 use std::{collections::VecDeque, path::Component};
 
-use super::{Answer, Difference, History, Piece, Record, Request, Standing};
+use super::{Answer, Difference, Piece, Record, Request, Standing, Versions};
 use crate::config::{MAX_LIST_BYTES, MAX_TEXT_BYTES};
 
 /// What to do.
@@ -60,7 +60,7 @@ impl Taker {
     pub fn request(
         &mut self,
         request: Request,
-        history: &History,
+        history: &Versions,
         has: &dyn Fn(&Piece) -> bool,
     ) -> Result<Vec<Output>, &'static str> {
         match (request, std::mem::replace(&mut self.state, State::Idle)) {
@@ -81,7 +81,7 @@ impl Taker {
     fn offered(
         &mut self,
         record: Box<Record>,
-        history: &History,
+        history: &Versions,
         has: &dyn Fn(&Piece) -> bool,
     ) -> Vec<Output> {
         let refused = unsound(&record).or_else(|| history.refuses(&record.version));
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn pieces_come_are_laid_out_and_put_in_place() {
         let (mut taker, record) = (Taker::default(), record(4, "cluster: 1\n"));
-        let history = History::default();
+        let history = Versions::default();
         let pieces = record.content.pieces();
         let outputs = taker.request(offer(&record), &history, &|_| false).unwrap();
         let need = pieces.iter().map(|piece| piece.digest).collect();
@@ -310,7 +310,7 @@ mod tests {
         let mut record = record(4, "");
         let mut taker = Taker::default();
         let outputs = taker
-            .request(offer(&record), &History::default(), &|_| true)
+            .request(offer(&record), &Versions::default(), &|_| true)
             .unwrap();
         assert_eq!(outputs[0], Output::Say(Answer::Need(Vec::new())));
         assert_eq!(outputs[1], Output::Lay(Box::new(record.clone())));
@@ -318,7 +318,7 @@ mod tests {
         record.version.digest = record.content.digest();
         let mut taker = Taker::default();
         let outputs = taker
-            .request(offer(&record), &History::default(), &|_| false)
+            .request(offer(&record), &Versions::default(), &|_| false)
             .unwrap();
         assert!(
             matches!(outputs[1], Output::Store { last: true, .. }),
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_no_lbd_would_offer_is_refused() {
-        let history = History::default().with(record(7, "b")).history;
+        let history = Versions::default().with(record(7, "b")).history;
         let changed = |change: &dyn Fn(&mut Record)| {
             let mut record = record(8, "a");
             change(&mut record);
@@ -393,7 +393,7 @@ mod tests {
         /// after a commit; and in the end everything that was begun is installed or dropped, once.
         #[test]
         fn what_was_begun_is_put_in_place_or_dropped(events in proptest::collection::vec(event(), 0..80)) {
-            let (mut taker, history) = (Taker::default(), History::default());
+            let (mut taker, history) = (Taker::default(), Versions::default());
             let (mut begun, mut laid) = (false, false);
             for event in events.into_iter().chain([Event::Swapped(true), Event::Lost]) {
                 let is_commit = matches!(event, Event::Commit);

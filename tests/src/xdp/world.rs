@@ -172,7 +172,7 @@ impl World {
             world.rings[0].set(slot, slot % u32::from(backends), 0)?;
         }
         world.director(|_| {})?;
-        // The interface's own, as the short way compares it; a second one takes the chain.
+        // The interface's own, as the fast path compares it; a second one takes the chain.
         world.own_macs(&[(INGRESS, GENERATED_MAC)])?;
         Ok(world)
     }

@@ -28,7 +28,7 @@ pub(in crate::daemon) struct Ordered {
 pub struct OperatorRequest {
     /// The backend's name.
     pub backend: String,
-    /// What it is to do.
+    /// What to do with it.
     pub order: Order,
 }
 

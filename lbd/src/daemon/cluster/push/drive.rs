@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::{
-    Order, PeerReport, Post, Progress, PushContext, PushReport, PushRequest, TakeOver, ask,
+    PeerReport, Post, Progress, PushContext, PushOrigin, PushReport, PushRequest, TakeOver, ask,
     blocking,
     callers::{Callers, known, peers},
     layout::Layout,
@@ -41,7 +41,7 @@ pub(in crate::daemon) async fn push(
         return Err("another push is under way: try again".to_owned());
     };
     let order = request.order.clone();
-    if let Order::From(peer) = &order {
+    if let PushOrigin::From(peer) = &order {
         return ask::pull(post, &context, &callers, peer, &request).await;
     }
     if let Some(why) = &context.not_master {
@@ -50,7 +50,7 @@ pub(in crate::daemon) async fn push(
     let peers = peers(&context, &callers);
     let left_out = chosen(&peers, &request.without)?;
     let mut prepared = prepare(post, &context, &order, &by)?;
-    if order == Order::Own && prepared.laid.config != context.running {
+    if order == PushOrigin::Own && prepared.laid.config != context.running {
         // A very recent edit that was not noticed yet: it must take effect here as well.
         blocking(|| prepared.laid.layout.drop_it());
         if let Some(refused) = post.reload().await {
@@ -261,13 +261,13 @@ struct Prepared {
 fn prepare(
     post: &Post,
     context: &PushContext,
-    order: &Order,
+    order: &PushOrigin,
     by: &str,
 ) -> Result<Prepared, String> {
     let record = blocking(|| {
         post.with_store(|store| match order {
-            Order::Back(to) => backward(store, context, *to, by),
-            Order::Own | Order::From(_) => own(store, context, by),
+            PushOrigin::Back(to) => backward(store, context, *to, by),
+            PushOrigin::Own | PushOrigin::From(_) => own(store, context, by),
         })
     })?;
     let (laid, here) = post.lay(&record, context);

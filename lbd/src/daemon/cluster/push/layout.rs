@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::store::Store;
-use crate::push::{History, Record};
+use crate::push::{Record, Versions};
 
 const LAID: &str = "laid.json";
 const COMMIT: &str = "commit.json";
@@ -45,7 +45,7 @@ pub(super) struct Layout {
     folder: PathBuf,
     moves: Vec<Move>,
     /// With the version.
-    history: History,
+    history: Versions,
     /// Whether anything but the history changes.
     pub(super) changes: bool,
 }

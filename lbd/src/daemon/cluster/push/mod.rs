@@ -35,7 +35,7 @@ pub(in crate::daemon) use context::{Identity, PushContext, TakeOver};
 pub(in crate::daemon) use drive::push;
 pub(in crate::daemon) use report::who;
 pub use report::{
-    Order, PeerReport, PeerStanding, Progress, PushReport, PushRequest, StandingReport,
+    PeerReport, PeerStanding, Progress, PushOrigin, PushReport, PushRequest, StandingReport,
 };
 pub(in crate::daemon) use serve::serve;
 pub use store::Store;

@@ -12,7 +12,7 @@ use crate::push::{Difference, Digest, Version};
 #[serde(deny_unknown_fields)]
 pub struct PushRequest {
     /// What to push, or pull.
-    pub order: Order,
+    pub order: PushOrigin,
     /// Only as far as the peers' answers: nothing is changed.
     pub trial: bool,
     /// Peers that are left out.
@@ -36,10 +36,10 @@ impl PushRequest {
     }
 }
 
-/// What is wanted.
+/// Which version of the configuration is pushed.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Order {
+pub enum PushOrigin {
     /// What is in this node's files.
     Own,
     /// A version of before, by its number, or the last that is another one.

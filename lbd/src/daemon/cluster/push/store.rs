@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     config::Config,
-    push::{Digest, Digester, History, Piece, Record},
+    push::{Digest, Digester, Piece, Record, Versions},
     trust::Trusted,
 };
 
@@ -32,7 +32,7 @@ const DEFAULT_STATE_DIR: &str = "/var/lib/lbd";
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
-    history: History,
+    history: Versions,
     _lock: File,
 }
 
@@ -68,7 +68,7 @@ impl Store {
         let history = match fs::read(folder.join("versions.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|error| format!("{}/versions.json: {error}", folder.display()))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => History::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Versions::default(),
             Err(error) => return Err(failed(error)),
         };
         let store = Self {
@@ -84,7 +84,7 @@ impl Store {
         &self.folder
     }
 
-    pub(super) fn history(&self) -> &History {
+    pub(super) fn history(&self) -> &Versions {
         &self.history
     }
 
@@ -138,12 +138,12 @@ impl Store {
     }
 
     /// The history with one version more, and what to do once it is the one that counts.
-    pub(super) fn with(&self, record: Record) -> History {
+    pub(super) fn with(&self, record: Record) -> Versions {
         self.history.with(record).history
     }
 
     /// The history is this one now, on disk too.
-    pub(super) fn follow(&mut self, history: History) {
+    pub(super) fn follow(&mut self, history: Versions) {
         self.history = history;
         self.sweep();
     }

@@ -303,7 +303,7 @@ fn summary(health: Health, verdict: &Verdict) -> Option<(Health, Option<String>)
         | (Health::Down, Verdict::Dead(_)) => Some((health, Some(verdict.to_string()))),
         // It was dead a moment ago.
         (Health::NotServing, Verdict::Up) => {
-            let rising = "it answers again, and is to do so some times in a row (health.rise)";
+            let rising = "it answers again, and has to do so some times in a row (health.rise)";
             Some((health, Some(rising.to_owned())))
         }
         _ => None,

@@ -12,7 +12,7 @@ use lbd_common::{
 
 use super::{
     admit::{Admitted, Verdict, admit},
-    candidate::{Candidate, ID, choose, count_in_one, probe_ring},
+    candidate::{Candidate, choose, count_in_one, probe_ring},
     flow::{insert, place},
     rate,
     segment::ForVip,
@@ -25,7 +25,7 @@ use crate::xdp::{
     forward::nat,
     packet::Packet,
     tables::{
-        backend::{Target, count_out},
+        backend::{Target, count_in, count_out},
         event,
         maps::RINGS,
     },
@@ -46,12 +46,15 @@ pub(crate) enum Routed {
 
 type Ring = Array<u32, { RING_SLOTS as usize }>;
 
-/// [`NO_BACKEND`], in a function of its own: to the verifier it is any number then, and it follows all new
-/// sessions once, whether they have a backend to avoid or not.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn no_backend() -> u32 {
-    core::hint::black_box(NO_BACKEND)
+/// The complement of [`NO_BACKEND`], which is never written.
+static mut NOT_NO_BACKEND: u32 = !NO_BACKEND;
+
+/// [`NO_BACKEND`], read from memory: to the verifier it is any number then, and it follows all new sessions
+/// once, whether they have a backend to avoid or not.
+#[inline(always)]
+pub(crate) fn no_backend() -> u32 {
+    // SAFETY: the word is aligned and always there.
+    !unsafe { (&raw const NOT_NO_BACKEND).read_volatile() }
 }
 
 /// Routes a frame without a flow; a new session goes to another backend than `but` where there is one.
@@ -65,10 +68,11 @@ pub(crate) fn select<const K: usize, F: Family<K>>(
         Verdict::In(admitted) => admitted,
         Verdict::Reset(reason) => return Ok(Routed::Reset(reason)),
     };
-    let slots = slots::<K, F>(frame, admitted.director);
     if frame.is_syn() {
+        let slots = hashed_slots::<K, F>(frame, admitted.director);
         new_session::<K, F>(frame, &admitted, slots, but)
     } else {
+        let slots = slots::<K, F>(frame, admitted.director);
         let target = owner(packet, admitted.director, slots)?;
         mid_flow::<K, F>(frame, admitted.director, target)
     }
@@ -80,18 +84,27 @@ pub(crate) fn slots<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
     director: &Director,
 ) -> (u32, u32) {
-    let (first, second) = candidates(if director.flags & flag::AFFINITY != 0 {
+    let (first, second) = hashed_slots::<K, F>(frame, director);
+    (first, other_slot(director.ring_index, first, second))
+}
+
+/// Likewise, where both may still name the same backend.
+#[inline(always)]
+fn hashed_slots<const K: usize, F: Family<K>>(
+    frame: &ForVip<K>,
+    director: &Director,
+) -> (u32, u32) {
+    candidates(if director.flags & flag::AFFINITY != 0 {
         F::source_hash(&frame.key)
     } else {
         frame.hash
-    });
-    (first, other_slot(director.ring_index, first, second))
+    })
 }
 
 /// [`other`] on a ring. A function of its own for the same reason as [`probe_ring`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn other_slot(ring_index: u32, first: u32, second: u32) -> u32 {
+pub(super) extern "C" fn other_slot(ring_index: u32, first: u32, second: u32) -> u32 {
     match RINGS.get(ring_index) {
         Some(ring) => other(first, second, |slot| ring.get(slot).copied()),
         None => second,
@@ -102,7 +115,7 @@ extern "C" fn other_slot(ring_index: u32, first: u32, second: u32) -> u32 {
 fn new_session<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
     admitted: &Admitted,
-    (first, second): (u32, u32),
+    slots: (u32, u32),
     but: u32,
 ) -> Stage<Routed> {
     let director = admitted.director;
@@ -114,7 +127,7 @@ fn new_session<const K: usize, F: Family<K>>(
     if admitted.flood {
         count(Reason::StatelessFlood);
         // No flow, so nothing is counted that a limit could hold.
-        let first = Candidate(probe_ring(director.ring_index, first, vip_id, 0));
+        let first = Candidate(probe_ring(director.ring_index, slots.0, vip_id, 0));
         if !first.takes() {
             return refusal(first.instead());
         }
@@ -125,19 +138,24 @@ fn new_session<const K: usize, F: Family<K>>(
         }
         // Without a flow its replies could not be translated back. What the flood displaces, the
         // ring names again.
-        return new_flow::<K, F>(frame, director, [id; 3], NO_BACKEND);
+        let id = count_in_one(id, id);
+        return new_flow::<K, F>(frame, director, id, id, NO_BACKEND);
     }
-    let chosen = choose(first, second, vip_id, frame.hash, but);
-    let mut target = chosen as u32 & ID;
-    let other = (chosen >> 16) as u32 & ID;
-    let first = (chosen >> 32) as u32 & ID;
+    let chosen = choose(slots, vip_id, frame.hash, but);
+    let mut target = chosen.target();
     if target >= MAX_BACKENDS {
         return refusal(target);
     }
-    if has_twin::<K, F>(frame, target) {
-        target = other;
+    if chosen.is_special() {
+        let other = chosen.other();
+        if has_twin::<K, F>(frame, target) {
+            target = other;
+        }
+        target = count_in_one(target, other);
+    } else {
+        count_in(target as u16);
     }
-    new_flow::<K, F>(frame, director, [target, other, first], but)
+    new_flow::<K, F>(frame, director, target, chosen.first(), but)
 }
 
 /// Whether the client uses its port for another service before the same port of a backend of `nat`.
@@ -162,16 +180,17 @@ fn refusal(instead: u32) -> Stage<Routed> {
     ))
 }
 
-/// Makes a flow to the first of three backends, or to the second where another CPU has just given the
-/// first its last session; without room in the table the frame goes to the third, as those after it will.
+/// Makes a flow to a backend, with which it is counted in already, or [`NO_BACKEND`] where another CPU has just
+/// given the last session that there was to give; without room in the table the frame goes to `first`, as
+/// those after it will.
 #[inline(always)]
 fn new_flow<const K: usize, F: Family<K>>(
     frame: &ForVip<K>,
     director: &Director,
-    [target, other, first]: [u32; 3],
+    id: u32,
+    first: u32,
     but: u32,
 ) -> Stage<Routed> {
-    let id = count_in_one(target, other);
     let Some(target) = Target::get(id as u16) else {
         return Ok(Routed::Reset(Reason::ResetFull));
     };

@@ -35,14 +35,27 @@ use crate::xdp::{
     family::{Family, V4, V6},
     forward::translate::segment,
     packet::Packet,
-    tables::{backend::Target, node::is_node, sign},
+    tables::{
+        backend::Target,
+        node::{is_node, may_be_node},
+        sign,
+    },
 };
 
 /// Whether a frame that a box of the cluster sent is that of a client all the same; 0 also for frames of
-/// anyone else.
+/// anyone else, which nearly all are: they are known without a call.
+#[inline(always)]
+pub(crate) fn is_a_clients(ctx: *mut xdp_md) -> u32 {
+    let packet = Packet::new(XdpContext::new(ctx));
+    if !parse::sender(&packet).is_some_and(may_be_node) {
+        return 0;
+    }
+    is_a_nodes_client(ctx)
+}
+
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn is_a_clients(ctx: *mut xdp_md) -> u32 {
+extern "C" fn is_a_nodes_client(ctx: *mut xdp_md) -> u32 {
     let packet = Packet::new(XdpContext::new(ctx));
     judge(&packet).is_some_and(|is_clients| is_clients) as u32
 }

@@ -7,10 +7,16 @@ use lbd_common::{
 
 use super::{maps::NODES, prefilter};
 
+/// Whether a MAC may belong to a box of the cluster, told by its last byte.
+#[inline(always)]
+pub(crate) fn may_be_node(mac: u64) -> bool {
+    prefilter::is_possible((mac >> 40) as u8, NODE)
+}
+
 /// Whether a MAC belongs to a box of the cluster.
 #[inline(always)]
 pub(crate) fn is_node(mac: u64) -> bool {
-    if !prefilter::is_possible((mac >> 40) as u8, NODE) {
+    if !may_be_node(mac) {
         return false;
     }
     let home = slot_mac(mac, NODE_SLOTS);

@@ -49,10 +49,13 @@ struct Args {
     /// prints its path in a checkout of another commit.
     #[arg(long, value_name = "OBJECT")]
     against: Option<PathBuf>,
-    /// Of `failover` and `failover-boxes` only the contestants in whose name this is. The report stays
-    /// as it is.
+    /// Of `failover`, `failover-boxes` and `packet` only the contestants in whose name this is. The report
+    /// stays as it is.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Of `packet`, only the columns in whose heading this is. Likewise.
+    #[arg(long, value_name = "TEXT")]
+    column: Option<String>,
     /// Also write the figures here, for programs.
     #[arg(long, value_name = "F")]
     json: Option<PathBuf>,
@@ -79,12 +82,20 @@ struct Options {
     against: Option<Vec<u8>>,
     /// Contestants with this in their name, where some can be left out.
     only: Option<String>,
+    /// Columns with this in their heading, likewise.
+    column: Option<String>,
 }
 
 impl Options {
     /// Whether a contestant takes part.
     fn takes(&self, name: &str) -> bool {
         self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
+
+    /// Whether a column does.
+    fn takes_column(&self, heading: &str) -> bool {
+        let column = self.column.as_deref();
+        column.is_none_or(|column| heading.contains(column))
     }
 }
 
@@ -187,13 +198,15 @@ fn run(args: &Args) -> Result<()> {
         length: args.length,
         against: args.against.as_deref().map(object).transpose()?,
         only: args.only.clone(),
+        column: args.column.clone(),
     };
+    let is_whole = options.only.is_none() && options.column.is_none();
     for bench in chosen(&args.names)? {
         eprintln!("{}: {}", bench.name, bench.about);
         let section = alone(|| (bench.run)(&options)).context(bench.name)?;
         println!("{}", section.text());
         // At once: what was measured is there also when a later one is interrupted.
-        if options.pace == Pace::Full && options.only.is_none() {
+        if options.pace == Pace::Full && is_whole {
             report::write(&args.report, std::slice::from_ref(&section))?;
         }
         sections.push(section);

@@ -83,7 +83,8 @@ pub(crate) fn run(options: &Options) -> Result<Section> {
     let (pace, against) = (options.pace, options.against.as_deref());
     let mut floor = Floor::load(BACKENDS)?;
     let nothing = floor.fd("nothing")?;
-    let contestants = contestants(&floor, against)?;
+    let mut contestants = contestants(&floor, against)?;
+    contestants.retain(|one| options.takes(one.name));
     for contestant in contestants.iter().filter(|one| one.stateful) {
         // Full tables: what is open, and then new flows over the rest.
         let open = Packets::of(contestant.family, ACK, 1 << 20);
@@ -107,7 +108,10 @@ pub(crate) fn run(options: &Options) -> Result<Section> {
     let mut next_new = 0;
     let rounds = pace.rounds(ROUNDS);
     for _ in 0..rounds {
-        for (column, (kind, _)) in KINDS.into_iter().enumerate() {
+        for (column, (kind, heading)) in KINDS.into_iter().enumerate() {
+            if !options.takes_column(heading) {
+                continue;
+            }
             for (line, contestant) in contestants.iter().enumerate() {
                 if !contestant.takes_part(kind) {
                     continue;

@@ -5,7 +5,7 @@ use lbd_tests::{
     smtp::{
         client::{Session, served_by},
         held::{Held, survivors},
-        server::Server,
+        server::{Checks, Server},
     },
 };
 
@@ -78,7 +78,7 @@ fn a_check_that_fails_everywhere_costs_no_session_and_says_so() {
     let all = 3;
 
     for server in &the.servers {
-        server.refuse_checks(true);
+        server.answer_checks(Checks::Refused);
     }
     the.wait_health("554 everywhere", |_| "not_serving");
     the.wait_all_accept("554 everywhere");
@@ -95,9 +95,41 @@ fn a_check_that_fails_everywhere_costs_no_session_and_says_so() {
     );
 
     for server in &the.servers {
-        server.refuse_checks(false);
+        server.answer_checks(Checks::Served);
     }
     the.wait_health("healed", |_| "up");
+
+    the.cluster
+        .edit("rise: 1,", "rise: 1, recipient: postmaster@x.test,")
+        .unwrap();
+    for server in &the.servers {
+        server.answer_checks(Checks::NoSuchRecipient);
+    }
+    the.wait_health("550 for the recipient", |_| "not_serving");
+    the.wait_all_accept("550 for the recipient");
+    assert_eq!(the.goes_on("550 for the recipient").len(), all);
+    for server in &the.servers {
+        server.answer_checks(Checks::Mute);
+    }
+    the.cluster.edit("timeout: 5s", "timeout: 500ms").unwrap();
+    let no_banner = |status: &Status| {
+        let mut backends = status.backends.iter();
+        backends.all(|backend| backend.health == "not_serving" && backend.reason.contains("banner"))
+    };
+    let master = the.master;
+    the.cluster
+        .wait_status(master, "no banner", no_banner)
+        .unwrap();
+    the.wait_all_accept("no banner in time");
+    assert_eq!(the.goes_on("no banner in time").len(), all);
+    for server in &the.servers {
+        server.answer_checks(Checks::Served);
+    }
+    the.cluster.edit("timeout: 500ms", "timeout: 5s").unwrap();
+    the.wait_health("healed", |_| "up");
+    the.cluster
+        .edit("recipient: postmaster@x.test,", "")
+        .unwrap();
 
     // None of the servers offers it.
     the.cluster
@@ -129,7 +161,7 @@ fn one_that_fails_its_check_gets_nothing_new_and_keeps_its_sessions() {
     let name = the.lab.nodes[failing].name.clone();
     let there = the.sessions.iter().filter(|held| held.by() == name).count();
     assert!(there > 5, "{there} of {SESSIONS} at {name}");
-    the.servers[failing].refuse_checks(true);
+    the.servers[failing].answer_checks(Checks::Refused);
     the.wait_health("one fails", |backend| {
         if backend == name { "not_serving" } else { "up" }
     });

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -49,13 +49,26 @@ impl fmt::Debug for Server {
     }
 }
 
+/// How a server answers a health check.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Checks {
+    /// As it answers anyone.
+    Served,
+    /// 554 instead of a banner.
+    Refused,
+    /// 550 for any recipient.
+    NoSuchRecipient,
+    /// Without a banner, as long as the client waits.
+    Mute,
+}
+
 #[derive(Debug)]
 struct Shared {
     name: String,
     /// Sessions come to the host's own address: the balancer translates them.
     behind_nat: bool,
-    /// Who comes to the host's own address, as health checks do, is told to go.
-    refuses_checks: AtomicBool,
+    /// What who comes to the host's own address, as health checks do, is told: [`Checks`] as a number.
+    checks: AtomicU8,
     /// Microseconds before a message is accepted.
     delay_us: AtomicU64,
     /// Messages delivered a second: the bits of an f64.
@@ -91,7 +104,7 @@ impl Server {
         let shared = Arc::new(Shared {
             name: host.name.clone(),
             behind_nat,
-            refuses_checks: AtomicBool::new(false),
+            checks: AtomicU8::new(Checks::Served as u8),
             delay_us: AtomicU64::new(0),
             rate_bits: AtomicU64::new(DEFAULT_RATE.to_bits()),
             sessions: AtomicU64::new(0),
@@ -122,9 +135,9 @@ impl Server {
         self.shared.delay_us.store(us, Ordering::Relaxed);
     }
 
-    /// Whether health checks, which go to the host's own address, are told 554.
-    pub fn refuse_checks(&self, refuse: bool) {
-        self.shared.refuses_checks.store(refuse, Ordering::Relaxed);
+    /// What health checks, which go to the host's own address, are told from now on.
+    pub fn answer_checks(&self, with: Checks) {
+        self.shared.checks.store(with as u8, Ordering::Relaxed);
     }
 
     /// How many messages a second leave the queue.
@@ -251,8 +264,12 @@ async fn dialogue(stream: TcpStream, shared: &Shared, through_vip: bool) -> io::
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let name = &shared.name;
-    if !through_vip && shared.refuses_checks.load(Ordering::Relaxed) {
+    let asks = |how| !through_vip && shared.checks.load(Ordering::Relaxed) == how as u8;
+    if asks(Checks::Refused) {
         return reply(&mut writer, "554 no service for you").await;
+    }
+    if asks(Checks::Mute) {
+        return reader.read_u8().await.map(drop);
     }
     reply(&mut writer, &format!("220 {name} ESMTP")).await?;
     let mut line = String::new();
@@ -265,6 +282,9 @@ async fn dialogue(stream: TcpStream, shared: &Shared, through_vip: bool) -> io::
         let verb: String = line.chars().take(4).collect();
         match verb.to_ascii_uppercase().as_str() {
             "EHLO" | "HELO" => reply(&mut writer, &format!("250-{name}\r\n250 8BITMIME")).await?,
+            "RCPT" if asks(Checks::NoSuchRecipient) => {
+                reply(&mut writer, "550 no such user").await?;
+            }
             "MAIL" | "RCPT" | "RSET" | "NOOP" => reply(&mut writer, "250 ok").await?,
             "DATA" => {
                 reply(&mut writer, "354 end with a dot").await?;

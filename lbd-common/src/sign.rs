@@ -47,8 +47,11 @@ pub struct Sign {
     /// Services, by [`service_bit`], for which its box says that it has no listening socket of its own. Of
     /// their sessions it cannot speak.
     pub no_listener: u64,
+    /// Sessions with it that the program itself has found proven: by what the backend replied, or by what the
+    /// client of one that tells nothing went on to send.
+    pub proven: u64,
     /// Reserved, 0.
-    pub reserved_words: [u64; 3],
+    pub reserved_words: [u64; 2],
 }
 
 // A cache line each: the choice reads all that it needs of a backend here at once, and a reply of one

@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::maps::{Array, Map, MapData};
+use lbd_common::{flow, maps::VIPS, ring::candidates, vip::Vip};
 use lbd_tests::{
     cluster::{Cluster, Settings, Status},
     lab::{INTERFACE, Lab, Spec, addresses},
+    rings::PinnedRings,
     smtp::{
         client::{self, Session},
         held::{Held, survivors},
@@ -108,6 +111,17 @@ impl Scene {
     }
 
     /// Waits until the master counts the sessions that there are, and no others.
+    /// The id of port 25 of the IPv4 VIP.
+    fn vip_id(&self) -> u16 {
+        let pins = self.cluster.pin_dir(0);
+        let pin = MapData::from_pin(pins.join(VIPS)).unwrap();
+        let vips = Array::<MapData, Vip>::try_from(Map::Array(pin)).unwrap();
+        let address = u32::from_ne_bytes(addresses::VIP4.octets());
+        let of_vip = |vip: &Vip| vip.family == 4 && vip.address[0] == address;
+        let vip = vips.iter().map(|vip| vip.unwrap()).find(of_vip).unwrap();
+        vip.ports[0].id
+    }
+
     fn wait_load(&self, expected: u64, what: &str) {
         let since = Instant::now();
         let is_true = |status: &Status| status.sessions() == expected;
@@ -374,4 +388,93 @@ fn claims_of_sources_shut_no_backend_off() {
     });
     scene.mail(NEW, "then");
     scene.wait_load(0, "at the end");
+}
+
+#[test]
+fn sessions_that_a_stranger_begins_and_ends_make_no_backend_look_broken() {
+    let name = "sessions_that_a_stranger_begins_and_ends_make_no_backend_look_broken";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    // No box tells of its sessions: what clients send is all that there is to judge by.
+    let lab = Lab::new(&Spec {
+        nodes: 4,
+        ..Spec::default()
+    })
+    .unwrap();
+    let mut servers = Vec::new();
+    for node in &lab.nodes[1..] {
+        node.hold_vips().unwrap();
+        Stranger::route_back(node, lab.client()).unwrap();
+        servers.push(Server::start(node, None).unwrap());
+    }
+    let settings = Settings {
+        directors: vec![0],
+        policy: "{kind: queue-aware}".to_owned(),
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(&lab, settings).unwrap();
+    cluster.edit("source: lbd", "source: none").unwrap();
+    cluster.start(0).unwrap();
+    let full = |status: &Status| {
+        let mut backends = status.backends.iter();
+        status.is_master() && backends.all(|backend| backend.weight_permille >= 90_000)
+    };
+    cluster
+        .wait_status(0, "all have their weight", full)
+        .unwrap();
+    let scene = Scene::with(lab, cluster, servers);
+
+    // Names whose sessions go to one of them: the hash is no secret.
+    let pins = scene.cluster.pin_dir(0);
+    let ring = PinnedRings::open(pins).unwrap().live().unwrap();
+    let victim = ring[0];
+    let vip_id = scene.vip_id();
+    let goes_to_victim = |nth: &u32| {
+        let name = Stranger::name(*nth);
+        let source = u32::from_ne_bytes(name.ip().octets());
+        let hash = flow::hash4(source, name.port().to_be(), vip_id);
+        ring[candidates(hash).0 as usize] == victim
+    };
+    let names: Vec<u32> = (0..40_000).filter(goes_to_victim).take(8000).collect();
+
+    let mut held = scene.hold(240);
+    for session in &mut held {
+        session.deliver().unwrap();
+    }
+    thread::scope(|scope| {
+        let claims = scope.spawn(|| {
+            for name in &names {
+                for flags in [SYN, ACK, RST] {
+                    let client = Stranger::name(*name);
+                    scene
+                        .stranger
+                        .send(&scene.stranger.segment(client, flags))
+                        .unwrap();
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        thread::sleep(Duration::from_secs(2));
+        // Enough sessions end with each to know how long they last there.
+        drop(held);
+        let mut least = u32::MAX;
+        while !claims.is_finished() {
+            for backend in &scene.status().backends {
+                least = least.min(backend.weight_permille);
+                assert!(
+                    backend.weight_permille >= 50_000,
+                    "{}: {}",
+                    backend.name,
+                    backend.reason
+                );
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        println!(
+            "the least weight was {least} permille: {:?}",
+            flows(&scene.status())
+        );
+    });
+    scene.mail(NEW, "then");
 }

@@ -241,7 +241,7 @@ impl EventLoop {
             steering.sweep(context.config, context.plane, now_ns);
             operators.end_drains(steering, context.plane);
         }
-        steering.read_loads_if_due(context.plane, now_ns);
+        steering.read_told_if_due(context.plane, now_ns);
         context
             .observed
             .look(context.plane, &steering.members, steering.weigher());

@@ -79,9 +79,6 @@ pub struct BackendFlows {
     pub proven: u64,
     /// Flows whose client has not answered yet.
     pub half_open: u64,
-    /// Those that nothing has proven, and whose client has not said that they are over: these and what a
-    /// client has not answered yet is all that a flood of forged handshakes makes.
-    pub claims: u64,
     /// Different addresses among the clients of [`Self::sessions`]: see [`SourceSet`] for how exact.
     pub unique_sources: u64,
     /// Different addresses among the clients of [`Self::proven`].
@@ -331,11 +328,7 @@ impl Sweeper {
         }
         let backend = &mut report.backends[id];
         match word.state {
-            state::HALF_OPEN => {
-                backend.half_open += 1;
-                backend.claims += 1;
-            }
-            state::UNPROVEN if word.flags & flag::CLIENT_ENDED == 0 => backend.claims += 1,
+            state::HALF_OPEN => backend.half_open += 1,
             state::ESTABLISHED => backend.established += 1,
             _ => {}
         }

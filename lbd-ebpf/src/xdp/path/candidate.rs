@@ -2,11 +2,11 @@
 use lbd_common::{
     backend::{mode, state},
     director::{Director, flag},
-    ring::{NO_BACKEND, next, part_256ths},
+    ring::{NO_BACKEND, next, other, part_256ths},
     weigh::{first_is_lighter, is_at_limit, is_within_skew, load_with_queue},
 };
 
-use super::{admit::director, flow::lower, select::other_slot};
+use super::{admit::director, flow::lower};
 use crate::xdp::tables::{
     backend::{Target, count_in, count_in_below, load, weight},
     maps::RINGS,
@@ -239,6 +239,16 @@ pub(crate) extern "C" fn probe_ring(ring_index: u32, slot: u32, vip_id: u32, lim
         slot = next(slot);
     }
     best
+}
+
+/// [`other`] on a ring. A function of its own for the same reason as [`probe_ring`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn other_slot(ring_index: u32, first: u32, second: u32) -> u32 {
+    match RINGS.get(ring_index) {
+        Some(ring) => other(first, second, |slot| ring.get(slot).copied()),
+        None => second,
+    }
 }
 
 /// Whether a backend may take a session, as a [`Candidate`]. A function of its own for the same reason:

@@ -29,7 +29,7 @@ use crate::xdp::{
     tables::{
         backend::{Target, weight},
         clock, event,
-        sign::{flags, is_avoided, lived_within, speaks, unanswered},
+        sign::{flags, is_avoided, lived_within, proven, speaks, unanswered},
     },
 };
 
@@ -302,6 +302,8 @@ fn note<const K: usize, F: Family<K>>(known: &Known, frame: &ForVip<K>) {
         event::emit::<K, F>(&frame.key, word.backend, told);
         if told == kind::OPENED {
             count(Reason::FlowOpened);
+        } else {
+            proven(word.backend);
         }
     }
 }
@@ -372,6 +374,7 @@ pub(crate) fn said_by_backend<const K: usize, F: Family<K>>(
         new.state = state::ESTABLISHED;
         new.flags = flag::COUNTED;
         if change(known, new) {
+            proven(word.backend);
             event::emit::<K, F>(&frame.key, word.backend, kind::PROVEN);
         }
     }

@@ -7,12 +7,12 @@ use lbd_common::{
     event::kind as event_kind,
     flow::{self, flag::ADOPTED},
     maps::MAX_BACKENDS,
-    ring::{NO_BACKEND, RING_SLOTS, candidates, other},
+    ring::{NO_BACKEND, RING_SLOTS, candidates},
 };
 
 use super::{
     admit::{Admitted, Verdict, admit},
-    candidate::{Candidate, choose, count_in_one, probe_ring},
+    candidate::{Candidate, choose, count_in_one, other_slot, probe_ring},
     flow::{insert, place},
     rate,
     segment::ForVip,
@@ -99,16 +99,6 @@ fn hashed_slots<const K: usize, F: Family<K>>(
     } else {
         frame.hash
     })
-}
-
-/// [`other`] on a ring. A function of its own for the same reason as [`probe_ring`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(super) extern "C" fn other_slot(ring_index: u32, first: u32, second: u32) -> u32 {
-    match RINGS.get(ring_index) {
-        Some(ring) => other(first, second, |slot| ring.get(slot).copied()),
-        None => second,
-    }
 }
 
 #[inline(always)]

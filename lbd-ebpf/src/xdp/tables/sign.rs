@@ -130,3 +130,13 @@ pub(crate) fn unanswered(id: u16) {
         unsafe { atomic::add(&raw mut (*sign).unanswered, 1) };
     }
 }
+
+/// Counts a session that frames have proven.
+#[inline(always)]
+pub(crate) fn proven(id: u16) {
+    if let Some(sign) = SIGNS.get_ptr_mut(id as u32) {
+        let sign: *mut Sign = sign;
+        // SAFETY: a live, aligned map value.
+        unsafe { atomic::add(&raw mut (*sign).proven, 1) };
+    }
+}

@@ -52,8 +52,6 @@ pub(in crate::daemon) struct Member {
     pub(in crate::daemon) shut_offs: BTreeMap<String, u64>,
     pub(in crate::daemon) order: Option<Override>,
     pub(in crate::daemon) live: Live,
-    /// Its flows that nothing has proven.
-    pub(in crate::daemon) claims: u64,
     /// How fast its sessions end.
     pub(in crate::daemon) lifetimes: SessionLifetimes,
     /// How many it has by its box's word, as of the last sweep, if its box tells.
@@ -275,7 +273,6 @@ impl Member {
             shut_offs: BTreeMap::new(),
             order: None,
             live: Live::default(),
-            claims: 0,
             lifetimes: SessionLifetimes::default(),
             by_word: None,
             beyond_figure: BeyondFigure::default(),

@@ -102,10 +102,10 @@ impl Steering {
         &self.sweep
     }
 
-    /// Reads how many sessions each backend has open, when it is time.
-    pub(in crate::daemon) fn read_loads_if_due(&mut self, plane: &DataPlane, now_ns: u64) {
+    /// Reads how many sessions each backend that tells of them has open, when it is time.
+    pub(in crate::daemon) fn read_told_if_due(&mut self, plane: &DataPlane, now_ns: u64) {
         self.sweep
-            .read_loads_if_due(plane, &mut self.members, now_ns);
+            .read_told_if_due(plane, &mut self.members, now_ns);
     }
 
     /// The polls, the health checks and the watch on the way to each backend.

@@ -2,10 +2,12 @@
 //!
 //! It need not be known when each session began: over a while, the mean lifetime is the mean
 //! number of open sessions divided by the rate at which they end (Little's law). Both are at hand:
-//! how many are open is read ten times a second, and those that began are counted. Both are the box's own word
-//! where it tells of its sessions ([`OpenByWord`]). Otherwise they are `LOAD` and `BACKEND_STATS`, which count
-//! what strangers claim too: there a flood says nothing ([`Ended::unless_flooded`]). The bytes are those of all
-//! frames to the backend. In a flood that makes the sessions look large, and large ones are no failures.
+//! how many are open is read every so often, and those that began are counted. Only sessions that are proven
+//! count, so that nothing of it rests on what a stranger claims: by the word of the backend's own box where it
+//! tells ([`OpenByWord`]), and otherwise the flows that a sweep finds proven, and `Sign::proven`. A backend
+//! that tells nothing and ends its sessions before they are proven is for the health check to find. The bytes
+//! are those of all frames to the backend. In a flood that makes the sessions look large, and large ones
+//! are no failures.
 use crate::dataplane::Told;
 
 /// How many sessions a backend has, by its own box's word: what strangers send changes nothing of it.
@@ -47,10 +49,10 @@ struct Before {
     steered: Steered,
 }
 
-/// All that ever went to a backend.
+/// All that a backend ever had.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::daemon) struct Steered {
-    /// Sessions that began.
+    /// Sessions that began, by its box's word, or that were proven.
     pub(in crate::daemon) begun: u64,
     /// Bytes of frames.
     pub(in crate::daemon) bytes: u64,
@@ -65,21 +67,6 @@ pub(in crate::daemon) struct Ended {
     pub(in crate::daemon) mean_lifetime_ns: u64,
     /// What their clients sent, as a mean, with all headers.
     pub(in crate::daemon) mean_bytes: u64,
-}
-
-/// Claims beyond as many as there are proven sessions, from which on lifetimes tell nothing.
-const MOST_CLAIMS: u64 = 64;
-
-impl Ended {
-    /// Nothing where most of what is in the table are claims, as in a flood: what began and ended were these,
-    /// and they last as long as claims do.
-    pub(in crate::daemon) fn unless_flooded(self, claims: u64, proven: u64) -> Self {
-        if claims > proven.saturating_add(MOST_CLAIMS) {
-            Self::default()
-        } else {
-            self
-        }
-    }
 }
 
 impl SessionLifetimes {
@@ -148,25 +135,6 @@ mod tests {
             assert_eq!(ended.sessions, rate * 10);
             assert_eq!(ended.mean_lifetime_ns, lifetime_ms * 1_000_000);
             assert_eq!(ended.mean_bytes, 1000);
-        }
-    }
-
-    #[test]
-    fn a_flood_of_claims_says_nothing_of_sessions() {
-        let ended = Ended {
-            sessions: 9000,
-            mean_lifetime_ns: 2 * S,
-            mean_bytes: 120,
-        };
-        for (claims, proven, expected) in [
-            (0, 0, ended),
-            (64, 0, ended),
-            (65, 0, Ended::default()),
-            (400, 400, ended),
-            (9000, 400, Ended::default()),
-        ] {
-            let found = ended.unless_flooded(claims, proven);
-            assert_eq!(found, expected, "{claims} {proven}");
         }
     }
 

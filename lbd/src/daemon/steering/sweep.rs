@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A tenth of a second tells a session that fails at once from one that delivers a message.
-const LOADS_NS: u64 = 100_000_000;
+const TOLD_NS: u64 = 100_000_000;
 
 /// A new denial must reach open sessions within a second.
 const EVERY_NS: u64 = 1_000_000_000;
@@ -39,8 +39,8 @@ pub(in crate::daemon) struct Sweep {
     /// By VIP id, likewise.
     services: BTreeMap<u16, ServiceFlows>,
     due_ns: u64,
-    /// When it was read last how many sessions each backend has open.
-    loads_read_ns: u64,
+    /// When it was read last how many sessions each backend has open by its box's word.
+    told_read_ns: u64,
 }
 
 impl Sweep {
@@ -93,13 +93,15 @@ impl Sweep {
             let figure = member.session_figure(stale_ns, now_ns);
             let figure = figure.filter(|_| !tables.signs().speaks(member.id));
             member.beyond_figure.update(figure, flows.established);
-            member.claims = flows.claims;
             let speaks = tables.signs().speaks(member.id);
             if speaks != member.by_word.is_some() {
                 // What it was counted by until now began at another number.
                 member.lifetimes = SessionLifetimes::default();
             }
             member.by_word = speaks.then(|| OpenByWord::counted(flows.proven, told.of(member.id)));
+            if !speaks {
+                member.lifetimes.read(now_ns, flows.proven);
+            }
             member.live.sessions = flows.proven;
             member.live.unique_sources = Some(flows.proven_sources);
             // The box has these too. A source may be in both: it counts twice while it is.
@@ -119,28 +121,27 @@ impl Sweep {
         }
     }
 
-    /// Reads how many sessions each backend has open, when it is time.
-    pub(in crate::daemon) fn read_loads_if_due(
+    /// Reads how many sessions each backend has open that tells of them, when it is time. Of the others it is
+    /// known by the sweeps.
+    pub(in crate::daemon) fn read_told_if_due(
         &mut self,
         plane: &DataPlane,
         members: &mut Members,
         now_ns: u64,
     ) {
-        if now_ns.saturating_sub(self.loads_read_ns) >= LOADS_NS {
-            self.read_loads(plane, members, now_ns);
+        if now_ns.saturating_sub(self.told_read_ns) >= TOLD_NS {
+            self.read_told(plane, members, now_ns);
         }
     }
 
-    fn read_loads(&mut self, plane: &DataPlane, members: &mut Members, now_ns: u64) {
-        self.loads_read_ns = now_ns;
-        let loads: HashMap<BackendId, u64> = plane.loads().into_iter().collect();
+    fn read_told(&mut self, plane: &DataPlane, members: &mut Members, now_ns: u64) {
+        self.told_read_ns = now_ns;
         let tables = plane.flows();
         for member in members.iter_mut() {
-            let open = match member.by_word {
-                Some(by_word) => by_word.at(tables.told().of(member.id)),
-                None => loads.get(&member.id).copied().unwrap_or(0),
-            };
-            member.lifetimes.read(now_ns, open);
+            if let Some(by_word) = member.by_word {
+                let open = by_word.at(tables.told().of(member.id));
+                member.lifetimes.read(now_ns, open);
+            }
         }
     }
 
@@ -151,7 +152,7 @@ impl Sweep {
         members: &mut Members,
         now_ns: u64,
     ) {
-        self.read_loads(plane, members, now_ns);
+        self.read_told(plane, members, now_ns);
         let Ok(stats) = plane.backend_stats() else {
             // A step without them is a step in which none ended.
             return;
@@ -159,20 +160,13 @@ impl Sweep {
         let stats: HashMap<BackendId, _> = stats.into_iter().collect();
         let tables = plane.flows();
         for member in members.iter_mut() {
-            let steered = stats.get(&member.id).map(|stats| Steered {
-                begun: stats.connections,
-                bytes: stats.bytes,
-            });
-            let steered = steered.unwrap_or_default();
-            let ended = if member.by_word.is_some() {
-                member.lifetimes.step(Steered {
-                    begun: tables.told().of(member.id).begun,
-                    ..steered
-                })
+            let begun = if member.by_word.is_some() {
+                tables.told().of(member.id).begun
             } else {
-                let ended = member.lifetimes.step(steered);
-                ended.unless_flooded(member.claims, member.live.sessions)
+                tables.signs().get(member.id).proven
             };
+            let bytes = stats.get(&member.id).map_or(0, |stats| stats.bytes);
+            let ended = member.lifetimes.step(Steered { begun, bytes });
             member.live.completed = ended.sessions;
             member.live.mean_lifetime_ns = ended.mean_lifetime_ns;
             member.live.mean_bytes = ended.mean_bytes;

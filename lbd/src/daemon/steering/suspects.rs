@@ -5,6 +5,7 @@ use super::{
     Steering, health,
     members::{self, Checked, Member},
     reach,
+    suspicion::heard_monotonic_ns,
 };
 use crate::{
     daemon::{
@@ -31,7 +32,8 @@ impl Steering {
             self.backend_tasks.outside().note(last);
         }
         self.look_at_frames(context, now_ns);
-        let (signs, monotonic_ns) = (context.plane.signs(), clock::monotonic_ns());
+        let signs = context.plane.signs();
+        let (boottime_ns, monotonic_ns) = (clock::boottime_ns(), clock::monotonic_ns());
         let (mut changed, mut asked) = (Vec::new(), Vec::new());
         for channel::Heard {
             address,
@@ -46,7 +48,8 @@ impl Steering {
                 continue;
             }
             if member.suspicion.is_news(at_ns) {
-                signs.heard(member.id, monotonic_ns);
+                let heard_ns = heard_monotonic_ns(at_ns, boottime_ns, monotonic_ns);
+                signs.heard(member.id, heard_ns);
             }
             if member.suspicion.channel(at_ns, is_leaving, now_ns) {
                 changed.push(member.id);

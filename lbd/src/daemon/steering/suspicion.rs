@@ -11,6 +11,17 @@ pub(in crate::daemon) const CHANNEL_SILENCE_NS: u64 = 1_000_000_000;
 /// A quick stop and start takes less, and its sessions go on.
 pub(in crate::daemon) const LEFT_NS: u64 = 5_000_000_000;
 
+/// When a word that was heard at `at_ns` since boot came, on the monotonic clock; both clocks as they are now.
+/// The program compares it with when a session began: stamped later, when the event loop comes to it, the last
+/// word of a box that died would be a sign of life for sessions that began after it.
+pub(in crate::daemon) fn heard_monotonic_ns(
+    at_ns: u64,
+    boottime_ns: u64,
+    monotonic_ns: u64,
+) -> u64 {
+    monotonic_ns.saturating_sub(boottime_ns.saturating_sub(at_ns))
+}
+
 /// What is known against one backend.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(in crate::daemon) struct Suspicion {
@@ -95,6 +106,23 @@ mod tests {
 
     fn sign(suspicion: &Suspicion) -> Option<Sign> {
         suspicion.suspect().map(|suspect| suspect.sign)
+    }
+
+    #[test]
+    fn a_word_is_as_old_as_it_was_heard_and_not_as_it_is_looked_at() {
+        // The monotonic clock stood still through a suspend of 50 s.
+        assert_eq!(heard_monotonic_ns(99 * S, 100 * S, 50 * S), 49 * S);
+        assert_eq!(heard_monotonic_ns(100 * S, 100 * S, 50 * S), 50 * S);
+        assert_eq!(
+            heard_monotonic_ns(101 * S, 100 * S, 50 * S),
+            50 * S,
+            "heard meanwhile"
+        );
+        assert_eq!(
+            heard_monotonic_ns(S, 100 * S, 50 * S),
+            0,
+            "before the clock began"
+        );
     }
 
     #[test]

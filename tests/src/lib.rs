@@ -19,6 +19,7 @@ pub mod smtp;
 pub mod steady;
 pub mod stranger;
 pub mod tables;
+pub mod trace;
 pub mod xdp;
 
 use std::{

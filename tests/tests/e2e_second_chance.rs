@@ -15,17 +15,16 @@ use lbd_common::{
 };
 use lbd_tests::{
     cluster::{Cluster, PATIENCE, Settings},
-    lab::{Host, Lab, Spec, addresses},
+    lab::{Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
         server::Server,
     },
     xdp::{
-        packet::{ACK, PORT, Segment, v4, v6},
+        packet::{ACK, PORT, v4, v6},
         world::words,
     },
 };
-use socket2::{Domain, Protocol, Socket, Type};
 
 /// Sessions held open.
 const SESSIONS: usize = 90;
@@ -257,17 +256,6 @@ fn handed(cluster: &Cluster, node: usize) -> [u64; 4] {
     names.map(|name| counters[name])
 }
 
-fn send(client: &Host, segment: &Segment, vip: IpAddr) {
-    client
-        .inside(|| {
-            let vip = SocketAddr::new(vip, 0);
-            let all = Protocol::from(libc::IPPROTO_RAW);
-            let socket = Socket::new(Domain::for_address(vip), Type::RAW, Some(all)).unwrap();
-            socket.send_to(&segment.packet(), &vip.into()).unwrap();
-        })
-        .unwrap();
-}
-
 #[test]
 fn nodes_that_believe_each_other_to_have_a_session_steer_no_frame_in_a_circle() {
     let name = "nodes_that_believe_each_other_to_have_a_session_steer_no_frame_in_a_circle";
@@ -301,7 +289,8 @@ fn nodes_that_believe_each_other_to_have_a_session_steer_no_frame_in_a_circle() 
                 IpAddr::V4(vip) => v4(ACK).from4(client.address4()).to4(vip),
                 IpAddr::V6(vip) => v6(ACK).from6(client.address6()).to6(vip),
             };
-            send(client, &segment.from_port(port).to_port(PORT), vip);
+            let packet = segment.from_port(port).to_port(PORT).packet();
+            client.send_packet(&packet, vip).unwrap();
         }
     }
     let since = |node: usize| {

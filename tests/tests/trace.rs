@@ -2,21 +2,24 @@
 use std::{
     fmt::Write as _,
     fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
+    os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
     path::PathBuf,
-    process::{Child, Stdio},
+    process::Stdio,
+    thread,
     time::{Duration, Instant},
 };
 
 use aya::programs::loaded_programs;
 use lbd_tests::{
-    cluster::{Cluster, Settings, Status, wait},
+    cluster::{Cluster, HTTP_PORT, Settings, Status, wait},
     lab::{INTERFACE, Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
         server::Server,
     },
+    trace::{Trace, is_traced},
 };
 use serde_json::Value;
 
@@ -51,47 +54,11 @@ impl World {
 
     /// The program on the master's interface is the traced one.
     fn is_traced(&self) -> bool {
-        let link = format!("-d link show dev {INTERFACE}");
-        let link = self.lab.nodes[self.master].ip(&link).unwrap();
-        assert!(link.contains("xdp"), "no program: {link}");
-        link.contains("lbd_traced")
+        is_traced(&self.lab.nodes[self.master])
     }
 
-    /// Begins a trace, and waits until it runs.
     fn trace(&self, arguments: &[&str]) -> Trace {
-        let arguments: Vec<&str> = ["trace"].iter().chain(arguments).copied().collect();
-        let mut command = self.cluster.command(self.master, &arguments);
-        let child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let trace = Trace { child };
-        wait("the traced program runs", || self.is_traced());
-        trace
-    }
-}
-
-struct Trace {
-    child: Child,
-}
-
-impl Trace {
-    /// Waits for its end.
-    fn lines(mut self) -> Vec<String> {
-        let mut text = String::new();
-        let stdout = self.child.stdout.as_mut().unwrap();
-        stdout.read_to_string(&mut text).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{text}");
-        print!("{text}");
-        text.lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Trace::begin(&self.lab.nodes, &self.cluster, self.master, arguments)
     }
 }
 
@@ -180,9 +147,18 @@ fn a_trace_ends_with_its_reader_and_one_runs_at_a_time() {
         !second.status.success() && said.contains("one at a time"),
         "{said}"
     );
-    // ^C, as a person ends it; no frame comes that could tell the daemon.
+    // The reader is killed; no frame comes that could tell the daemon.
     drop(trace);
     wait("it ended with its reader", || !world.is_traced());
+
+    // ^C, as a person ends it.
+    let trace = world.trace(&["--for", "1h"]);
+    let mut held = Held::open(world.lab.client(), VIP).unwrap();
+    trace.wait_told(&[" SYN: "], 1);
+    let (status, _) = trace.interrupt();
+    assert_eq!(status.signal(), Some(libc::SIGINT), "{status}");
+    wait("^C ended it", || !world.is_traced());
+    held.check().unwrap();
 
     // `lbd trace | head -1`.
     let mut command = world
@@ -228,6 +204,48 @@ fn a_trace_ends_with_its_reader_and_one_runs_at_a_time() {
 }
 
 #[test]
+fn only_who_may_use_the_control_socket_may_trace() {
+    let name = "only_who_may_use_the_control_socket_may_trace";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let world = World::new(Settings {
+        ipv6: false,
+        http: true,
+        ..Settings::default()
+    });
+    let node = &world.lab.nodes[world.master];
+    let text = fs::read_to_string(world.cluster.config(world.master)).unwrap();
+    let control = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("control: "));
+    let socket = fs::metadata(control.unwrap()).unwrap();
+    // Its owner alone: connect(2) asks for the right to write.
+    assert_eq!((socket.uid(), socket.mode() & 0o777), (0, 0o600));
+
+    // What listens to others takes no such order.
+    let address = SocketAddr::new(node.address4().into(), HTTP_PORT);
+    for path in ["/trace", "/api/trace"] {
+        let body = r#"{"for_s": 30}"#;
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: lbd\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = node.inside(|| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        let answer = answer.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 40"), "{path}: {answer}");
+        assert!(!world.is_traced(), "{path}");
+    }
+}
+
+#[test]
 fn a_daemon_that_is_killed_leaves_a_silent_program_and_its_sessions() {
     let name = "a_daemon_that_is_killed_leaves_a_silent_program_and_its_sessions";
     let Some(_turn) = lbd_tests::turn(name) else {
@@ -241,7 +259,7 @@ fn a_daemon_that_is_killed_leaves_a_silent_program_and_its_sessions() {
     let mut trace = world.trace(&["--for", "1h"]);
     world.cluster.kill(world.master);
     assert!(
-        !trace.child.wait().unwrap().success(),
+        !trace.child().wait().unwrap().success(),
         "it says that it was cut short"
     );
     assert!(
@@ -268,6 +286,39 @@ fn a_daemon_that_is_killed_leaves_a_silent_program_and_its_sessions() {
     world.cluster.hand_over(world.master).unwrap();
     wait("handed over without the trace", || !world.is_traced());
     drop(trace);
+}
+
+#[test]
+fn a_trace_goes_on_when_the_program_is_attached_anew() {
+    let name = "a_trace_goes_on_when_the_program_is_attached_anew";
+    let Some(_turn) = lbd_tests::turn(name) else {
+        return;
+    };
+    let world = World::new(Settings {
+        ipv6: false,
+        ..Settings::default()
+    });
+    let mut held = Held::open_to(world.lab.client(), VIP, 12).unwrap();
+    let trace = world.trace(&["--for", "1h"]);
+    let pins = world.cluster.pin_dir(world.master);
+    let link = pins.join(format!("link_{INTERFACE}"));
+    world.lab.disable_xdp_of(&link).unwrap();
+    assert!(!world.is_traced());
+    // Found by the frames that came meanwhile and that it saw none of.
+    let patience = Instant::now() + Duration::from_mins(1);
+    let log = || world.cluster.log(world.master);
+    while !log().contains("the XDP program is attached again") {
+        assert!(Instant::now() < patience, "it was not attached anew");
+        thread::sleep(Duration::from_millis(100));
+    }
+    wait("the traced program is back", || world.is_traced());
+    assert_eq!(survivors(&mut held), 12);
+    let new = Held::open(world.lab.client(), VIP).unwrap();
+    let port = new.source().unwrap().port();
+    trace.wait_told(&[&format!(":{port} > {VIP}:25 SYN: ")], 1);
+    let _ = trace.interrupt();
+    wait("the ordinary program is back", || !world.is_traced());
+    assert_eq!(survivors(&mut held), 12);
 }
 
 #[test]

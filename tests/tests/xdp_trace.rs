@@ -378,6 +378,29 @@ fn the_ordinary_program_has_nothing_of_a_trace() {
     }
 }
 
+#[test]
+fn nothing_of_a_payload_is_in_a_record() {
+    let test = "nothing_of_a_payload_is_in_a_record";
+    let Some((mut world, mut traces)) = World::traced(test, &ALL, u64::MAX) else {
+        return;
+    };
+    let packet = v4(ACK | PSH).payload(200).bytes();
+    world.run(&packet).unwrap();
+    let record = traces.next().expect("the frame is told");
+    // SAFETY: a record consists of integers only, without padding, and outlives the slice.
+    let bytes = unsafe {
+        std::slice::from_raw_parts((&raw const record).cast::<u8>(), size_of_val(&record))
+    };
+    let parts = packet[54..].windows(4);
+    let told: Vec<&[u8]> = parts
+        .filter(|part| bytes.windows(4).any(|bytes| bytes == *part))
+        .collect();
+    assert!(told.is_empty(), "{told:?} of the payload in {bytes:?}");
+    // The search finds what is there.
+    let client = CLIENT4.octets();
+    assert!(bytes.windows(4).any(|bytes| bytes == client));
+}
+
 fn is_told(filter: &TraceFilter, until_ns: u64, packet: &Segment) -> Option<bool> {
     let (mut world, mut traces) = World::traced("filters", filter, until_ns)?;
     world.run(&packet.bytes()).unwrap();

@@ -76,7 +76,7 @@ enum Command {
     Weight(drain::SetWeight),
     /// List the sessions in the flow table.
     Flows(flows::Args),
-    /// Tell live why frames go where they go: each stage's word, a line a frame.
+    /// Tell live why frames go where they go: each stage's word, a line a frame; ARP and ND are not told.
     Trace(trace::Args),
     /// Show who may open sessions: the lists, the rate limit, and the denials by hand.
     Access(access::Args),

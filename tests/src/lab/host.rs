@@ -3,7 +3,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::{self, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::process::CommandExt,
@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use lbd::units::Mac;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
     addresses::{VIP4, VIP6},
@@ -187,6 +188,17 @@ impl Host {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Sends an IP packet as it is, by the route that this host has to `to`.
+    pub fn send_packet(&self, packet: &[u8], to: IpAddr) -> Result<()> {
+        let to = SocketAddr::new(to, 0);
+        self.inside(|| {
+            let raw = Protocol::from(libc::IPPROTO_RAW);
+            let socket = Socket::new(Domain::for_address(to), Type::RAW, Some(raw))?;
+            socket.send_to(packet, &to.into())
+        })??;
+        Ok(())
     }
 
     /// Starts a thread inside this host with an async runtime; its sockets are the host's.

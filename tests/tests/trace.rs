@@ -228,7 +228,7 @@ fn only_who_may_use_the_control_socket_may_trace() {
     for path in ["/trace", "/api/trace"] {
         let body = r#"{"for_s": 30}"#;
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: lbd\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n{body}",
             body.len()
         );

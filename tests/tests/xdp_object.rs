@@ -1,6 +1,12 @@
 //! What the compiled program must not contain.
-use std::{fs, process::Command};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
+use aya_obj::{Object, generated::bpf_insn};
 use lbd_tests::{programs, xdp::object};
 
 #[test]
@@ -39,4 +45,105 @@ fn no_packet_pays_for_a_memory_function() {
         }
     }
     assert!(calls.is_empty(), "{calls:#?}");
+}
+
+/// `lbd-ebpf/src/bin/lbd-xdp-untraced.rs`, compiled when it is asked for.
+fn untraced() -> Vec<u8> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = xtask::ebpf::target_dir_above(&std::env::current_exe().unwrap());
+    let built = xtask::ebpf::build_one(&workspace, &target, "lbd-xdp-untraced", "untraced");
+    fs::read(built.unwrap()).unwrap()
+}
+
+/// What a program is made of, as the loader hands it to the kernel: every function that it reaches, linked.
+struct Linked {
+    instructions: Vec<bpf_insn>,
+    /// The instructions that name a map or a variable in one, and which.
+    named: BTreeMap<usize, String>,
+}
+
+/// Instructions of the eBPF ISA that load 64 bits, and what they load (`BPF_PSEUDO_*` of
+/// include/uapi/linux/bpf.h).
+const LD_IMM64: u8 = 0x18;
+const MAP_FD: u8 = 1;
+const MAP_VALUE: u8 = 2;
+
+impl Linked {
+    fn of(bytes: &[u8], program: &str) -> Self {
+        let mut object = Object::parse(bytes).unwrap();
+        let maps = object.maps.clone();
+        // A number for each, in the place of a descriptor.
+        let names: Vec<&String> = maps.keys().collect();
+        let numbered = (0..).zip(&names);
+        let text: HashSet<usize> = object
+            .functions
+            .keys()
+            .map(|(section, _)| *section)
+            .collect();
+        object
+            .relocate_maps(
+                numbered.map(|(at, name)| (name.as_str(), at, &maps[*name])),
+                &text,
+            )
+            .unwrap();
+        object.relocate_calls(&text).unwrap();
+        let key = object.programs[program].function_key();
+        let mut instructions = object.functions[&key].instructions.clone();
+        let mut named = BTreeMap::new();
+        for at in 0..instructions.len() {
+            let source = instructions[at].src_reg();
+            if instructions[at].code != LD_IMM64 || ![MAP_FD, MAP_VALUE].contains(&source) {
+                continue;
+            }
+            let name = names[usize::try_from(instructions[at].imm).unwrap()];
+            // What else is in the section decides where a variable is; it is known by its first value.
+            let value = if source == MAP_VALUE {
+                let from = usize::try_from(instructions[at + 1].imm).unwrap();
+                let data = &maps[name].data()[from..];
+                instructions[at + 1].imm = 0;
+                format!("{:?}", &data[..data.len().min(4)])
+            } else {
+                String::new()
+            };
+            instructions[at].imm = 0;
+            named.insert(at, format!("{name} {value}"));
+        }
+        Self {
+            instructions,
+            named,
+        }
+    }
+
+    /// The first instruction that is another one in `other`.
+    fn difference(&self, other: &Self) -> Option<usize> {
+        let raw = |of: &Self, at: usize| {
+            let it = of.instructions.get(at)?;
+            let named = of.named.get(&at).cloned();
+            Some((it.code, it.dst_reg(), it.src_reg(), it.off, it.imm, named))
+        };
+        let longer = self.instructions.len().max(other.instructions.len());
+        (0..longer).find(|at| raw(self, *at) != raw(other, *at))
+    }
+}
+
+#[test]
+fn the_program_is_the_same_without_a_trace_in_its_object() {
+    let untraced = untraced();
+    assert!(
+        !Object::parse(&untraced)
+            .unwrap()
+            .maps
+            .contains_key("TRACES")
+    );
+    let [with, without] = [object::LBD, &untraced].map(|object| Linked::of(object, "lbd"));
+    println!(
+        "{} instructions, {} of them name a map",
+        with.instructions.len(),
+        with.named.len()
+    );
+    assert!(with.instructions.len() > 1000 && with.named.len() > 30);
+    assert_eq!(with.difference(&without), None);
+    // The comparison sees what differs.
+    let traced = Linked::of(object::LBD, "lbd_traced");
+    assert!(traced.difference(&with).is_some());
 }

@@ -48,6 +48,31 @@ pub fn build(
     target_dir: &Path,
     packages: &[&str],
 ) -> Result<PathBuf, BuildError> {
+    let packages = packages.iter().flat_map(|package| ["--package", *package]);
+    let what: Vec<&str> = ["--bins"].into_iter().chain(packages).collect();
+    cargo_build(workspace, target_dir, &what)
+}
+
+/// Builds one program of the data plane that no other needs, with the feature that it requires, and returns
+/// its path.
+pub fn build_one(
+    workspace: &Path,
+    target_dir: &Path,
+    program: &str,
+    feature: &str,
+) -> Result<PathBuf, BuildError> {
+    let what = [
+        "--package",
+        DATA_PLANE,
+        "--bin",
+        program,
+        "--features",
+        feature,
+    ];
+    Ok(cargo_build(workspace, target_dir, &what)?.join(program))
+}
+
+fn cargo_build(workspace: &Path, target_dir: &Path, what: &[&str]) -> Result<PathBuf, BuildError> {
     // A library is compiled without the linker, and `core` is most of the work.
     let toolchain = toolchain::find(|coming| {
         let _ = cargo(coming, workspace, target_dir)
@@ -55,10 +80,8 @@ pub fn build(
             .output();
     });
     let toolchain = toolchain.map_err(BuildError::Missing)?;
-    let packages = packages.iter().flat_map(|package| ["--package", *package]);
     let output = cargo(&toolchain, workspace, target_dir)
-        .arg("--bins")
-        .args(packages)
+        .args(what)
         .output()
         .map_err(BuildError::Start)?;
     if !output.status.success() {

@@ -36,4 +36,5 @@ pub(crate) mod packet;
 pub(crate) mod path;
 pub(crate) mod program;
 pub(crate) mod tables;
+#[cfg(not(feature = "untraced"))]
 pub(crate) mod trace;

@@ -96,8 +96,10 @@ pub struct Candidate {
     pub id: u16,
     /// Backend id in the slot itself, or [`NO_BACKEND_ID`].
     pub in_ring: u16,
+    /// Backend id of the one that is [`UNRESOLVED`] or [`FULL`], or [`NO_BACKEND_ID`].
+    pub kept_out: u16,
     /// Reserved, 0.
-    pub reserved: u32,
+    pub reserved: u16,
 }
 
 /// An entry of [`TRACES`].
@@ -192,6 +194,7 @@ impl Default for Candidate {
             queued_sessions: 0,
             id: NO_BACKEND_ID,
             in_ring: NO_BACKEND_ID,
+            kept_out: NO_BACKEND_ID,
             reserved: 0,
         }
     }

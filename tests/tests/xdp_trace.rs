@@ -144,6 +144,18 @@ fn cases() -> Vec<Case> {
             "candidates b, whose MAC is not known yet and a, whose MAC is not known yet; the backend's MAC is not known yet; dropped",
         ),
         case(
+            "no MAC yet, in another's place",
+            v4(SYN),
+            |world| {
+                world
+                    .change_backend(B, |backend| backend.state = UNRESOLVED)
+                    .unwrap();
+                world.weight(A, 0).unwrap();
+                world.all_slots_alternate(A, B).unwrap();
+            },
+            "b, whose MAC is not known yet (a takes no new sessions)",
+        ),
+        case(
             "open, no MAC",
             v4(ACK | PSH),
             |world| {

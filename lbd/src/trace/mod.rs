@@ -143,7 +143,8 @@ pub struct TracedSession {
 /// The backend that the ring names for a session.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct TracedCandidate {
-    /// The first backend from the session's place in the ring on that may take it; nothing if there is none.
+    /// The first backend from the session's place in the ring on that may take it, else one that could but for
+    /// what is said below; nothing if there is none.
     pub backend: Option<String>,
     /// Its live sessions.
     pub sessions: u64,
@@ -153,9 +154,9 @@ pub struct TracedCandidate {
     pub weight: f64,
     /// Its box is silent, or nothing listens there.
     pub avoided: bool,
-    /// Its MAC is not known yet; the backend has no name then.
+    /// It cannot take it: its MAC is not known yet.
     pub unresolved: bool,
-    /// It has as many sessions as it may; the backend has no name then.
+    /// It cannot take it: it has as many sessions as it may.
     pub full: bool,
     /// The backend in the place itself, which was passed over.
     pub passed_over: Option<String>,
@@ -309,10 +310,13 @@ fn candidates(record: &TraceRecord, names: &Names) -> Vec<TracedCandidate> {
     let avoided = [about::FIRST_AVOIDED, about::SECOND_AVOIDED];
     let both = record.candidates.iter().zip(avoided);
     both.map(|(candidate, avoided)| {
-        let is_named = ![NO_BACKEND_ID, UNRESOLVED, FULL].contains(&candidate.id);
-        let is_other = candidate.in_ring != NO_BACKEND_ID && candidate.in_ring != candidate.id;
+        let id = match candidate.id {
+            UNRESOLVED | FULL => candidate.kept_out,
+            id => id,
+        };
+        let is_other = candidate.in_ring != NO_BACKEND_ID && candidate.in_ring != id;
         TracedCandidate {
-            backend: is_named.then(|| names.backend(candidate.id)),
+            backend: (id != NO_BACKEND_ID).then(|| names.backend(id)),
             sessions: candidate.load,
             queued_sessions: candidate.queued_sessions,
             weight: f64::from(candidate.weight_permille) / 1000.0,

@@ -168,13 +168,18 @@ fn a_backend_without_a_mac_is_named() {
     );
     let mut new = record(SYN);
     new.about |= about::CANDIDATES;
-    new.candidates = two();
-    new.candidates[0].id = UNRESOLVED;
-    new.candidates[1].id = UNRESOLVED;
+    new.candidates = two().map(|candidate| Candidate {
+        id: UNRESOLVED,
+        kept_out: candidate.id,
+        ..candidate
+    });
+    // The second place is another's, who takes no new sessions.
+    new.candidates[1].in_ring = 1;
     new.counted = counted([Reason::DropUnresolved]);
     assert!(
         said(&new).contains(
-            "candidates mx2, whose MAC is not known yet and mx3, whose MAC is not known yet"
+            "candidates mx2, whose MAC is not known yet and mx3, whose MAC is not known yet (mx1 takes no \
+             new sessions)"
         ),
         "{}",
         said(&new)
@@ -194,6 +199,7 @@ fn a_queue_and_a_limit_are_told() {
         about: about::CANDIDATES,
         candidates: two().map(|candidate| Candidate {
             id: FULL,
+            kept_out: candidate.id,
             ..candidate
         }),
         counted: counted([Reason::ResetFull]),
@@ -202,8 +208,8 @@ fn a_queue_and_a_limit_are_told() {
     };
     assert!(
         said(&full).ends_with(
-            "candidates none with room for a session (the ring names mx2) and none with room for a \
-             session (the ring names mx3); every backend has as many sessions as it may: reset; \
+            "candidates mx2, which has as many sessions as it may and mx3, which has as many sessions as it \
+             may; every backend has as many sessions as it may: reset; \
              answered with RST; sent out of eth0"
         ),
         "{}",

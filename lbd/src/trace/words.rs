@@ -130,29 +130,24 @@ fn one(candidate: &TracedCandidate) -> String {
         full,
         passed_over,
     } = candidate;
+    let over = passed_over.as_ref();
+    let over = over.map_or_else(String::new, |name| {
+        format!(" ({name} takes no new sessions)")
+    });
     let Some(backend) = backend else {
-        let why = if *unresolved {
-            "one whose MAC is not known yet"
-        } else if *full {
-            "none with room for a session"
-        } else {
-            "none"
-        };
-        return match passed_over {
-            Some(name) if *unresolved => format!("{name}, whose MAC is not known yet"),
-            Some(name) if *full => format!("{why} (the ring names {name})"),
-            _ => why.to_owned(),
-        };
+        return format!("none{over}");
     };
+    if *unresolved {
+        return format!("{backend}, whose MAC is not known yet{over}");
+    }
+    if *full {
+        return format!("{backend}, which has as many sessions as it may{over}");
+    }
     let queued = match queued_sessions {
         0 => String::new(),
         queued => format!(" and {queued} for its queue"),
     };
     let avoided = if *avoided { ", avoided" } else { "" };
-    let over = passed_over.as_ref();
-    let over = over.map_or_else(String::new, |name| {
-        format!(" ({name} takes no new sessions)")
-    });
     format!("{backend} with {sessions} of {weight}{queued}{avoided}{over}")
 }
 

@@ -155,9 +155,9 @@ impl Candidate {
     /// sender need not wait. What takes one without a doubt is 0.
     const AVOIDED: u64 = 1 << Self::KIND_SHIFT;
     /// It could take one, if it had not as many as it may.
-    pub(crate) const FULL: u64 = 2 << Self::KIND_SHIFT;
+    pub(super) const FULL: u64 = 2 << Self::KIND_SHIFT;
     /// It could, if its MAC were known.
-    pub(crate) const UNRESOLVED: u64 = 3 << Self::KIND_SHIFT;
+    pub(super) const UNRESOLVED: u64 = 3 << Self::KIND_SHIFT;
     /// Nothing could.
     pub(crate) const NONE: u64 = 4 << Self::KIND_SHIFT;
 
@@ -172,6 +172,17 @@ impl Candidate {
         self.0 >= Self::AVOIDED
     }
 
+    #[inline(always)]
+    pub(crate) fn is_full(self) -> bool {
+        self.0 >> Self::KIND_SHIFT == Self::FULL >> Self::KIND_SHIFT
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_unresolved(self) -> bool {
+        self.0 >> Self::KIND_SHIFT == Self::UNRESOLVED >> Self::KIND_SHIFT
+    }
+
+    /// Whose standing it is, if it is not [`Self::NONE`].
     #[inline(always)]
     pub(crate) fn id(self) -> u32 {
         self.0 as u32 & ID
@@ -272,7 +283,7 @@ fn judge(id: u32, vip_id: u32, limits: u32) -> (Candidate, u32) {
     if target.backend.state != state::UP {
         let is_unresolved = target.backend.state == state::UNRESOLVED;
         let kind = if is_unresolved {
-            Candidate::UNRESOLVED
+            Candidate::UNRESOLVED | id as u64
         } else {
             Candidate::NONE
         };
@@ -282,7 +293,7 @@ fn judge(id: u32, vip_id: u32, limits: u32) -> (Candidate, u32) {
     let mut found = id as u64 | (standing.queued_sessions as u64) << Candidate::QUEUE_SHIFT;
     if standing.session_limit != 0 {
         if limits != 0 && is_at_limit(load(id), standing.session_limit) {
-            return (Candidate(Candidate::FULL), weight);
+            return (Candidate(Candidate::FULL | id as u64), weight);
         }
         found |= Candidate::SPECIAL;
     }

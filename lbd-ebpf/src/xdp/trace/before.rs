@@ -71,10 +71,11 @@ fn clear(record: &mut TraceRecord) {
         unsafe { words.add(word).write_volatile(0) };
     }
     record.backend = NO_BACKEND_ID;
-    record.candidates[0].id = NO_BACKEND_ID;
-    record.candidates[0].in_ring = NO_BACKEND_ID;
-    record.candidates[1].id = NO_BACKEND_ID;
-    record.candidates[1].in_ring = NO_BACKEND_ID;
+    for candidate in &mut record.candidates {
+        candidate.id = NO_BACKEND_ID;
+        candidate.in_ring = NO_BACKEND_ID;
+        candidate.kept_out = NO_BACKEND_ID;
+    }
 }
 
 /// Whether the client, a port and the virtual address are those that are asked for.
@@ -193,10 +194,12 @@ extern "C" fn note_candidates() -> u32 {
             if found.is_avoided() {
                 record.about |= about::FIRST_AVOIDED << index;
             }
-        } else if found.0 == Candidate::UNRESOLVED {
+        } else if found.is_unresolved() {
             candidate.id = UNRESOLVED;
-        } else if found.0 == Candidate::FULL {
+            candidate.kept_out = found.id() as u16;
+        } else if found.is_full() {
             candidate.id = FULL;
+            candidate.kept_out = found.id() as u16;
         }
     }
     1

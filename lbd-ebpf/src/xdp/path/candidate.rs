@@ -174,12 +174,18 @@ impl Candidate {
 
     #[inline(always)]
     pub(crate) fn is_full(self) -> bool {
-        self.0 >> Self::KIND_SHIFT == Self::FULL >> Self::KIND_SHIFT
+        self.is_as(Self(Self::FULL))
     }
 
     #[inline(always)]
     pub(crate) fn is_unresolved(self) -> bool {
-        self.0 >> Self::KIND_SHIFT == Self::UNRESOLVED >> Self::KIND_SHIFT
+        self.is_as(Self(Self::UNRESOLVED))
+    }
+
+    /// Whether both are of one kind.
+    #[inline(always)]
+    pub(crate) fn is_as(self, other: Self) -> bool {
+        self.0 >> Self::KIND_SHIFT == other.0 >> Self::KIND_SHIFT
     }
 
     /// Whose standing it is, if it is not [`Self::NONE`].
@@ -266,7 +272,7 @@ pub(super) extern "C" fn other_slot(ring_index: u32, first: u32, second: u32) ->
 /// what it looks at is forgotten before the next slot.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn candidate(id: u32, vip_id: u32, limits: u32) -> u64 {
+pub(crate) extern "C" fn candidate(id: u32, vip_id: u32, limits: u32) -> u64 {
     judge(id, vip_id, limits).0.0
 }
 

@@ -24,7 +24,7 @@ use crate::xdp::{
     packet::Packet,
     path::{
         admit,
-        candidate::{Candidate, probe_ring},
+        candidate::{Candidate, candidate as standing, probe_ring},
         select,
     },
     tables::{
@@ -196,13 +196,23 @@ extern "C" fn note_candidates() -> u32 {
             }
         } else if found.is_unresolved() {
             candidate.id = UNRESOLVED;
-            candidate.kept_out = found.id() as u16;
+            candidate.kept_out = kept_out(found, in_ring, record.vip_id as u32);
         } else if found.is_full() {
             candidate.id = FULL;
-            candidate.kept_out = found.id() as u16;
+            candidate.kept_out = kept_out(found, in_ring, record.vip_id as u32);
         }
     }
     1
+}
+
+/// Of several that are kept out for the same reason the one in the slot itself, if it is among them.
+#[inline(always)]
+fn kept_out(found: Candidate, in_ring: u32, vip_id: u32) -> u16 {
+    if found.is_as(Candidate(standing(in_ring, vip_id, 1))) {
+        in_ring as u16
+    } else {
+        found.id() as u16
+    }
 }
 
 /// The backend's id in a ring's slot, or [`NO_BACKEND`].

@@ -1,4 +1,4 @@
-//! What the compiled program must not contain.
+//! What the compiled program must not contain, and what its debug build has besides.
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
@@ -7,7 +7,14 @@ use std::{
 };
 
 use aya_obj::{Object, generated::bpf_insn};
-use lbd_tests::{programs, xdp::object};
+use lbd_tests::{
+    programs,
+    xdp::{
+        object,
+        packet::{SYN, v4},
+        world::{INGRESS, World, verdict},
+    },
+};
 
 #[test]
 fn no_packet_pays_for_a_memory_function() {
@@ -47,11 +54,11 @@ fn no_packet_pays_for_a_memory_function() {
     assert!(calls.is_empty(), "{calls:#?}");
 }
 
-/// `lbd-ebpf/src/bin/lbd-xdp-untraced.rs`, compiled when it is asked for.
-fn untraced() -> Vec<u8> {
+/// A program of `lbd-ebpf/src/bin` that needs a feature, compiled when it is asked for.
+fn built(program: &str, feature: &str) -> Vec<u8> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = xtask::ebpf::target_dir_above(&std::env::current_exe().unwrap());
-    let built = xtask::ebpf::build_one(&workspace, &target, "lbd-xdp-untraced", "untraced");
+    let built = xtask::ebpf::build_one(&workspace, &target, program, feature);
     fs::read(built.unwrap()).unwrap()
 }
 
@@ -128,7 +135,7 @@ impl Linked {
 
 #[test]
 fn the_program_is_the_same_without_a_trace_in_its_object() {
-    let untraced = untraced();
+    let untraced = built("lbd-xdp-untraced", "untraced");
     assert!(
         !Object::parse(&untraced)
             .unwrap()
@@ -146,4 +153,58 @@ fn the_program_is_the_same_without_a_trace_in_its_object() {
     // The comparison sees what differs.
     let traced = Linked::of(object::LBD, "lbd_traced");
     assert!(traced.difference(&with).is_some());
+}
+
+/// The map of aya-log.
+const LOG: &str = "AYA_LOGS";
+
+#[test]
+fn only_the_debug_build_says_what_it_does() {
+    let name = "only_the_debug_build_says_what_it_does";
+    let debug = built("lbd-xdp-log", "log");
+    let has_log = |object: &[u8]| Object::parse(object).unwrap().maps.contains_key(LOG);
+    assert!(has_log(&debug));
+    // What lbd carries, also a release build of it.
+    assert!(!has_log(object::LBD));
+
+    let Some(plain) = World::load(name) else {
+        return;
+    };
+    let [off, info, all] = [Level::Off, Level::Info, Level::Debug].map(|level| {
+        let (mut world, mut log) = World::saying(&debug, level as u8).unwrap();
+        let syn = v4(SYN).bytes();
+        for _ in 0..2 {
+            assert_eq!(world.run(&syn).unwrap().0, verdict::TX);
+        }
+        let info = world.info().unwrap();
+        let size = info.size_translated().unwrap();
+        let lines: Vec<String> = log.lines().into_iter().map(|line| line.text).collect();
+        println!("{level:?}: {size} bytes of instructions, {lines:#?}");
+        (size, lines)
+    });
+    let plain = plain.info().unwrap().size_translated().unwrap();
+    println!("without a log: {plain} bytes");
+    // The verifier has removed what is off: the two looks at the level are left, some instructions of 8 bytes.
+    assert!(
+        off.1.is_empty() && off.0 - plain < 64 * 8,
+        "{} {plain}",
+        off.0
+    );
+    assert!(off.0 < info.0 && info.0 < all.0);
+    let loaded = "loaded: 64 and 64 buckets of flows, layout ";
+    assert_eq!(info.1.len(), 1, "once a load");
+    assert!(info.1[0].starts_with(loaded), "{:?}", info.1);
+    let decided = format!(
+        "{} bytes by interface {INGRESS}: action 3",
+        v4(SYN).bytes().len()
+    );
+    assert!(all.1[0].starts_with(loaded), "{:?}", all.1);
+    assert_eq!(all.1[1..], [decided.clone(), decided]);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Level {
+    Off = 0,
+    Info = 3,
+    Debug = 4,
 }

@@ -33,7 +33,11 @@ enum Command {
     /// Install what the build, the lab and the tests need and this machine lacks.
     Setup,
     /// Compile the XDP program alone and say where it is.
-    BuildEbpf,
+    BuildEbpf {
+        /// Its debug build, which says what it does, for `LBD_XDP_OBJECT=FILE lbd run`.
+        #[arg(long)]
+        log: bool,
+    },
     /// Show a cluster at work in network namespaces of this machine, with real SMTP sessions.
     ///
     /// Ends by itself after `--for 30s`; `--json` prints a summary for programs. Other options are
@@ -82,7 +86,7 @@ struct Rest {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup => setup::ensure(test::set()).map(|()| true),
-        Command::BuildEbpf => build_ebpf().map(|()| true),
+        Command::BuildEbpf { log } => build_ebpf(log).map(|()| true),
         Command::Run(rest) => lab::run(&rest.arguments).map(|()| true),
         Command::Lab(rest) => match rest.arguments.split_first() {
             Some((command, rest)) => lab::lab(&command.to_string_lossy(), rest).map(|()| true),
@@ -104,13 +108,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn build_ebpf() -> Result<()> {
+fn build_ebpf(log: bool) -> Result<()> {
     setup::ensure(Set::Build)?;
     let own = std::env::current_exe().context("cannot tell where this program is")?;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target_dir = xtask::ebpf::target_dir_above(&own);
-    let objects = xtask::ebpf::build(&workspace, &target_dir, &[xtask::ebpf::DATA_PLANE])?;
-    println!("{}", objects.join("lbd-xdp").display());
+    let object = if log {
+        xtask::ebpf::build_one(&workspace, &target_dir, "lbd-xdp-log", "log")?
+    } else {
+        let packages = [xtask::ebpf::DATA_PLANE];
+        xtask::ebpf::build(&workspace, &target_dir, &packages)?.join("lbd-xdp")
+    };
+    println!("{}", object.display());
     Ok(())
 }
 

@@ -32,6 +32,8 @@ pub(crate) mod code;
 pub(crate) mod exit;
 pub(crate) mod family;
 pub(crate) mod forward;
+#[cfg(feature = "log")]
+pub(crate) mod log;
 pub(crate) mod packet;
 pub(crate) mod path;
 pub(crate) mod program;

@@ -6,6 +6,8 @@ use lbd_ebpf::wire::{
     parse::{self, ethertype},
 };
 
+#[cfg(feature = "log")]
+use super::log;
 use super::{
     answer::{neighbour, reset},
     code,
@@ -31,6 +33,15 @@ use super::{
 #[xdp]
 #[inline(always)]
 pub(crate) fn lbd(ctx: XdpContext) -> u32 {
+    #[cfg(feature = "log")]
+    {
+        let ctx = ctx.ctx;
+        log::begin(ctx);
+        let action = decide_frame(XdpContext::new(ctx));
+        log::decided(ctx, action);
+        action
+    }
+    #[cfg(not(feature = "log"))]
     decide_frame(ctx)
 }
 

@@ -67,12 +67,15 @@ impl MapLayout {
 /// What an object declares.
 #[derive(Clone, Debug)]
 pub(super) struct Layouts {
-    /// Its maps by name, without those of its constants, of the program's own variables and of a trace,
-    /// which are not pinned.
+    /// Its maps by name, without those of its constants, of the program's own variables and
+    /// [`NOT_PINNED`], which are not pinned.
     pub(super) maps: BTreeMap<String, MapLayout>,
     /// `BPF_F_*` of the rings inside `RINGS`.
     pub(super) ring_flags: u32,
 }
+
+/// Maps that go with their load: those of a trace, and of aya-log in a debug build of the program.
+const NOT_PINNED: [&str; 3] = [TRACES, TRACE_SCRATCH, "AYA_LOGS"];
 
 /// What a map of the object is pinned as.
 fn pinned_name(in_object: &str) -> &str {
@@ -102,8 +105,7 @@ pub(super) fn of_object(object: &[u8], max_entries: &[(&str, u32)]) -> Result<La
         .filter(|(name, map)| {
             let kind = map.section_kind();
             let is_named = matches!(kind, EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps);
-            is_named && ![TRACES, TRACE_SCRATCH].contains(&name.as_str())
-                || *name == prefilter::SECTION
+            is_named && !NOT_PINNED.contains(&name.as_str()) || *name == prefilter::SECTION
         })
         .map(|(name, map)| {
             let name = pinned_name(name);

@@ -17,7 +17,7 @@ use lbd_common::{
     maps::{DIRECTOR, FLOWS4, FLOWS6, PREFILTER},
     prefilter::Prefilter,
 };
-use tracing::warn;
+use tracing::{level_filters::LevelFilter, warn};
 
 use super::{
     attach::{self, Attachment},
@@ -26,8 +26,9 @@ use super::{
     error::{DataPlaneError, Result},
     flow_tables::FlowTables,
     layout::{self, Layouts, MapLayout},
-    object::OBJECT,
+    object::object,
     pins::{self, PinDir, Undo, pin_error},
+    program_log::{self, ProgramLog},
     resize::{self, Former},
     spec::LoadOptions,
     traced::TraceVariables,
@@ -83,7 +84,8 @@ pub(super) fn load(options: &LoadOptions) -> Result<Loaded> {
 
 /// What the object declares, with tables of these sizes. It parses the whole object.
 pub(super) fn layouts(sizes: &[(&'static str, u32); 2]) -> Result<Layouts> {
-    layout::of_object(OBJECT, sizes).map_err(|error| DataPlaneError::Load(error.to_string()))
+    let object = object()?;
+    layout::of_object(&object, sizes).map_err(|error| DataPlaneError::Load(error.to_string()))
 }
 
 /// Opens the pinned maps and makes what is missing, which `making` is told of.
@@ -96,7 +98,13 @@ pub(super) fn open(
 ) -> Result<Ebpf> {
     let masks = sizes.map(|(_, buckets)| buckets - 1);
     let prefilter = running_prefilter(pins)?;
+    // While frames are traced, the trace says more.
+    let level = match trace {
+        Some(_) => 0,
+        None => program_log::level(LevelFilter::current()),
+    };
     let mut loader = EbpfLoader::new();
+    ProgramLog::set_level(&mut loader, &level);
     if let Some(trace) = trace {
         trace.set_in(&mut loader);
     }
@@ -114,7 +122,7 @@ pub(super) fn open(
         }
         loader.map_pin_path(layout::name_in_object(name), path);
     }
-    loader.load(OBJECT).map_err(load_error)
+    loader.load(&object()?).map_err(load_error)
 }
 
 /// Has the kernel verify a program of the object.

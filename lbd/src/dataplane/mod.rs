@@ -25,6 +25,7 @@ mod object;
 mod pins;
 pub mod plain;
 pub mod prefilter;
+pub mod program_log;
 mod refusal;
 mod replies;
 mod resize;
@@ -62,7 +63,7 @@ pub use self::{
     flow_tables::{FlowTables, seen},
     lists::{AccessJudge, AccessLists},
     mmap::MmapArray,
-    object::OBJECT,
+    program_log::{ProgramLine, ProgramLog},
     replies::NatBackend,
     signs::Signs,
     spec::{
@@ -120,6 +121,8 @@ pub struct DataPlane {
     backend_ids: BackendIds,
     /// Who had an id of a service that is no longer served.
     former_services: BTreeMap<u16, SocketAddr>,
+    /// Of a debug build of the program.
+    program_log: Option<ProgramLog>,
     /// While frames are traced.
     traced: Option<traced::InPlace>,
 }
@@ -140,6 +143,7 @@ impl DataPlane {
         let director = director::DirectorFields::new(maps.director.clone());
         director.set_abi_version(ABI_VERSION);
         maps.filter(None, None)?;
+        let program_log = ProgramLog::take(&mut loaded.ebpf);
         let (pins, attached) = load::attach(loaded, options, &flows, &director.lease())?;
         Ok(Self {
             pins,
@@ -152,6 +156,7 @@ impl DataPlane {
             maps,
             backend_ids,
             former_services: BTreeMap::new(),
+            program_log,
             traced: None,
         })
     }
@@ -489,6 +494,11 @@ impl DataPlane {
     /// The director's entry.
     pub fn director(&self) -> Director {
         self.director.get()
+    }
+
+    /// The reader of what the program says, if it is a debug build; there is one.
+    pub fn program_log(&mut self) -> Option<ProgramLog> {
+        self.program_log.take()
     }
 
     /// The reader of the program's events; there is one.

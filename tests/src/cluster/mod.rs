@@ -1,5 +1,7 @@
 //! The real `lbd` on every node of a lab.
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     fs::{self, File},
     io::{Read as _, Write as _},
     net::IpAddr,
@@ -52,6 +54,7 @@ pub struct Cluster {
     pub settings: Settings,
     members: Vec<Member>,
     binary: PathBuf,
+    environment: BTreeMap<&'static str, OsString>,
 }
 
 /// One node.
@@ -93,6 +96,7 @@ impl Cluster {
             settings,
             members: lab.nodes.iter().map(member).collect(),
             binary: lbd_binary()?,
+            environment: BTreeMap::new(),
         };
         let secret = random_secret()?;
         for (index, member) in cluster.members.iter().enumerate() {
@@ -197,6 +201,7 @@ impl Cluster {
             .open(member.log())?;
         let mut command = member.host.command(&self.binary);
         command
+            .envs(self.environment.clone())
             .args(["run", "--config"])
             .arg(member.config())
             .stdout(log.try_clone()?)
@@ -212,6 +217,11 @@ impl Cluster {
         let mut command = member.host.command(&self.binary);
         command.args(arguments).arg("--config").arg(member.config());
         command
+    }
+
+    /// Daemons that are started from now on have this variable in their environment.
+    pub fn set_variable(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.insert(name, value.into());
     }
 
     /// Daemons that are started from now on, and commands, are this program: an upgrade.

@@ -9,7 +9,7 @@ use aya::{
     util::nr_cpus,
 };
 use lbd::{
-    dataplane::{TRACED, TraceFilter, TraceVariables, Traces},
+    dataplane::{ProgramLog, TRACED, TraceFilter, TraceVariables, Traces},
     units::Mac,
 };
 use lbd_common::{
@@ -136,12 +136,20 @@ impl World {
     pub fn traced(test: &str, filter: &TraceFilter, until_ns: u64) -> Option<(Self, Traces)> {
         crate::root_or_skip(test).then(|| {
             let variables = TraceVariables::new(filter, until_ns);
-            let loaded = Self::loaded(object::LBD, [BUCKETS; 2], Some(&variables));
+            let loaded = Self::loaded(object::LBD, [BUCKETS; 2], Some(&variables), 0);
             let mut world = loaded.expect("the kernel takes the traced program");
             world.reset().unwrap();
             let traces = Traces::open(&mut world.ebpf).unwrap();
             (world, traces)
         })
+    }
+
+    /// Loads a debug build of the program, which says what is not above `level` as aya-log counts.
+    pub fn saying(object: &[u8], level: u8) -> Result<(Self, ProgramLog)> {
+        let mut world = Self::loaded(object, [BUCKETS; 2], None, level)?;
+        world.reset()?;
+        let log = ProgramLog::take(&mut world.ebpf).context("the object has no log")?;
+        Ok((world, log))
     }
 
     /// A world with tables of the default size and so many backends like `backend`, numbered from 0.
@@ -216,17 +224,19 @@ impl World {
     }
 
     fn sized(object: &[u8], buckets4: u32, buckets6: u32) -> Result<Self> {
-        Self::loaded(object, [buckets4, buckets6], None)
+        Self::loaded(object, [buckets4, buckets6], None, 0)
     }
 
     fn loaded(
         object: &[u8],
         [buckets4, buckets6]: [u32; 2],
         trace: Option<&TraceVariables>,
+        log_level: u8,
     ) -> Result<Self> {
         let name = if trace.is_some() { TRACED } else { "lbd" };
         let (mask4, mask6) = (buckets4 - 1, buckets6 - 1);
         let mut loader = EbpfLoader::new();
+        ProgramLog::set_level(&mut loader, &log_level);
         if let Some(trace) = trace {
             trace.set_in(&mut loader);
         }

@@ -27,7 +27,7 @@ use crate::{
 
 /// Programs whose tests may run next to another's, the longest first, so that no lane waits at the end for
 /// the other. One that is not here runs alone.
-const SIDE_BY_SIDE: [&str; 63] = [
+const SIDE_BY_SIDE: [&str; 65] = [
     "e2e_stop",
     "box_returns",
     "e2e_strangers",
@@ -91,6 +91,8 @@ const SIDE_BY_SIDE: [&str; 63] = [
     "sock_events",
     "xdp_object",
     "trace",
+    "trace_ways",
+    "program_log",
 ];
 /// A lab waits half of its time: three of them keep two cores busy.
 const LANES: usize = 3;

@@ -2,6 +2,7 @@
 pub(in crate::daemon) mod drain_on_stop;
 pub(in crate::daemon) mod interfaces;
 pub(in crate::daemon) mod listeners;
+pub(in crate::daemon) mod program_log;
 pub(in crate::daemon) mod program_watch;
 pub(in crate::daemon) mod reload;
 pub(in crate::daemon) mod running;

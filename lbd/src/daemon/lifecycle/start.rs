@@ -13,7 +13,9 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{interfaces::load_options, listeners::Listeners, running::Running, undone::complete};
+use super::{
+    interfaces::load_options, listeners::Listeners, program_log, running::Running, undone::complete,
+};
 use crate::{
     agent::{Agent, AgentConfig},
     config::Config,
@@ -64,6 +66,9 @@ pub fn run(path: &Path, config: Config, store: Result<Store, String>) -> anyhow:
     let (host, recovered) = Host::open(&journal(&config))?;
     warn_of(&recovered);
     let mut plane = DataPlane::load(&load_options(&config))?;
+    if let Some(log) = plane.program_log() {
+        runtime.spawn(program_log::follow(log));
+    }
 
     let (sender, events) = mpsc::channel(EVENTS);
     let backend_tasks = BackendTasks::start(runtime.handle(), &config, &sender, agent.clone())?;

@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use lbd_tests::{
-    cluster::{Cluster, Settings, Status, wait},
+    cluster::{Cluster, Settings, wait},
     lab::{Lab, Spec},
 };
 
@@ -22,7 +22,6 @@ fn what_the_debug_build_says_is_logged_at_the_daemons_level() {
         cluster.set_variable("LBD_LOG", level);
         cluster.start(node).unwrap();
     }
-    cluster.wait_status(0, "master", Status::is_master).unwrap();
     for node in [0, 1] {
         wait("the program says what it was loaded with", || {
             cluster.log(node).contains("XDP program: loaded: ")

@@ -313,6 +313,11 @@ fn a_trace_goes_on_when_the_program_is_attached_anew() {
     }
     wait("the traced program is back", || world.is_traced());
     assert_eq!(survivors(&mut held), 12);
+    // Without a program that runs the box is no master, and another one gets what begins.
+    world
+        .cluster
+        .wait_status(world.master, "master again", Status::is_master)
+        .unwrap();
     let new = Held::open(world.lab.client(), VIP).unwrap();
     let port = new.source().unwrap().port();
     trace.wait_told(&[&format!(":{port} > {VIP}:25 SYN: ")], 1);

@@ -87,6 +87,8 @@ fn systemctl_restart_loses_no_session_and_systemctl_stop_leaves_nothing() {
 /// Two boxes with the packaged unit; the first is the master.
 struct Pair {
     boxes: [Machine; 2],
+    /// Without a healthy backend both ask to be relieved, and the second one may stay the master.
+    _servers: Vec<Server>,
     _lab: Lab,
 }
 
@@ -99,6 +101,7 @@ impl Pair {
             ..Spec::default()
         })
         .unwrap();
+        let servers = Server::start_all(&lab.nodes).unwrap();
         let settings = Settings {
             more: "  access: {deny_file: /etc/lbd/deny}\n".to_owned(),
             ..Settings::default()
@@ -111,7 +114,11 @@ impl Pair {
             machine.run(&["systemctl", "start", "lbd"]).unwrap();
         }
         boxes[0].wait_master();
-        Self { boxes, _lab: lab }
+        Self {
+            boxes,
+            _servers: servers,
+            _lab: lab,
+        }
     }
 
     /// What a push of an edit is to change on the second box: each file of /etc/lbd, whose it is, its mode

@@ -108,6 +108,7 @@ pub struct World {
     listed: Vec<(&'static str, IpAddr, u32)>,
     ingress: Option<u32>,
     own_macs: Vec<(u32, Mac)>,
+    is_flooded: bool,
     program: &'static str,
 }
 
@@ -266,6 +267,7 @@ impl World {
             listed: Vec::new(),
             ingress: None,
             own_macs: vec![(INGRESS, Mac(OUR_MAC))],
+            is_flooded: false,
             program: name,
         })
     }
@@ -295,6 +297,7 @@ impl World {
         }
         self.addresses.clear();
         self.own_macs = vec![(INGRESS, Mac(OUR_MAC))];
+        self.is_flooded = false;
         for index in 0..maps::VIP_SLOTS {
             self.array::<Vip>(maps::VIPS)?
                 .set(index, Vip::default(), 0)?;
@@ -394,6 +397,9 @@ impl World {
 
     /// Runs the program on a frame: the verdict; the frame afterwards is left in `out`.
     pub fn run_into(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<u32> {
+        if self.is_flooded {
+            self.fill_second()?;
+        }
         let program: &Xdp = self.ebpf.program(self.program).context("lbd")?.try_into()?;
         out.resize(4096, 0);
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.

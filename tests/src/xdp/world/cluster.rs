@@ -132,19 +132,26 @@ impl World {
             ..Director::default()
         };
         change(&mut director);
+        self.is_flooded = false;
         self.array::<Director>(maps::DIRECTOR)?
             .set(0, director, 0)?;
         self.nat = director.flags & flag::NAT != 0;
         self.filter()
     }
 
-    /// Writes the director's entry likewise, in a SYN flood: as many SYNs as there may be have come in this
-    /// second.
+    /// Writes the director's entry likewise, in a SYN flood: whenever a frame comes, as many SYNs as there may
+    /// be have come in its second.
     pub fn flood(&mut self, change: impl FnOnce(&mut Director)) -> Result<()> {
         self.director(|director| {
             change(director);
             director.flood_per_second = 1;
         })?;
+        self.is_flooded = true;
+        Ok(())
+    }
+
+    /// Counts those SYNs. An emulated machine may stand still between this and the frame, so it is done last.
+    pub(super) fn fill_second(&mut self) -> Result<()> {
         let rates = Rates {
             seen: u32::try_from(settled_second() & 0xffff)?,
             syns: 1,
@@ -303,11 +310,11 @@ pub(super) fn monotonic_ns() -> u64 {
     u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap_or(0)
 }
 
-/// The second ([`SEEN_SHIFT`]) that the program counts in, far enough from both its ends: the program looks at
-/// the clock once in 64 jiffies, which is at most 640 ms.
+/// The second ([`SEEN_SHIFT`], 1,074 ms) that the program counts in, far enough from both its ends: the program
+/// looks at the clock once in 64 jiffies, which is at most 640 ms.
 fn settled_second() -> u64 {
     const SECOND_NS: u64 = 1 << SEEN_SHIFT;
-    const SETTLED_NS: std::ops::Range<u64> = 660_000_000..1_000_000_000;
+    const SETTLED_NS: std::ops::Range<u64> = 660_000_000..800_000_000;
     loop {
         let now = monotonic_ns();
         if SETTLED_NS.contains(&(now % SECOND_NS)) {

@@ -28,11 +28,11 @@ impl Archive {
     }
 
     /// Every row of these minutes of all nodes, each kind in the order of minutes: for a report.
-    pub fn kept(&self, minutes: &Range<u32>) -> std::result::Result<RowStore, ArchiveError> {
+    pub fn rows_in(&self, minutes: &Range<u32>) -> std::result::Result<RowStore, ArchiveError> {
         self.ask(|connection| {
             // One snapshot of the file for all tables, despite concurrent writes.
             let transaction = connection.unchecked_transaction()?;
-            kept(&transaction, minutes)
+            rows_in(&transaction, minutes)
         })
     }
 
@@ -122,7 +122,7 @@ pub(super) fn rows(
 }
 
 /// Likewise of all nodes, with names as numbers.
-fn kept(connection: &Connection, minutes: &Range<u32>) -> Result<RowStore> {
+fn rows_in(connection: &Connection, minutes: &Range<u32>) -> Result<RowStore> {
     let names = Names::read(connection)?;
     let name = |id: i64| names.text(id).to_owned();
     let of = (minutes, None);

@@ -106,7 +106,7 @@ fn kept_rows_are_the_same_rows_with_numbers_in_the_order_of_names() {
         }
     }
     archive.write(&written).unwrap();
-    let kept = archive.kept(&(1000..1002)).unwrap();
+    let kept = archive.rows_in(&(1000..1002)).unwrap();
     assert!(
         kept.names.is_sorted() && kept.names.len() == 7,
         "{:?}",

@@ -164,7 +164,7 @@ mod tests {
         Config::parse(&text, "lbd.yaml").unwrap()
     }
 
-    fn told(node: &str, host: &HostFacts) -> Vec<String> {
+    fn warnings_of(node: &str, host: &HostFacts) -> Vec<String> {
         let errors = check_host(&config(node, ""), host);
         errors.iter().map(ToString::to_string).collect()
     }
@@ -181,7 +181,10 @@ mod tests {
     fn an_interface_is_found_by_its_other_name() {
         let mut host = host();
         host.alt_names = vec![("wan0".to_owned(), "enp1s0".to_owned())];
-        assert_eq!(told("interfaces: [wan0]", &host), Vec::<String>::new());
+        assert_eq!(
+            warnings_of("interfaces: [wan0]", &host),
+            Vec::<String>::new()
+        );
         let mut config = config("interfaces: [lo, wan0]", "");
         assert!(name_interfaces(&mut config, &host));
         assert_eq!(config.node.interfaces, ["lo", "enp1s0"]);
@@ -263,12 +266,12 @@ mod tests {
     #[test]
     fn a_box_that_has_everything_is_fine() {
         let node = "interfaces: [enp1s0], channel: 192.0.2.11:9426, http: 0.0.0.0:9425";
-        assert_eq!(told(node, &host()), Vec::<String>::new());
+        assert_eq!(warnings_of(node, &host()), Vec::<String>::new());
     }
 
     #[test]
     fn a_missing_interface_is_told_with_its_line_and_the_nearest() {
-        let told = told("interfaces: [enp1s0, enp2s0, wan]", &host());
+        let told = warnings_of("interfaces: [enp1s0, enp2s0, wan]", &host());
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(
             told[0].starts_with("lbd.yaml:1:40: node.interfaces[1]: "),
@@ -282,7 +285,7 @@ mod tests {
     fn an_address_of_another_box_is_told() {
         let mut host = host();
         host.addresses.clear();
-        let told = told("interfaces: [lo], channel: 192.0.2.99:9426", &host);
+        let told = warnings_of("interfaces: [lo], channel: 192.0.2.99:9426", &host);
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[0].contains("node.channel: this box does not have the address 192.0.2.99"));
         assert!(told[1].contains("mx1 is this box by node.name"), "{told:?}");

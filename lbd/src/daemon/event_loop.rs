@@ -192,7 +192,7 @@ impl EventLoop {
                 Event::Polled(polled) => steering.polled(polled, &mut context),
                 Event::Health(event) => steering.pulse(event, &mut context),
                 Event::Election(event) => self.elected(event),
-                Event::Channel(event) => self.told(event),
+                Event::Channel(event) => self.on_channel_event(event),
                 Event::ConfigEdited => self.reload(),
                 Event::Request(request) => self.answer(request),
                 Event::Stop => break,
@@ -343,7 +343,7 @@ impl EventLoop {
     }
 
     /// A peer told something.
-    fn told(&mut self, event: channel::Event) {
+    fn on_channel_event(&mut self, event: channel::Event) {
         let (steering, operators, mut context) = self.lend();
         match event {
             channel::Event::Joined => context.cluster.election.tell(Command::SyncDone),

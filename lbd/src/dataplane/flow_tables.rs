@@ -3,7 +3,7 @@ use std::{net::SocketAddr, sync::atomic::AtomicU64};
 
 use lbd_common::flow::{Bucket4, Bucket6, FlowWord, SEEN_SHIFT};
 
-use super::{mmap::MmapArray, signs::Signs, told::ToldSessions};
+use super::{box_sessions::BoxSessions, mmap::MmapArray, signs::Signs};
 use crate::{
     flows::{
         Confirm, End, Flows4, Flows6, IdsInUse, Key4, Key6, OpenSession, SweepReport, Sweeper,
@@ -20,7 +20,7 @@ pub struct FlowTables {
     flows6: MmapArray<Bucket6>,
     load: MmapArray<u64>,
     signs: Signs,
-    told: ToldSessions,
+    told: BoxSessions,
 }
 
 impl FlowTables {
@@ -35,7 +35,7 @@ impl FlowTables {
             flows6,
             load,
             signs,
-            told: ToldSessions::default(),
+            told: BoxSessions::default(),
         }
     }
 
@@ -46,7 +46,7 @@ impl FlowTables {
             flows6: MmapArray::anonymous(buckets6)?,
             load: MmapArray::anonymous(lbd_common::maps::MAX_BACKENDS as usize)?,
             signs: Signs::anonymous()?,
-            told: ToldSessions::default(),
+            told: BoxSessions::default(),
         })
     }
 
@@ -119,7 +119,7 @@ impl FlowTables {
     }
 
     /// How many sessions the backends' boxes have told of.
-    pub fn told(&self) -> &ToldSessions {
+    pub fn box_sessions(&self) -> &BoxSessions {
         &self.told
     }
 

@@ -8,6 +8,7 @@ pub mod address;
 mod admission;
 mod attach;
 pub mod backends;
+mod box_sessions;
 mod bpf;
 mod call_map;
 mod director;
@@ -32,7 +33,6 @@ mod resize;
 mod rings;
 mod signs;
 pub mod spec;
-mod told;
 mod traced;
 mod tunnels;
 pub mod vips;
@@ -57,6 +57,7 @@ use lbd_common::{
 
 pub use self::{
     backends::BackendIds,
+    box_sessions::{BoxSessions, SessionCounts},
     director::LeaseHandle,
     error::{DataPlaneError, Result},
     events::{Event, EventKind, Events},
@@ -69,7 +70,6 @@ pub use self::{
     spec::{
         BackendSpec, Delivery, Limits, LoadOptions, NextHop, Service, VipSpec, XdpChoice, XdpMode,
     },
-    told::{Told, ToldSessions},
     traced::{TRACED, TraceFilter, TraceVariables, Traces, Unverified, Verified},
 };
 use self::{

@@ -21,12 +21,12 @@ pub struct ProgramLine {
 
 /// The reader; its descriptor becomes readable with the next line.
 pub struct ProgramLog {
-    logger: EbpfLogger<Kept>,
-    kept: Kept,
+    logger: EbpfLogger<Lines>,
+    kept: Lines,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<ProgramLine>>>);
+struct Lines(Arc<Mutex<Vec<ProgramLine>>>);
 
 impl ProgramLog {
     /// Has a loader set the level before the load, so that the verifier removes what is off.
@@ -37,7 +37,7 @@ impl ProgramLog {
 
     /// Takes its map from a loaded program; `None` if it is none that says something.
     pub fn take(ebpf: &mut Ebpf) -> Option<Self> {
-        let kept = Kept::default();
+        let kept = Lines::default();
         let logger = EbpfLogger::init_with_logger(ebpf, kept.clone()).ok()?;
         Some(Self { logger, kept })
     }
@@ -61,7 +61,7 @@ pub fn level(of: LevelFilter) -> u8 {
     }
 }
 
-impl log::Log for Kept {
+impl log::Log for Lines {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
         true
     }

@@ -134,7 +134,7 @@ impl QueueTerms {
     }
 
     /// A backend told its queue.
-    pub fn told(&mut self, id: BackendId, said: Said) {
+    pub fn take_report(&mut self, id: BackendId, said: Said) {
         let interval_ns = self.interval_ns;
         let memory = self.memories.entry(id).or_insert(Memory {
             interval_ns,
@@ -241,7 +241,7 @@ mod tests {
                     queued: *queued,
                     delivered: Some(second * delivered),
                 };
-                terms.told(BackendId(id), said);
+                terms.take_report(BackendId(id), said);
             }
             terms.ended(sessions_per_s, S);
         }
@@ -305,7 +305,7 @@ mod tests {
             queued: 12,
             delivered: None,
         };
-        terms.told(BackendId(0), said);
+        terms.take_report(BackendId(0), said);
         terms.ended(100, S);
         let standings = backends(&[100, 100]);
         let told = terms.terms(11 * S, &standings);
@@ -323,7 +323,7 @@ mod tests {
             queued: 30,
             delivered: Some(3),
         };
-        terms.told(BackendId(0), said);
+        terms.take_report(BackendId(0), said);
         assert_eq!(sessions(&terms, 61 * S, &[100]), before);
     }
 
@@ -336,7 +336,7 @@ mod tests {
         ) {
             let mut terms = QueueTerms::new(S);
             for (id, at_ns, queued, delivered) in said {
-                terms.told(BackendId(id), Said { at_ns, queued, delivered });
+                terms.take_report(BackendId(id), Said { at_ns, queued, delivered });
                 terms.ended(ended, at_ns);
             }
             for term in terms.terms(now_ns, &backends(&[0, 1, 100, 10_000, 7, 1, 1, 1, 1])).into_iter().flatten() {

@@ -201,8 +201,8 @@ impl Balancer {
     }
 
     /// A box says its queue.
-    pub(super) fn told(&mut self, node: usize, said: Said) {
-        self.terms.told(self.standings[node].id, said);
+    pub(super) fn take_report(&mut self, node: usize, said: Said) {
+        self.terms.take_report(self.standings[node].id, said);
         let terms = self.terms.terms(said.at_ns, &self.standings);
         self.queues = terms
             .into_iter()

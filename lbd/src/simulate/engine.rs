@@ -479,7 +479,7 @@ impl<'a> Engine<'a> {
         self.polled[node] = Some((self.now_ns, figures));
         if self.balancer.counts_polled() {
             let said = self.said(node);
-            self.balancer.told(node, said);
+            self.balancer.take_report(node, said);
         }
     }
 
@@ -487,7 +487,7 @@ impl<'a> Engine<'a> {
     fn tell(&mut self, node: usize) {
         if !self.nodes[node].stopped && self.balancer.counts_told() {
             let said = self.said(node);
-            self.balancer.told(node, said);
+            self.balancer.take_report(node, said);
         }
         self.at(self.now_ns + TELL_NS, Event::Tell { node });
     }

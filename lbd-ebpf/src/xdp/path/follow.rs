@@ -235,7 +235,7 @@ extern "C" fn note4(at: *mut u64, bits: u64, key: u64, what: u64) -> u32 {
     if at.is_null() {
         return 0;
     }
-    note::<1, V4>(&Known::at(at, bits), &ForVip::told([key], what as u32));
+    note::<1, V4>(&Known::at(at, bits), &ForVip::from_what([key], what as u32));
     1
 }
 
@@ -247,7 +247,7 @@ extern "C" fn note6(at: *mut u64, bits: u64, high: u64, low: u64, rest: u64) -> 
         return 0;
     }
     let key = [high, low, rest & 0xffff_ffff];
-    let frame = ForVip::told(key, (rest >> 32) as u32);
+    let frame = ForVip::from_what(key, (rest >> 32) as u32);
     note::<3, V6>(&Known::at(at, bits), &frame);
     1
 }

@@ -45,7 +45,7 @@ impl<const K: usize> ForVip<K> {
 
     /// Stands for a segment of this key that does `what`.
     #[inline(always)]
-    pub(crate) fn told(key: Key<K>, what: u32) -> Self {
+    pub(crate) fn from_what(key: Key<K>, what: u32) -> Self {
         Self {
             key,
             hash: 0,

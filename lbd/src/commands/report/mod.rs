@@ -91,7 +91,7 @@ pub(super) fn run(config: &Path, args: &Args) -> anyhow::Result<()> {
 fn report_of(state_dir: &Path, node: &str, day: &Day, now: u64) -> anyhow::Result<Report> {
     let archive = Archive::open_read_only(&state_dir.join(archive::FILE))?;
     let minutes = minute_of(day.begin_unix_s)..minute_of(day.end_unix_s + 59);
-    let rows = archive.kept(&minutes)?;
+    let rows = archive.rows_in(&minutes)?;
     if let Some(report) = report::build(rows, day, node, now) {
         return Ok(report);
     }

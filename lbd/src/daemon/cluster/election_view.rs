@@ -31,7 +31,7 @@ fn skewed(name: &str, clock: &PeerClock, unix_ns: u64, now_ns: u64) -> Option<St
 
 /// What the events told: whether this node is master, else who is, and whether it is cut off.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+struct Announced {
     master: bool,
     leader: Option<Leader>,
     isolated: bool,
@@ -39,7 +39,7 @@ struct Told {
 
 /// The event that makes what is known of the election what it is. The role comes first: its event brings
 /// the leader along.
-fn missed(status: &Status, told: Told) -> Option<advert::Event> {
+fn missed(status: &Status, told: Announced) -> Option<advert::Event> {
     let addresses = |leader: Option<Leader>| leader.map(|leader| leader.addresses());
     let leader = status.leader;
     match status.role {
@@ -185,7 +185,7 @@ impl ElectionView {
     /// second time in a row that the thread knows otherwise.
     pub(in crate::daemon) fn missed(&mut self) -> Option<advert::Event> {
         let view = self.thread.as_ref().and_then(AdvertThread::view)?;
-        let told = Told {
+        let told = Announced {
             master: self.master,
             leader: self.leader,
             isolated: self.isolated,
@@ -348,9 +348,9 @@ mod tests {
             silent_family: None,
             is_isolated: false,
         };
-        let told = |master| Told {
+        let told = |master| Announced {
             master,
-            ..Told::default()
+            ..Announced::default()
         };
         let master = status(Role::Master(Takeover::MasterDown));
         let backup = status(Role::Backup(WhyBackup::Yielded));
@@ -391,7 +391,7 @@ mod tests {
             silent_family: None,
             is_isolated,
         };
-        let told = |leader, isolated| Told {
+        let told = |leader, isolated| Announced {
             master: false,
             leader,
             isolated,

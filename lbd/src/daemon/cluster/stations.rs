@@ -192,7 +192,7 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    fn told(nodes: &[(u8, u8)]) -> BTreeMap<IpAddr, (String, Station)> {
+    fn stations_of(nodes: &[(u8, u8)]) -> BTreeMap<IpAddr, (String, Station)> {
         let nodes = nodes.iter().map(|(node, home)| {
             let station = Station::new(Some(mac(*home)), &[]);
             (address(*node), (format!("mx{node}"), station))
@@ -204,7 +204,7 @@ mod tests {
     fn what_a_node_has_told_is_no_matter_of_its_neighbours() {
         let mut stations = Stations::default();
         // mx2 runs an lbd, mx3 has told nothing.
-        stations.take(told(&[(2, 2)]), 0);
+        stations.take(stations_of(&[(2, 2)]), 0);
         let macs = |neighbours: &[(IpAddr, Mac)]| stations.node_macs(neighbours);
         assert_eq!(macs(&[]), [mac(2)]);
         assert_eq!(macs(&[(address(3), mac(3))]), [mac(2), mac(3)]);
@@ -230,7 +230,7 @@ mod tests {
         );
         assert!(stations.say_mute().is_some() && stations.say_mute().is_none());
         assert_eq!(stations.warnings(8 * SECOND), [MUTE]);
-        stations.take(told(&[(2, 2)]), 9 * SECOND);
+        stations.take(stations_of(&[(2, 2)]), 9 * SECOND);
         assert!(!stations.is_mute(9 * SECOND));
         assert!(stations.warnings(9 * SECOND).is_empty());
         stations.take(BTreeMap::new(), 99 * SECOND);
@@ -244,18 +244,21 @@ mod tests {
     fn what_a_former_daemon_knew_holds_until_the_peers_had_time_to_speak() {
         let mut stations = Stations::default();
         stations.adopt(vec![mac(9)], SECOND);
-        assert!(stations.take(told(&[(2, 2)]), 2 * SECOND));
+        assert!(stations.take(stations_of(&[(2, 2)]), 2 * SECOND));
         assert_eq!(stations.node_macs(&[]), [mac(2), mac(9)]);
-        assert!(!stations.take(told(&[(2, 2)]), 60 * SECOND));
-        assert!(stations.take(told(&[(2, 2)]), 61 * SECOND), "is news");
+        assert!(!stations.take(stations_of(&[(2, 2)]), 60 * SECOND));
+        assert!(
+            stations.take(stations_of(&[(2, 2)]), 61 * SECOND),
+            "is news"
+        );
         assert_eq!(stations.node_macs(&[]), [mac(2)]);
-        assert!(!stations.take(told(&[(2, 2)]), 62 * SECOND));
+        assert!(!stations.take(stations_of(&[(2, 2)]), 62 * SECOND));
     }
 
     #[test]
     fn a_claim_is_named_once_a_minute_with_whose_mac_it_is() {
         let mut stations = Stations::default();
-        stations.take(told(&[(2, 2), (3, 3)]), 0);
+        stations.take(stations_of(&[(2, 2), (3, 3)]), 0);
         let said = stations.refuse(address(2), mac(3), SECOND).unwrap();
         for part in [
             "mx2 (192.0.2.2)",

@@ -145,7 +145,7 @@ mod tests {
     }
 
     impl Interface {
-        fn second(&mut self, frames: u64, has_run: bool) -> Option<Stopped> {
+        fn after_a_second(&mut self, frames: u64, has_run: bool) -> Option<Stopped> {
             self.now_s += 1;
             self.received += frames;
             let look = Look {
@@ -164,9 +164,9 @@ mod tests {
     #[test]
     fn frames_that_no_program_sees_are_a_program_that_does_not_run() {
         let mut eth0 = Interface::default();
-        eth0.second(100, true);
-        assert_eq!(eth0.second(10, true), None);
-        let told: Vec<_> = (0..4).map(|_| eth0.second(10, false)).collect();
+        eth0.after_a_second(100, true);
+        assert_eq!(eth0.after_a_second(10, true), None);
+        let told: Vec<_> = (0..4).map(|_| eth0.after_a_second(10, false)).collect();
         let stopped = Stopped {
             frames: 40,
             again: false,
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn an_interface_that_receives_nothing_is_left_alone() {
         let mut eth0 = Interface::default();
-        assert!((0..1000).all(|_| eth0.second(0, false).is_none()));
+        assert!((0..1000).all(|_| eth0.after_a_second(0, false).is_none()));
         assert!(!eth0.is_asking());
     }
 
@@ -189,7 +189,7 @@ mod tests {
             // It runs, and shows it only while every frame takes the chain.
             let has_run = eth0.is_asking();
             asked += u32::from(has_run);
-            assert_eq!(eth0.second(5, has_run), None);
+            assert_eq!(eth0.after_a_second(5, has_run), None);
         }
         assert!((5..=10).contains(&asked), "{asked}");
     }
@@ -199,7 +199,7 @@ mod tests {
         let mut eth0 = Interface::default();
         let mut at_s = Vec::new();
         for _ in 0..4000 {
-            if let Some(stopped) = eth0.second(5, false) {
+            if let Some(stopped) = eth0.after_a_second(5, false) {
                 assert_eq!(stopped.again, !at_s.is_empty());
                 at_s.push(eth0.now_s);
             }
@@ -208,9 +208,9 @@ mod tests {
         assert!(waits.iter().is_sorted() && waits[0] >= 60, "{waits:?}");
         assert!((4..8).contains(&at_s.len()), "{at_s:?}");
         // One that was cured is attached anew at once the next time.
-        assert_eq!(eth0.second(5, true), None);
+        assert_eq!(eth0.after_a_second(5, true), None);
         let told: Vec<_> = (0..4 + 3600)
-            .filter_map(|_| eth0.second(5, false))
+            .filter_map(|_| eth0.after_a_second(5, false))
             .collect();
         assert!(!told[0].again);
     }

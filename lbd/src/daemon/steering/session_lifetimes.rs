@@ -8,23 +8,23 @@
 //! that tells nothing and ends its sessions before they are proven is for the health check to find. The bytes
 //! are those of all frames to the backend. In a flood that makes the sessions look large, and large ones
 //! are no failures.
-use crate::dataplane::Told;
+use crate::dataplane::SessionCounts;
 
 /// How many sessions a backend has, by its own box's word: what strangers send changes nothing of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::daemon) struct OpenByWord {
     proven: u64,
-    then: Told,
+    then: SessionCounts,
 }
 
 impl OpenByWord {
     /// A sweep has counted so many proven flows, when the box had told so much.
-    pub(in crate::daemon) fn counted(proven: u64, then: Told) -> Self {
+    pub(in crate::daemon) fn counted(proven: u64, then: SessionCounts) -> Self {
         Self { proven, then }
     }
 
     /// How many are open when it has told so much.
-    pub(in crate::daemon) fn at(self, now: Told) -> u64 {
+    pub(in crate::daemon) fn at(self, now: SessionCounts) -> u64 {
         let begun = now.begun.wrapping_sub(self.then.begun);
         let ended = now.ended.wrapping_sub(self.then.ended);
         (self.proven + begun).saturating_sub(ended)
@@ -142,7 +142,7 @@ mod tests {
     fn a_flood_hides_no_failing_box_that_tells_of_its_sessions() {
         // Thirty sessions of 100 ms in 3 s, counted by a sweep each second; and any number of claims.
         let mut lifetimes = SessionLifetimes::default();
-        let mut told = Told::default();
+        let mut told = SessionCounts::default();
         let mut open = OpenByWord::counted(0, told);
         lifetimes.read(S, open.at(told));
         lifetimes.step(begun(0));

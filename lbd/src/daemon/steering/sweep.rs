@@ -80,7 +80,7 @@ impl Sweep {
         let report = tables.sweep(&mut self.sweeper, now_seen, timeouts);
         let services = self.sweeper.services.iter().copied();
         self.services = services.zip(report.services.iter().copied()).collect();
-        let told = tables.told();
+        let told = tables.box_sessions();
         let (v4, v6) = (tables.v4(), tables.v6());
         self.tables = FlowTablesStatus {
             ipv4: FlowTableStatus::new(v4.capacity(), report.states4),
@@ -139,7 +139,7 @@ impl Sweep {
         let tables = plane.flows();
         for member in members.iter_mut() {
             if let Some(by_word) = member.by_word {
-                let open = by_word.at(tables.told().of(member.id));
+                let open = by_word.at(tables.box_sessions().of(member.id));
                 member.lifetimes.read(now_ns, open);
             }
         }
@@ -161,7 +161,7 @@ impl Sweep {
         let tables = plane.flows();
         for member in members.iter_mut() {
             let begun = if member.by_word.is_some() {
-                tables.told().of(member.id).begun
+                tables.box_sessions().of(member.id).begun
             } else {
                 tables.signs().get(member.id).proven
             };

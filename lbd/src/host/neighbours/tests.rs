@@ -43,7 +43,7 @@ fn resolved(mac: Mac, is_confirmed: bool) -> Reach {
 }
 
 /// Follows one address over one hop and gives what is told after each entry that is heard.
-fn told(entries: &[Entry]) -> Vec<Vec<Reach>> {
+fn reaches(entries: &[Entry]) -> Vec<Vec<Reach>> {
     let hop = address("192.0.2.12");
     let mut neighbours = Neighbours::default();
     neighbours.follow(&[hop]);
@@ -60,7 +60,7 @@ fn told(entries: &[Entry]) -> Vec<Vec<Reach>> {
 #[test]
 fn news_comes_once_for_each_difference() {
     assert_eq!(
-        told(&[
+        reaches(&[
             Entry::Asking,
             Entry::Valid(THEIRS),
             Entry::Stale(THEIRS),
@@ -81,7 +81,7 @@ fn news_comes_once_for_each_difference() {
 fn a_mac_without_an_answer_stays_and_is_marked() {
     for gone in [Entry::Absent, Entry::Asking] {
         assert_eq!(
-            told(&[Entry::Valid(THEIRS), gone, Entry::Valid(THEIRS)]),
+            reaches(&[Entry::Valid(THEIRS), gone, Entry::Valid(THEIRS)]),
             [
                 vec![resolved(THEIRS, true)],
                 vec![resolved(THEIRS, false)],

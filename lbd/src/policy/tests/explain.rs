@@ -2,7 +2,7 @@
 use super::*;
 
 /// A backend in most of the states there are.
-fn told() -> (Input, Output) {
+fn round_of_three() -> (Input, Output) {
     let mut dallas = site("dallas", 0, &[251, 60, 60, 60, 60, 60, 60, 60]);
     let polled = |backend: &mut BackendInput, figures| {
         backend.polled = Some(Polled { age_ns: 0, figures });
@@ -31,7 +31,7 @@ fn recorded(name: &str, got: &str) {
 
 #[test]
 fn text_reads_as_recorded() {
-    let (input, output) = told();
+    let (input, output) = round_of_three();
     recorded(
         "explain.txt",
         &crate::policy::explain::text(&input, &output, None),
@@ -40,7 +40,7 @@ fn text_reads_as_recorded() {
 
 #[test]
 fn json_reads_as_recorded() {
-    let (input, output) = told();
+    let (input, output) = round_of_three();
     let explanation = crate::policy::explain::explanation(&input, &output, Some("mx1"));
     let json = serde_json::to_value(explanation).unwrap();
     let json = serde_json::to_string_pretty(&json).expect("plain data") + "\n";
@@ -49,7 +49,7 @@ fn json_reads_as_recorded() {
 
 #[test]
 fn one_backend_can_be_asked_for() {
-    let (input, output) = told();
+    let (input, output) = round_of_three();
     let text = crate::policy::explain::text(&input, &output, Some("mx3"));
     assert!(text.contains("mx3") && !text.contains("mx2"), "{text}");
     assert!(crate::policy::explain::text(&input, &output, Some("mx99")).is_empty());

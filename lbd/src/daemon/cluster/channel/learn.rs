@@ -12,7 +12,7 @@ const TRIES: usize = 3;
 
 /// What a peer tells of a flow.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct PeerFlow {
     pub(super) change: Change,
     pub(super) backend: BackendId,
     /// Whether the backend itself tells.
@@ -23,7 +23,7 @@ pub(super) struct Told {
 pub(super) fn learn<K: FlowKey>(
     flows: &Flows<'_, K>,
     key: K,
-    told: Told,
+    told: PeerFlow,
     now_seen: u16,
     counters: &mut Counters,
 ) {
@@ -60,7 +60,7 @@ impl Outcome {
     }
 }
 
-fn open<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> Outcome {
+fn open<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: PeerFlow, now_seen: u16) -> Outcome {
     let new = NewFlow {
         backend: told.backend.0,
         state: match told.change {
@@ -122,7 +122,7 @@ fn open<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> 
 
 /// Whether a director tells late of a session's beginning: its box has just said that it has ended, and what a
 /// box says comes another way. Of a new session on the same ends its box tells as well.
-fn is_late(known: FlowWord, told: Told, now_seen: u16) -> bool {
+fn is_late(known: FlowWord, told: PeerFlow, now_seen: u16) -> bool {
     known.state == state::ENDED
         && known.backend == told.backend.0
         && matches!(told.change, Change::Opening | Change::Opened)
@@ -139,7 +139,7 @@ fn is_same(known: FlowWord, told: NewFlow) -> bool {
 /// that what a box has kept through its death does not outlive a session; and to an event, which has
 /// just been, unless this box hears the session itself. What it hears but has only asked the ring for
 /// gives way to the backend that has the session: it found it by the second chance.
-fn gives_way(known: FlowWord, told: Told, is_newer: bool) -> bool {
+fn gives_way(known: FlowWord, told: PeerFlow, is_newer: bool) -> bool {
     let is_event = !matches!(told.change, Change::Alive { .. });
     let only_told = known.flags & flag::FROM_PEER != 0;
     let is_guess = known.flags & flag::ADOPTED != 0;
@@ -152,7 +152,7 @@ fn gives_way(known: FlowWord, told: Told, is_newer: bool) -> bool {
     }
 }
 
-fn close<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: Told, now_seen: u16) -> Outcome {
+fn close<K: FlowKey>(flows: &Flows<'_, K>, key: K, told: PeerFlow, now_seen: u16) -> Outcome {
     let same = flows
         .lookup(key)
         .is_some_and(|known| known.backend == told.backend.0);
@@ -182,8 +182,8 @@ mod tests {
     const BEFORE: u16 = 100;
     const NOW: u16 = 110;
 
-    fn told(change: Change) -> Told {
-        Told {
+    fn peer_flow(change: Change) -> PeerFlow {
+        PeerFlow {
             change,
             backend: BackendId(2),
             by_backend: false,
@@ -198,7 +198,7 @@ mod tests {
             assert_eq!(tables.v4().insert(KEY, before, BEFORE), Insert::Inserted);
         }
         for change in changes {
-            learn(&tables.v4(), KEY, told(*change), NOW, &mut counters);
+            learn(&tables.v4(), KEY, peer_flow(*change), NOW, &mut counters);
         }
         (tables.v4().lookup(KEY), counters)
     }
@@ -298,7 +298,7 @@ mod tests {
                 let inserted = tables.v4().insert(KEY, ended, NOW - since);
                 assert_eq!(inserted, Insert::Inserted);
                 let mut counters = Counters::default();
-                learn(&tables.v4(), KEY, told(change), NOW, &mut counters);
+                learn(&tables.v4(), KEY, peer_flow(change), NOW, &mut counters);
                 let word = tables.v4().lookup(KEY).unwrap();
                 let counts = word.flags & flag::COUNTED != 0;
                 assert_eq!(counts, !is_late, "{change:?} {since} {backend}");
@@ -314,7 +314,7 @@ mod tests {
         let own = known(1, state::ESTABLISHED, 0);
         assert_eq!(tables.v4().insert(KEY, own, NOW), Insert::Inserted);
         for change in [Change::Opening, Change::Opened, SINCE, Change::Closed] {
-            learn(&tables.v4(), KEY, told(change), NOW, &mut counters);
+            learn(&tables.v4(), KEY, peer_flow(change), NOW, &mut counters);
             let word = tables.v4().lookup(KEY).unwrap();
             assert_eq!((word.backend, word.state), (1, state::ESTABLISHED));
         }
@@ -334,9 +334,9 @@ mod tests {
             let tables = FlowTables::anonymous(1024, 1024).unwrap();
             let own = known(1, state::ESTABLISHED, flags);
             assert_eq!(tables.v4().insert(KEY, own, NOW), Insert::Inserted);
-            let told = Told {
+            let told = PeerFlow {
                 by_backend,
-                ..told(change)
+                ..peer_flow(change)
             };
             learn(&tables.v4(), KEY, told, NOW, &mut Counters::default());
             let word = tables.v4().lookup(KEY).unwrap();
@@ -355,7 +355,13 @@ mod tests {
         }
         let own: Vec<_> = tables.v4().iter().map(|flow| flow.key).collect();
         for port in 1000..3000 {
-            learn(&tables.v4(), key(port), told(SINCE), NOW, &mut counters);
+            learn(
+                &tables.v4(),
+                key(port),
+                peer_flow(SINCE),
+                NOW,
+                &mut counters,
+            );
         }
         assert_eq!(counters.flows_inserted + counters.flows_no_room, 2000);
         assert!(counters.flows_no_room > 1700, "{counters:?}");
@@ -382,7 +388,7 @@ mod tests {
             (SINCE, 2, (0, 0)),
             (Change::Opened, 2, (0, 1)),
         ] {
-            let told = Told {
+            let told = PeerFlow {
                 change,
                 backend: BackendId(backend),
                 by_backend: false,

@@ -12,7 +12,7 @@ use lbd_common::flow::{FlowWord, flag, state};
 
 use crate::{
     channel::{Change, Counters, FlowRecord},
-    dataplane::ToldSessions,
+    dataplane::BoxSessions,
     flows::{Confirm, End, FlowKey, Flows, OpenSession},
     units::BackendId,
 };
@@ -64,7 +64,7 @@ pub(super) fn take<K: FlowKey>(
     word: Word,
     is_its: impl Fn(BackendId) -> bool,
     now_seen: u16,
-    told: &ToldSessions,
+    told: &BoxSessions,
 ) -> Outcome {
     let known = flows.lookup(key);
     let its = known.filter(|known| is_its(BackendId(known.backend)));
@@ -149,7 +149,7 @@ pub(super) fn end_unlisted<K: FlowKey>(
     is_its: impl Fn(BackendId) -> bool,
     is_listed: impl Fn(&K) -> bool,
     now_seen: u16,
-    told: &ToldSessions,
+    told: &BoxSessions,
 ) -> u64 {
     let stale = flows.iter().filter(|flow| {
         let is_proven = matches!(flow.word.state, state::ESTABLISHED | state::CLOSING);
@@ -186,7 +186,7 @@ mod tests {
     struct Table {
         words: Vec<AtomicU64>,
         loads: Vec<AtomicU64>,
-        told: ToldSessions,
+        told: BoxSessions,
     }
 
     impl Table {
@@ -195,7 +195,7 @@ mod tests {
             let table = Self {
                 words: atomics(1024),
                 loads: atomics(16),
-                told: ToldSessions::default(),
+                told: BoxSessions::default(),
             };
             if let Some(known) = known {
                 let inserted = table.flows().insert(KEY, known, BEFORE);

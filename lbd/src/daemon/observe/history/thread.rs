@@ -308,7 +308,7 @@ impl Keeper {
         match message {
             Message::Rows(rows) => {
                 self.asking.heard(&peer, now_ns);
-                self.learn(rows);
+                self.take_in(rows);
             }
             Message::Hours { node, day, digests } => {
                 // What is not kept here cannot be compared, and would be asked for for ever.
@@ -362,7 +362,7 @@ impl Keeper {
         }
     }
 
-    fn learn(&mut self, rows: Vec<Row>) {
+    fn take_in(&mut self, rows: Vec<Row>) {
         let latest = minute_of(clock::unix_s()).saturating_add(AHEAD);
         let before = rows.len();
         let (oldest, own) = (self.oldest, &self.node);

@@ -147,7 +147,11 @@ impl Worker {
             let vip = id_map.vip(vip_id);
             vip.is_none_or(|vip| lacks.contains(&vip) || listed.contains(&(source, vip)))
         };
-        let (v4, v6, told) = (self.tables.v4(), self.tables.v6(), self.tables.told());
+        let (v4, v6, told) = (
+            self.tables.v4(),
+            self.tables.v6(),
+            self.tables.box_sessions(),
+        );
         let ended = word::end_unlisted(
             &v4,
             is_its,

@@ -9,7 +9,7 @@ use crate::{
         cluster::channel::{
             Event,
             id_map::IdMap,
-            learn::{Told, learn},
+            learn::{PeerFlow, learn},
             word::{self, Word},
         },
     },
@@ -57,7 +57,7 @@ impl Worker {
                 other_ways.extend(other_way.filter(|it| has_room && self.other_ways.insert(*it)));
                 continue;
             };
-            let told = Told {
+            let told = PeerFlow {
                 change: record.change,
                 backend,
                 by_backend: record.backend.address == peer,
@@ -114,11 +114,25 @@ fn take_word(
     Some(match record.source {
         SocketAddr::V4(source) => {
             let key = Key4::of(source, vip_id);
-            word::take(&tables.v4(), key, said, is_its, now_seen, tables.told())
+            word::take(
+                &tables.v4(),
+                key,
+                said,
+                is_its,
+                now_seen,
+                tables.box_sessions(),
+            )
         }
         SocketAddr::V6(source) => {
             let key = Key6::of(source, vip_id);
-            word::take(&tables.v6(), key, said, is_its, now_seen, tables.told())
+            word::take(
+                &tables.v6(),
+                key,
+                said,
+                is_its,
+                now_seen,
+                tables.box_sessions(),
+            )
         }
     })
 }

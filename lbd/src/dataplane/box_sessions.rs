@@ -11,7 +11,7 @@ use crate::units::BackendId;
 /// Sessions that boxes have said to have begun and ended, by backend. No stranger can make one. Clones
 /// share the counts and may be used on any thread.
 #[derive(Clone, Debug)]
-pub struct ToldSessions {
+pub struct BoxSessions {
     counts: Arc<[Counts]>,
 }
 
@@ -23,21 +23,21 @@ struct Counts {
 
 /// Those of one backend so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Told {
+pub struct SessionCounts {
     /// Sessions that have begun, or were found to be open.
     pub begun: u64,
     /// Sessions that have ended.
     pub ended: u64,
 }
 
-impl Default for ToldSessions {
+impl Default for BoxSessions {
     fn default() -> Self {
         let counts = (0..MAX_BACKENDS).map(|_| Counts::default()).collect();
         Self { counts }
     }
 }
 
-impl ToldSessions {
+impl BoxSessions {
     /// One has begun. An id that no backend can have is ignored.
     pub fn begun(&self, id: BackendId) {
         if let Some(counts) = self.counts.get(usize::from(id.0)) {
@@ -53,10 +53,10 @@ impl ToldSessions {
     }
 
     /// All that was told of a backend so far.
-    pub fn of(&self, id: BackendId) -> Told {
+    pub fn of(&self, id: BackendId) -> SessionCounts {
         self.counts
             .get(usize::from(id.0))
-            .map_or_else(Told::default, |counts| Told {
+            .map_or_else(SessionCounts::default, |counts| SessionCounts {
                 begun: counts.begun.load(Ordering::Relaxed),
                 ended: counts.ended.load(Ordering::Relaxed),
             })

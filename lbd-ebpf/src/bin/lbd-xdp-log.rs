@@ -17,9 +17,3 @@ mod xdp;
 fn main() {
     eprintln!("lbd-xdp-log is loaded by lbd, it does not run by itself");
 }
-
-#[cfg(all(target_arch = "bpf", not(test)))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}

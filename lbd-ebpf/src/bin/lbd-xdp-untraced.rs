@@ -22,9 +22,3 @@ mod xdp;
 fn main() {
     eprintln!("lbd-xdp-untraced is read by a test, it does not run by itself");
 }
-
-#[cfg(all(target_arch = "bpf", not(test)))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}

@@ -1,9 +1,8 @@
 //! The debug build of the XDP program under a daemon: what it says is in the daemon's log.
-use std::path::Path;
-
 use lbd_tests::{
-    cluster::{Cluster, Settings, wait},
+    cluster::{Cluster, Settings},
     lab::{Lab, Spec},
+    until,
 };
 
 #[test]
@@ -12,9 +11,7 @@ fn what_the_debug_build_says_is_logged_at_the_daemons_level() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = xtask::ebpf::target_dir_above(&std::env::current_exe().unwrap());
-    let object = xtask::ebpf::build_one(&workspace, &target, "lbd-xdp-log", "log").unwrap();
+    let object = xtask::ebpf::build_one("lbd-xdp-log", "log").unwrap();
     let lab = Lab::new(&Spec::default()).unwrap();
     let mut cluster = Cluster::new(&lab, Settings::default()).unwrap();
     cluster.set_variable("LBD_XDP_OBJECT", object);
@@ -23,11 +20,11 @@ fn what_the_debug_build_says_is_logged_at_the_daemons_level() {
         cluster.start(node).unwrap();
     }
     for node in [0, 1] {
-        wait("the program says what it was loaded with", || {
+        until("the program says what it was loaded with", || {
             cluster.log(node).contains("XDP program: loaded: ")
         });
     }
     let decided = |node| cluster.log(node).contains(": action ");
-    wait("it says what it decides", || decided(1));
+    until("it says what it decides", || decided(1));
     assert!(!decided(0), "info says nothing of single frames");
 }

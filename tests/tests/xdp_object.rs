@@ -2,7 +2,6 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
-    path::Path,
     process::Command,
 };
 
@@ -54,12 +53,8 @@ fn no_packet_pays_for_a_memory_function() {
     assert!(calls.is_empty(), "{calls:#?}");
 }
 
-/// A program of `lbd-ebpf/src/bin` that needs a feature, compiled when it is asked for.
 fn built(program: &str, feature: &str) -> Vec<u8> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = xtask::ebpf::target_dir_above(&std::env::current_exe().unwrap());
-    let built = xtask::ebpf::build_one(&workspace, &target, program, feature);
-    fs::read(built.unwrap()).unwrap()
+    fs::read(xtask::ebpf::build_one(program, feature).unwrap()).unwrap()
 }
 
 /// What a program is made of, as the loader hands it to the kernel: every function that it reaches, linked.

@@ -53,14 +53,11 @@ pub fn build(
     cargo_build(workspace, target_dir, &what)
 }
 
-/// Builds one program of the data plane that no other needs, with the feature that it requires, and returns
-/// its path.
-pub fn build_one(
-    workspace: &Path,
-    target_dir: &Path,
-    program: &str,
-    feature: &str,
-) -> Result<PathBuf, BuildError> {
+/// Builds one program of the data plane that lbd does not carry, with the feature that it requires, and returns
+/// its path: below the target folder of the program that asks for it.
+pub fn build_one(program: &str, feature: &str) -> Result<PathBuf, BuildError> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let own = env::current_exe().map_err(BuildError::Start)?;
     let what = [
         "--package",
         DATA_PLANE,
@@ -69,7 +66,8 @@ pub fn build_one(
         "--features",
         feature,
     ];
-    Ok(cargo_build(workspace, target_dir, &what)?.join(program))
+    let objects = cargo_build(&workspace, &target_dir_above(&own), &what)?;
+    Ok(objects.join(program))
 }
 
 fn cargo_build(workspace: &Path, target_dir: &Path, what: &[&str]) -> Result<PathBuf, BuildError> {

@@ -110,12 +110,12 @@ fn main() -> ExitCode {
 
 fn build_ebpf(log: bool) -> Result<()> {
     setup::ensure(Set::Build)?;
-    let own = std::env::current_exe().context("cannot tell where this program is")?;
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target_dir = xtask::ebpf::target_dir_above(&own);
     let object = if log {
-        xtask::ebpf::build_one(&workspace, &target_dir, "lbd-xdp-log", "log")?
+        xtask::ebpf::build_one("lbd-xdp-log", "log")?
     } else {
+        let own = std::env::current_exe().context("cannot tell where this program is")?;
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let target_dir = xtask::ebpf::target_dir_above(&own);
         let packages = [xtask::ebpf::DATA_PLANE];
         xtask::ebpf::build(&workspace, &target_dir, &packages)?.join("lbd-xdp")
     };

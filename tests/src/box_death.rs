@@ -98,10 +98,7 @@ impl World {
             lab.gather_sources().unwrap();
         }
         if case.gateway {
-            let way = format!("route add default via {}", lab.client().address4());
-            lab.nodes
-                .iter()
-                .for_each(|node| drop(node.ip(&way).unwrap()));
+            lab.route_by_client().unwrap();
         }
         let servers = servers(&lab, case);
         let mut settings = Settings {

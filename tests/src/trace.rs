@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::{
-    cluster::{Cluster, wait},
+    cluster::Cluster,
     lab::{Host, INTERFACE},
+    until,
 };
 
 /// Whether the traced program is on a node's interface, in the place of the ordinary one.
@@ -60,7 +61,7 @@ impl Trace {
             lines,
             reader: Some(reader),
         };
-        wait("the traced program runs", || is_traced(&nodes[node]));
+        until("the traced program runs", || is_traced(&nodes[node]));
         trace
     }
 
@@ -75,7 +76,7 @@ impl Trace {
     /// When it does not.
     pub fn wait_told(&self, parts: &[&str], count: usize) {
         let what = format!("{parts:?} is told {count} times");
-        wait(&what, || with(&lock(&self.lines), parts).len() >= count);
+        until(&what, || with(&lock(&self.lines), parts).len() >= count);
     }
 
     /// What it has told so far.

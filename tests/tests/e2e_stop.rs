@@ -2,7 +2,7 @@
 use std::{net::SocketAddr, thread, time::Duration};
 
 use lbd_tests::{
-    cluster::{Cluster, Settings, Status},
+    cluster::{Cluster, Settings},
     lab::{Cut, Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
@@ -37,12 +37,11 @@ fn stop(is_master: bool, how: Stop) {
     let _servers = Server::start_all(&lab.nodes).unwrap();
     let mut cluster = Cluster::started(&lab, Settings::default()).unwrap();
     until("every node knows every other", || {
-        let complete = |status: &Status| status.channel.peers.iter().all(|peer| peer.complete);
         cluster
             .statuses()
             .iter()
             .flatten()
-            .filter(|status| complete(status))
+            .filter(|status| status.knows_all_peers())
             .count()
             == 2
     });

@@ -38,8 +38,7 @@ impl World {
         // The second has asked the first's box at least once, and heard it on the channel.
         cluster
             .wait_status(1, "knows the first", |status| {
-                status.channel.peers.iter().all(|peer| peer.complete)
-                    && status.election_counters.get("probes") > Some(&0)
+                status.knows_all_peers() && status.election_counters.get("probes") > Some(&0)
             })
             .unwrap();
         thread::sleep(Duration::from_secs(2));

@@ -9,12 +9,13 @@ use std::{
 };
 
 use lbd_tests::{
-    cluster::{Cluster, Settings, Status, wait},
+    cluster::{Cluster, Settings, Status},
     lab::{Lab, Spec, addresses},
     smtp::{
         client::{self, Outcome, Session},
         server::Server,
     },
+    until,
 };
 use serde_json::Value;
 
@@ -137,16 +138,16 @@ fn a_denial_by_hand_acts_at_once_is_kept_over_a_restart_and_ends() {
 
     let (done, said) = world.lbd(&["undeny", &source]);
     assert!(done && said.contains("no longer denied"), "{said}");
-    wait("served again", || world.served());
+    until("served again", || world.served());
 
     // One that ends by itself.
     let (done, said) = world.lbd(&["deny", &format!("{source}/32"), "--for", "2s"]);
     assert!(done && said.contains("for 2s"), "{said}");
-    wait("the denial is over", || {
+    until("the denial is over", || {
         let by_hand = world.json(&["access", "--json"])["by_hand"].clone();
         by_hand.as_array().unwrap().is_empty()
     });
-    wait("served again", || world.served());
+    until("served again", || world.served());
 
     // What makes no sense is said, and changes nothing.
     for (arguments, expected) in [
@@ -191,19 +192,19 @@ fn an_edited_list_file_acts_and_a_broken_one_does_not() {
     let aside = deny.with_extension("new");
     fs::write(&aside, format!("198.51.100.0/24\n{source}\n")).unwrap();
     fs::rename(&aside, &deny).unwrap();
-    wait("denied by the file", || !world.served());
+    until("denied by the file", || !world.served());
     assert_eq!(world.json(&["access", "--json"])["denied"], 2);
 
     // A broken one is refused with its line, and what ran before runs on.
     fs::write(&deny, "198.51.100.0/24\nnonsense\n").unwrap();
-    wait("refused", || {
+    until("refused", || {
         let refused = world.json(&["status", "--json"])["config"]["refused"].clone();
         refused.as_str().is_some_and(|text| text.contains(":2:1"))
     });
     assert!(!world.served(), "a broken list opened the door");
 
     fs::write(&deny, "198.51.100.0/24\n").unwrap();
-    wait("admitted again", || world.served());
+    until("admitted again", || world.served());
 }
 
 #[test]
@@ -228,7 +229,7 @@ fn flows_are_listed_filtered_and_counted() {
             sessions.join_all().await
         })
         .unwrap();
-    wait("12 established flows", || {
+    until("12 established flows", || {
         let flows = world.json(&["flows", "--state", "established", "--json"]);
         flows["matched"] == 12
     });
@@ -308,7 +309,7 @@ fn a_feed_of_a_hundred_thousand_replaces_its_own_set_alone() {
     let (done, said) = world.fed(&["deny", "--file", "-", "--set", "drop"], smaller);
     assert!(done, "{said}");
     println!("its successor took {:?}: {}", began.elapsed(), said.trim());
-    wait("served again", || world.served());
+    until("served again", || world.served());
 
     let path = world.lab.folder().join("drop.txt");
     fs::write(&path, smaller).unwrap();
@@ -370,13 +371,13 @@ fn the_recipes_of_fail2ban_and_crowdsec_ban_and_let_in_again() {
     assert_eq!(world.sets(), set("fail2ban-postfix", 1));
     assert!(!world.served(), "a banned source is served");
     run(&fail2ban("actionunban", &source));
-    wait("served after the unban", || world.served());
+    until("served after the unban", || world.served());
     for end in ["actionflush", "actionstop"] {
         run(&fail2ban("actionban", &source));
         assert!(!world.served(), "a banned source is served");
         run(&fail2ban(end, &source));
         assert!(world.sets().is_empty(), "{end}: {:?}", world.sets());
-        wait("served after the jail's end", || world.served());
+        until("served after the jail's end", || world.served());
     }
 
     // A decision is added, and taken back; then one ends by its own time, and is taken back after that.
@@ -391,9 +392,9 @@ fn the_recipes_of_fail2ban_and_crowdsec_ban_and_let_in_again() {
     assert_eq!(world.sets(), set("crowdsec", 1));
     assert!(!world.served(), "a banned source is served");
     run(&del);
-    wait("served after the decision is taken back", || world.served());
+    until("served after the decision is taken back", || world.served());
     run(&add(2));
-    wait("served after the decision's time", || world.served());
+    until("served after the decision's time", || world.served());
     run(&del);
 }
 

@@ -17,7 +17,7 @@ use lbd::{
     units::Endpoint,
 };
 use lbd_tests::{
-    cluster::{Cluster, Settings, random_secret},
+    cluster::{Cluster, Settings, Status, random_secret},
     lab::{Host, Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
@@ -365,8 +365,7 @@ fn a_peer_with_the_key_that_floods_is_held_to_its_limit_and_named() {
         });
         let over = lbd_tests::Over(&stopped);
         for node in victims {
-            let refuses =
-                |status: &lbd_tests::cluster::Status| status.channel.counters["refused_flood"] > 0;
+            let refuses = |status: &Status| status.channel.counters["refused_flood"] > 0;
             let refused = cluster.wait_status(node, "it refuses the flood", refuses);
             refused.unwrap();
         }
@@ -422,10 +421,9 @@ fn a_peer_with_the_key_that_floods_is_held_to_its_limit_and_named() {
     drop(speaker);
     cluster.start(flooder).unwrap();
     for node in 0..3 {
-        let complete = cluster.wait_status(node, "all know all again", |status| {
-            status.channel.peers.iter().all(|peer| peer.complete)
-        });
-        complete.unwrap();
+        cluster
+            .wait_status(node, "all know all again", Status::knows_all_peers)
+            .unwrap();
     }
     assert_eq!(survivors(&mut sessions), 2 * SESSIONS);
 }

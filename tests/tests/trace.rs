@@ -13,13 +13,14 @@ use std::{
 
 use aya::programs::loaded_programs;
 use lbd_tests::{
-    cluster::{Cluster, HTTP_PORT, Settings, Status, wait},
+    cluster::{Cluster, HTTP_PORT, Settings, Status},
     lab::{INTERFACE, Lab, Spec, addresses},
     smtp::{
         held::{Held, survivors},
         server::Server,
     },
     trace::{Trace, is_traced},
+    until,
 };
 use serde_json::Value;
 
@@ -33,6 +34,13 @@ struct World {
 }
 
 impl World {
+    fn of_ipv4() -> Self {
+        Self::new(Settings {
+            ipv6: false,
+            ..Settings::default()
+        })
+    }
+
     fn new(settings: Settings) -> Self {
         let lab = Lab::new(&Spec::default()).unwrap();
         let servers = Server::start_all(&lab.nodes).unwrap();
@@ -74,10 +82,7 @@ fn a_denied_and_a_drained_case_are_told_and_the_ordinary_program_comes_back() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    let world = World::new(Settings {
-        ipv6: false,
-        ..Settings::default()
-    });
+    let world = World::of_ipv4();
     let client = world.lab.client().address4().to_string();
     let mut held = Held::open_to(world.lab.client(), VIP, 12).unwrap();
 
@@ -94,7 +99,7 @@ fn a_denied_and_a_drained_case_are_told_and_the_ordinary_program_comes_back() {
         "{lines:?}"
     );
     assert_eq!(lines[1], "1 frames; as many as were asked for");
-    wait("the ordinary program is back", || !world.is_traced());
+    until("the ordinary program is back", || !world.is_traced());
 
     let trace = world.trace(&[&client, "--count", "1", "--for", "20s"]);
     let new = Held::open(world.lab.client(), VIP).unwrap();
@@ -136,10 +141,7 @@ fn a_trace_ends_with_its_reader_and_one_runs_at_a_time() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    let world = World::new(Settings {
-        ipv6: false,
-        ..Settings::default()
-    });
+    let world = World::of_ipv4();
     let trace = world.trace(&["--for", "1h"]);
     let second = world.cluster.lbd(world.master, &["trace"]).unwrap();
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
@@ -149,7 +151,7 @@ fn a_trace_ends_with_its_reader_and_one_runs_at_a_time() {
     );
     // The reader is killed; no frame comes that could tell the daemon.
     drop(trace);
-    wait("it ended with its reader", || !world.is_traced());
+    until("it ended with its reader", || !world.is_traced());
 
     // ^C, as a person ends it.
     let trace = world.trace(&["--for", "1h"]);
@@ -157,7 +159,7 @@ fn a_trace_ends_with_its_reader_and_one_runs_at_a_time() {
     trace.wait_told(&[" SYN: "], 1);
     let (status, _) = trace.interrupt();
     assert_eq!(status.signal(), Some(libc::SIGINT), "{status}");
-    wait("^C ended it", || !world.is_traced());
+    until("^C ended it", || !world.is_traced());
     held.check().unwrap();
 
     // `lbd trace | head -1`.
@@ -169,14 +171,14 @@ fn a_trace_ends_with_its_reader_and_one_runs_at_a_time() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait("the traced program runs", || world.is_traced());
+    until("the traced program runs", || world.is_traced());
     let mut held = Held::open(world.lab.client(), VIP).unwrap();
     let mut first = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut first)
         .unwrap();
     assert!(first.contains(" SYN: "), "{first}");
-    wait("it ends when its output is closed", || {
+    until("it ends when its output is closed", || {
         held.check().unwrap();
         child.try_wait().unwrap().is_some()
     });
@@ -187,7 +189,7 @@ fn a_trace_ends_with_its_reader_and_one_runs_at_a_time() {
         child.wait().unwrap().success() && !errors.contains("roken"),
         "{errors}"
     );
-    wait("it ended with its reader", || !world.is_traced());
+    until("it ended with its reader", || !world.is_traced());
 
     // No trace without an end.
     for (arguments, part) in [
@@ -251,10 +253,7 @@ fn a_daemon_that_is_killed_leaves_a_silent_program_and_its_sessions() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    let mut world = World::new(Settings {
-        ipv6: false,
-        ..Settings::default()
-    });
+    let mut world = World::of_ipv4();
     let mut held = Held::open_to(world.lab.client(), VIP, 12).unwrap();
     let mut trace = world.trace(&["--for", "1h"]);
     world.cluster.kill(world.master);
@@ -268,7 +267,7 @@ fn a_daemon_that_is_killed_leaves_a_silent_program_and_its_sessions() {
     );
     assert_eq!(survivors(&mut held), 12, "without a daemon");
     world.cluster.start(world.master).unwrap();
-    wait("the next daemon brings the ordinary program back", || {
+    until("the next daemon brings the ordinary program back", || {
         !world.is_traced()
     });
     world
@@ -284,7 +283,7 @@ fn a_daemon_that_is_killed_leaves_a_silent_program_and_its_sessions() {
     world.master = again;
     let trace = world.trace(&["--for", "1h"]);
     world.cluster.hand_over(world.master).unwrap();
-    wait("handed over without the trace", || !world.is_traced());
+    until("handed over without the trace", || !world.is_traced());
     drop(trace);
 }
 
@@ -294,10 +293,7 @@ fn a_trace_goes_on_when_the_program_is_attached_anew() {
     let Some(_turn) = lbd_tests::turn(name) else {
         return;
     };
-    let world = World::new(Settings {
-        ipv6: false,
-        ..Settings::default()
-    });
+    let world = World::of_ipv4();
     let mut held = Held::open_to(world.lab.client(), VIP, 12).unwrap();
     let trace = world.trace(&["--for", "1h"]);
     let pins = world.cluster.pin_dir(world.master);
@@ -311,7 +307,7 @@ fn a_trace_goes_on_when_the_program_is_attached_anew() {
         assert!(Instant::now() < patience, "it was not attached anew");
         thread::sleep(Duration::from_millis(100));
     }
-    wait("the traced program is back", || world.is_traced());
+    until("the traced program is back", || world.is_traced());
     assert_eq!(survivors(&mut held), 12);
     // Without a program that runs the box is no master, and another one gets what begins.
     world
@@ -322,7 +318,7 @@ fn a_trace_goes_on_when_the_program_is_attached_anew() {
     let port = new.source().unwrap().port();
     trace.wait_told(&[&format!(":{port} > {VIP}:25 SYN: ")], 1);
     let _ = trace.interrupt();
-    wait("the ordinary program is back", || !world.is_traced());
+    until("the ordinary program is back", || !world.is_traced());
     assert_eq!(survivors(&mut held), 12);
 }
 
@@ -420,7 +416,7 @@ fn no_session_is_lost_in_1000_swaps() {
     let took = begun.elapsed();
     assert!(world.is_traced(), "the last swap was to the traced program");
     traffic.begin_no_more();
-    wait("the traffic is over", || traffic.is_over());
+    until("the traffic is over", || traffic.is_over());
     let tally = traffic.tally();
     let failures: Vec<&str> = tally.failures().map(|(_, how)| how).collect();
     println!(

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lbd_tests::{
-    cluster::{Cluster, Settings, Status, wait},
+    cluster::{Cluster, Settings, Status},
     lab::{INTERFACE, Lab, Spec, addresses},
     smtp::{
         client::{self, Session},
@@ -11,6 +11,7 @@ use lbd_tests::{
         server::Server,
     },
     trace::{Trace, is_traced, with},
+    until,
     xdp::{
         icmp::icmp4,
         packet::{ACK, v4},
@@ -144,7 +145,7 @@ fn a_tunnel_is_told_at_both_ends_with_what_does_not_fit() {
     ];
     assert!(with(&there, &out).len() > 10, "{there:?}");
     for node in [master, FAR] {
-        wait("the ordinary program is back", || {
+        until("the ordinary program is back", || {
             !is_traced(&lab.nodes[node])
         });
     }
@@ -185,7 +186,7 @@ fn a_second_chance_is_told_by_both_boxes() {
 
     let handed = "no socket of it here: handed on to the other candidate; to ";
     let from_a_box = "from another box of the cluster; ";
-    wait("a box tells that it handed a frame on", || {
+    until("a box tells that it handed a frame on", || {
         let mut told = traces.iter().flat_map(Trace::so_far);
         told.any(|line| line.contains(handed))
     });

@@ -121,9 +121,8 @@ fn a_cluster_is_upgraded_box_by_box_and_takes_sessions_all_the_while() {
         .wait_status(0, "the best is the master", Status::is_master)
         .unwrap();
     for index in 0..cluster.len() {
-        let knows_all = |status: &Status| status.channel.peers.iter().all(|peer| peer.complete);
         cluster
-            .wait_status(index, "it knows its peers' flows", knows_all)
+            .wait_status(index, "it knows its peers' flows", Status::knows_all_peers)
             .unwrap();
     }
     let mut sessions = open(client);

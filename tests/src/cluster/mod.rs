@@ -35,15 +35,6 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a state that is waited for is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Waits until `condition` holds. Panics when it does not within [`PATIENCE`].
-pub fn wait(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not so: {what}");
-        thread::sleep(POLL);
-    }
-}
-
 /// Lines of each daemon's log that a failed test shows.
 const SHOWN_LOG_LINES: usize = 40;
 

@@ -150,6 +150,12 @@ impl Status {
     pub fn is_master(&self) -> bool {
         self.role == "master"
     }
+
+    /// Whether this node has the whole table of every peer.
+    #[must_use]
+    pub fn knows_all_peers(&self) -> bool {
+        self.channel.peers.iter().all(|peer| peer.complete)
+    }
 }
 
 impl Backend {

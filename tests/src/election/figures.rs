@@ -91,12 +91,7 @@ pub fn outages(
         sources: 1,
     })?;
     if segment == Segment::WithGateway {
-        for node in &lab.nodes {
-            node.ip(&format!(
-                "route add default via {}",
-                lab.client().address4()
-            ))?;
-        }
+        lab.route_by_client()?;
     }
     let setup = Setup::new(&[vip], centiseconds);
     let start = |index: usize, priority| {

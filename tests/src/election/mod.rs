@@ -10,5 +10,5 @@ mod node;
 pub mod packets;
 mod probe;
 
-pub use node::{Member, Router, Setup, holds, wait_until};
+pub use node::{Member, Router, Setup, holds, wait_until, wait_until_every};
 pub use probe::{Answer, Probe, longest_silence};

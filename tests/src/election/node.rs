@@ -157,13 +157,22 @@ pub fn holds(host: &Host, address: IpAddr) -> Result<bool> {
 }
 
 /// Waits until `is` says so, with what is waited for in the error.
-pub fn wait_until(what: &str, mut is: impl FnMut() -> Result<bool>) -> Result<()> {
+pub fn wait_until(what: &str, is: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait_until_every(Duration::from_millis(10), what, is)
+}
+
+/// Likewise, with so long between two looks.
+pub fn wait_until_every(
+    look: Duration,
+    what: &str,
+    mut is: impl FnMut() -> Result<bool>,
+) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if is()? {
             return Ok(());
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(look);
     }
     bail!("not within {} s: {what}", PATIENCE.as_secs())
 }

@@ -231,6 +231,14 @@ impl Lab {
         self.nodes.iter().try_for_each(|node| node.ip_batch(&lines))
     }
 
+    /// Makes the client the gateway of every node.
+    pub fn route_by_client(&self) -> Result<()> {
+        let way = format!("route add default via {}", self.client().address4());
+        self.nodes
+            .iter()
+            .try_for_each(|node| node.ip(&way).map(drop))
+    }
+
     /// Cuts a host off.
     pub fn cut(&self, host: &Host, how: Cut) -> Result<()> {
         let port = port(host);

@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use lbd_tests::{
     Over,
-    cluster::{Cluster, Settings},
-    election::{Member, Router, Setup, holds},
+    cluster::{Cluster, Settings, Status},
+    election::{Member, Router, Setup, holds, wait_until_every},
     lab::{Cut, Host, Lab, Spec, addresses},
     smtp::server::Server,
     steady::{Cost, Steady},
@@ -26,8 +26,6 @@ use crate::{
 const VIP: Ipv4Addr = addresses::VIP4;
 const PER_SECOND: u32 = 20;
 const ROUNDS: usize = 3;
-/// How long anything may take to settle. No figure hangs on it.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at who is master; each look is a process, and labs look side by side.
 const LOOK: Duration = Duration::from_millis(50);
 /// What an example of keepalived's manual gives its check of a server by a connection: every so often, with
@@ -184,17 +182,6 @@ fn side_by_side<I: Send, T: Send>(
     })
 }
 
-fn wait_until(what: &str, is: impl Fn() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !is()? {
-        if Instant::now() >= deadline {
-            bail!("not within {PATIENCE:?}: {what}");
-        }
-        thread::sleep(LOOK);
-    }
-    Ok(())
-}
-
 /// Two boxes, each a director and a mail server.
 struct Pair {
     kind: Kind,
@@ -217,10 +204,7 @@ impl Pair {
             nodes: 2,
             sources: 20,
         })?;
-        let gateway = format!("route add default via {}", lab.client().address4());
-        for node in &lab.nodes {
-            node.ip(&gateway)?;
-        }
+        lab.route_by_client()?;
         let servers = Server::start_all(&lab.nodes)?;
         let directors = match kind {
             Kind::Lbd => Directors::Lbd(Box::new(lbd(&lab, interval)?)),
@@ -233,7 +217,7 @@ impl Pair {
             _servers: servers,
             lab,
         };
-        wait_until("the first is master", || pair.is_master(0))?;
+        wait_until_every(LOOK, "the first is master", || pair.is_master(0))?;
         Ok(pair)
     }
 
@@ -256,11 +240,11 @@ impl Pair {
                 (VIP, 25).into(),
                 PER_SECOND,
             )?;
-            wait_until("mail flows", || Ok(steady.served() > 40))?;
+            wait_until_every(LOOK, "mail flows", || Ok(steady.served() > 40))?;
             self.lab.cut(dead, Cut::Port)?;
             // Not before: what begins while the command runs may still reach the box, and end with it.
             let cut = Instant::now();
-            wait_until("the second is master", || self.is_master(1))?;
+            wait_until_every(LOOK, "the second is master", || self.is_master(1))?;
             let master = Instant::now();
             thread::sleep(watched.saturating_sub(cut.elapsed()));
             Ok(Cost::of(&steady.finish(), cut, master))
@@ -303,9 +287,7 @@ fn lbd(lab: &Lab, interval: &'static str) -> Result<Cluster> {
         ..Settings::default()
     };
     let cluster = Cluster::started(lab, settings)?;
-    cluster.wait_status(0, "the peer is known", |status| {
-        status.channel.peers.iter().all(|peer| peer.complete)
-    })?;
+    cluster.wait_status(0, "the peer is known", Status::knows_all_peers)?;
     Ok(cluster)
 }
 

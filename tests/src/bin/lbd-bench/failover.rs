@@ -299,8 +299,7 @@ fn lbd(lab: &Lab, interval: &'static str) -> Result<Cluster> {
                 let backend = status.backend(&node.name);
                 backend.is_some_and(|backend| backend.accepting)
             };
-            lab.nodes[2..].iter().all(takes)
-                && status.channel.peers.iter().all(|peer| peer.complete)
+            lab.nodes[2..].iter().all(takes) && status.knows_all_peers()
         })?;
     }
     Ok(cluster)

@@ -263,9 +263,8 @@ impl Soak {
 
     fn come_back(&mut self, node: usize) -> Result<()> {
         self.cluster.start(node)?;
-        let whole = |status: &Status| status.channel.peers.iter().all(|peer| peer.complete);
         self.cluster
-            .wait_status(node, "it knows all flows", whole)?;
+            .wait_status(node, "it knows all flows", Status::knows_all_peers)?;
         Ok(())
     }
 
